@@ -5,8 +5,8 @@ use crate::{
     data::bits_per_byte,
     run_dir::{MetricsRecord, RunError, RunId, Status, Summary, read_metrics, read_summary},
     stats::{
-        Estimate, MIN_SEEDS, Verdict, convergence_factor, holm, mean, minimum_detectable_effect,
-        pair_by_seed, pooled_sd, sd, seeds_needed, verdicts,
+        Estimate, MIN_SEEDS, Verdict, convergence_factor, holm, mean, median,
+        minimum_detectable_effect, pair_by_seed, pooled_sd, sd, seeds_needed, verdicts,
     },
 };
 use serde::{Serialize, Serializer};
@@ -404,13 +404,6 @@ impl ArmResult {
             .iter()
             .filter(|run| run.status == Status::Diverged)
     }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let upper = *values.get(values.len() / 2)?;
-    let lower = values[(values.len() - 1) / 2];
-    Some((lower + upper) / 2.0)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A race in one sitting: this engine and a peer in turn, and the ratio of their steps.
 
+use crate::stats::median;
 use serde::{Deserialize, Serialize};
 use std::{fmt, io, process::Command};
 
@@ -68,6 +69,12 @@ pub fn race(ours: &[String], peer: &str, rounds: usize) -> Result<Race, RaceErro
         reports.push([run(ours)?, run(&peer)?]);
     }
     let [first_ours, first_peer] = &reports[0];
+    let over_rounds = |of: fn(&[f64; 2]) -> f64| {
+        let sample = reports
+            .iter()
+            .map(|pair| of(&[pair[0].median_ms, pair[1].median_ms]));
+        median(sample.collect()).expect("a round")
+    };
     let differences = first_ours.losses.iter().zip(&first_peer.losses);
     let rounds: Vec<[f64; 2]> = reports
         .iter()
@@ -75,25 +82,12 @@ pub fn race(ours: &[String], peer: &str, rounds: usize) -> Result<Race, RaceErro
         .collect();
     Ok(Race {
         engines: [first_ours.engine.clone(), first_peer.engine.clone()],
-        median_ms: [
-            median(rounds.iter().map(|round| round[0])),
-            median(rounds.iter().map(|round| round[1])),
-        ],
-        times_faster: median(rounds.iter().map(|[ours, peer]| peer / ours)),
+        median_ms: [over_rounds(|round| round[0]), over_rounds(|round| round[1])],
+        times_faster: over_rounds(|[ours, peer]| peer / ours),
         peak_rss_mb: [first_ours.peak_rss_mb, first_peer.peak_rss_mb],
         largest_loss_difference: differences.fold(0.0, |worst, (a, b)| worst.max((a - b).abs())),
         rounds,
     })
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    match values.len() % 2 {
-        0 => (values[half - 1] + values[half]) / 2.0,
-        _ => values[half],
-    }
 }
 
 fn run(command: &[String]) -> Result<PeerReport, RaceError> {

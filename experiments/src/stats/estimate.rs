@@ -15,6 +15,14 @@ pub fn mean(sample: &[f64]) -> f64 {
     sample.iter().sum::<f64>() / sample.len() as f64
 }
 
+/// The middle of a sample, or the mean of its two middle values; `None` if it is empty.
+pub fn median(mut sample: Vec<f64>) -> Option<f64> {
+    sample.sort_by(f64::total_cmp);
+    let upper = *sample.get(sample.len() / 2)?;
+    let lower = sample[(sample.len() - 1) / 2];
+    Some((lower + upper) / 2.0)
+}
+
 /// Standard deviation of a sample, `sqrt(sum (x_i - mean)^2 / (n - 1))`; `None` for fewer than
 /// two values.
 pub fn sd(sample: &[f64]) -> Option<f64> {

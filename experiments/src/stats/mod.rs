@@ -12,7 +12,7 @@ mod student_t;
 mod verdict;
 
 pub use convergence::{convergence_factor, tokens_to_reach};
-pub use estimate::{CONFIDENCE, Estimate, mean, pooled_sd, sd};
+pub use estimate::{CONFIDENCE, Estimate, mean, median, pooled_sd, sd};
 pub use paired::{Differences, pair_by_seed};
 pub use power::{POWER, minimum_detectable_effect, seeds_needed};
 pub use verdict::{MIN_SEEDS, Verdict, holm, verdicts};
