@@ -139,6 +139,70 @@ fn a_sweep_ends_in_a_table_of_all_arms_and_in_files() {
     }
 }
 
+/// An ablation at its smallest size on generated data, a few steps long.
+fn other(place: &Place, name: &str, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_experiments"));
+    command.current_dir(place.path("."));
+    command.args([name, "--preset", "smoke", "--seeds", "2", "--name", "sweep"]);
+    command.args(SHORT).args(more);
+    command.output().expect("the program can be started")
+}
+
+#[test]
+fn an_ablation_of_images_speaks_of_images_and_accuracy() {
+    let place = Place::new();
+    let output = other(&place, "ablation-vit", &[]);
+    assert_done(&output);
+    let text = stdout(&output);
+    for part in [
+        "nats per image",
+        "tokens (patches) of shapes",
+        "top-1",
+        "Table 11",
+        "+1.22",
+        "all 1000 images of the test part",
+        "9000 images to train on",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("per byte"), "{text}");
+    let results = place.results();
+    assert_eq!(results["results"]["loss_unit"], "nats per image");
+    let arms = results["results"]["arms"].as_array().expect("arms");
+    assert_eq!(arms.len(), 3);
+    for arm in &arms[1..] {
+        assert!(arm["bits_per_byte"].is_null());
+        let accuracies = |arm: &Value| -> f64 {
+            let runs = arm["runs"].as_array().expect("runs").iter();
+            runs.filter_map(|run| run["accuracy"].as_f64()).sum::<f64>() / 2.0
+        };
+        let delta = accuracies(arm) - accuracies(&arms[0]);
+        let said = arm["accuracy_delta"]["mean"].as_f64().expect("two pairs");
+        assert!((said - delta).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn data_of_the_wrong_kind_are_refused() {
+    let place = Place::new();
+    let output = other(&place, "ablation-vit", &["--data", "text.txt"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("text.txt"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_size_that_a_body_does_not_have_is_refused_with_those_it_has() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_experiments"));
+    let output = command.args(["ablation-vit", "--preset", "huge"]).output();
+    let output = output.expect("the program can be started");
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(
+        said.contains("--preset huge: expected one of smoke, small, medium"),
+        "{said}"
+    );
+}
+
 #[test]
 fn differences_are_those_of_the_runs_paired_by_seed() {
     let place = Place::new();
@@ -332,7 +396,7 @@ fn other_settings_in_the_same_place_are_refused() {
     let output = place.run(&SHORT);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).contains("another text"),
+        stderr(&output).contains("other data"),
         "{}",
         stderr(&output)
     );

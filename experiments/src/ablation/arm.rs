@@ -1,6 +1,6 @@
 //! One arm of an ablation.
 
-use crate::paper::LanguageRow;
+use crate::paper::{PaperRow, PaperTable};
 use nn::connection::{ConnectionConfig, HyperConfig};
 use toml::{Table, Value};
 
@@ -16,7 +16,7 @@ pub struct Arm {
     /// The name of the arm it is compared with; `None` for a baseline.
     pub baseline: Option<String>,
     /// The paper's numbers for the same arm.
-    pub paper: Option<LanguageRow>,
+    pub paper: Option<PaperRow>,
 }
 
 /// The name of the usual baseline.
@@ -28,7 +28,6 @@ impl Arm {
         let connection = ConnectionConfig::default();
         Self {
             baseline: None,
-            paper: Some(crate::paper::BASELINE),
             ..Self::of(PRE_NORM, PRE_NORM, &connection)
         }
     }
@@ -75,9 +74,15 @@ impl Arm {
     }
 
     /// Adds the paper's numbers.
-    pub fn paper(mut self, row: Option<&LanguageRow>) -> Self {
-        self.paper = row.copied();
+    pub fn paper(mut self, row: Option<PaperRow>) -> Self {
+        self.paper = row;
         self
+    }
+
+    /// Adds the numbers of the row that the paper calls as this arm: `DHC×4` for `DHC x4`.
+    pub fn beside(self, table: &PaperTable) -> Self {
+        let row = table.row(&paper_name(&self.label));
+        self.paper(row)
     }
 
     /// Whether it is what others are compared with.

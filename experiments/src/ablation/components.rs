@@ -5,13 +5,14 @@ use super::{
     Ablation, Arm,
     arm::{dhc, paper_name},
 };
-use crate::paper::TABLE_3;
+use crate::{paper::TABLE_3, preset::Body};
 use nn::connection::hyper::FrozenPart::{Mix, Read, Write};
 
 pub(super) const ABLATION: Ablation = Ablation {
     name: "ablation-components",
     title: "DHC x4 with parts frozen at their initial values",
     paper: Some(&TABLE_3),
+    body: Body::Decoder,
     arms: |tanh| {
         let mut arms = vec![Arm::pre_norm()];
         for &tanh in tanh.values() {

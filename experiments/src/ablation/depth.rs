@@ -1,6 +1,7 @@
 //! The gain against the number of sublayers, n = 1 included: each depth has its own baseline.
 
 use super::{Ablation, Arm, arm::dhc};
+use crate::preset::Body;
 
 /// Blocks of two sublayers.
 const LAYERS: [usize; 4] = [2, 4, 8, 16];
@@ -9,6 +10,7 @@ pub(super) const ABLATION: Ablation = Ablation {
     name: "ablation-depth",
     title: "gain against the number of sublayers",
     paper: None,
+    body: Body::Decoder,
     arms: |tanh| {
         let mut arms = Vec::new();
         for layers in LAYERS {
@@ -17,8 +19,7 @@ pub(super) const ABLATION: Ablation = Ablation {
                 arm.with("model", "layers", layers as i64)
                     .named(&format!("depth{sublayers}"), &format!("({sublayers})"))
             };
-            let mut baseline = at_depth(Arm::pre_norm());
-            baseline.paper = None;
+            let baseline = at_depth(Arm::pre_norm());
             let compared_with = baseline.name.clone();
             arms.push(baseline);
             for &tanh in tanh.values() {

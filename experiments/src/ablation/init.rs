@@ -2,6 +2,7 @@
 //! states without a direction), the read weights A_m, and the scales s of the dynamic parts.
 
 use super::{Ablation, Arm, arm::dhc};
+use crate::preset::Body;
 use nn::connection::{
     HyperConfig,
     hyper::{OutputInitScale, ReadInit},
@@ -11,6 +12,7 @@ pub(super) const ABLATION: Ablation = Ablation {
     name: "ablation-init",
     title: "initialisation of DHC x4",
     paper: None,
+    body: Body::Decoder,
     arms: |tanh| {
         let mut arms = vec![Arm::pre_norm()];
         for &tanh in tanh.values() {

@@ -2,25 +2,20 @@
 
 use super::{Job, Progress, RunProgress, Sweep, Tick, Workers, run};
 use crate::{
-    data::Corpus,
+    data::Data,
     run_dir::{Environment, RunDir, RunError, Status, Summary, read_summary, write_atomically},
     train::{Observer, StepReport, TrainError, Trainer},
 };
 use nn::guard::Finding;
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 
 /// A sweep with all that its runs need.
 #[derive(Debug)]
 pub struct Study<'a> {
     /// What is run.
     pub sweep: &'a Sweep,
-    /// The text.
-    pub corpus: &'a Arc<Corpus>,
+    /// What the networks learn from.
+    pub data: &'a Data,
     /// The command line.
     pub command: &'a [String],
     /// The machine.
@@ -31,13 +26,13 @@ pub struct Study<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Unfinished {
-    /// A finished run was made from another text of the same name.
-    OtherCorpus {
+    /// A finished run was made from other data of the same name.
+    OtherData {
         /// The run directory.
         path: PathBuf,
-        /// The fingerprint of its text.
+        /// The fingerprint of its data.
         stored: String,
-        /// That of the text now.
+        /// That of the data now.
         wanted: String,
     },
     /// A run could not be trained.
@@ -54,13 +49,13 @@ pub enum Unfinished {
 impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherCorpus {
+            Self::OtherData {
                 path,
                 stored,
                 wanted,
             } => write!(
                 f,
-                "{} was trained on another text (SHA-256 {stored}, now {wanted}): choose another --name, or --force to start afresh",
+                "{} was trained on other data (SHA-256 {stored}, now {wanted}): choose another --name, or --force to start afresh",
                 path.display()
             ),
             Self::Train { run, source } => write!(f, "{run}: {source}"),
@@ -74,7 +69,7 @@ impl std::error::Error for Unfinished {
         match self {
             Self::Train { source, .. } => Some(&**source),
             Self::Run(error) => Some(error),
-            Self::OtherCorpus { .. } => None,
+            Self::OtherData { .. } => None,
         }
     }
 }
@@ -87,10 +82,10 @@ impl From<RunError> for Unfinished {
 
 impl Study<'_> {
     /// The runs that are still to be done, after checking that those already done are of the
-    /// same configuration and text. With `force` everything done before is removed.
+    /// same configuration and data. With `force` everything done before is removed.
     ///
     /// # Errors
-    /// [`Unfinished::Run`] and [`Unfinished::OtherCorpus`].
+    /// [`Unfinished::Run`] and [`Unfinished::OtherData`].
     pub fn pending(&self, jobs: Vec<Job>, force: bool) -> Result<Vec<Job>, Unfinished> {
         let mut pending = Vec::new();
         for job in jobs {
@@ -101,22 +96,22 @@ impl Study<'_> {
                 None => pending.push(job),
                 Some(summary) => {
                     RunDir::open(&job.id)?.set_config(&job.config.to_table())?;
-                    self.check_corpus(&job, &summary)?;
+                    self.check_data(&job, &summary)?;
                 }
             }
         }
         Ok(pending)
     }
 
-    fn check_corpus(&self, job: &Job, summary: &Summary) -> Result<(), Unfinished> {
-        let wanted = &self.corpus.fingerprint;
-        if &summary.corpus_fingerprint == wanted {
+    fn check_data(&self, job: &Job, summary: &Summary) -> Result<(), Unfinished> {
+        let wanted = self.data.fingerprint();
+        if summary.corpus_fingerprint == wanted {
             return Ok(());
         }
-        Err(Unfinished::OtherCorpus {
+        Err(Unfinished::OtherData {
             path: job.id.path.clone(),
             stored: summary.corpus_fingerprint.clone(),
-            wanted: wanted.clone(),
+            wanted: wanted.to_owned(),
         })
     }
 
@@ -161,7 +156,7 @@ impl Study<'_> {
             threads: rayon::current_num_threads(),
             ..self.environment.clone()
         })?;
-        let mut trainer = Trainer::new(&job.config, self.corpus)?;
+        let mut trainer = Trainer::new(&job.config, self.data)?;
         let mut shown = Shown {
             progress,
             run: None,
@@ -191,7 +186,7 @@ impl Study<'_> {
             arms.insert(arm.name.clone(), config.to_table().into());
         }
         let mut settings = toml::Table::new();
-        settings.insert("ablation".into(), self.sweep.ablation.name.into());
+        settings.insert("ablation".into(), self.sweep.subject.name.clone().into());
         let seeds = seeds.iter().map(|&seed| toml::Value::from(seed as i64));
         settings.insert("seeds".into(), seeds.collect::<Vec<_>>().into());
         settings.insert("arms".into(), arms.into());

@@ -7,7 +7,6 @@
 mod arm;
 mod job;
 mod plan;
-mod preset;
 mod progress;
 mod results;
 mod scheduler;
@@ -17,14 +16,13 @@ mod sweep;
 pub use arm::{Arm, Tanh};
 pub use job::{Study, Unfinished};
 pub use plan::Plan;
-pub use preset::{PRESETS, Preset};
 pub use progress::{Progress, RunProgress, Tick, clock};
 pub use results::{ArmResult, ArmTiming, Delta, Results, RunResult, RunTiming};
 pub use scheduler::{Workers, run};
 pub use show::Report;
-pub use sweep::{Job, Sweep, SweepError};
+pub use sweep::{Job, Subject, Sweep, SweepError};
 
-use crate::paper::LanguageTable;
+use crate::{paper::PaperTable, preset::Body};
 
 /// A comparison of arms with a baseline.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +32,9 @@ pub struct Ablation {
     /// What it compares.
     pub title: &'static str,
     /// The paper's table of the same comparison.
-    pub paper: Option<&'static LanguageTable>,
+    pub paper: Option<&'static PaperTable>,
+    /// The network of its presets.
+    pub body: Body,
     /// Its arms, baselines before what is compared with them.
     pub arms: fn(Tanh) -> Vec<Arm>,
 }
@@ -54,6 +54,8 @@ ablations! {
     components,
     norm,
     related,
+    experts,
+    vision,
     init,
     decay,
     depth,

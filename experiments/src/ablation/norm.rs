@@ -2,12 +2,14 @@
 //! without hyper-connections.
 
 use super::{Ablation, Arm, arm::dhc};
+use crate::preset::Body;
 use nn::connection::{ConnectionConfig, PostNormConfig, hyper::PredictorNorm};
 
 pub(super) const ABLATION: Ablation = Ablation {
     name: "ablation-norm",
     title: "norm of the predictors of DHC x4; pre-norm and post-norm",
     paper: None,
+    body: Body::Decoder,
     arms: |tanh| {
         let post_norm = ConnectionConfig::PostNorm(PostNormConfig::default());
         let mut arms = vec![

@@ -2,7 +2,7 @@
 
 use super::{Sweep, Workers, clock};
 use crate::{
-    data::Corpus,
+    data::Data,
     table::{Align, Cell, Colour, TERMINAL_WIDTH, Table},
     train::{TrainError, Trainer},
 };
@@ -10,7 +10,6 @@ use engine::params::Decay;
 use std::{
     collections::BTreeSet,
     fmt::Write,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -43,14 +42,14 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Trainer::new`].
-    pub fn of(sweep: &Sweep, corpus: &Arc<Corpus>) -> Result<Self, TrainError> {
+    pub fn of(sweep: &Sweep, data: &Data) -> Result<Self, TrainError> {
         let mut plan = Self {
             arms: Vec::new(),
             never_decayed: BTreeSet::new(),
             decayed: BTreeSet::new(),
         };
         for (arm, config) in sweep.arms.iter().zip(&sweep.configs) {
-            let mut trainer = Trainer::new(config, corpus)?;
+            let mut trainer = Trainer::new(config, data)?;
             let account = trainer.account();
             let baseline = arm.baseline.as_ref();
             let mut planned = ArmPlan {
@@ -195,9 +194,12 @@ fn kind(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        ablation::{ABLATIONS, PRESETS, Tanh},
+        ablation::{ABLATIONS, Tanh},
         config::Layers,
+        data::Corpus,
+        preset::PRESETS,
     };
+    use std::sync::Arc;
 
     #[test]
     fn the_plan_tells_static_parts_from_decayed_ones_and_counts_every_parameter() {
@@ -205,10 +207,13 @@ mod tests {
             .iter()
             .find(|a| a.name == "ablation-components")
             .expect("it is there");
-        let common = Layers::defaults().set(PRESETS[0].settings).expect("smoke");
+        let common = Layers::defaults()
+            .set(&PRESETS[0].settings())
+            .expect("smoke");
         let place = ("runs".into(), "test".to_owned());
         let arms = (ablation.arms)(Tanh::On);
-        let sweep = Sweep::new(ablation, arms, &common, &[], vec![0, 1], place).expect("smoke");
+        let sweep =
+            Sweep::new(ablation.into(), arms, &common, &[], vec![0, 1], place).expect("smoke");
         let text: Vec<u8> = (0..40_000_u32).map(|i| (i * i % 251) as u8).collect();
         let corpus = Arc::new(Corpus {
             train: text[..30_000].to_vec(),
@@ -218,7 +223,7 @@ mod tests {
             files: 1,
             files_skipped: 0,
         });
-        let plan = Plan::of(&sweep, &corpus).expect("it can be trained");
+        let plan = Plan::of(&sweep, &Data::from(&corpus)).expect("it can be trained");
         assert!(
             plan.never_decayed.contains("connection.static_alpha"),
             "{plan:?}"

@@ -1,11 +1,8 @@
 //! Hyper-connections beside other ways to widen or rearrange the residual stream: the paper's
 //! Table 4, with parallel blocks and post-norm, which the paper compares in its text.
 
-use super::{
-    Ablation, Arm,
-    arm::{dhc, paper_name},
-};
-use crate::paper::TABLE_4;
+use super::{Ablation, Arm, arm::dhc};
+use crate::{paper::TABLE_4, preset::Body};
 use nn::connection::{
     AltUpConfig, ConnectionConfig, ParallelConfig, PostNormConfig, ResidualDualConfig,
 };
@@ -14,6 +11,7 @@ pub(super) const ABLATION: Ablation = Ablation {
     name: "ablation-related",
     title: "related methods with two streams",
     paper: Some(&TABLE_4),
+    body: Body::Decoder,
     arms: |tanh| {
         let residual_dual = ConnectionConfig::ResidualDual(ResidualDualConfig::default());
         let altup = ConnectionConfig::Altup(AltUpConfig::default());
@@ -27,9 +25,7 @@ pub(super) const ABLATION: Ablation = Ablation {
             Arm::of("altup-x2", "AltUp x2", &altup).paper(TABLE_4.row("Altup×2")),
         ];
         for &tanh in tanh.values() {
-            let arm = Arm::hyper(&dhc(2, tanh));
-            let paper = TABLE_4.row(&paper_name(&arm.label));
-            arms.push(arm.paper(paper));
+            arms.push(Arm::hyper(&dhc(2, tanh)).beside(&TABLE_4));
         }
         arms
     },

@@ -2,10 +2,10 @@
 
 use super::Arm;
 use crate::{
-    data::bits_per_byte,
+    measure::Measure,
     run_dir::{MetricsRecord, RunError, RunId, Status, Summary, read_metrics, read_summary},
     stats::{
-        Estimate, MIN_SEEDS, Verdict, convergence_factor, holm, mean, median,
+        Differences, Estimate, MIN_SEEDS, Verdict, convergence_factor, holm, mean, median,
         minimum_detectable_effect, pair_by_seed, pooled_sd, sd, seeds_needed, verdicts,
     },
 };
@@ -15,6 +15,8 @@ use std::path::Path;
 /// All arms of a sweep with what has finished.
 #[derive(Debug, Clone, Serialize)]
 pub struct Results {
+    /// The unit of the losses.
+    pub loss_unit: &'static str,
     /// Seeds, ascending.
     pub seeds: Vec<u64>,
     /// The arms in the order of the ablation.
@@ -44,14 +46,21 @@ pub struct ArmResult {
     pub flops_per_token: Option<u64>,
     /// Operations beyond those of the baseline, as a fraction.
     pub extra_flops_fraction: Option<f64>,
-    /// Mean final validation loss over the seeds that ended well, in nats per token.
+    /// Mean final validation loss over the seeds that ended well, in the unit of
+    /// [`Results::loss_unit`].
     pub val_loss: Option<f64>,
-    /// The same in bits per byte.
+    /// The same in bits per byte, if it is of bytes.
     pub bits_per_byte: Option<f64>,
+    /// Mean share of images classified correctly, if they are images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
     /// Standard deviation of the final validation loss over seeds.
     pub sd_over_seeds: Option<f64>,
     /// The difference to the baseline, paired by seed.
     pub delta: Option<Delta>,
+    /// The difference in accuracy, paired by seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_delta: Option<Delta>,
     /// Seeds that have ended in this arm or its baseline but not well in both.
     pub unpaired_seeds: Vec<u64>,
     /// What may be said.
@@ -60,7 +69,7 @@ pub struct ArmResult {
     /// Tokens that the baseline took over tokens that the arm takes to the baseline's final
     /// loss, mean over the seeds in which it gets there.
     pub convergence_factor: Option<f64>,
-    /// The paper's difference to its baseline, V2 and V3 loss in nats per token.
+    /// The paper's differences to its baseline, one for each column of its table.
     pub paper_delta: Option<[f64; 2]>,
     /// Everything that depends on the speed of the machine.
     pub timing: ArmTiming,
@@ -93,8 +102,11 @@ pub struct RunResult {
     pub steps: u64,
     /// Tokens trained on.
     pub tokens: u64,
-    /// Final validation loss in nats per token.
+    /// Final validation loss.
     pub val_loss: Option<f64>,
+    /// Final share of images classified correctly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
     /// Lowest validation loss.
     pub best_val_loss: Option<f64>,
     /// Last training loss.
@@ -166,6 +178,7 @@ impl Results {
         sweep: &str,
         arms: &[Arm],
         seeds: &[u64],
+        measure: Measure,
     ) -> Result<Self, RunError> {
         let mut runs = Vec::with_capacity(arms.len());
         for arm in arms {
@@ -179,10 +192,10 @@ impl Results {
             }
             runs.push(of_arm);
         }
-        Ok(Self::of(arms, seeds, runs))
+        Ok(Self::of(arms, seeds, runs, measure))
     }
 
-    fn of(arms: &[Arm], seeds: &[u64], runs: Vec<Vec<RunResult>>) -> Self {
+    fn of(arms: &[Arm], seeds: &[u64], runs: Vec<Vec<RunResult>>, measure: Measure) -> Self {
         let against: Vec<Option<usize>> = arms
             .iter()
             .map(|arm| {
@@ -216,7 +229,7 @@ impl Results {
             .iter()
             .enumerate()
             .map(|(index, arm)| {
-                let mut result = ArmResult::alone(arm, runs[index].clone());
+                let mut result = ArmResult::alone(arm, runs[index].clone(), measure);
                 if let (Some(baseline), Some(difference)) = (against[index], &differences[index]) {
                     let estimate = estimates.next().expect("one for each");
                     result.verdict = said.next();
@@ -225,16 +238,7 @@ impl Results {
                         .as_ref()
                         .filter(enough)
                         .and_then(|_| corrected.next());
-                    result.delta = (!difference.values.is_empty()).then(|| Delta {
-                        seeds: difference.seeds.clone(),
-                        mean: mean(&difference.values),
-                        interval: estimate.map(|e| [e.low, e.high]),
-                        sd: estimate.map(|e| e.sd),
-                        p_value: estimate.map(|e| e.p_value),
-                        p_holm,
-                        effect_size: estimate.and_then(|e| e.effect_size()),
-                        seeds_needed: estimate.and_then(|e| seeds_needed(e.mean, e.sd)),
-                    });
+                    result.delta = Delta::of(difference, *estimate, p_holm);
                     result.compare(&runs[baseline]);
                 }
                 result
@@ -243,6 +247,7 @@ impl Results {
         let sd_of_differences = pooled_sd(differences.iter().flatten().map(|d| &d.values[..]));
         let pairs = differences.iter().flatten().map(|d| d.values.len()).max();
         Self {
+            loss_unit: measure.unit(),
             seeds: seeds.to_vec(),
             arms: results,
             sd_of_differences,
@@ -258,11 +263,37 @@ impl Results {
     }
 }
 
+impl Delta {
+    /// `None` without a difference. `estimate` is that of the same differences.
+    fn of(
+        differences: &Differences,
+        estimate: Option<Estimate>,
+        p_holm: Option<f64>,
+    ) -> Option<Self> {
+        (!differences.values.is_empty()).then(|| Self {
+            seeds: differences.seeds.clone(),
+            mean: mean(&differences.values),
+            interval: estimate.map(|e| [e.low, e.high]),
+            sd: estimate.map(|e| e.sd),
+            p_value: estimate.map(|e| e.p_value),
+            p_holm,
+            effect_size: estimate.and_then(|e| e.effect_size()),
+            seeds_needed: estimate.and_then(|e| seeds_needed(e.mean, e.sd)),
+        })
+    }
+}
+
 /// Seed and final loss; infinite where a run diverged.
 fn losses(runs: &[RunResult]) -> Vec<(u64, f64)> {
     runs.iter()
         .map(|run| (run.seed, run.val_loss.unwrap_or(f64::INFINITY)))
         .collect()
+}
+
+/// Seed and accuracy of the runs that have one.
+fn accuracies(runs: &[RunResult]) -> Vec<(u64, f64)> {
+    let known = |run: &RunResult| Some((run.seed, run.accuracy?));
+    runs.iter().filter_map(known).collect()
 }
 
 impl RunResult {
@@ -276,6 +307,7 @@ impl RunResult {
             steps: summary.steps,
             tokens: summary.tokens,
             val_loss: summary.final_val_loss.filter(|_| ended_well),
+            accuracy: summary.final_val_accuracy.filter(|_| ended_well),
             best_val_loss: summary.best_val_loss,
             train_loss: summary.final_train_loss,
             timing: RunTiming {
@@ -325,9 +357,10 @@ impl RunResult {
 }
 
 impl ArmResult {
-    fn alone(arm: &Arm, runs: Vec<RunResult>) -> Self {
+    fn alone(arm: &Arm, runs: Vec<RunResult>, measure: Measure) -> Self {
         let losses: Vec<f64> = runs.iter().filter_map(|run| run.val_loss).collect();
         let val_loss = (!losses.is_empty()).then(|| mean(&losses));
+        let accuracies: Vec<f64> = runs.iter().filter_map(|run| run.accuracy).collect();
         let summary = runs.first().map(RunResult::summary);
         let steps = runs.iter().map(|run| run.timing.median_step_ms).collect();
         Self {
@@ -340,14 +373,15 @@ impl ArmResult {
             flops_per_token: summary.map(|s| s.flops_per_token),
             extra_flops_fraction: None,
             val_loss,
-            bits_per_byte: val_loss.map(bits_per_byte),
+            bits_per_byte: val_loss.and_then(|loss| measure.bits_per_byte(loss)),
+            accuracy: (!accuracies.is_empty()).then(|| mean(&accuracies)),
             sd_over_seeds: sd(&losses),
             delta: None,
+            accuracy_delta: None,
             unpaired_seeds: Vec::new(),
             verdict: None,
             convergence_factor: None,
-            paper_delta: (arm.paper.filter(|_| !arm.is_baseline()))
-                .map(|row| [row.v2_delta(), row.v3_delta()]),
+            paper_delta: arm.paper.map(|row| row.deltas),
             timing: ArmTiming {
                 step_ms: median(steps),
                 delta_at_equal_time: None,
@@ -368,6 +402,9 @@ impl ArmResult {
             let base = reference.flops_per_token as f64;
             self.extra_flops_fraction = Some(flops as f64 / base - 1.0);
         }
+        let by_accuracy = pair_by_seed(&accuracies(baseline), &accuracies(&self.runs));
+        let estimate = Estimate::of(&by_accuracy.values);
+        self.accuracy_delta = Delta::of(&by_accuracy, estimate, None);
         let pairs: Vec<(&RunResult, &RunResult)> = baseline
             .iter()
             .filter(|base| base.val_loss.is_some())
@@ -472,7 +509,7 @@ pub(super) mod tests {
                     .collect()
             })
             .collect();
-        Results::of(&arms, &seeds, runs)
+        Results::of(&arms, &seeds, runs, Measure::Bytes)
     }
 
     const BASE: (&str, &[Option<f64>]) = ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1)]);

@@ -1,8 +1,10 @@
 //! The tables of an ablation, for a terminal, Markdown and CSV.
 
-use super::{ArmResult, Results, Sweep};
+use super::{ArmResult, Delta, Results, Sweep};
 use crate::{
-    data::{Corpus, Windows},
+    data::{Data, Windows},
+    measure::Measure,
+    paper::{PaperTable, Quantity},
     stats::Verdict,
     table::{Align, Cell, Colour, TERMINAL_WIDTH, Table, Tone},
 };
@@ -15,46 +17,63 @@ pub struct Report<'a> {
     pub sweep: &'a Sweep,
     /// What came out.
     pub results: &'a Results,
-    /// The text.
-    pub corpus: &'a Corpus,
+    /// What the networks learnt from.
+    pub data: &'a Data,
     /// The command line.
     pub command: &'a str,
 }
 
 impl Report<'_> {
-    /// Losses, differences and verdicts, with the paper's numbers beside ours.
+    /// Losses, differences and verdicts, with the paper's numbers beside ours if they are of
+    /// losses too.
     pub fn loss_table(&self) -> Table {
-        let paper = self.has_paper();
-        let mut columns = vec![
-            ("arm", Align::Left),
-            ("val loss", Align::Right),
-            ("bits per byte", Align::Right),
-            ("Δ ours ± 95 %", Align::Right),
-            ("verdict", Align::Left),
-        ];
-        if paper {
-            columns.push(("paper Δ V2", Align::Right));
-            columns.push(("paper Δ V3", Align::Right));
+        let bytes = self.sweep.measure() == Measure::Bytes;
+        let paper = self.paper(Quantity::Loss);
+        let mut columns = columns(["arm", "val loss"]);
+        if bytes {
+            columns.push(("bits per byte".to_owned(), Align::Right));
         }
-        let mut table = Table::new(columns);
+        columns.push(("Δ ours ± 95 %".to_owned(), Align::Right));
+        columns.push(("verdict".to_owned(), Align::Left));
+        columns.extend(paper_columns(paper));
+        let mut table = Table::new(columns.iter().map(|(name, align)| (&name[..], *align)));
         for arm in &self.results.arms {
             let mut row = vec![
                 Cell::from(&arm.label),
                 number(arm.val_loss, |loss| format!("{loss:.4}")),
-                number(arm.bits_per_byte, |bits| format!("{bits:.4}")),
-                self.delta_cell(arm),
-                self.verdict_cell(arm),
             ];
-            if paper {
-                let [v2, v3] = match arm.paper_delta {
-                    Some(delta) => delta.map(|delta| Cell::from(signed(delta, 3))),
-                    None => ["", ""].map(Cell::from),
-                };
-                row.extend([v2, v3]);
+            if bytes {
+                row.push(number(arm.bits_per_byte, |bits| format!("{bits:.4}")));
             }
+            row.extend([self.delta_cell(arm), self.verdict_cell(arm)]);
+            row.extend(paper.iter().flat_map(|_| paper_cells(arm, 3)));
             table.push(row);
         }
         table
+    }
+
+    /// Accuracies and their differences, with the paper's beside ours; `None` where nothing is
+    /// classified.
+    pub fn accuracy_table(&self) -> Option<Table> {
+        if self.results.arms.iter().all(|arm| arm.accuracy.is_none()) {
+            return None;
+        }
+        let paper = self.paper(Quantity::Accuracy);
+        let mut columns = columns(["arm", "top-1 (%)", "Δ ours ± 95 %"]);
+        columns.extend(paper_columns(paper));
+        let mut table = Table::new(columns.iter().map(|(name, align)| (&name[..], *align)));
+        for arm in &self.results.arms {
+            let delta = match &arm.accuracy_delta {
+                Some(delta) => Cell::from(with_interval(delta, 100.0, 2)),
+                None if arm.baseline.is_none() => Cell::new("baseline", Tone::Faint),
+                None => Cell::from(""),
+            };
+            let accuracy = number(arm.accuracy, |share| format!("{:.2}", 100.0 * share));
+            let mut row = vec![Cell::from(&arm.label), accuracy, delta];
+            row.extend(paper.iter().flat_map(|_| paper_cells(arm, 2)));
+            table.push(row);
+        }
+        Some(table)
     }
 
     /// Spread over seeds and what the arms cost.
@@ -89,6 +108,10 @@ impl Report<'_> {
 
     /// One row for each arm, numbers in full.
     pub fn csv(&self) -> String {
+        let [first, second] = match self.sweep.subject.paper {
+            Some(paper) => paper.columns.map(|name| format!("paper_delta_{name}")),
+            None => ["paper_delta_1", "paper_delta_2"].map(str::to_owned),
+        };
         let mut table = Table::new(
             [
                 "arm",
@@ -97,6 +120,8 @@ impl Report<'_> {
                 "diverged",
                 "val_loss",
                 "bits_per_byte",
+                "accuracy",
+                "accuracy_delta",
                 "sd_over_seeds",
                 "delta",
                 "delta_low",
@@ -109,8 +134,8 @@ impl Report<'_> {
                 "flops_per_token",
                 "extra_flops_fraction",
                 "convergence_factor",
-                "paper_delta_v2",
-                "paper_delta_v3",
+                &first.to_lowercase(),
+                &second.to_lowercase(),
                 "timing_step_ms",
                 "timing_delta_at_equal_time",
             ]
@@ -126,6 +151,8 @@ impl Report<'_> {
                 Cell::from(arm.diverged().count().to_string()),
                 full(arm.val_loss),
                 full(arm.bits_per_byte),
+                full(arm.accuracy),
+                full(arm.accuracy_delta.as_ref().map(|delta| delta.mean)),
                 full(arm.sd_over_seeds),
                 full(delta.map(|delta| delta.mean)),
                 full(interval.map(|[low, _]| low)),
@@ -138,8 +165,8 @@ impl Report<'_> {
                 full(arm.flops_per_token),
                 full(arm.extra_flops_fraction),
                 full(arm.convergence_factor),
-                full(arm.paper_delta.map(|[v2, _]| v2)),
-                full(arm.paper_delta.map(|[_, v3]| v3)),
+                full(arm.paper_delta.map(|[first, _]| first)),
+                full(arm.paper_delta.map(|[_, second]| second)),
                 full(arm.timing.step_ms),
                 full(arm.timing.delta_at_equal_time),
             ]);
@@ -154,12 +181,10 @@ impl Report<'_> {
         for line in self.heading() {
             text.push_str(&wrapped(&line, TERMINAL_WIDTH));
         }
-        let _ = write!(
-            text,
-            "\n{}\n{}\n",
-            table(self.loss_table()),
-            table(self.cost_table())
-        );
+        for one in self.tables() {
+            let _ = write!(text, "\n{}", table(one));
+        }
+        text.push('\n');
         for line in self.notes() {
             text.push_str(&wrapped(&line, TERMINAL_WIDTH));
         }
@@ -173,25 +198,37 @@ impl Report<'_> {
         for line in heading {
             let _ = writeln!(text, "- {line}");
         }
-        let (loss, cost) = (self.loss_table(), self.cost_table());
-        let _ = write!(text, "\n{}\n{}\n", loss.to_markdown(), cost.to_markdown());
+        for table in self.tables() {
+            let _ = write!(text, "\n{}", table.to_markdown());
+        }
+        text.push('\n');
         for line in self.notes() {
             let _ = writeln!(text, "- {line}");
         }
         text
     }
 
-    fn has_paper(&self) -> bool {
-        self.results
+    fn tables(&self) -> impl Iterator<Item = Table> {
+        let tables = [Some(self.loss_table()), self.accuracy_table()];
+        tables.into_iter().flatten().chain([self.cost_table()])
+    }
+
+    /// The paper's table if it is of this quantity and has a number for one of the arms.
+    fn paper(&self, quantity: Quantity) -> Option<&'static PaperTable> {
+        let table = self.sweep.subject.paper;
+        let numbers = self
+            .results
             .arms
             .iter()
-            .any(|arm| arm.paper_delta.is_some())
+            .any(|arm| arm.paper_delta.is_some());
+        table.filter(|table| numbers && table.quantity == quantity)
     }
 
     /// Title and scales: ours and the paper's must not be mistaken for each other.
     fn heading(&self) -> Vec<String> {
-        let ablation = self.sweep.ablation;
-        let mut lines = vec![format!("{}: {}", ablation.name, ablation.title)];
+        let subject = &self.sweep.subject;
+        let measure = self.sweep.measure();
+        let mut lines = vec![format!("{}: {}", subject.name, subject.title)];
         let baselines = self
             .results
             .arms
@@ -205,15 +242,18 @@ impl Report<'_> {
         });
         if let (Some(parameters), Some(tokens), Some(sublayers)) = (parameters, tokens, sublayers) {
             lines.push(format!(
-                "OURS: {parameters} parameters, {sublayers} sublayers, {tokens} tokens (bytes) of {}, {}; Δ is of validation loss in nats per byte",
-                self.corpus.name,
+                "OURS: {parameters} parameters, {sublayers} sublayers, {tokens} tokens ({}) of {}, {}; Δ is of validation loss in {}",
+                measure.tokens(),
+                self.data.name(),
                 count(self.results.seeds.len(), "seed"),
+                measure.unit(),
             ));
         }
-        if let (Some(paper), true) = (ablation.paper, self.has_paper()) {
+        let paper = [Quantity::Loss, Quantity::Accuracy].map(|quantity| self.paper(quantity));
+        for paper in paper.into_iter().flatten() {
             lines.push(format!(
-                "PAPER (Table {}): {}; Δ is of V2 and V3 validation loss in nats per token. Another scale altogether: compare signs and order, not sizes.",
-                paper.number, paper.scale
+                "PAPER ({}): {}; Δ is of {}. Another scale altogether: compare signs and order, not sizes.",
+                paper.place, paper.scale, paper.about
             ));
         }
         lines
@@ -222,11 +262,9 @@ impl Report<'_> {
     /// How the numbers were made and what the marks mean.
     fn notes(&self) -> Vec<String> {
         let results = self.results;
-        let model = &self.sweep.configs[0].model;
         let mut lines = vec![format!(
-            "val loss: after the last step, mean over {} fixed windows of {} bytes, spread evenly over the validation text, the same for all arms and seeds; then mean over seeds.",
-            self.validation_windows(),
-            model.tokens(),
+            "val loss: after the last step, mean over {}, the same for all arms and seeds; then mean over seeds.",
+            self.validation()
         )];
         lines.push(
             "Δ: arm minus baseline, paired by seed (same data order, same initial backbone), with the half-width of its 95 % t interval. better / worse: the interval excludes zero, also after Holm's correction over the arms; not shown: it does not, which does not show equality; few seeds: fewer than 3 pairs, nothing is claimed."
@@ -252,13 +290,16 @@ impl Report<'_> {
                 ));
             }
         }
-        let fingerprint = &self.corpus.fingerprint[..16.min(self.corpus.fingerprint.len())];
+        if let Some(note) = self.sweep.subject.paper.and_then(|paper| paper.note) {
+            lines.push(note());
+        }
+        let fingerprint = self.data.fingerprint();
+        let fingerprint = &fingerprint[..16.min(fingerprint.len())];
         let seeds: Vec<String> = results.seeds.iter().map(u64::to_string).collect();
         lines.push(format!(
-            "corpus: {}, SHA-256 {fingerprint}; {} bytes to train on, {} to validate; seeds: {}",
-            self.corpus.name,
-            self.corpus.train.len(),
-            self.corpus.validation.len(),
+            "data: {}, SHA-256 {fingerprint}; {}; seeds: {}",
+            self.data.name(),
+            self.data.sizes(),
             seeds.join(" ")
         ));
         lines.push(format!("command: {}", self.command));
@@ -266,13 +307,19 @@ impl Report<'_> {
         lines
     }
 
-    /// As many as are asked for, or whole batches of them that fit into the text.
-    fn validation_windows(&self) -> usize {
+    /// What the validation loss is the mean over.
+    fn validation(&self) -> String {
         let config = &self.sweep.configs[0];
-        let windows = Windows::new(self.corpus, config.model.tokens());
-        let train = &config.train;
-        let batches = windows.and_then(|w| w.validation_batches(train.eval_batches, train.batch));
-        batches.map_or(0, |batches| batches.iter().map(|batch| batch.rows).sum())
+        let corpus = match self.data {
+            Data::Text(corpus) => corpus,
+            Data::Images(set) => return format!("all {} images of the test part", set.test.len()),
+        };
+        // As many windows as are asked for, or whole batches of them that fit into the text.
+        let (bytes, train) = (config.model.tokens(), &config.train);
+        let batches = Windows::new(corpus, bytes)
+            .and_then(|windows| windows.validation_batches(train.eval_batches, train.batch));
+        let windows: usize = batches.map_or(0, |batches| batches.iter().map(|b| b.rows).sum());
+        format!("{windows} fixed windows of {bytes} bytes, spread evenly over the validation text")
     }
 
     fn delta_cell(&self, arm: &ArmResult) -> Cell {
@@ -286,12 +333,7 @@ impl Report<'_> {
         let Some(delta) = &arm.delta else {
             return Cell::from("");
         };
-        Cell::from(match delta.interval {
-            Some([low, high]) => {
-                format!("{} ±{:.4}", signed(delta.mean, 4), (high - low) / 2.0)
-            }
-            None => format!("{} (n=1)", signed(delta.mean, 4)),
-        })
+        Cell::from(with_interval(delta, 1.0, 4))
     }
 
     fn verdict_cell(&self, arm: &ArmResult) -> Cell {
@@ -307,6 +349,44 @@ impl Report<'_> {
             Some(Verdict::NoDifferenceShown) => Cell::from("not shown"),
             Some(Verdict::TooFewSeeds) => Cell::new("few seeds", Tone::Faint),
         }
+    }
+}
+
+/// Columns of names on the left and numbers on the right.
+fn columns<const N: usize>(names: [&str; N]) -> Vec<(String, Align)> {
+    let align = |index| {
+        if index == 0 {
+            Align::Left
+        } else {
+            Align::Right
+        }
+    };
+    let names = names.iter().enumerate();
+    names
+        .map(|(index, name)| (name.to_string(), align(index)))
+        .collect()
+}
+
+fn paper_columns(paper: Option<&PaperTable>) -> Vec<(String, Align)> {
+    let names = paper.iter().flat_map(|paper| paper.columns);
+    names
+        .map(|name| (format!("paper Δ {name}"), Align::Right))
+        .collect()
+}
+
+fn paper_cells(arm: &ArmResult, digits: usize) -> [Cell; 2] {
+    match arm.paper_delta {
+        Some(deltas) => deltas.map(|delta| Cell::from(signed(delta, digits))),
+        None => ["", ""].map(Cell::from),
+    }
+}
+
+/// A difference with the half-width of its interval, in a unit `scale` times smaller.
+fn with_interval(delta: &Delta, scale: f64, digits: usize) -> String {
+    let mean = signed(scale * delta.mean, digits);
+    match delta.interval {
+        Some([low, high]) => format!("{mean} ±{:.digits$}", scale * (high - low) / 2.0),
+        None => format!("{mean} (n=1)"),
     }
 }
 
@@ -385,27 +465,34 @@ pub(super) fn wrapped(line: &str, width: usize) -> String {
 mod tests {
     use super::super::{ABLATIONS, Tanh, results::tests::results};
     use super::*;
-    use crate::config::Layers;
-    use std::path::PathBuf;
+    use crate::{config::Layers, data::Corpus};
+    use std::{path::PathBuf, sync::Arc};
 
     fn text(losses: &[(&str, &[Option<f64>])]) -> String {
         let results = results(losses);
         let ablation = &ABLATIONS[0];
         let arms = (ablation.arms)(Tanh::Both);
         let place = (PathBuf::from("runs"), "test".to_owned());
-        let sweep = Sweep::new(ablation, arms, &Layers::defaults(), &[], vec![0], place);
-        let corpus = Corpus {
+        let sweep = Sweep::new(
+            ablation.into(),
+            arms,
+            &Layers::defaults(),
+            &[],
+            vec![0],
+            place,
+        );
+        let corpus = Arc::new(Corpus {
             train: vec![b'a'; 900],
             validation: vec![b'a'; 100],
             name: "text".into(),
             fingerprint: "0123456789abcdef0123".into(),
             files: 1,
             files_skipped: 0,
-        };
+        });
         Report {
             sweep: &sweep.expect("the defaults"),
             results: &results,
-            corpus: &corpus,
+            data: &Data::from(&corpus),
             command: "experiments ablation-rate",
         }
         .to_text(Colour::Off)

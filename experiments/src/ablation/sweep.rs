@@ -3,16 +3,40 @@
 use super::{Ablation, Arm};
 use crate::{
     config::{ConfigError, Layers, RunConfig},
+    data::Source,
+    measure::Measure,
+    paper::PaperTable,
     run_dir::{RunError, RunId},
 };
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 use toml::{Table, Value};
 
-/// An ablation with everything that decides its results.
+/// What a sweep is about.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Its name: that of the command.
+    pub name: String,
+    /// What it compares.
+    pub title: String,
+    /// The paper's table of the same comparison.
+    pub paper: Option<&'static PaperTable>,
+}
+
+impl From<&Ablation> for Subject {
+    fn from(ablation: &Ablation) -> Self {
+        Self {
+            name: ablation.name.to_owned(),
+            title: ablation.title.to_owned(),
+            paper: ablation.paper,
+        }
+    }
+}
+
+/// A comparison with everything that decides its results.
 #[derive(Debug, Clone)]
 pub struct Sweep {
     /// What is compared.
-    pub ablation: &'static Ablation,
+    pub subject: Subject,
     /// The arms.
     pub arms: Vec<Arm>,
     /// The configuration of each arm, without its seed.
@@ -49,6 +73,11 @@ pub enum SweepError {
         /// An arm that has it.
         arm: String,
     },
+    /// An arm that would learn from other data than the first one.
+    OtherData {
+        /// The arm.
+        arm: String,
+    },
     /// A sweep name or a directory that cannot be used.
     Run(RunError),
 }
@@ -61,6 +90,10 @@ impl fmt::Display for SweepError {
                 f,
                 "--set {key}: the arms of this ablation differ in it (arm {arm} sets it): leave it out, or train one configuration with the command train"
             ),
+            Self::OtherData { arm } => write!(
+                f,
+                "arm {arm} would learn from other data than the arms before it: differences mean something on the same data only; make one sweep for each"
+            ),
             Self::Run(error) => error.fmt(f),
         }
     }
@@ -71,7 +104,7 @@ impl std::error::Error for SweepError {
         match self {
             Self::Config(error) => Some(error),
             Self::Run(error) => Some(error),
-            Self::SetByArms { .. } => None,
+            Self::SetByArms { .. } | Self::OtherData { .. } => None,
         }
     }
 }
@@ -94,9 +127,9 @@ impl Sweep {
     ///
     /// # Errors
     /// [`SweepError::SetByArms`] if an arm sets one of `keys`; [`SweepError::Config`] if an arm
-    /// cannot be built; [`SweepError::Run`] if the sweep's name is no file name.
+    /// cannot be built; [`SweepError::OtherData`] if not all learn from the same data; [`SweepError::Run`] if the sweep's name is no file name.
     pub fn new(
-        ablation: &'static Ablation,
+        subject: Subject,
         arms: Vec<Arm>,
         common: &Layers,
         keys: &[String],
@@ -113,15 +146,28 @@ impl Sweep {
             }
             configs.push(common.clone().table(arm.settings.clone()).resolve()?);
             RunId::new(&root, &name, &arm.name, 0)?;
+            if Source::of(&configs[0]) != Source::of(&configs[configs.len() - 1]) {
+                return Err(SweepError::OtherData {
+                    arm: arm.name.clone(),
+                });
+            }
         }
         Ok(Self {
-            ablation,
+            subject,
             arms,
             configs,
             seeds,
             root,
             name,
         })
+    }
+
+    /// What the losses of all arms measure.
+    ///
+    /// # Panics
+    /// If the sweep has no arms.
+    pub fn measure(&self) -> Measure {
+        Measure::of(&self.configs[0].model)
     }
 
     /// The sweep directory.
@@ -182,7 +228,10 @@ fn sets(table: &Table, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ablation::{ABLATIONS, PRESETS, Tanh};
+    use crate::{
+        ablation::{ABLATIONS, Tanh},
+        preset::{PRESETS, Preset},
+    };
     use models::transformer::Transformer;
 
     fn sweep(ablation: &'static Ablation, settings: &[&str]) -> Result<Sweep, SweepError> {
@@ -193,19 +242,21 @@ mod tests {
         let common = Layers::defaults().set(settings)?;
         let place = (PathBuf::from("runs"), "test".to_owned());
         let arms = (ablation.arms)(Tanh::Both);
-        Sweep::new(ablation, arms, &common, &keys, vec![0, 1], place)
+        Sweep::new(ablation.into(), arms, &common, &keys, vec![0, 1], place)
     }
 
     #[test]
     fn every_arm_of_every_ablation_can_be_built_in_every_preset() {
         for ablation in ABLATIONS {
-            for preset in PRESETS {
-                let common = Layers::defaults().set(preset.settings).expect(preset.name);
+            for preset in Preset::of(ablation.body) {
+                let common = Layers::defaults().set(&preset.settings());
+                let common = common.expect(preset.size);
                 let place = (PathBuf::from("runs"), "test".to_owned());
                 for tanh in [Tanh::On, Tanh::Off, Tanh::Both] {
                     let arms = (ablation.arms)(tanh);
-                    let sweep = Sweep::new(ablation, arms, &common, &[], vec![0], place.clone());
-                    sweep.and_then(|sweep| sweep.jobs()).expect(preset.name);
+                    let sweep =
+                        Sweep::new(ablation.into(), arms, &common, &[], vec![0], place.clone());
+                    sweep.and_then(|sweep| sweep.jobs()).expect(preset.size);
                 }
             }
         }
@@ -243,7 +294,7 @@ mod tests {
             let arms = (ablation.arms)(Tanh::Both);
             for row in table.rows {
                 let found = arms.iter().any(|arm| arm.paper.as_ref() == Some(row));
-                assert!(found, "table {}: {}", table.number, row.method);
+                assert!(found, "{}: {}", table.place, row.method);
             }
         }
     }
@@ -272,7 +323,7 @@ mod tests {
     /// What makes differences by seed meaningful.
     #[test]
     fn all_arms_of_a_seed_start_from_one_backbone() {
-        let sweep = sweep(&ABLATIONS[0], PRESETS[0].settings).expect("the smoke preset");
+        let sweep = sweep(&ABLATIONS[0], &PRESETS[0].settings()).expect("the smoke preset");
         let params: Vec<_> = sweep
             .configs
             .iter()

@@ -1,13 +1,14 @@
 //! `ablation-*`: one command for each ablation.
 
-use super::{Failure, signals::stop_flag};
+use super::{Failure, settings::Settings, signals::stop_flag};
 use crate::{
     ablation::{
-        ABLATIONS, Ablation, PRESETS, Plan, Preset, Progress, Report, Results, Study, Sweep,
-        SweepError, Tanh, Workers,
+        ABLATIONS, Ablation, Plan, Progress, Report, Results, Study, Sweep, SweepError, Tanh,
+        Workers,
     },
-    config::{ConfigError, Layers},
-    data::Corpus,
+    config::ConfigError,
+    data::Source,
+    preset::Preset,
     run_dir::{Environment, RunError, shell_line, write_atomically},
     table::{Colour, TERMINAL_WIDTH},
 };
@@ -18,7 +19,7 @@ use std::{
     env,
     io::{Write, stdout},
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::atomic::Ordering,
 };
 
 /// An ablation with its arguments.
@@ -33,24 +34,16 @@ pub struct Command {
 #[derive(Debug, clap::Args)]
 struct Args {
     /// Size: smoke (seconds), small (ten minutes), medium (hours), large (overnight)
-    #[arg(long, default_value = "small", value_parser = preset)]
-    preset: &'static Preset,
+    #[arg(long, value_name = "SIZE", default_value = "small")]
+    preset: String,
     /// How many seeds, or which: 5, or 0,3,7. More can be added later [default: the preset's]
     #[arg(long, value_name = "N|LIST", value_parser = seeds)]
     seeds: Option<Seeds>,
     /// Dynamic arms with tanh, without, or both
     #[arg(long, value_enum, default_value = "on")]
     tanh: Tanh,
-    /// Text to train on, a file or a directory [default: source code of this program's
-    /// dependencies]
-    #[arg(long, value_name = "PATH")]
-    corpus: Option<String>,
-    /// Settings for all arms from a TOML file, over the preset's
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// A setting for all arms, such as train.steps=2000; can be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    settings: Settings,
     /// Runs at a time [default: one for each thread]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -70,11 +63,6 @@ struct Args {
 
 #[derive(Debug, Clone)]
 struct Seeds(Vec<u64>);
-
-fn preset(name: &str) -> Result<&'static Preset, String> {
-    let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-    Preset::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
-}
 
 fn seeds(text: &str) -> Result<Seeds, String> {
     let number = |part: &str| {
@@ -100,7 +88,7 @@ impl Subcommand for Command {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
         ABLATIONS.iter().fold(command, |command, ablation| {
             let about = match ablation.paper {
-                Some(paper) => format!("Compare: {} (Table {})", ablation.title, paper.number),
+                Some(paper) => format!("Compare: {} ({})", ablation.title, paper.place),
                 None => format!("Compare: {}", ablation.title),
             };
             let subcommand = clap::Command::new(ablation.name);
@@ -139,7 +127,8 @@ fn planning(error: SweepError) -> Failure {
         SweepError::Config(ConfigError::Unreadable { .. }) => Failure::Failed(error.to_string()),
         SweepError::Run(RunError::BadName { .. })
         | SweepError::Config(_)
-        | SweepError::SetByArms { .. } => Failure::Usage(error.to_string()),
+        | SweepError::SetByArms { .. }
+        | SweepError::OtherData { .. } => Failure::Usage(error.to_string()),
         error => Failure::Failed(error.to_string()),
     }
 }
@@ -151,13 +140,14 @@ impl Command {
         if args.jobs == Some(0) {
             return Err(Failure::Usage("--jobs is 0, expected at least 1".into()));
         }
-        let (sweep, corpus_path) = args.sweep(ablation)?;
-        let corpus = Arc::new(Corpus::open(corpus_path.as_deref())?);
+        let preset = args.preset(ablation)?;
+        let sweep = args.sweep(ablation, preset)?;
+        let data = Source::of(&sweep.configs[0]).open()?;
         let threads = rayon::current_num_threads();
         let command: Vec<String> = env::args().collect();
         let study = Study {
             sweep: &sweep,
-            corpus: &corpus,
+            data: &data,
             command: &command,
             environment: Environment::current(threads),
         };
@@ -166,7 +156,7 @@ impl Command {
         if args.dry_run {
             let pending = study.pending(jobs, false)?;
             let workers = Workers::new(args.jobs, threads, pending.len());
-            let plan = Plan::of(&sweep, &corpus)?;
+            let plan = Plan::of(&sweep, &data)?;
             write!(stdout(), "{}", plan.to_text(&sweep, pending.len(), workers))?;
             return Ok(());
         }
@@ -182,7 +172,7 @@ impl Command {
         let shown = Shown {
             study: &study,
             command: &shell_line(&command),
-            preset: args.preset.name,
+            preset: preset.size,
         };
         let stop = stop_flag();
         shown.live(&progress);
@@ -210,42 +200,39 @@ impl Command {
 }
 
 impl Args {
-    /// The sweep, and where its text is.
-    fn sweep(&self, ablation: &'static Ablation) -> Result<(Sweep, Option<PathBuf>), Failure> {
-        let settings = || {
-            let mut common = Layers::defaults().set(self.preset.settings)?;
-            if let Some(path) = &self.config {
-                common = common.file(path)?;
-            }
-            common = common.set(&self.set)?;
-            if let Some(corpus) = &self.corpus {
-                let data = toml::Table::from_iter([("corpus".to_owned(), corpus.clone().into())]);
-                common = common.table(toml::Table::from_iter([("data".to_owned(), data.into())]));
-            }
-            Ok(common)
-        };
-        let common: Layers = settings().map_err(|error| planning(SweepError::Config(error)))?;
-        let keys: Vec<String> = self
-            .set
-            .iter()
-            .filter_map(|setting| Some(setting.split_once('=')?.0.trim().to_owned()))
-            .collect();
+    fn preset(&self, ablation: &Ablation) -> Result<&'static Preset, Failure> {
+        let found = Preset::of(ablation.body).find(|preset| preset.size == self.preset);
+        found.ok_or_else(|| {
+            let sizes: Vec<&str> = Preset::of(ablation.body).map(|p| p.size).collect();
+            Failure::Usage(format!(
+                "--preset {}: expected one of {}",
+                self.preset,
+                sizes.join(", ")
+            ))
+        })
+    }
+
+    fn sweep(
+        &self,
+        ablation: &'static Ablation,
+        preset: &'static Preset,
+    ) -> Result<Sweep, Failure> {
+        let common = self.settings.over(preset);
+        let common = common.map_err(|error| planning(SweepError::Config(error)))?;
+        let keys = self.settings.keys();
         if keys.iter().any(|key| key == "train.seed") {
             let message = "--set train.seed: the seeds of an ablation are those of --seeds";
             return Err(Failure::Usage(message.into()));
         }
         let name = self.name.clone();
-        let name = name.unwrap_or_else(|| format!("{}-{}", ablation.name, self.preset.name));
+        let name = name.unwrap_or_else(|| format!("{}-{}", ablation.name, preset.size));
         let seeds = match &self.seeds {
             Some(seeds) => seeds.0.clone(),
-            None => (0..self.preset.seeds).collect(),
+            None => (0..preset.seeds).collect(),
         };
         let arms = (ablation.arms)(self.tanh);
         let place = (self.out.clone(), name);
-        let sweep = Sweep::new(ablation, arms, &common, &keys, seeds, place);
-        let sweep = sweep.map_err(planning)?;
-        let corpus = sweep.configs[0].data.path();
-        Ok((sweep, corpus))
+        Sweep::new(ablation.into(), arms, &common, &keys, seeds, place).map_err(planning)
     }
 }
 
@@ -259,14 +246,21 @@ struct Shown<'a> {
 impl Shown<'_> {
     fn results(&self) -> Result<Results, RunError> {
         let sweep = self.study.sweep;
-        Results::collect(&sweep.root, &sweep.name, &sweep.arms, &sweep.all_seeds()?)
+        let seeds = sweep.all_seeds()?;
+        Results::collect(
+            &sweep.root,
+            &sweep.name,
+            &sweep.arms,
+            &seeds,
+            sweep.measure(),
+        )
     }
 
     fn report<'r>(&'r self, results: &'r Results) -> Report<'r> {
         Report {
             sweep: self.study.sweep,
             results,
-            corpus: self.study.corpus,
+            data: self.study.data,
             command: self.command,
         }
     }
@@ -283,15 +277,15 @@ impl Shown<'_> {
     fn write(&self, results: &Results) -> Result<(), RunError> {
         let sweep = self.study.sweep;
         let report = self.report(results);
-        let corpus = self.study.corpus;
+        let (subject, data) = (&sweep.subject, self.study.data);
         let document = json!({
-            "ablation": sweep.ablation.name,
-            "title": sweep.ablation.title,
+            "ablation": subject.name,
+            "title": subject.title,
             "preset": self.preset,
             "command": self.command,
-            "corpus": { "name": corpus.name, "fingerprint": corpus.fingerprint },
-            "paper": sweep.ablation.paper.map(|paper| {
-                json!({ "table": paper.number, "scale": paper.scale })
+            "data": { "name": data.name(), "fingerprint": data.fingerprint() },
+            "paper": subject.paper.map(|paper| {
+                json!({ "place": paper.place, "scale": paper.scale, "columns": paper.columns })
             }),
             "results": results,
         });

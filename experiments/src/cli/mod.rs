@@ -5,6 +5,7 @@ mod bench;
 mod graph;
 mod parity;
 mod sample;
+mod settings;
 mod signals;
 mod teach;
 mod train;

@@ -114,23 +114,17 @@ impl TrainConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// A text file or a directory of text; empty for the built-in corpus.
-    pub corpus: String,
-    /// A directory of images; empty for generated shapes.
-    pub images: String,
+    /// A text file or a directory of text, or a directory of images, as the network wants;
+    /// empty for the built-in corpus or generated shapes.
+    pub path: String,
     /// Mixup's alpha for batches of images; 0 mixes nothing.
     pub mixup: f32,
 }
 
 impl DataConfig {
-    /// The path of the text; `None` for the built-in corpus.
+    /// The path; `None` for what needs no path.
     pub fn path(&self) -> Option<PathBuf> {
-        (!self.corpus.is_empty()).then(|| PathBuf::from(&self.corpus))
-    }
-
-    /// The path of the images; `None` for generated shapes.
-    pub fn image_path(&self) -> Option<PathBuf> {
-        (!self.images.is_empty()).then(|| PathBuf::from(&self.images))
+        (!self.path.is_empty()).then(|| PathBuf::from(&self.path))
     }
 }
 

@@ -265,11 +265,11 @@ mod tests {
 
     #[test]
     fn values_are_toml_or_plain_text() {
-        let config = set(&["data.corpus=some text.txt", "train.learning_rate=3e-4"]).unwrap();
-        assert_eq!(config.data.corpus, "some text.txt");
+        let config = set(&["data.path=some text.txt", "train.learning_rate=3e-4"]).unwrap();
+        assert_eq!(config.data.path, "some text.txt");
         assert_eq!(config.train.learning_rate, 3e-4);
-        let quoted = set(&["data.corpus=\"a b\""]).unwrap();
-        assert_eq!(quoted.data.corpus, "a b");
+        let quoted = set(&["data.path=\"a b\""]).unwrap();
+        assert_eq!(quoted.data.path, "a b");
         assert!(set(&["model.dim"]).unwrap_err().contains("there is no ="));
         assert!(
             set(&["model.dim=256.5"])

@@ -119,7 +119,7 @@ impl fmt::Display for DataError {
                 searched,
             } => write!(
                 f,
-                "the built-in corpus needs the source of {name} {version}, which is not in {}: run `cargo fetch --locked` in the workspace, or give a text of your own with --corpus",
+                "the built-in corpus needs the source of {name} {version}, which is not in {}: run `cargo fetch --locked` in the workspace, or give a text of your own with --data",
                 searched.display()
             ),
         }

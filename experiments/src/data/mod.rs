@@ -15,7 +15,7 @@ mod windows;
 
 pub use builtin::BUILTIN_CRATES;
 pub use error::DataError;
-pub use source::Data;
+pub use source::{Data, Source};
 pub use windows::{Batch, Windows};
 
 use sha2::{Digest, Sha256};

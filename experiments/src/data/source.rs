@@ -6,7 +6,7 @@ use super::{
 };
 use crate::config::RunConfig;
 use models::model::ModelConfig;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 /// A text or a set of images, shared between runs.
 #[derive(Clone, Debug)]
@@ -17,26 +17,65 @@ pub enum Data {
     Images(Arc<ImageSet>),
 }
 
-impl Data {
-    /// The data that the network of a configuration learns from.
-    ///
-    /// # Errors
-    /// As [`Corpus::open`] and [`ImageSet::open`].
-    pub fn open(config: &RunConfig) -> Result<Self, DataError> {
+/// Where the data of a network come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A text file, a directory of text, or the built-in corpus.
+    Text(Option<PathBuf>),
+    /// A directory of images of these sizes, or generated shapes.
+    Images(Option<PathBuf>, ImageSizes),
+}
+
+impl Source {
+    /// That of the network of a configuration.
+    pub fn of(config: &RunConfig) -> Self {
         match &config.model {
-            ModelConfig::Transformer(_) => {
-                let corpus = Corpus::open(config.data.path().as_deref())?;
-                Ok(Self::Text(Arc::new(corpus)))
-            }
+            ModelConfig::Transformer(_) => Self::Text(config.data.path()),
             ModelConfig::Vit(vit) => {
                 let sizes = ImageSizes {
                     side: vit.image,
                     channels: vit.channels,
                 };
-                let set = ImageSet::open(config.data.image_path().as_deref(), sizes)?;
-                Ok(Self::Images(Arc::new(set)))
+                Self::Images(config.data.path(), sizes)
             }
         }
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As [`Corpus::open`] and [`ImageSet::open`].
+    pub fn open(&self) -> Result<Data, DataError> {
+        match self {
+            Self::Text(path) => {
+                let corpus = Corpus::open(path.as_deref())?;
+                Ok(Data::Text(Arc::new(corpus)))
+            }
+            Self::Images(path, sizes) => {
+                let set = ImageSet::open(path.as_deref(), *sizes)?;
+                Ok(Data::Images(Arc::new(set)))
+            }
+        }
+    }
+}
+
+impl Data {
+    /// The data that the network of a configuration learns from.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn open(config: &RunConfig) -> Result<Self, DataError> {
+        Source::of(config).open()
+    }
+
+    /// How much of it there is to train on, and to validate on: `7164198 bytes to train on,
+    /// 795985 to validate`.
+    pub fn sizes(&self) -> String {
+        let (train, validation, what) = match self {
+            Self::Text(corpus) => (corpus.train.len(), corpus.validation.len(), "bytes"),
+            Self::Images(set) => (set.train.len(), set.test.len(), "images"),
+        };
+        format!("{train} {what} to train on, {validation} to validate")
     }
 
     /// What a person calls it.

@@ -4,10 +4,11 @@ mod plan;
 mod profile;
 mod progress;
 
-use super::{Failure, signals::stop_flag};
+use super::{Failure, settings::Settings, signals::stop_flag};
 use crate::{
     config::{ConfigError, Layers, RunConfig},
     data::{Data, bits_per_byte},
+    preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
     train::{TrainError, Trainer},
 };
@@ -22,23 +23,12 @@ use std::{
 /// Train one network. A run that was interrupted goes on where it was, to the last bit.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to begin: smoke (seconds), small (a minute), nanogpt (its recipe for CPUs), vit (images)
+    /// Where to begin: smoke (seconds), small (a minute), medium, large, nanogpt (its recipe for
+    /// CPUs), moe-... (mixtures of experts), vit-... (images)
     #[arg(long, default_value = "small", value_parser = preset)]
     preset: &'static Preset,
-    /// Settings from a TOML file, over the preset's
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// A setting such as model.dim=256 or model.connection.type=hyper; can be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Text to train on, a file or a directory [default: source code of this program's
-    /// dependencies]
-    #[arg(long, value_name = "PATH")]
-    corpus: Option<String>,
-    /// Images to train on: a directory with IDX or CIFAR-10 files or one directory for each
-    /// class [default: generated shapes]
-    #[arg(long, value_name = "DIR")]
-    images: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
     /// Seed of the initialisation and of the order of the data
     #[arg(long)]
     seed: Option<u64>,
@@ -46,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the run in this directory, with its own settings
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config", "set", "corpus", "images", "seed", "out", "force"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config", "set", "data", "seed", "out", "force"])]
     resume: Option<PathBuf>,
     /// Remove what is in the directory and start afresh
     #[arg(long)]
@@ -63,92 +53,15 @@ pub struct Args {
     profile: bool,
 }
 
-/// Settings to begin with.
-#[derive(Debug)]
-struct Preset {
-    name: &'static str,
-    settings: &'static [&'static str],
-}
-
-const PRESETS: &[Preset] = &[
-    Preset {
-        name: "smoke",
-        settings: &[
-            "model.dim=32",
-            "model.layers=2",
-            "model.heads=2",
-            "model.seq=32",
-            "model.ffn.hidden=88",
-            "train.steps=60",
-            "train.batch=8",
-            "train.learning_rate=3e-3",
-            "train.warmup=6",
-            "train.eval_every=20",
-            "train.eval_batches=8",
-        ],
-    },
-    Preset {
-        name: "small",
-        settings: &[
-            "model.dim=64",
-            "model.layers=8",
-            "model.ffn.hidden=176",
-            "train.steps=1000",
-            "train.learning_rate=3e-3",
-        ],
-    },
-    // nanoGPT's `train_shakespeare_char` for CPUs: 4 layers, 4 heads, width 128, block
-    // 64, batch 12, 2000 steps; its network is a GPT-2, with gelu and layer norm.
-    Preset {
-        name: "nanogpt",
-        settings: &[
-            "model.dim=128",
-            "model.layers=4",
-            "model.heads=4",
-            "model.seq=64",
-            "model.ffn.type=gelu",
-            "model.ffn.hidden=512",
-            "optim.beta2=0.99",
-            "train.steps=2000",
-            "train.batch=12",
-            "train.micro_batch=3",
-            "train.learning_rate=1e-3",
-            "train.final_fraction=0.1",
-            "train.warmup=100",
-            "train.eval_every=250",
-            "train.eval_batches=20",
-        ],
-    },
-    // The paper's Table 12, scaled down: AdamW with (0.9, 0.999), weight decay 0.3,
-    // dropout 0.1, Mixup 0.2, cosine with warm-up, clipping at 1.
-    Preset {
-        name: "vit",
-        settings: &[
-            "model.type=vit",
-            "data.mixup=0.2",
-            "optim.beta2=0.999",
-            "optim.weight_decay=0.3",
-            "train.steps=1500",
-            "train.batch=64",
-            "train.micro_batch=8",
-            "train.learning_rate=3e-3",
-            "train.final_fraction=0",
-            "train.warmup=150",
-            "train.eval_every=500",
-        ],
-    },
-];
-
 fn preset(name: &str) -> Result<&'static Preset, String> {
-    let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-    let found = PRESETS.iter().find(|preset| preset.name == name);
-    found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
+    let names: Vec<String> = PRESETS.iter().map(Preset::name).collect();
+    Preset::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
 }
 
 impl Args {
     /// Trains, or shows what training would be.
     pub fn run(self) -> Result<(), Failure> {
-        let config = self.settings().map_err(usage)?;
+        let config = self.config().map_err(usage)?;
         let place = self.place(&config)?;
         let data = Data::open(&config)?;
         if self.dry_run {
@@ -171,29 +84,14 @@ impl Args {
         report(&summary, directory.path())
     }
 
-    fn settings(&self) -> Result<RunConfig, ConfigError> {
-        let mut layers = match &self.resume {
+    fn config(&self) -> Result<RunConfig, ConfigError> {
+        let layers = match &self.resume {
             Some(directory) => Layers::defaults().file(&directory.join(CONFIG_FILE))?,
-            None => Layers::defaults().set(self.preset.settings)?,
+            None => self.settings.over(self.preset)?,
         };
-        if let Some(path) = &self.config {
-            layers = layers.file(path)?;
-        }
-        let mut settings = self.set.clone();
+        let mut settings = Vec::new();
         if let Some(seed) = self.seed {
             settings.push(format!("train.seed={seed}"));
-        }
-        if let Some(corpus) = &self.corpus {
-            settings.push(format!(
-                "data.corpus={}",
-                toml::Value::from(corpus.as_str())
-            ));
-        }
-        if let Some(images) = &self.images {
-            settings.push(format!(
-                "data.images={}",
-                toml::Value::from(images.as_str())
-            ));
         }
         if self.strict {
             settings.push("train.strict=true".to_owned());
@@ -210,7 +108,7 @@ impl Args {
                 seed,
                 path: path.clone(),
             },
-            None => RunId::new(Path::new("runs"), "train", self.preset.name, seed)?,
+            None => RunId::new(Path::new("runs"), "train", &self.preset.name(), seed)?,
         };
         Ok(place)
     }
