@@ -1,4 +1,4 @@
-//! The command line: one file per command, one line in [`Command`].
+//! The command line: one file per command, one line in `Command`.
 
 mod ablation;
 mod bench;

@@ -323,7 +323,7 @@ pub struct SlotWriteGrads<'a> {
     pub output: Option<Grad<'a>>,
 }
 
-/// The backward of [`write`]: `dH_i = sum_j alpha[i, r + j] dĤ_j`, `dalpha[i, r + j] =
+/// The backward of [`write()`]: `dH_i = sum_j alpha[i, r + j] dĤ_j`, `dalpha[i, r + j] =
 /// <H_i, dĤ_j>`, `dbeta[j, i] = <o_i, dĤ_j>`, `do_i = sum_j beta[j, i] dĤ_j`.
 ///
 /// # Panics
