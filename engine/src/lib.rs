@@ -38,7 +38,13 @@ pub mod shape;
 pub mod simd;
 pub mod tape;
 
-/// The page is compiled and run like any other example.
+/// Pages of the book are compiled and run like any other example.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/adding_an_op.md")]
-struct AddingAnOp;
+mod book {
+    #[doc = include_str!("../../docs/adding_an_op.md")]
+    struct AddingAnOp;
+    #[doc = include_str!("../../docs/engine.md")]
+    struct Engine;
+    #[doc = include_str!("../../docs/seesaw.md")]
+    struct Seesaw;
+}

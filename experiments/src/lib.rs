@@ -19,3 +19,10 @@ pub mod table;
 pub mod teach;
 pub mod train;
 pub mod unfold;
+
+/// Pages of the book are compiled and run like any other example.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../docs/reading_matrices.md")]
+    struct ReadingMatrices;
+}

@@ -10,3 +10,12 @@ pub mod norm;
 pub mod optim;
 pub mod patch_embed;
 pub mod schedule;
+
+/// Pages of the book are compiled and run like any other example.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../docs/hyper_connections.md")]
+    struct HyperConnections;
+    #[doc = include_str!("../../docs/fused_backward.md")]
+    struct FusedBackward;
+}
