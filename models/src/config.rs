@@ -109,7 +109,10 @@ impl std::fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl TransformerConfig {
-    /// Says what cannot be built, naming the keys.
+    /// Says what cannot be built.
+    ///
+    /// # Errors
+    /// The keys, their values and what is expected.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_with(self.connection.spec())
     }

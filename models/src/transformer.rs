@@ -30,6 +30,9 @@ pub struct Transformer {
 impl Transformer {
     /// Builds the network and its initial parameters from a key. Weights that two
     /// configurations share by name start the same.
+    ///
+    /// # Errors
+    /// If the configuration cannot be built.
     pub fn new(config: &TransformerConfig, key: Key) -> Result<(Self, Params), ConfigError> {
         Self::with_connection(config, config.connection.spec(), key)
     }
@@ -37,6 +40,9 @@ impl Transformer {
     /// As [`Transformer::new`], with a connection that need not be one of
     /// [`ConnectionConfig`](nn::connection::ConnectionConfig), in place of the
     /// configuration's.
+    ///
+    /// # Errors
+    /// If the configuration cannot be built.
     pub fn with_connection(
         config: &TransformerConfig,
         connection: &dyn Spec,

@@ -92,7 +92,10 @@ impl Default for VitConfig {
 }
 
 impl VitConfig {
-    /// Says what cannot be built, naming the keys.
+    /// Says what cannot be built.
+    ///
+    /// # Errors
+    /// The keys, their values and what is expected.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let fail = |message: String| Err(ConfigError(message));
         for (key, value) in [
@@ -158,7 +161,9 @@ impl VitConfig {
     }
 }
 
-/// A vision transformer.
+/// A vision transformer (Dosovitskiy et al., ICLR 2021): patches of `[batch, channels, side,
+/// side]` as tokens with learned positions, blocks without a causal mask, final norm, a class
+/// token or the mean of the tokens, and a head: logits `[batch, classes]`.
 #[derive(Debug)]
 pub struct Vit {
     config: VitConfig,
@@ -172,6 +177,9 @@ pub struct Vit {
 impl Vit {
     /// Builds the network and its initial parameters from a key. Weights that two
     /// configurations share by name start the same.
+    ///
+    /// # Errors
+    /// If the configuration cannot be built.
     pub fn new(config: &VitConfig, key: Key) -> Result<(Self, Params), ConfigError> {
         config.validate()?;
         let mut builder = Builder::new(key);

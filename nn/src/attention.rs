@@ -25,7 +25,9 @@ pub struct AttentionConfig {
     pub output_init: Init,
 }
 
-/// `softmax(q kᵀ / sqrt(head_dim)) v`, with q, k and v from one product.
+/// Self-attention of several heads: `q | k | v = x W_qkvᵀ`, for every head
+/// `softmax(q kᵀ / sqrt(head_dim)) v`, and the output projection of all of them; `[batch, seq,
+/// dim]` to `[batch, seq, dim]` (Vaswani et al., Attention Is All You Need, 2017).
 #[derive(Debug)]
 pub struct Attention {
     qkv: Linear,

@@ -55,7 +55,8 @@ struct Segment {
 }
 
 /// AdamW (Loshchilov and Hutter, 2019): two moments per parameter, laid out as the
-/// slab.
+/// slab. The formula is that of [`adamw()`], with the gradient scaled down to the norm
+/// `clip` first if it is longer.
 ///
 /// The static parts of connections, norms, biases and scalars never decay (the rule
 /// of the paper, and its authors' advice against NaN); see [`Decay`].

@@ -162,6 +162,9 @@ impl Op for FirstToken {
 }
 
 /// `y_b = x_b0`: `[batch, tokens, d]` to `[batch, d]`.
+///
+/// # Panics
+/// If x has not three dimensions.
 #[track_caller]
 pub fn first_token(x: Var<'_>) -> Var<'_> {
     let [batch, tokens, width] = of_three("first_token", x);
@@ -207,6 +210,9 @@ impl Op for MeanOfTokens {
 }
 
 /// `y_b = mean over t of x_bt`: `[batch, tokens, d]` to `[batch, d]`.
+///
+/// # Panics
+/// If x has not three dimensions.
 #[track_caller]
 pub fn mean_of_tokens(x: Var<'_>) -> Var<'_> {
     let [batch, tokens, width] = of_three("mean_of_tokens", x);

@@ -62,6 +62,9 @@ impl fmt::Display for RaceError {
 impl std::error::Error for RaceError {}
 
 /// Runs our command and the peer's (split at white space) in turn, `rounds` times each.
+///
+/// # Errors
+/// If a command cannot be run, fails, or does not end with a line of its measurements.
 pub fn race(ours: &[String], peer: &str, rounds: usize) -> Result<Race, RaceError> {
     let peer: Vec<String> = peer.split_whitespace().map(str::to_owned).collect();
     let mut reports = Vec::with_capacity(rounds);

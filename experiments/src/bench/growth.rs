@@ -34,6 +34,9 @@ pub struct Point {
 }
 
 /// Measures one size after the other, starting from size s with `rate` streams.
+///
+/// # Errors
+/// If a size cannot be built.
 pub fn grow(axis: Axis, rate: usize, steps: usize) -> Result<Vec<Point>, ConfigError> {
     let base = SIZES[0];
     let tokens = base.seq * base.batch;

@@ -103,6 +103,9 @@ pub struct Report {
 
 impl Bench {
     /// Runs the steps.
+    ///
+    /// # Errors
+    /// If the network cannot be built.
     pub fn run(&self) -> Result<Report, ConfigError> {
         let config = self.config();
         let (model, mut params) = Transformer::new(&config, Key::new(0))?;

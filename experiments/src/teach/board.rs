@@ -16,7 +16,7 @@ pub struct Claim {
     pub holds: bool,
 }
 
-/// The page of a lesson.
+/// The page of a lesson; its methods fail where the output does.
 pub struct Board<'a> {
     out: &'a mut dyn Write,
     pause: Option<&'a mut dyn FnMut() -> io::Result<()>>,

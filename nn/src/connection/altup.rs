@@ -30,6 +30,9 @@ pub enum BlockSelection {
 /// recycled AltUp, the variant without wider embedding tables). A layer of the paper is a
 /// sublayer here. The prediction starts as the identity and the corrections at one, so
 /// that the network starts as pre-norm with all blocks alike.
+///
+/// Source: Baykal et al., Alternating Updates for Efficient Transformers, NeurIPS 2023,
+/// arXiv 2301.13310.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AltUpConfig {

@@ -27,6 +27,8 @@ pub enum DepthSources {
 /// pre-norm network sums, over the number of sources; the norm of the sublayer removes
 /// that factor, so the network starts as pre-norm. The weight that RMSNorm has in the
 /// paper is left out: it multiplies w_k and cannot move while that is zero.
+///
+/// Source: Kimi Team, Attention Residuals, 2026, arXiv 2603.15031.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AttentionResidualConfig {

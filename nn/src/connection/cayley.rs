@@ -13,7 +13,11 @@ use super::{
 use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
-/// Hyper-connections with an orthogonal mix.
+/// Hyper-connections as [`constrained`](super::constrained) describes them, with the
+/// orthogonal mix `H_res = (I - S)⁻¹ (I + S)`, S `[rate, rate]` skew-symmetric with its
+/// `rate (rate - 1) / 2` logits above the diagonal, row by row.
+///
+/// Source: JPmHC: orthogonal mixes by the Cayley transform, 2026, arXiv 2602.18308.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CayleyConfig {

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// `a_i` starts as one-hot at j = i, so that the network starts as pre-norm. With dilation
 /// k only j = i, i - k, i - 2k, .. take part; with period p only every p-th block is
 /// followed by an average.
+///
+/// Source: Pagliardini et al., DenseFormer: Enhancing Information Flow in Transformers
+/// via Depth Weighted Averaging, NeurIPS 2024, arXiv 2402.02622.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DenseFormerConfig {

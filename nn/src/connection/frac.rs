@@ -24,7 +24,12 @@ use engine::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Frac-connections, static or dynamic.
+/// Frac-connections, static or dynamic: the state `[.., d]` as m fractions `H [.., m, d / m]`,
+/// `x = concat(Yᵀ H)`, `Ĥ = Aᵀ H + diag(B) split(T(x))` with `[Y | A]` `[m, 2m]` and B `[m]`,
+/// to which the dynamic form adds `s tanh(norm(H) W)`.
+///
+/// Source: Zhu et al., Frac-Connections: Fractional Extension of Hyper-Connections, 2025,
+/// arXiv 2503.14125.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FracConfig {

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 /// It is what a hyper-connection of one stream becomes whose read is fixed and whose
 /// write and carry are tied to sum to one. W_t starts at zero, so that the gate starts at
 /// `sigmoid(b_t)` for every token.
+///
+/// Source: Srivastava et al., Highway Networks, 2015, arXiv 1505.00387.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HighwayConfig {

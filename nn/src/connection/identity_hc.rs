@@ -12,7 +12,11 @@ use super::{
 use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
-/// mHC without its mix.
+/// mHC without its mix: hyper-connections as [`constrained`](super::constrained) describes
+/// them, with `H_res = I`.
+///
+/// Source: Identity-HC: the H_res = I ablation of mHC (arXiv 2512.24880), used in
+/// Chimera, 2026, arXiv 2607.28611.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentityHcConfig {

@@ -13,7 +13,12 @@ use super::{
 use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
-/// KromHC; the rate is a power of two.
+/// KromHC: hyper-connections as [`constrained`](super::constrained) describes them, with the
+/// mix `H_res = U¹ ⊗ U² ⊗ ...`, one `[[p, 1 - p], [1 - p, p]]` for each bit of the stream's
+/// number, `(p, 1 - p)` the softmax of two logits. The rate is a power of two.
+///
+/// Source: KromHC: Manifold-Constrained Hyper-Connections with Kronecker-Product Residual
+/// Matrices, ICML 2026, arXiv 2601.21579.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KromHcConfig {

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 ///   map, with learned scalars gamma that start at 1/k.
 ///
 /// So every variant starts as pre-norm.
+///
+/// Source: Menghani et al., LAuReL: Learned Augmented Residual Layer, ICML 2025, arXiv
+/// 2411.07501.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LaurelConfig {

@@ -8,6 +8,9 @@ use engine::{
 use serde::{Deserialize, Serialize};
 
 /// `x + diag(lambda) f(norm x)`.
+///
+/// Source: Touvron et al., Going deeper with Image Transformers, ICCV 2021, arXiv
+/// 2103.17239.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LayerScaleConfig {

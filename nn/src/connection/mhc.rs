@@ -14,7 +14,12 @@ use super::{
 use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
-/// mHC.
+/// mHC: hyper-connections as [`constrained`](super::constrained) describes them, with a
+/// doubly stochastic mix `H_res = Sinkhorn(exp(logits))`, `[rate, rate]` for every token:
+/// columns, then rows divided by their sums, `sinkhorn_iters` times (Eq. 9).
+///
+/// Source: Xie et al., mHC: Manifold-Constrained Hyper-Connections, 2025, arXiv
+/// 2512.24880.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MhcConfig {

@@ -15,7 +15,11 @@ use super::{
 use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
-/// mHC-lite.
+/// mHC-lite: hyper-connections as [`constrained`](super::constrained) describes them, with
+/// the mix `H_res = sum_q a_q P_q` over all `rate!` permutation matrices in lexicographic
+/// order, `a = softmax(logits)`. The rate is at most 5.
+///
+/// Source: mHC-lite: You Don't Need 20 Sinkhorn-Knopp Iterations, 2026, arXiv 2601.05732.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MhcLiteConfig {

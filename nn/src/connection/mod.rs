@@ -145,6 +145,10 @@ pub struct Account {
 }
 
 /// A connection around one sublayer.
+///
+/// A network of L of them computes `reduce(apply_L(.. apply_1(expand(embedding))))`:
+/// `expand` is asked of the first and `reduce` of the last. Mistakes in shapes panic in the
+/// operation that meets them, with the scope of the sublayer.
 pub trait Connection: fmt::Debug + Send + Sync {
     /// The embedding `[batch, seq, dim]` as the first state.
     fn expand<'t>(&self, embedding: Var<'t>) -> State<'t>;
@@ -182,6 +186,9 @@ pub trait Spec {
     }
 
     /// Says what is wrong with the configuration for a network of this width.
+    ///
+    /// # Errors
+    /// The key, its value and what is expected.
     fn validate(&self, dim: usize) -> Result<(), String> {
         let _ = dim;
         Ok(())

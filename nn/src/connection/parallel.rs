@@ -5,6 +5,8 @@ use engine::{params::Builder, tape::Var};
 use serde::{Deserialize, Serialize};
 
 /// `x + attention(norm_a x) + feed_forward(norm_f x)` for every block.
+///
+/// Source: Wang and Komatsuzaki, GPT-J-6B, 2021; Chowdhery et al., PaLM, JMLR 2023.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParallelConfig {}

@@ -5,6 +5,8 @@ use engine::{params::Builder, tape::Var};
 use serde::{Deserialize, Serialize};
 
 /// `norm(x + f(x))`; the network then has no final norm.
+///
+/// Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostNormConfig {}

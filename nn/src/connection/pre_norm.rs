@@ -5,6 +5,9 @@ use engine::{params::Builder, tape::Var};
 use serde::{Deserialize, Serialize};
 
 /// `x + f(norm x)`: the baseline.
+///
+/// Source: Xiong et al., On Layer Normalization in the Transformer Architecture, ICML
+/// 2020.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreNormConfig {}

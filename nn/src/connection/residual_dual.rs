@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// The gradient reaches every layer through d, which is never normalised on the way, and
 /// x keeps the layers from becoming alike. Both start as the embedding.
+///
+/// Source: Xie et al., ResiDual: Transformer with Dual Residual Connections, 2023, arXiv
+/// 2304.14802.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResidualDualConfig {}

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 /// until alpha has moved; at `alpha = 1` it is pre-norm. The paper drops the norms; here
 /// the sublayer keeps its own, as under every other connection, so that the connection is
 /// all that differs.
+///
+/// Source: Bachlechner et al., ReZero is All You Need, UAI 2021, arXiv 2003.04887.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReZeroConfig {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Pre-norm, with the values of every attention after the first replaced by `w_0 V_1 +
 /// w_1 V_n`, V_1 the values of the first.
+///
+/// Source: Zhou et al., Value Residual Learning, ACL 2025, arXiv 2410.17897.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ValueResidualConfig {

@@ -58,7 +58,11 @@ pub enum Narrowing {
     MeanOfCopies,
 }
 
-/// Generalised hyper-connections, static or dynamic.
+/// Generalised hyper-connections, static or dynamic, of n `slots` of width `d / m`, m the
+/// `fractions` of the width: `x = concat(Aᵀ H)`, `H' = Âᵀ H + Bᵀ split(T(x))` with A `[n, m]`,
+/// Â `[n, n]` and B `[m, n]`, to which the dynamic form adds `S ∘ tanh(norm(H) W / tau)`.
+///
+/// Source: Virtual Width Networks, ByteDance Seed, 2025, arXiv 2511.11238.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VirtualWidthConfig {

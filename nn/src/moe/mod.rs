@@ -44,7 +44,10 @@ impl Default for MoeConfig {
 }
 
 impl MoeConfig {
-    /// Says what cannot be built, naming the key.
+    /// Says what cannot be built.
+    ///
+    /// # Errors
+    /// The key, its value and what is expected.
     pub fn validate(&self) -> Result<(), String> {
         for (key, value) in [("experts", self.experts), ("hidden", self.hidden)] {
             if value == 0 {
@@ -95,7 +98,9 @@ impl<'t> RouterLosses<'t> {
     }
 }
 
-/// A mixture of experts.
+/// A mixture of E SwiGLU experts, `y = sum over the chosen e of p_e E_e(x)` with
+/// `p = softmax(x W_routerᵀ)`; the `top_k` largest p are chosen and not normalised again:
+/// `[.., dim]` to `[.., dim]` (OLMoE, Muennighoff et al., 2024).
 #[derive(Debug)]
 pub struct MixtureOfExperts {
     config: MoeConfig,

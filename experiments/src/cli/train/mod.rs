@@ -32,7 +32,7 @@ pub struct Args {
     /// Seed of the initialisation and of the order of the data
     #[arg(long)]
     seed: Option<u64>,
-    /// Directory of the run [default: runs/train/<preset>/seed<seed>]
+    /// Directory of the run [default: runs/train/PRESET/seedSEED]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the run in this directory, with its own settings

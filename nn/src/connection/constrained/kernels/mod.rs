@@ -30,9 +30,11 @@ pub enum Rule {
     /// The mean of all permutation matrices in lexicographic order, weighted by the
     /// softmax of the logits.
     Permutations,
-    /// The Kronecker product of 2 x 2 means of identity and swap.
+    /// The Kronecker product of `[[p, 1 - p], [1 - p, p]]`, `(p, 1 - p)` the softmax of two
+    /// logits, one for each bit of the stream's number.
     Kronecker,
-    /// The Cayley transform of a skew-symmetric matrix.
+    /// The Cayley transform `(I - S)⁻¹ (I + S)` of a skew-symmetric S, the logits above its
+    /// diagonal row by row.
     Cayley,
 }
 
