@@ -202,6 +202,14 @@ impl Params {
         self.slab_mut()[range].copy_from_slice(values);
     }
 
+    /// The same parameters in memory of their own, to be changed apart.
+    pub fn detached(&self) -> Self {
+        Self {
+            entries: Arc::clone(&self.entries),
+            slab: Arc::new(Buffer::clone(&self.slab)),
+        }
+    }
+
     /// The same parameters, memory shared; see [`Params::slab_mut`].
     pub(crate) fn share(&self) -> Self {
         self.clone()

@@ -1,7 +1,9 @@
 //! The tape: an arena of values and operation records for one forward and backward.
 
+mod edit;
 mod graph;
 
+pub use edit::Edit;
 pub use graph::{Call, Graph, GraphValue, Origin};
 
 use crate::{
@@ -64,6 +66,7 @@ struct Inner {
     ints: Vec<u32>,
     scopes: Vec<Arc<str>>,
     probes: Option<Vec<(String, u32)>>,
+    edit: Option<Edit>,
     pool: Pool,
     backend: Arc<dyn Backend>,
     parallel: bool,
@@ -84,6 +87,7 @@ impl Default for Inner {
             ints: Vec::new(),
             scopes: Vec::new(),
             probes: None,
+            edit: None,
             pool: Pool::default(),
             backend: Arc::new(CpuBackend),
             parallel: false,
@@ -279,13 +283,10 @@ impl Tape {
     /// Offers a value to an inspector: kept under the current scope and `name` if
     /// the tape is [probing](Tape::set_probing).
     pub fn probe(&self, name: &str, var: Var<'_>) {
-        let inner = &mut *self.inner.borrow_mut();
-        if let Some(probes) = &mut inner.probes {
-            let path = match inner.scopes.last() {
-                Some(scope) => format!("{scope}.{name}"),
-                None => name.to_owned(),
-            };
-            probes.push((path, var.id));
+        if self.is_probing() {
+            let path = self.path(name);
+            let inner = &mut *self.inner.borrow_mut();
+            inner.probes.get_or_insert_default().push((path, var.id));
         }
     }
 

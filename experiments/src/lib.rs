@@ -3,9 +3,11 @@
 pub mod ablation;
 pub mod bench;
 pub mod cli;
+pub mod coefficients;
 pub mod config;
 pub mod data;
 pub mod graph;
+pub mod inspect;
 pub mod lockfile;
 pub mod measure;
 pub mod paper;
@@ -18,6 +20,7 @@ pub mod stats;
 pub mod table;
 pub mod teach;
 pub mod train;
+pub mod trained;
 pub mod unfold;
 
 /// Pages of the book are compiled and run like any other example.

@@ -1,7 +1,9 @@
-//! Hyper-connections unfolded into one dense matrix (Zhu et al., Eq. 27).
+//! Hyper-connections unfolded into dense matrices (Zhu et al., Eq. 27 to 29).
+
+use serde::{Deserialize, Serialize};
 
 /// The coefficients of one sublayer, of one token or for all.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerCoefficients {
     /// `[A_m | A_r]`, `[n, n + 1]`: row = source stream.
     pub alpha: Vec<f32>,
@@ -9,23 +11,54 @@ pub struct LayerCoefficients {
     pub beta: Vec<f32>,
 }
 
-/// The matrix `c` with `h0^k = sum over j < k of c[k][j] T^j`: what the input of sublayer
-/// k takes from the output of every earlier one.
-///
-/// Row `k - 1` belongs to sublayer k = 1 to L, and the last row to the sum over the
-/// streams after sublayer L. Column 0 is the embedding (`T^0`), column j sublayer j.
-/// `c[k][j] = B^j (A_r^{j+1} ... A_r^{k-1}) A_m^k` with `B^0 = 1`, and `A_m = 1` in the
-/// last row; entries with `j >= k` are zero.
+impl LayerCoefficients {
+    /// How many streams they are for.
+    pub fn rate(&self) -> usize {
+        self.beta.len()
+    }
+
+    /// The read `A_m`, by source stream.
+    pub fn read(&self) -> impl Iterator<Item = f64> {
+        let columns = self.rate() + 1;
+        self.alpha.iter().step_by(columns).map(|&a| f64::from(a))
+    }
+
+    /// `A_r[source, destination]`.
+    pub fn mix(&self, source: usize, destination: usize) -> f64 {
+        self.alpha[source * (self.rate() + 1) + 1 + destination].into()
+    }
+}
+
+/// What a network of streams is as one sum per sublayer over all earlier outputs. In all
+/// matrices column 0 is the embedding (`T^0`) and column j sublayer j; row `k - 1` belongs
+/// to sublayer k = 1 to L, and the last row to what follows sublayer L. Entries with `j >= k`
+/// are zero.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unfolded {
+    /// C(0): `h0^k = sum over j < k of c[k][j] T^j`, and in the last row the vector before the
+    /// final norm. `c[k][j] = B^j (A_r^{j+1} ... A_r^{k-1}) A_m^k`, with `B^0 = 1` and in the
+    /// last row the weights of the final sum for `A_m` (Eq. 27).
+    pub inputs: Vec<Vec<f64>>,
+    /// C(1) to C(n): what stream i holds of each output once sublayer k has mixed the streams
+    /// and before it writes, `(B^j A_r^{j+1} ... A_r^k)_i` (Eq. 29); in the last row, at the
+    /// end.
+    pub streams: Vec<Vec<Vec<f64>>>,
+}
+
+/// Unfolds the coefficients of all sublayers; `last` are the weights with which the streams
+/// are summed at the end, 1 for all in the paper.
 ///
 /// # Panics
-/// If the coefficients of a layer are not for `rate` streams.
-pub fn unfold(rate: usize, layers: &[LayerCoefficients]) -> Vec<Vec<f64>> {
-    let count = layers.len();
+/// If the coefficients of a layer are not for as many streams as there are weights.
+#[track_caller]
+pub fn unfold(layers: &[LayerCoefficients], last: &[f64]) -> Unfolded {
+    let (count, rate) = (layers.len(), last.len());
     for layer in layers {
         assert_eq!(layer.alpha.len(), rate * (rate + 1), "unfold: alpha");
         assert_eq!(layer.beta.len(), rate, "unfold: beta");
     }
-    let mut c = vec![vec![0.0; count + 1]; count + 1];
+    let mut inputs = vec![vec![0.0; count + 1]; count + 1];
+    let mut streams = vec![inputs.clone(); rate];
     for j in 0..=count {
         // What the streams hold of the output of sublayer j.
         let mut share: Vec<f64> = match j {
@@ -33,22 +66,23 @@ pub fn unfold(rate: usize, layers: &[LayerCoefficients]) -> Vec<Vec<f64>> {
             _ => layers[j - 1].beta.iter().map(|&b| b.into()).collect(),
         };
         for (k, layer) in layers.iter().enumerate().skip(j) {
-            let into: Vec<f64> = (0..=rate)
-                .map(|column| {
-                    let alpha = layer.alpha[column..].iter().step_by(rate + 1);
-                    share
-                        .iter()
-                        .zip(alpha)
-                        .map(|(s, &a)| s * f64::from(a))
-                        .sum()
-                })
-                .collect();
-            c[k][j] = into[0];
-            share.copy_from_slice(&into[1..]);
+            inputs[k][j] = share.iter().zip(layer.read()).map(|(s, a)| s * a).sum();
+            let mixed = |to| {
+                (0..rate)
+                    .map(|from| share[from] * layer.mix(from, to))
+                    .sum()
+            };
+            share = (0..rate).map(mixed).collect();
+            for (stream, &share) in streams.iter_mut().zip(&share) {
+                stream[k][j] = share;
+            }
         }
-        c[count][j] = share.iter().sum();
+        inputs[count][j] = share.iter().zip(last).map(|(s, w)| s * w).sum();
+        for (stream, share) in streams.iter_mut().zip(share) {
+            stream[count][j] = share;
+        }
     }
-    c
+    Unfolded { inputs, streams }
 }
 
 #[cfg(test)]
@@ -71,7 +105,7 @@ mod tests {
     #[test]
     fn the_initial_matrices_unfold_to_pre_norm_times_the_rate_at_the_end() {
         let layers: Vec<_> = (0..4).map(|k| initial(2, k)).collect();
-        let c = unfold(2, &layers);
+        let c = unfold(&layers, &[1.0; 2]).inputs;
         for (k, row) in c.iter().enumerate() {
             let expected = if k == 4 { 2.0 } else { 1.0 };
             for (j, &entry) in row.iter().enumerate() {
@@ -90,7 +124,7 @@ mod tests {
         // Sublayer 2 writes to stream 2 only, and sublayer 3 carries stream 1 only.
         layers[1].beta = vec![0.0, 1.0];
         layers[2].alpha = vec![1.0, 1.0, 0.0, 0.0, 0.0, 0.0];
-        let c = unfold(2, &layers);
+        let c = unfold(&layers, &[1.0; 2]).inputs;
         assert_eq!(c[2], [1.0, 1.0, 0.0, 0.0]);
         assert_eq!(c[3], [1.0, 1.0, 0.0, 2.0]);
     }

@@ -102,7 +102,7 @@ fn metrics_come_back_to_the_last_bit() {
     let mut log = run.metrics().expect("log");
     let records: Vec<MetricsRecord> = (1..200).map(record).collect();
     for record in &records {
-        log.append(record).expect("space");
+        log.append(*record).expect("space");
     }
     assert_eq!(read_metrics(run.path()).expect("readable"), records);
     drop(log);
@@ -120,8 +120,8 @@ fn a_loss_that_is_not_a_number_survives_as_such() {
         grad_norm: f64::INFINITY,
         ..record(1)
     };
-    log.append(&diverged).expect("space");
-    log.append(&record(3)).expect("space");
+    log.append(diverged).expect("space");
+    log.append(record(3)).expect("space");
     let read = read_metrics(run.path()).expect("readable");
     assert!(read[0].train_loss.is_nan() && read[0].grad_norm.is_nan());
     assert!(read[0].val_loss.expect("measured").is_nan());
@@ -134,7 +134,7 @@ fn a_line_torn_anywhere_is_cut_off_and_the_log_goes_on() {
     let run = open(root.path());
     let path = run.path().join(METRICS_FILE);
     let mut log = run.metrics().expect("log");
-    (1..=3).for_each(|step| log.append(&record(step)).expect("space"));
+    (1..=3).for_each(|step| log.append(record(step)).expect("space"));
     let whole = fs::read(&path).expect("readable");
     let last_line = whole[..whole.len() - 1]
         .iter()
@@ -146,7 +146,7 @@ fn a_line_torn_anywhere_is_cut_off_and_the_log_goes_on() {
         assert_eq!(read_metrics(run.path()).expect("readable").len(), 2);
         let mut log = run.metrics().expect("recovers");
         assert_eq!(log.records(), [record(1), record(2)]);
-        log.append(&record(3)).expect("space");
+        log.append(record(3)).expect("space");
         assert_eq!(fs::read(&path).expect("readable"), whole);
     }
 }
@@ -157,7 +157,7 @@ fn a_last_line_of_zeros_is_cut_off_but_damage_in_the_middle_is_named() {
     let run = open(root.path());
     let path = run.path().join(METRICS_FILE);
     let mut log = run.metrics().expect("log");
-    log.append(&record(1)).expect("space");
+    log.append(record(1)).expect("space");
     let mut file = fs::File::options().append(true).open(&path).expect("open");
     file.write_all(b"\0\0\0\0\n").expect("write");
     assert_eq!(run.metrics().expect("recovers").records(), [record(1)]);
@@ -177,13 +177,13 @@ fn rewinding_and_repeating_gives_the_bytes_of_an_uninterrupted_run() {
     let run = open(root.path());
     let path = run.path().join(METRICS_FILE);
     let mut log = run.metrics().expect("log");
-    (1..=9).for_each(|step| log.append(&record(step)).expect("space"));
+    (1..=9).for_each(|step| log.append(record(step)).expect("space"));
     let whole = fs::read(&path).expect("readable");
     for checkpoint in 0..=9 {
         let mut log = run.metrics().expect("log");
         log.rewind_to(checkpoint).expect("cut");
         assert_eq!(log.records().len() as u64, checkpoint);
-        (checkpoint + 1..=9).for_each(|step| log.append(&record(step)).expect("space"));
+        (checkpoint + 1..=9).for_each(|step| log.append(record(step)).expect("space"));
         log.sync().expect("synced");
         assert_eq!(fs::read(&path).expect("readable"), whole);
     }

@@ -29,7 +29,7 @@ fn write_text(path: &Path) {
     fs::write(path, text).expect("a text");
 }
 
-const TINY: [&str; 14] = [
+const TINY: [&str; 15] = [
     "train",
     "--preset=smoke",
     "--set=model.dim=16",
@@ -44,21 +44,23 @@ const TINY: [&str; 14] = [
     "--set=train.eval_batches=2",
     "--set=train.log_every=7",
     "--set=train.checkpoint_every=3",
+    "--set=train.record_every=5",
 ];
 
 fn tiny<'a>(text: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&TINY[..], &["--corpus", text, "--out", out], more].concat()
 }
 
-/// Metrics without times, and the bytes of the weights.
+/// Metrics without times, and the bytes of the coefficients and the weights.
 fn result(directory: &Path) -> (Vec<String>, Vec<u8>) {
     let mut records = read_metrics(directory).expect("metrics");
     for record in &mut records {
         record.ms = 0.0;
     }
     let lines = records.iter().map(|record| format!("{record:?}")).collect();
-    let weights = fs::read(directory.join("model.safetensors")).expect("weights");
-    (lines, weights)
+    let mut bytes = fs::read(directory.join("coefficients.jsonl")).expect("coefficients");
+    bytes.extend(fs::read(directory.join("model.safetensors")).expect("weights"));
+    (lines, bytes)
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use experiments::{
     config::RunConfig,
     data::Corpus,
-    run_dir::{RunDir, RunId, Status, read_metrics},
+    run_dir::{RunDir, RunId, Status, read_coefficients, read_metrics},
     state::{self, StateError},
     train::{Observer, Quiet, StepReport, TrainError, Trainer},
 };
@@ -47,6 +47,7 @@ fn config(overrides: &[&str]) -> RunConfig {
         "train.eval_batches=3",
         "train.log_every=3",
         "train.checkpoint_every=5",
+        "train.record_every=4",
     ];
     let all: Vec<&str> = tiny.iter().chain(overrides).copied().collect();
     RunConfig::default().with_overrides(&all).unwrap()
@@ -64,7 +65,9 @@ fn trace(trainer: &Trainer, directory: &Path) -> (Vec<u32>, Vec<String>) {
         record.ms = 0.0;
     }
     let lines = records.iter().map(|record| format!("{record:?}"));
-    (weights.collect(), lines.collect())
+    let coefficients = read_coefficients(directory).unwrap();
+    let coefficients = coefficients.iter().map(|record| format!("{record:?}"));
+    (weights.collect(), lines.chain(coefficients).collect())
 }
 
 fn uninterrupted(config: &RunConfig, corpus: &Arc<Corpus>) -> (Vec<u32>, Vec<String>) {

@@ -69,6 +69,7 @@ impl Trunk {
     #[track_caller]
     pub fn forward<'t>(&self, embedded: Var<'t>) -> (Var<'t>, Option<RouterLosses<'t>>) {
         let tape = embedded.tape();
+        tape.probe("embedding", embedded);
         let mut state = self.first_connection().expand(embedded);
         let mut losses: Option<RouterLosses<'t>> = None;
         for block in &self.blocks {
@@ -80,6 +81,7 @@ impl Trunk {
             };
         }
         let x = self.last_connection().reduce(state);
+        tape.probe("reduced", x);
         let x = match &self.final_norm {
             Some(norm) => norm.forward(x),
             None => x,

@@ -2,17 +2,14 @@
 
 use super::Failure;
 use crate::{
-    config::RunConfig,
-    run_dir::CONFIG_FILE,
     sample::{Choice, continue_text},
-    state,
-    train::WEIGHTS_FILE,
+    trained::Trained,
 };
-use engine::{params::Params, rng::Key};
-use models::{model::ModelConfig, transformer::Transformer, weights::TensorFile};
+use engine::rng::Key;
+use models::transformer::Transformer;
 use std::{
     io::{Write, stdout},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 /// Continue a prompt with a network trained on text.
@@ -52,7 +49,10 @@ impl Args {
                 "--prompt is empty: a text begins with one byte at least".into(),
             ));
         }
-        let (model, params) = load(&self.from)?;
+        let trained = Trained::open(&self.from)?;
+        let config = trained.config.model.transformer()?;
+        let (model, mut params) = Transformer::new(config, Key::new(0))?;
+        trained.load_into(&mut params)?;
         let vocabulary = model.config().vocab_size;
         if vocabulary < 256 {
             return Err(Failure::Failed(format!(
@@ -70,35 +70,5 @@ impl Args {
         text.extend(continue_text(&model, &params, prompt, self.tokens, choice));
         writeln!(stdout(), "{}", String::from_utf8_lossy(&text))?;
         Ok(())
-    }
-}
-
-/// A network with its weights from a run directory or a file.
-fn load(from: &Path) -> Result<(Transformer, Params), Failure> {
-    let build = |config: &ModelConfig| Transformer::new(config.transformer()?, Key::new(0));
-    if !from.is_dir() {
-        let file = TensorFile::open(from)?;
-        let (model, mut params) = build(&file.config()?)?;
-        file.load("", &mut params)?;
-        return Ok((model, params));
-    }
-    let config = RunConfig::from_file(&from.join(CONFIG_FILE))?;
-    let (model, mut params) = build(&config.model)?;
-    let weights = from.join(WEIGHTS_FILE);
-    if weights.exists() {
-        TensorFile::open(&weights)?.load("", &mut params)?;
-        return Ok((model, params));
-    }
-    // A run that was killed has left a state only.
-    match state::load(from)? {
-        Some(found) if found.state.params.len() == params.slab().len() => {
-            params.slab_mut().copy_from_slice(&found.state.params);
-            Ok((model, params))
-        }
-        Some(_) => Err(state::StateError::OtherRun.into()),
-        None => Err(Failure::Failed(format!(
-            "{} holds no weights yet: train it first, with experiments train --resume",
-            from.display()
-        ))),
     }
 }

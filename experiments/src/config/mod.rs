@@ -66,9 +66,17 @@ pub struct TrainConfig {
     pub log_every: usize,
     /// Steps between two saved states; 0 saves when the run is stopped only.
     pub checkpoint_every: usize,
+    /// Steps between two records of the coefficients of the connections; 0 records none. Not
+    /// written back when 0: it changes no result, and runs from before it go on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub record_every: usize,
     /// Ends the run if something does not learn over its first steps (a parameter without
     /// a gradient, identical streams, a saturated mix); else it is a warning.
     pub strict: bool,
+}
+
+fn is_zero(steps: &usize) -> bool {
+    *steps == 0
 }
 
 impl Default for TrainConfig {
@@ -87,6 +95,7 @@ impl Default for TrainConfig {
             seed: 0,
             log_every: 10,
             checkpoint_every: 100,
+            record_every: 0,
             strict: false,
         }
     }

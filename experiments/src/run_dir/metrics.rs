@@ -1,12 +1,14 @@
 //! What a run measures while it trains: `metrics.jsonl`.
 
-use super::RunError;
-use serde::{Deserialize, Serialize};
-use std::{
-    fs::{self, File},
-    io::{self, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
+use super::{
+    RunError,
+    log::{Log, Record, read_log},
 };
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The metrics file of a run, open for appending.
+pub type MetricsLog = Log<MetricsRecord>;
 
 /// One line of `metrics.jsonl`. A number that is not finite is written as `null`, which JSON
 /// has, and read back as NaN.
@@ -65,183 +67,17 @@ mod null_as_some_nan {
     }
 }
 
-/// The metrics file of a run, open for appending. Each record is handed to the operating system
-/// as one line at once.
-#[derive(Debug)]
-pub struct MetricsLog {
-    file: File,
-    path: PathBuf,
-    records: Vec<MetricsRecord>,
-    /// Where the line of each record ends in the file.
-    ends: Vec<u64>,
-}
-
-impl MetricsLog {
-    /// Opens or creates the file. A last line that a crash has torn is cut off.
-    ///
-    /// # Errors
-    /// [`RunError::Damaged`] if a line before the last is no record; errors of reading and
-    /// writing.
-    pub fn open(path: &Path) -> Result<Self, RunError> {
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|error| RunError::writing(path, error))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(|error| RunError::reading(path, error))?;
-        let parsed = parse(path, &bytes)?;
-        let mut log = Self {
-            file,
-            path: path.to_owned(),
-            records: parsed.records,
-            ends: parsed.ends,
-        };
-        log.cut_to_whole_lines()?;
-        Ok(log)
-    }
-
-    /// All records in the file.
-    pub fn records(&self) -> &[MetricsRecord] {
-        &self.records
-    }
-
-    /// Appends one record. If that fails half-way, the file is cut back to whole lines.
-    ///
-    /// # Errors
-    /// [`RunError::DiskFull`] or [`RunError::Unwritable`].
-    pub fn append(&mut self, record: &MetricsRecord) -> Result<(), RunError> {
-        let line = to_line(record);
-        if let Err(error) = self.file.write_all(line.as_bytes()) {
-            // A torn line that cannot be cut off now is cut off by the next `open`.
-            let _ = self.cut_to_whole_lines();
-            return Err(RunError::writing(&self.path, error));
-        }
-        self.ends.push(self.length() + line.len() as u64);
-        self.records.push(*record);
-        Ok(())
-    }
-
-    /// Drops the records of steps after `step`: what a run did after the checkpoint it resumes
-    /// from, and will do again.
-    ///
-    /// # Errors
-    /// [`RunError::Unwritable`].
-    pub fn rewind_to(&mut self, step: u64) -> Result<(), RunError> {
-        let keep = self.records.partition_point(|record| record.step <= step);
-        self.records.truncate(keep);
-        self.ends.truncate(keep);
-        self.cut_to_whole_lines()
-    }
-
-    /// Waits until everything appended is on the disk.
-    ///
-    /// # Errors
-    /// [`RunError::DiskFull`] or [`RunError::Unwritable`].
-    pub fn sync(&self) -> Result<(), RunError> {
-        self.file
-            .sync_data()
-            .map_err(|error| RunError::writing(&self.path, error))
-    }
-
-    /// Bytes of whole lines.
-    fn length(&self) -> u64 {
-        self.ends.last().copied().unwrap_or(0)
-    }
-
-    fn cut_to_whole_lines(&mut self) -> Result<(), RunError> {
-        let length = self.length();
-        self.file
-            .set_len(length)
-            .and_then(|()| self.file.seek(SeekFrom::Start(length)))
-            .map_err(|error| RunError::writing(&self.path, error))?;
-        Ok(())
+impl Record for MetricsRecord {
+    fn step(&self) -> u64 {
+        self.step
     }
 }
 
-/// The records of the run in `directory`, without changing anything: also of one that is being
+/// The metrics of the run in `directory`, without changing anything: also of one that is being
 /// written to. None if it has no metrics yet.
 ///
 /// # Errors
 /// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record.
 pub fn read_metrics(directory: &Path) -> Result<Vec<MetricsRecord>, RunError> {
-    let path = directory.join(super::METRICS_FILE);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(parse(&path, &bytes)?.records),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(RunError::reading(&path, error)),
-    }
-}
-
-fn to_line(record: &MetricsRecord) -> String {
-    let mut line = serde_json::to_string(record).expect("plain data becomes JSON");
-    line.push('\n');
-    line
-}
-
-struct Parsed {
-    records: Vec<MetricsRecord>,
-    ends: Vec<u64>,
-}
-
-/// Reads whole lines. The last line may be torn: without its line break, or (after a power
-/// failure) with garbage in it.
-fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, RunError> {
-    let mut parsed = Parsed {
-        records: Vec::new(),
-        ends: Vec::new(),
-    };
-    let mut end = 0;
-    let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
-    for (index, line) in lines.iter().enumerate() {
-        let is_last = index + 1 == lines.len();
-        end += line.len() as u64;
-        match serde_json::from_slice(line) {
-            Ok(record) if line.ends_with(b"\n") => {
-                parsed.records.push(record);
-                parsed.ends.push(end);
-            }
-            Err(error) if !is_last => {
-                return Err(RunError::Damaged {
-                    path: path.to_owned(),
-                    line: index + 1,
-                    reason: error.to_string(),
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(parsed)
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_reported_as_such_and_the_record_is_not_counted() {
-        let path = Path::new("/dev/full");
-        let mut log = MetricsLog {
-            file: File::options().write(true).open(path).expect("the device"),
-            path: path.to_owned(),
-            records: Vec::new(),
-            ends: Vec::new(),
-        };
-        let record = MetricsRecord {
-            step: 1,
-            tokens: 1,
-            train_loss: 1.0,
-            val_loss: None,
-            val_accuracy: None,
-            lr: 1.0,
-            grad_norm: 1.0,
-            ms: 1.0,
-        };
-        let error = log.append(&record).expect_err("a full disk");
-        assert!(matches!(error, RunError::DiskFull { .. }), "{error}");
-        assert_eq!(log.records(), []);
-    }
+    read_log(&directory.join(super::METRICS_FILE))
 }

@@ -6,6 +6,7 @@
 //! | `command.txt`   | the command line                                               |
 //! | `env.json`      | code version, compiler, CPU, threads, crate versions           |
 //! | `metrics.jsonl` | one [`MetricsRecord`] a line, appended and never rewritten     |
+//! | `coefficients.jsonl` | one [`CoefficientRecord`] a line, if `train.record_every` is set |
 //! | `state.bin`     | what a run goes on from ([`TrainState`](crate::state::TrainState)) |
 //! | `model.safetensors` | the weights, when it has ended or was stopped             |
 //! | `summary.json`  | how it ended ([`Summary`]); its absence means it has not       |
@@ -14,17 +15,21 @@
 //! Whole files are written under a temporary name, synced and renamed, so a reader sees the old
 //! content or the new. Reports are made from these files alone.
 
+mod coefficients;
 mod config;
 mod environment;
 mod error;
 mod lock;
+mod log;
 mod metrics;
 mod summary;
 mod write;
 
+pub use coefficients::{CoefficientLog, CoefficientRecord, read_coefficients};
 pub use config::shell_line;
 pub use environment::{Environment, Git};
 pub use error::RunError;
+pub use log::{Log, Record};
 pub use metrics::{MetricsLog, MetricsRecord, read_metrics};
 pub use summary::{Status, Summary, read_summary};
 pub use write::write_atomically;
@@ -43,6 +48,8 @@ pub const COMMAND_FILE: &str = "command.txt";
 pub const ENVIRONMENT_FILE: &str = "env.json";
 /// Name of the metrics file.
 pub const METRICS_FILE: &str = "metrics.jsonl";
+/// Name of the file with recorded coefficients.
+pub const COEFFICIENTS_FILE: &str = "coefficients.jsonl";
 /// Name of the summary file.
 pub const SUMMARY_FILE: &str = "summary.json";
 
@@ -156,12 +163,20 @@ impl RunDir {
         self.write_json(ENVIRONMENT_FILE, environment)
     }
 
-    /// Opens the metrics for appending; see [`MetricsLog::open`].
+    /// Opens the metrics for appending; see [`Log::open`].
     ///
     /// # Errors
-    /// As [`MetricsLog::open`].
+    /// As [`Log::open`].
     pub fn metrics(&self) -> Result<MetricsLog, RunError> {
-        MetricsLog::open(&self.path.join(METRICS_FILE))
+        Log::open(&self.path.join(METRICS_FILE))
+    }
+
+    /// Opens the recorded coefficients for appending; see [`Log::open`].
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn coefficients(&self) -> Result<CoefficientLog, RunError> {
+        Log::open(&self.path.join(COEFFICIENTS_FILE))
     }
 
     /// Writes the summary.

@@ -117,7 +117,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     let show = |board: &mut Board<'_>, c: &[Vec<f64>]| {
         board.matrix(&names("sum"), &columns, |k, j| (j <= k).then(|| c[k][j]))
     };
-    let one = unfold(1, &random_layers(key.named("one"), 1, 4));
+    let one = unfold(&random_layers(key.named("one"), 1, 4), &[1.0]).inputs;
     show(board, &one)?;
     let ratio = |k: usize| one[k][0] / one[k][1];
     board.line(&format!(
@@ -136,7 +136,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         minor < 1e-9,
         &format!("n = 1: every 2 x 2 minor below the diagonal is 0 (largest {minor:.0e})"),
     )?;
-    let two = unfold(2, &random_layers(key.named("two"), 2, 4));
+    let two = unfold(&random_layers(key.named("two"), 2, 4), &[1.0; 2]).inputs;
     board.text("The same with n = 2:")?;
     show(board, &two)?;
     let minor = largest_minor(&two);

@@ -63,7 +63,7 @@ impl Seen {
                 beta: of_token(beta, RATE),
             })
             .collect();
-        unfold(RATE, &layers)
+        unfold(&layers, &[1.0; RATE]).inputs
     }
 
     /// `sum_j c_kj T_j` of one channel.

@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod error;
+mod recorder;
 mod run;
 mod task;
 mod vision;

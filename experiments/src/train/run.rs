@@ -1,6 +1,6 @@
 //! A whole run: steps, validation, records, saved states.
 
-use super::{StepReport, TrainError, Trainer, Validation};
+use super::{StepReport, TrainError, Trainer, Validation, recorder::Recorder};
 use crate::{
     run_dir::{MetricsLog, MetricsRecord, RunDir, Status, Summary, write_atomically},
     state,
@@ -72,7 +72,8 @@ impl Trainer {
             self.take_up(directory, log, observer)?;
         }
         observer.begun(self.step);
-        let mut run = Run::new(self, directory, log);
+        let recorder = Recorder::open(self, directory, observer)?;
+        let mut run = Run::new(self, directory, log, recorder);
         let status = run.train(self, observer, stop)?;
         let summary = run.summary(self, status);
         if let Some(directory) = directory {
@@ -106,6 +107,7 @@ impl Trainer {
 struct Run<'d> {
     directory: Option<&'d RunDir>,
     log: Option<MetricsLog>,
+    recorder: Option<Recorder>,
     started: Instant,
     step_ms: Vec<f64>,
     last_train: Option<f64>,
@@ -115,7 +117,12 @@ struct Run<'d> {
 }
 
 impl<'d> Run<'d> {
-    fn new(trainer: &Trainer, directory: Option<&'d RunDir>, log: Option<MetricsLog>) -> Self {
+    fn new(
+        trainer: &Trainer,
+        directory: Option<&'d RunDir>,
+        log: Option<MetricsLog>,
+        recorder: Option<Recorder>,
+    ) -> Self {
         let steps = trainer.config.train.steps as u64;
         let left = steps.saturating_sub(trainer.step) as usize;
         let mut run = Self {
@@ -127,6 +134,7 @@ impl<'d> Run<'d> {
             best_validation: None,
             last_accuracy: None,
             log: None,
+            recorder,
         };
         for record in log.iter().flat_map(|log| log.records()) {
             let validation = record.val_loss.map(|loss| Validation {
@@ -175,7 +183,10 @@ impl<'d> Run<'d> {
             self.note(report.loss, validation);
             let logs = step == 1 || diverged || evaluates || due(train.log_every, step);
             if let (Some(log), true) = (&mut self.log, logs) {
-                log.append(&record(&report, validation))?;
+                log.append(record(&report, validation))?;
+            }
+            if let (Some(recorder), false) = (&mut self.recorder, diverged) {
+                recorder.after_step(trainer)?;
             }
             observer.step(&report, validation.map(|validation| validation.loss));
             if diverged {
@@ -205,6 +216,9 @@ impl<'d> Run<'d> {
     fn save(&mut self, trainer: &Trainer) -> Result<(), TrainError> {
         if let (Some(directory), Some(log)) = (self.directory, &self.log) {
             log.sync()?;
+            if let Some(recorder) = &self.recorder {
+                recorder.sync()?;
+            }
             let seconds = self.seconds(trainer);
             state::save(directory.path(), &trainer.state(seconds))?;
         }

@@ -191,9 +191,7 @@ impl Connection for Frac {
         tape.probe("hidden", hidden);
         tape.probe("alpha", alpha);
         tape.probe("beta", beta);
-        tape.probe("input", input);
         let output = sublayer.pre_normed(input);
-        tape.probe("output", output);
         State::new(write(
             slots,
             WriteForm::Diagonal,

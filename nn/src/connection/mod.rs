@@ -128,11 +128,21 @@ pub struct Sublayer<'a, 't> {
 pub type EditedAttention<'a, 't> = &'a dyn Fn(Var<'t>, &dyn Fn(Var<'t>) -> Var<'t>) -> Var<'t>;
 
 impl<'t> Sublayer<'_, 't> {
-    /// `T(x) = layer(norm(x))`, `[.., dim]` to `[.., dim]`.
+    /// `T(x) = layer(norm(x))`, `[.., dim]` to `[.., dim]`; probed as `input` and `output`.
     #[track_caller]
     pub fn pre_normed(&self, x: Var<'t>) -> Var<'t> {
-        (self.layer)((self.norm)(x))
+        probed(x, |x| (self.layer)((self.norm)(x)))
     }
+}
+
+/// `sublayer(x)`, probed as `input` and `output`: what a sublayer reads, before any norm of
+/// its own, and what it writes.
+fn probed<'t>(x: Var<'t>, sublayer: impl FnOnce(Var<'t>) -> Var<'t>) -> Var<'t> {
+    let tape = x.tape();
+    tape.probe("input", x);
+    let output = sublayer(x);
+    tape.probe("output", output);
+    output
 }
 
 /// What a connection costs per token and sublayer, beyond the sublayer itself.

@@ -1,6 +1,6 @@
 //! The residual connection of the first transformer: the norm after the sum.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer};
+use super::{Account, Connection, Site, Spec, State, Sublayer, probed};
 use engine::{params::Builder, tape::Var};
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ impl Connection for PostNorm {
     }
 
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
-        let sum = state.hidden + (sublayer.layer)(state.hidden);
+        let sum = state.hidden + probed(state.hidden, sublayer.layer);
         State::new((sublayer.norm)(sum))
     }
 

@@ -80,12 +80,19 @@ impl Reducer {
         self.reduction == Reduction::Sum
     }
 
-    /// The state `[.., n, d]` as `[.., d]`.
+    /// The state `[.., n, d]` as `[.., d]`. Weights other than 1 are probed as `head`.
     #[track_caller]
     pub(super) fn reduce<'t>(&self, state: Var<'t>) -> Var<'t> {
         match self.reduction {
             Reduction::Sum => sum_streams(state),
-            Reduction::Mean => scale(sum_streams(state), 1.0 / self.rate as f32),
+            Reduction::Mean => {
+                let (tape, weight) = (state.tape(), 1.0 / self.rate as f32);
+                if tape.is_probing() {
+                    let weights = vec![weight; self.rate];
+                    tape.probe("head", tape.constant([self.rate], &weights));
+                }
+                scale(sum_streams(state), weight)
+            }
             Reduction::SigmoidHead => {
                 let head = self.head.as_ref().expect("the head of the last sublayer");
                 let tape = state.tape();

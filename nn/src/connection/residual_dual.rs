@@ -1,6 +1,6 @@
 //! ResiDual: a post-norm and a pre-norm residual side by side.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer};
+use super::{Account, Connection, Site, Spec, State, Sublayer, probed};
 use crate::norm::{Norm, NormConfig};
 use engine::{params::Builder, tape::Var};
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ impl Connection for ResidualDual {
     }
 
     fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
-        let output = (sublayer.layer)(state.hidden);
+        let output = probed(state.hidden, sublayer.layer);
         state.memory[0] = state.memory[0] + output;
         state.hidden = (sublayer.norm)(state.hidden + output);
         state

@@ -158,6 +158,37 @@ pub fn read<'t>(slots: Slots, state: Var<'t>, alpha: Var<'t>) -> Var<'t> {
     hidden
 }
 
+/// Coefficients that an inspector has changed, with what a sublayer reads by them.
+pub(super) struct Edited<'t> {
+    /// `[A_m | A_r]`.
+    pub alpha: Var<'t>,
+    /// B.
+    pub beta: Var<'t>,
+    /// The sublayer's input.
+    pub input: Var<'t>,
+}
+
+/// Offers the coefficients of a sublayer to an [editor](engine::tape::Tape::edited) as `alpha`
+/// and `beta`, before they act; `None` if it changes neither.
+pub(super) fn edited<'t>(
+    slots: Slots,
+    state: Var<'t>,
+    alpha: Var<'t>,
+    beta: Var<'t>,
+) -> Option<Edited<'t>> {
+    let tape = state.tape();
+    let changed = (tape.edited("alpha", alpha), tape.edited("beta", beta));
+    if let (None, None) = changed {
+        return None;
+    }
+    let alpha = changed.0.unwrap_or(alpha);
+    Some(Edited {
+        alpha,
+        beta: changed.1.unwrap_or(beta),
+        input: read(slots, state, alpha),
+    })
+}
+
 struct Write {
     dims: SlotDims,
     form: WriteForm,

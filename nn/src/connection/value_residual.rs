@@ -3,6 +3,7 @@
 use super::{
     Account, Connection, Site, Spec, State, Sublayer,
     ops::{mix_values, values_of},
+    probed,
 };
 use engine::{
     params::{Builder, Decay, Init, ParamId},
@@ -89,9 +90,11 @@ impl Connection for ValueResidual {
         };
         let output = if self.is_first {
             let first = std::cell::Cell::new(None);
-            let output = attention()((sublayer.norm)(x), &|qkv| {
-                first.set(Some(values_of(qkv)));
-                qkv
+            let output = probed(x, |x| {
+                attention()((sublayer.norm)(x), &|qkv| {
+                    first.set(Some(values_of(qkv)));
+                    qkv
+                })
             });
             state.memory.extend(first.get());
             output
@@ -99,7 +102,9 @@ impl Connection for ValueResidual {
             let weights = tape.param(weights);
             tape.probe("value_weights", weights);
             let first = state.memory[0];
-            attention()((sublayer.norm)(x), &|qkv| mix_values(qkv, first, weights))
+            probed(x, |x| {
+                attention()((sublayer.norm)(x), &|qkv| mix_values(qkv, first, weights))
+            })
         } else {
             sublayer.pre_normed(x)
         };

@@ -345,9 +345,7 @@ impl Connection for VirtualWidth {
         tape.probe("hidden", hidden);
         tape.probe("alpha", alpha);
         tape.probe("beta", beta);
-        tape.probe("input", input);
         let output = sublayer.pre_normed(input);
-        tape.probe("output", output);
         State::new(write(slots, WriteForm::Full, hidden, alpha, beta, output))
     }
 

@@ -178,15 +178,9 @@ impl Connection for SuspectConnection {
         if self.has(Bug::DeadMix) {
             mixed = hidden;
         }
+        tape.probe("hidden", hidden);
+        tape.probe("alpha", coefficients.alpha);
         let output = sublayer.pre_normed(input);
-        for (name, var) in [
-            ("hidden", hidden),
-            ("alpha", coefficients.alpha),
-            ("input", input),
-            ("output", output),
-        ] {
-            tape.probe(name, var);
-        }
         State::new(depth_connection(mixed, coefficients.beta, output))
     }
 

@@ -21,7 +21,7 @@ use super::{
     Account, Connection, Site, State, Sublayer,
     hyper::{kernels::slots::WriteForm, ops::depth_connection},
     reduction::{Reducer, Reduction},
-    slots::{Slots, read, write},
+    slots::{Slots, edited, read, write},
 };
 use engine::{
     ops::replicate,
@@ -257,21 +257,24 @@ impl Connection for Constrained {
         let hidden = state.hidden;
         let tape = hidden.tape();
         let slots = Slots::of_streams("constrained", hidden, 1);
-        let (alpha, beta) = self.coefficients(slots, hidden);
-        let input = read(slots, hidden, alpha);
+        let (mut alpha, mut beta) = self.coefficients(slots, hidden);
+        let mut input = read(slots, hidden, alpha);
+        let edited = edited(slots, hidden, alpha, beta);
+        // Without a mix of its own it is I, unless an editor says otherwise.
+        let mixes = self.mix.is_some() || edited.is_some();
+        if let Some(edited) = edited {
+            (alpha, beta, input) = (edited.alpha, edited.beta, edited.input);
+        }
         tape.probe("hidden", hidden);
         tape.probe("alpha", alpha);
         if self.may_saturate {
             tape.probe("stochastic_alpha", alpha);
         }
         tape.probe("beta", beta);
-        tape.probe("input", input);
         let output = sublayer.pre_normed(input);
-        tape.probe("output", output);
-        State::new(match self.mix {
-            Some(_) => write(slots, WriteForm::Full, hidden, alpha, beta, output),
-            // The mix is I.
-            None => depth_connection(hidden, beta, output),
+        State::new(match mixes {
+            true => write(slots, WriteForm::Full, hidden, alpha, beta, output),
+            false => depth_connection(hidden, beta, output),
         })
     }
 

@@ -14,7 +14,7 @@ pub use config::{FrozenPart, HyperConfig, OutputInitScale, PredictorNorm, ReadIn
 use super::{
     Account, Connection, Site, State, Sublayer,
     reduction::Reducer,
-    slots::{Slots, write},
+    slots::{Slots, edited, write},
 };
 use engine::{
     ops::replicate,
@@ -198,14 +198,17 @@ impl Connection for Hyper {
     }
 
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
-        let (hidden, coefficients, input) = self.read(state);
+        let (hidden, mut coefficients, mut input) = self.read(state);
         let tape = hidden.tape();
+        let slots = Slots::of_streams("hyper", hidden, 1);
+        if let Some(edited) = edited(slots, hidden, coefficients.alpha, coefficients.beta) {
+            (coefficients.alpha, coefficients.beta) = (edited.alpha, edited.beta);
+            input = edited.input;
+        }
         tape.probe("hidden", hidden);
         tape.probe("alpha", coefficients.alpha);
         tape.probe("beta", coefficients.beta);
-        tape.probe("input", input);
         let output = sublayer.pre_normed(input);
-        tape.probe("output", output);
         let mut next = State::new(hidden);
         next.pending = Some(PendingWrite {
             coefficients,

@@ -1,0 +1,251 @@
+//! What is looked at: a trained network and the tokens that drive it.
+
+use crate::{
+    coefficients::SiteCoefficients,
+    config::RunConfig,
+    data::{Batch, Data, DataError, Windows},
+    train::{Task, TrainError, Vision},
+    trained::{Trained, TrainedError},
+};
+use engine::{
+    params::Params,
+    rng::Key,
+    tape::{Edit, Tape, Var},
+};
+use models::{model::ModelConfig, transformer::Transformer};
+use nn::connection::ConnectionConfig;
+use std::{error::Error, fmt, fs, io, path::Path, path::PathBuf};
+
+/// A trained network with some tokens.
+pub struct Subject {
+    config: RunConfig,
+    network: Network,
+    params: Params,
+    /// As it was before training.
+    initial: Params,
+    data: String,
+}
+
+enum Network {
+    /// A decoder and windows of text.
+    Decoder(Box<Transformer>, Batch),
+    /// A classifier and how many of its test images.
+    Classifier(Box<Vision>, usize),
+}
+
+impl Subject {
+    /// The network of a run directory or of a file of weights, on `rows` windows of the text
+    /// in a file, from its beginning, or else of its own validation data.
+    ///
+    /// # Errors
+    /// [`SubjectError`].
+    pub fn open(from: &Path, text: Option<&Path>, rows: usize) -> Result<Self, SubjectError> {
+        let trained = Trained::open(from)?;
+        let config = trained.config.clone();
+        let key = Key::new(config.train.seed).named("init");
+        let (network, initial, data) = match (&config.model, text) {
+            (ModelConfig::Transformer(model), Some(path)) => {
+                let text = fs::read(path).map_err(|source| SubjectError::Text {
+                    path: path.to_owned(),
+                    source,
+                })?;
+                let batch = windows_of(&text, model.seq, rows).ok_or_else(|| {
+                    let path = path.to_owned();
+                    let bytes = text.len();
+                    SubjectError::ShortText { path, bytes }
+                })?;
+                let (model, params) = Transformer::new(model, key).map_err(TrainError::from)?;
+                let network = Network::Decoder(Box::new(model), batch);
+                (network, params, path.display().to_string())
+            }
+            (ModelConfig::Vit(_), Some(_)) => return Err(SubjectError::ImagesNotText),
+            (ModelConfig::Transformer(model), None) => {
+                let data = Data::open(&config)?;
+                let Data::Text(corpus) = &data else {
+                    unreachable!("the data of a decoder is text")
+                };
+                let windows = Windows::new(corpus, model.seq)?;
+                let mut batches = windows.validation_batches(1, rows)?;
+                let batch = batches.pop().expect("one batch");
+                let (model, params) = Transformer::new(model, key).map_err(TrainError::from)?;
+                let network = Network::Decoder(Box::new(model), batch);
+                (
+                    network,
+                    params,
+                    format!("validation part of {}", data.name()),
+                )
+            }
+            (ModelConfig::Vit(model), None) => {
+                let data = Data::open(&config)?;
+                let Data::Images(set) = &data else {
+                    unreachable!("the data of a classifier is images")
+                };
+                let (task, params) = Vision::new(model, set, 0.0, key)?;
+                let rows = rows.min(task.validation_rows());
+                let network = Network::Classifier(Box::new(task), rows);
+                (network, params, format!("test part of {}", data.name()))
+            }
+        };
+        let mut params = initial.detached();
+        trained.load_into(&mut params)?;
+        Ok(Self {
+            config,
+            network,
+            params,
+            initial,
+            data,
+        })
+    }
+
+    /// What the network was made from.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// Its kind of connection.
+    pub fn connection(&self) -> &ConnectionConfig {
+        self.config.model.connection()
+    }
+
+    /// What the tokens are from.
+    pub fn data(&self) -> &str {
+        &self.data
+    }
+
+    /// Its trained parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Its parameters before training.
+    pub fn initial_params(&self) -> &Params {
+        &self.initial
+    }
+
+    /// The bytes that it reads, window after window, and the length of one; `None` of images.
+    pub fn text(&self) -> Option<(Vec<u8>, usize)> {
+        match &self.network {
+            Network::Decoder(_, batch) => {
+                let bytes = batch.inputs.iter().map(|&token| token as u8).collect();
+                Some((bytes, batch.seq_len))
+            }
+            Network::Classifier(..) => None,
+        }
+    }
+
+    /// The mean loss over the tokens, on a tape that the parameters are bound to.
+    pub fn loss<'t>(&self, tape: &'t Tape) -> Var<'t> {
+        match &self.network {
+            Network::Decoder(model, batch) => {
+                let (inputs, targets) = (&batch.inputs, &batch.targets);
+                model
+                    .losses(tape, inputs, targets, batch.seq_len)
+                    .cross_entropy
+            }
+            Network::Classifier(task, rows) => task.validate(tape, 0..*rows).0,
+        }
+    }
+
+    /// The coefficients of all sublayers with some parameters of this network.
+    pub fn coefficients(&self, params: &Params) -> Vec<SiteCoefficients> {
+        let mut tape = Tape::new().parallel(true);
+        tape.set_recording(false);
+        tape.set_probing();
+        tape.bind(params);
+        self.loss(&tape);
+        SiteCoefficients::of(&tape)
+    }
+
+    /// The mean loss with values [edited](Tape::set_editing) on the way.
+    pub fn edited_loss(&self, edit: Edit) -> f64 {
+        let mut tape = Tape::new().parallel(true);
+        tape.set_recording(false);
+        tape.set_editing(edit);
+        tape.bind(&self.params);
+        self.loss(&tape).item().into()
+    }
+}
+
+/// Windows of at most `seq` bytes from the beginning of a text; `None` if it has not two
+/// bytes.
+fn windows_of(text: &[u8], seq: usize, rows: usize) -> Option<Batch> {
+    let seq_len = seq.min(text.len().checked_sub(1)?);
+    let rows = rows.min((text.len() - 1).checked_div(seq_len)?);
+    let tokens = |from: usize| {
+        let bytes = text[from..from + rows * seq_len].iter();
+        bytes.map(|&byte| u32::from(byte)).collect()
+    };
+    Some(Batch {
+        inputs: tokens(0),
+        targets: tokens(1),
+        rows,
+        seq_len,
+    })
+}
+
+/// Why there is nothing to look at.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SubjectError {
+    /// There is no trained network.
+    Trained(TrainedError),
+    /// Its data cannot be used.
+    Data(DataError),
+    /// The network cannot be built.
+    Build(TrainError),
+    /// The text cannot be read.
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The text has fewer than two bytes.
+    ShortText {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        bytes: usize,
+    },
+    /// A text for a network of images.
+    ImagesNotText,
+}
+
+impl fmt::Display for SubjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trained(error) => error.fmt(f),
+            Self::Data(error) => error.fmt(f),
+            Self::Build(error) => error.fmt(f),
+            Self::Text { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::ShortText { path, bytes } => write!(
+                f,
+                "{} has {bytes} bytes, and predicting takes two at least",
+                path.display()
+            ),
+            Self::ImagesNotText => f.write_str(
+                "this network sees images: leave out --text, and it is shown its test images",
+            ),
+        }
+    }
+}
+
+impl Error for SubjectError {}
+
+impl From<TrainedError> for SubjectError {
+    fn from(error: TrainedError) -> Self {
+        Self::Trained(error)
+    }
+}
+
+impl From<DataError> for SubjectError {
+    fn from(error: DataError) -> Self {
+        Self::Data(error)
+    }
+}
+
+impl From<TrainError> for SubjectError {
+    fn from(error: TrainError) -> Self {
+        Self::Build(error)
+    }
+}

@@ -1,0 +1,159 @@
+//! The unfolded matrices are the network: what they say a sublayer reads is what it reads.
+
+use engine::{params::Params, rng::Key};
+use experiments::{
+    config::RunConfig,
+    inspect::{Subject, Trace},
+    train::{Quiet, Trainer, WEIGHTS_FILE},
+};
+use models::weights;
+use rand_distr::{Distribution, StandardNormal};
+use std::{fs, sync::atomic::AtomicBool};
+
+/// A network that has learned a little, and whose connections were then moved at random so
+/// that no coefficient is near its start, with the text it learned from.
+fn trained(connection: &[&str]) -> Subject {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text: String = (0..4000)
+        .map(|i| ["so ", "it ", "goes ", "and ", "ends. "][(i * i + i / 7) % 5])
+        .collect();
+    let path = directory.path().join("text.txt");
+    fs::write(&path, text).expect("a text");
+    let settings = [
+        "model.dim=16",
+        "model.layers=3",
+        "model.heads=2",
+        "model.seq=12",
+        "model.ffn.hidden=24",
+        "train.steps=30",
+        "train.batch=8",
+        "train.learning_rate=1e-2",
+        "train.warmup=4",
+    ];
+    let corpus = format!("data.corpus={:?}", path.display().to_string());
+    let all: Vec<&str> = settings
+        .iter()
+        .chain(connection)
+        .chain([&corpus.as_str()])
+        .copied()
+        .collect();
+    let config = RunConfig::default().with_overrides(&all).expect("settings");
+    let data = experiments::data::Data::open(&config).expect("the text");
+    let mut trainer = Trainer::new(&config, &data).expect("a trainer");
+    let off = AtomicBool::new(false);
+    trainer.run(None, &mut Quiet, &off).expect("a run");
+    let mut params = trainer.params().detached();
+    disturb(&mut params);
+    let weights_file = directory.path().join(WEIGHTS_FILE);
+    fs::write(&weights_file, weights::to_bytes(&params, &config.model)).expect("space");
+    Subject::open(&weights_file, Some(&path), 2).expect("a network")
+}
+
+fn disturb(params: &mut Params) {
+    let connections: Vec<_> = params
+        .parts()
+        .filter(|part| part.name.contains("_connection."))
+        .map(|part| (part.name.clone(), part.range.clone()))
+        .collect();
+    for (name, range) in connections {
+        let mut rng = Key::new(7).named(&name).rng();
+        let values: Vec<f32> = params.slab()[range.clone()]
+            .iter()
+            .map(|x| {
+                let noise: f32 = StandardNormal.sample(&mut rng);
+                x + 0.3 * noise
+            })
+            .collect();
+        params.set(range, &values);
+    }
+}
+
+/// The largest difference between `values` and `sum_j c_j T_j` of each token, over the largest
+/// value.
+fn relative_error(trace: &Trace, values: &[f32], row: impl Fn(usize) -> Vec<f64>) -> f64 {
+    let d = trace.dim;
+    let outputs: Vec<&[f32]> = std::iter::once(&trace.embedding)
+        .chain(trace.layers.iter().map(|layer| &layer.output))
+        .map(Vec::as_slice)
+        .collect();
+    let mut error = 0.0_f64;
+    for token in 0..trace.tokens() {
+        let row = row(token);
+        for at in token * d..(token + 1) * d {
+            let terms = row.iter().zip(&outputs);
+            let sum: f64 = terms.map(|(c, t)| c * f64::from(t[at])).sum();
+            error = error.max((sum - f64::from(values[at])).abs());
+        }
+    }
+    let largest = values.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+    error / f64::from(largest)
+}
+
+/// To a few roundings of single precision.
+const CLOSE: f64 = 1e-5;
+
+fn check(connection: &[&str]) {
+    let subject = trained(connection);
+    let trace = Trace::of(&subject);
+    let (d, rate) = (trace.dim, trace.rate().expect("streams"));
+    assert_eq!((trace.layers.len(), trace.tokens()), (6, 24));
+    let unfolded: Vec<_> = (0..trace.tokens())
+        .map(|token| trace.unfolded(token).expect("streams"))
+        .collect();
+    for (k, layer) in trace.layers.iter().enumerate() {
+        let error = relative_error(&trace, &layer.input, |t| unfolded[t].inputs[k].clone());
+        assert!(error < CLOSE, "C(0), {}: {error:e}", layer.site);
+
+        let hidden = layer.hidden.as_ref().expect("streams");
+        for stream in 0..rate {
+            // H'_i = sum_j A_r[j, i] H_j, from the state that was seen.
+            let mixed: Vec<f32> = (0..trace.tokens() * d)
+                .map(|at| {
+                    let (token, channel) = (at / d, at % d);
+                    let c = layer.coefficients.as_ref().expect("streams").token(token);
+                    let parts = (0..rate).map(|from| {
+                        let h = hidden[(token * rate + from) * d + channel];
+                        c.mix(from, stream) * f64::from(h)
+                    });
+                    parts.sum::<f64>() as f32
+                })
+                .collect();
+            let row = |t: usize| unfolded[t].streams[stream][k].clone();
+            let error = relative_error(&trace, &mixed, row);
+            assert!(
+                error < CLOSE,
+                "C({}), {}: {error:e}",
+                stream + 1,
+                layer.site
+            );
+        }
+    }
+    let last = trace.layers.len();
+    let error = relative_error(&trace, &trace.reduced, |t| unfolded[t].inputs[last].clone());
+    assert!(error < CLOSE, "final sum: {error:e}");
+}
+
+#[test]
+fn dynamic_hyper_connections_are_their_unfolded_matrices() {
+    check(&["model.connection.type=hyper", "model.connection.rate=3"]);
+}
+
+#[test]
+fn static_hyper_connections_are_their_unfolded_matrices() {
+    let hyper = "model.connection.type=hyper";
+    check(&[
+        hyper,
+        "model.connection.rate=2",
+        "model.connection.dynamic=false",
+    ]);
+}
+
+#[test]
+fn manifold_constrained_connections_with_a_learned_head_are_their_unfolded_matrices() {
+    let mhc = "model.connection.type=mhc";
+    check(&[mhc, "model.connection.reduction=sigmoid_head"]);
+    check(&[
+        "model.connection.type=identity_hc",
+        "model.connection.reduction=mean",
+    ]);
+}
