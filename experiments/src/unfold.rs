@@ -45,6 +45,14 @@ pub struct Unfolded {
     pub streams: Vec<Vec<Vec<f64>>>,
 }
 
+impl Unfolded {
+    /// All entries of all matrices, in one order.
+    pub fn entries_mut(&mut self) -> impl Iterator<Item = &mut f64> {
+        let streams = self.streams.iter_mut().flatten();
+        self.inputs.iter_mut().chain(streams).flatten()
+    }
+}
+
 /// Unfolds the coefficients of all sublayers; `last` are the weights with which the streams
 /// are summed at the end, 1 for all in the paper.
 ///

@@ -3,6 +3,7 @@
 mod ablation;
 mod bench;
 mod graph;
+mod inspect;
 mod parity;
 mod sample;
 mod settings;
@@ -39,6 +40,8 @@ enum Command {
     Train(train::Args),
     /// Continue a text with a trained network
     Sample(sample::Args),
+    /// Show what the connections of a trained network have learned
+    Inspect(inspect::Args),
     /// Draw what a tape has recorded, with values and gradients
     Graph(graph::Args),
     /// Lessons that compute
@@ -55,6 +58,7 @@ impl Command {
             Command::Parity(args) => args.run(),
             Command::Train(args) => args.run(),
             Command::Sample(args) => args.run(),
+            Command::Inspect(args) => args.run(),
             Command::Graph(args) => args.run(),
             Command::Teach(args) => args.run(),
             Command::Ablation(command) => command.run(),

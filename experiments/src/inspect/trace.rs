@@ -166,3 +166,8 @@ pub(super) fn norm(values: &[f32]) -> f64 {
         .sum::<f64>()
         .sqrt()
 }
+
+/// The root mean square.
+pub(super) fn rms(values: &[f32]) -> f64 {
+    norm(values) / (values.len() as f64).sqrt()
+}
