@@ -32,7 +32,7 @@ pub struct Args {
     /// Another network to compare with, on the same text; can be repeated
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
-    /// Write a page, pictures, JSON, CSV and NPY files into this directory
+    /// Write JSON, CSV and NPY files into this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -78,10 +78,7 @@ impl Args {
                 write_files(directory, &found)?;
                 writeln!(out, "everything is in {}", directory.display())?;
             }
-            None => writeln!(
-                out,
-                "--out DIR writes a page, pictures and tables of all this"
-            )?,
+            None => writeln!(out, "--out DIR writes all this as JSON, CSV and NPY files")?,
         }
         Ok(())
     }

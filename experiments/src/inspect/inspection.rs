@@ -2,8 +2,8 @@
 
 use super::{
     Alignment, Band, DepthView, Intervention, LayerGain, LayerView, Patterns, Reference, Subject,
-    Trace, adjacent_similarity, align::align, by_depth, gains, interventions, layer_views, relative,
-    trace::rms,
+    Trace, adjacent_similarity, align::align, by_depth, gains, interventions, layer_views,
+    relative, trace::rms,
 };
 use crate::{
     run_dir::CoefficientRecord,

@@ -26,10 +26,9 @@ pub fn singular_values(matrix: &[Vec<f64>]) -> Vec<f64> {
                 let tangent = zeta.signum() / (zeta.abs() + zeta.hypot(1.0));
                 let cosine = 1.0 / tangent.hypot(1.0);
                 let sine = cosine * tangent;
-                for row in 0..n {
-                    let (x, y) = (columns[i][row], columns[j][row]);
-                    columns[i][row] = cosine * x - sine * y;
-                    columns[j][row] = sine * x + cosine * y;
+                let (left, right) = columns.split_at_mut(j);
+                for (x, y) in left[i].iter_mut().zip(&mut right[0]) {
+                    (*x, *y) = (cosine * *x - sine * *y, sine * *x + cosine * *y);
                 }
             }
         }

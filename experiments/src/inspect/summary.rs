@@ -15,7 +15,7 @@ pub const WITHOUT_STREAMS: &str = "This connection has no read, mix and write of
 /// parts, or else the mean coefficients of all.
 pub fn summary(found: &Inspection, layer: Option<usize>, colour: Colour) -> String {
     let mut text = format!(
-        "{}: {}, {} sublayers, loss {:.4} nats on {} tokens of {}\n\n",
+        "{}: {}, {} sublayers\nloss {:.4} nats on {} tokens of {}\n\n",
         found.name,
         found.label,
         found.sites.len(),
@@ -129,10 +129,7 @@ fn patterns(found: &Patterns) -> String {
         ),
         ("sign-paired streams", pairs),
         ("wasted sublayers", list(&found.wasted)),
-        (
-            "as nothing counts",
-            format!("less than {NOTHING}"),
-        ),
+        ("as nothing counts", format!("less than {NOTHING}")),
         ("definitions", "docs/inspection.md".to_owned()),
     ];
     let mut text = String::from("Patterns of the contributions (1 everywhere in pre-norm):\n");

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn matrix(columns: usize) -> Matrix {
-        let value = |r: usize, c: usize| (c <= r + 8).then(|| r as f64 - 2.04 * c as f64);
+        let value = |r: usize, c: usize| (c <= r + 8).then_some(r as f64 - 2.04 * c as f64);
         Matrix {
             name: "m".into(),
             title: "a matrix".into(),
