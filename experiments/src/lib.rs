@@ -12,6 +12,7 @@ pub mod lockfile;
 pub mod measure;
 pub mod paper;
 pub mod parity;
+pub mod plot;
 pub mod preset;
 pub mod run_dir;
 pub mod sample;

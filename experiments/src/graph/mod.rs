@@ -223,49 +223,17 @@ impl Drawing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plot::well_formed;
 
     fn graphs() -> [Graph; 2] {
         [of_lesson(Key::new(0)), of_model(Key::new(0))]
-    }
-
-    /// Whether every tag of an XML text is closed in order and nothing is left unescaped.
-    fn is_well_formed(text: &str) -> bool {
-        let mut open: Vec<&str> = Vec::new();
-        let mut rest = text;
-        while let Some(start) = rest.find('<') {
-            let between = &rest[..start];
-            let entities = ["&amp;", "&lt;", "&gt;", "&quot;"];
-            let escaped = entities
-                .iter()
-                .fold(between.to_owned(), |t, e| t.replace(e, ""));
-            if escaped.contains(['&', '>']) {
-                return false;
-            }
-            let Some(end) = rest[start..].find('>') else {
-                return false;
-            };
-            let tag = &rest[start + 1..start + end];
-            rest = &rest[start + end + 1..];
-            if tag.matches('"').count() % 2 == 1 || tag.contains('<') {
-                return false;
-            }
-            let name = |tag: &str| tag.split_whitespace().next().unwrap_or("").len();
-            if let Some(closed) = tag.strip_prefix('/') {
-                if open.pop() != Some(closed) {
-                    return false;
-                }
-            } else if !tag.ends_with('/') && !tag.starts_with('?') {
-                open.push(&tag[..name(tag)]);
-            }
-        }
-        open.is_empty() && !rest.contains(['&', '>'])
     }
 
     #[test]
     fn drawings_are_well_formed() {
         for graph in graphs() {
             let svg = svg(&graph);
-            assert!(is_well_formed(&svg), "{svg}");
+            assert!(well_formed(&svg), "{svg}");
             assert_eq!(
                 svg.matches("class=\"node").count(),
                 Drawing::new(&graph).nodes.len()
@@ -278,8 +246,8 @@ mod tests {
                 Drawing::new(&graph).edges.len()
             );
         }
-        assert!(!is_well_formed("<a><b></a></b>"));
-        assert!(!is_well_formed("<a>1 & 2</a>"));
+        assert!(!well_formed("<a><b></a></b>"));
+        assert!(!well_formed("<a>1 & 2</a>"));
     }
 
     #[test]

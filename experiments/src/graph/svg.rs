@@ -1,6 +1,7 @@
 //! A graph as an SVG picture, without any other program.
 
 use super::{Drawing, Line, layout::layout};
+use crate::plot::escaped;
 use engine::tape::{Graph, Origin};
 use std::fmt::Write;
 
@@ -19,13 +20,6 @@ const STYLE: &str = "text{font-family:'DejaVu Sans Mono',Menlo,Consolas,monospac
     .constant .box{fill:#eee}.computed .box{fill:#fff;stroke:#222;stroke-width:1.4}\
     .title{font-weight:bold}.scope{fill:#666;font-style:italic}.name{fill:#0b4f8a}\
     .gradient{fill:#b3261e}.edge{fill:none;stroke:#777;stroke-width:1.2}";
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
 
 fn class(origin: Origin) -> &'static str {
     match origin {

@@ -1,0 +1,119 @@
+//! Points with names, such as gains over costs.
+
+use super::{
+    Anchor, Axis, Canvas, Picture,
+    axis::draw_axes,
+    marks::{mark, text_width},
+    series_class,
+};
+
+const LEFT: f64 = 60.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 54.0;
+const BOTTOM: f64 = 48.0;
+/// Half of a line of text.
+const HALF: f64 = 7.0;
+
+/// A point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScatterPoint {
+    /// Its name.
+    pub label: String,
+    /// Which colour and mark it has.
+    pub index: usize,
+    /// Where it is on the horizontal axis.
+    pub x: f64,
+    /// Its value.
+    pub y: f64,
+    /// Ends of the interval of its value.
+    pub interval: Option<[f64; 2]>,
+}
+
+/// A scatter plot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scatter {
+    /// What is to be seen.
+    pub title: String,
+    /// The horizontal axis.
+    pub x: Axis,
+    /// The vertical axis.
+    pub y: Axis,
+    /// The points; those with a coordinate that is not finite are left out.
+    pub points: Vec<ScatterPoint>,
+    /// Width and height in pixels.
+    pub size: [f64; 2],
+}
+
+impl Scatter {
+    /// The plot drawn.
+    pub fn draw(&self) -> Picture {
+        let mut canvas = Canvas::new();
+        let [width, height] = self.size;
+        let [left, right, top, bottom] = [LEFT, width - RIGHT, TOP, height - BOTTOM];
+        let finite = |point: &&ScatterPoint| point.x.is_finite() && point.y.is_finite();
+        let points: Vec<&ScatterPoint> = self.points.iter().filter(finite).collect();
+        let x = self.x.over(points.iter().map(|p| p.x), [left, right]);
+        let shown = points.iter().flat_map(|point| {
+            let [low, high] = point.interval.unwrap_or([point.y; 2]);
+            [low, point.y, high]
+        });
+        let y = self.y.over(shown, [bottom, top]);
+        canvas.text("heading", [LEFT - 48.0, 20.0], Anchor::Start, &self.title);
+        draw_axes(&mut canvas, (&self.x, &x), (&self.y, &y));
+        let places: Vec<[f64; 2]> = points
+            .iter()
+            .map(|p| [x.place(p.x), y.place(p.y)])
+            .collect();
+        let mut taken: Vec<[f64; 4]> = places
+            .iter()
+            .map(|&[x, y]| [x - 6.0, y - 6.0, x + 6.0, y + 6.0])
+            .collect();
+        for (point, &place) in points.iter().zip(&places) {
+            let class = series_class(point.index);
+            canvas.group("", &point.label, |canvas| {
+                if let Some(interval) = point.interval {
+                    let [low, high] = interval.map(|end| y.place(end));
+                    let whisker = format!("whisker {class}");
+                    canvas.line(&whisker, [place[0], low], [place[0], high]);
+                    for end in [low, high] {
+                        canvas.line(&whisker, [place[0] - 4.0, end], [place[0] + 4.0, end]);
+                    }
+                }
+                mark(canvas, point.index, &class, place);
+            });
+        }
+        for (point, &place) in points.iter().zip(&places) {
+            let (anchor, at, box_) =
+                label_place(place, text_width(&point.label), &taken, [left, right]);
+            taken.push(box_);
+            canvas.text("", at, anchor, &point.label);
+        }
+        canvas.finish(self.size, &self.title)
+    }
+}
+
+/// Beside a point where nothing else is, to its right if it is free there: anchor and place of
+/// the text, and the rectangle that it takes.
+fn label_place(
+    [x, y]: [f64; 2],
+    width: f64,
+    taken: &[[f64; 4]],
+    [left, right]: [f64; 2],
+) -> (Anchor, [f64; 2], [f64; 4]) {
+    let candidates = [-9.0, 9.0, -23.0, 23.0, 0.0].into_iter().flat_map(|down| {
+        let line = y + down;
+        let to_the_right = [x + 9.0, line - HALF, x + 9.0 + width, line + HALF];
+        let to_the_left = [x - 9.0 - width, line - HALF, x - 9.0, line + HALF];
+        [
+            (Anchor::Start, [x + 9.0, line + 4.0], to_the_right),
+            (Anchor::End, [x - 9.0, line + 4.0], to_the_left),
+        ]
+    });
+    let free = |&(_, _, [x0, y0, x1, y1]): &(Anchor, [f64; 2], [f64; 4])| {
+        let clear = |&[a0, b0, a1, b1]: &[f64; 4]| x1 <= a0 || a1 <= x0 || y1 <= b0 || b1 <= y0;
+        x0 >= left - 40.0 && x1 <= right + 8.0 && taken.iter().all(clear)
+    };
+    let mut candidates = candidates.peekable();
+    let first = *candidates.peek().expect("there are ten");
+    candidates.find(free).unwrap_or(first)
+}
