@@ -56,6 +56,11 @@ impl Preset {
         format!("{}{}", self.body.prefix(), self.size)
     }
 
+    /// The seeds of an ablation.
+    pub fn usual_seeds(&self) -> Vec<u64> {
+        (0..self.seeds).collect()
+    }
+
     /// `key=value` settings over the defaults; of two for one key the later one counts.
     pub fn settings(&self) -> Vec<&'static str> {
         self.settings.concat()

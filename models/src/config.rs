@@ -34,6 +34,14 @@ impl FfnConfig {
         }
     }
 
+    /// Sets that width.
+    pub fn set_hidden(&mut self, width: usize) {
+        match self {
+            FfnConfig::SwiGlu { hidden } | FfnConfig::Gelu { hidden } => *hidden = width,
+            FfnConfig::Moe(moe) => moe.hidden = width,
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         match self {
             FfnConfig::Moe(moe) => moe

@@ -1,9 +1,11 @@
 //! The choice among networks.
 
 use crate::{
-    config::{ConfigError, TransformerConfig},
-    vit::VitConfig,
+    config::{ConfigError, FfnConfig, TransformerConfig},
+    transformer::Transformer,
+    vit::{Vit, VitConfig},
 };
+use engine::rng::Key;
 use nn::connection::ConnectionConfig;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +47,36 @@ impl ModelConfig {
             Self::Vit(_) => Err(ConfigError(
                 "type is vit, but text needs a transformer".to_owned(),
             )),
+        }
+    }
+
+    /// Trained parameters of the network, which is built for it.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::validate`].
+    pub fn trained_parameters(&self) -> Result<u64, ConfigError> {
+        let key = Key::new(0);
+        let params = match self {
+            Self::Transformer(config) => Transformer::new(config, key)?.1,
+            Self::Vit(config) => Vit::new(config, key)?.1,
+        };
+        let trained = params.iter().filter(|(_, param)| param.trainable);
+        Ok(trained.map(|(_, param)| param.shape.len() as u64).sum())
+    }
+
+    /// The feed-forward layers.
+    pub fn ffn(&self) -> &FfnConfig {
+        match self {
+            Self::Transformer(config) => &config.ffn,
+            Self::Vit(config) => &config.ffn,
+        }
+    }
+
+    /// The feed-forward layers, to be changed.
+    pub fn ffn_mut(&mut self) -> &mut FfnConfig {
+        match self {
+            Self::Transformer(config) => &mut config.ffn,
+            Self::Vit(config) => &mut config.ffn,
         }
     }
 

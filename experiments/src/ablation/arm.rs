@@ -17,6 +17,9 @@ pub struct Arm {
     pub baseline: Option<String>,
     /// The paper's numbers for the same arm.
     pub paper: Option<PaperRow>,
+    /// Whether its feed-forward layers are made narrower or wider until it has as many trained
+    /// parameters as its baseline.
+    pub matched: bool,
 }
 
 /// The name of the usual baseline.
@@ -41,6 +44,7 @@ impl Arm {
             settings: Table::new(),
             baseline: Some(PRE_NORM.to_owned()),
             paper: None,
+            matched: false,
         }
         .with("model", "connection", connection)
     }

@@ -139,7 +139,8 @@ impl Study<'_> {
         done.map(drop)
     }
 
-    fn name_of(&self, job: &Job) -> String {
+    /// What a person calls a run: `DHC x4 seed 2`.
+    pub fn name_of(&self, job: &Job) -> String {
         format!("{} seed {}", self.sweep.arms[job.arm].label, job.id.seed)
     }
 

@@ -5,7 +5,10 @@
 //! of its name, its presets, its table and its files follow from that.
 
 mod arm;
+mod best_rate;
+mod file;
 mod job;
+mod matching;
 mod plan;
 mod progress;
 mod results;
@@ -14,12 +17,14 @@ mod show;
 mod sweep;
 
 pub use arm::{Arm, Tanh};
+pub use best_rate::{BestRate, BestRates, Edge};
+pub use file::{SweepFile, SweepFileError};
 pub use job::{Study, Unfinished};
 pub use plan::Plan;
 pub use progress::{Progress, RunProgress, Tick, clock};
 pub use results::{ArmResult, ArmTiming, Delta, Results, RunResult, RunTiming};
 pub use scheduler::{Workers, run};
-pub use show::Report;
+pub use show::{Report, wrapped};
 pub use sweep::{Job, Subject, Sweep, SweepError};
 
 use crate::{paper::PaperTable, preset::Body};
@@ -59,4 +64,5 @@ ablations! {
     init,
     decay,
     depth,
+    family,
 }

@@ -341,14 +341,7 @@ impl Report<'_> {
         if diverged > 0 {
             return Cell::new(format!("diverged {diverged}/{}", arm.runs.len()), Tone::Bad);
         }
-        match arm.verdict {
-            None => Cell::from(""),
-            Some(_) if arm.delta.is_none() => Cell::from(""),
-            Some(Verdict::Better) => Cell::new("better", Tone::Good),
-            Some(Verdict::Worse) => Cell::new("worse", Tone::Bad),
-            Some(Verdict::NoDifferenceShown) => Cell::from("not shown"),
-            Some(Verdict::TooFewSeeds) => Cell::new("few seeds", Tone::Faint),
-        }
+        spoken(arm.verdict.filter(|_| arm.delta.is_some()))
     }
 }
 
@@ -390,6 +383,17 @@ fn with_interval(delta: &Delta, scale: f64, digits: usize) -> String {
     }
 }
 
+/// A verdict in a word or two.
+pub(super) fn spoken(verdict: Option<Verdict>) -> Cell {
+    match verdict {
+        None => Cell::from(""),
+        Some(Verdict::Better) => Cell::new("better", Tone::Good),
+        Some(Verdict::Worse) => Cell::new("worse", Tone::Bad),
+        Some(Verdict::NoDifferenceShown) => Cell::from("not shown"),
+        Some(Verdict::TooFewSeeds) => Cell::new("few seeds", Tone::Faint),
+    }
+}
+
 fn number<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> Cell {
     value.map_or(Cell::from(""), |value| Cell::from(shown(value)))
 }
@@ -399,7 +403,7 @@ fn full<T: ToString>(value: Option<T>) -> Cell {
 }
 
 /// With its sign, and a true minus, which is as wide as the plus.
-fn signed(value: f64, digits: usize) -> String {
+pub(super) fn signed(value: f64, digits: usize) -> String {
     let magnitude = format!("{:.digits$}", value.abs());
     let zero = magnitude.bytes().all(|byte| matches!(byte, b'0' | b'.'));
     match (zero, value < 0.0) {
@@ -439,7 +443,7 @@ fn count(n: usize, what: &str) -> String {
 }
 
 /// Words on lines of at most `width`; later lines are indented.
-pub(super) fn wrapped(line: &str, width: usize) -> String {
+pub fn wrapped(line: &str, width: usize) -> String {
     use unicode_width::UnicodeWidthStr;
     let mut text = String::new();
     let mut used = 0;

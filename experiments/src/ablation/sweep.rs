@@ -1,6 +1,6 @@
 //! From an ablation to the list of its runs.
 
-use super::{Ablation, Arm};
+use super::{Ablation, Arm, matching::match_parameters};
 use crate::{
     config::{ConfigError, Layers, RunConfig},
     data::Source,
@@ -8,7 +8,11 @@ use crate::{
     paper::PaperTable,
     run_dir::{RunError, RunId},
 };
-use std::{collections::BTreeSet, fmt, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+};
 use toml::{Table, Value};
 
 /// What a sweep is about.
@@ -137,6 +141,7 @@ impl Sweep {
         (root, name): (PathBuf, String),
     ) -> Result<Self, SweepError> {
         let mut configs = Vec::with_capacity(arms.len());
+        let mut parameters = BTreeMap::new();
         for arm in &arms {
             if let Some(key) = keys.iter().find(|key| sets(&arm.settings, key)) {
                 return Err(SweepError::SetByArms {
@@ -144,7 +149,23 @@ impl Sweep {
                     arm: arm.name.clone(),
                 });
             }
-            configs.push(common.clone().table(arm.settings.clone()).resolve()?);
+            let mut config = common.clone().table(arm.settings.clone()).resolve()?;
+            if arm.matched {
+                let wanted = parameters.get(&arm.baseline).copied();
+                let wanted = wanted.expect("a matched arm has its baseline before it");
+                match_parameters(&mut config.model, wanted).map_err(ConfigError::from)?;
+                config.validate()?;
+            } else if arms
+                .iter()
+                .any(|other| other.matched && other.baseline.as_ref() == Some(&arm.name))
+            {
+                let count = config
+                    .model
+                    .trained_parameters()
+                    .map_err(ConfigError::from)?;
+                parameters.insert(Some(arm.name.clone()), count);
+            }
+            configs.push(config);
             RunId::new(&root, &name, &arm.name, 0)?;
             if Source::of(&configs[0]) != Source::of(&configs[configs.len() - 1]) {
                 return Err(SweepError::OtherData {
@@ -252,12 +273,9 @@ mod tests {
                 let common = Layers::defaults().set(&preset.settings());
                 let common = common.expect(preset.size);
                 let place = (PathBuf::from("runs"), "test".to_owned());
-                for tanh in [Tanh::On, Tanh::Off, Tanh::Both] {
-                    let arms = (ablation.arms)(tanh);
-                    let sweep =
-                        Sweep::new(ablation.into(), arms, &common, &[], vec![0], place.clone());
-                    sweep.and_then(|sweep| sweep.jobs()).expect(preset.size);
-                }
+                let arms = (ablation.arms)(Tanh::Both);
+                let sweep = Sweep::new(ablation.into(), arms, &common, &[], vec![0], place);
+                sweep.and_then(|sweep| sweep.jobs()).expect(preset.size);
             }
         }
     }

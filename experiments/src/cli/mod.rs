@@ -1,6 +1,5 @@
 //! The command line: one file per command, one line in `Command`.
 
-mod ablation;
 mod bench;
 mod graph;
 mod inspect;
@@ -8,6 +7,7 @@ mod parity;
 mod sample;
 mod settings;
 mod signals;
+mod sweep;
 mod teach;
 mod train;
 
@@ -46,9 +46,13 @@ enum Command {
     Graph(graph::Args),
     /// Lessons that compute
     Teach(teach::Args),
+    /// Compare any settings over several seeds
+    Sweep(sweep::file::Args),
+    /// Find the best learning rate of each arm, and compare the arms there
+    LrSweep(sweep::learning_rate::Args),
     /// Compare arms over several seeds
     #[command(flatten)]
-    Ablation(ablation::Command),
+    Ablation(sweep::ablation::Command),
 }
 
 impl Command {
@@ -61,6 +65,8 @@ impl Command {
             Command::Inspect(args) => args.run(),
             Command::Graph(args) => args.run(),
             Command::Teach(args) => args.run(),
+            Command::Sweep(args) => args.run(),
+            Command::LrSweep(args) => args.run(),
             Command::Ablation(command) => command.run(),
         }
     }

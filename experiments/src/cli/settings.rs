@@ -1,5 +1,6 @@
 //! What every command that trains takes: a preset, a file, overrides and data.
 
+use super::Failure;
 use crate::{
     config::{ConfigError, Layers},
     preset::Preset,
@@ -42,9 +43,14 @@ impl Settings {
         Ok(layers)
     }
 
-    /// The keys of the overrides.
-    pub(super) fn keys(&self) -> Vec<String> {
+    /// The keys of the overrides, where they are for the runs of several seeds.
+    pub(super) fn keys_for_all(&self) -> Result<Vec<String>, Failure> {
         let key = |setting: &String| Some(setting.split_once('=')?.0.trim().to_owned());
-        self.set.iter().filter_map(key).collect()
+        let keys: Vec<String> = self.set.iter().filter_map(key).collect();
+        if keys.iter().any(|key| key == "train.seed") {
+            let message = "--set train.seed: several seeds are run, those of --seeds";
+            return Err(Failure::Usage(message.into()));
+        }
+        Ok(keys)
     }
 }

@@ -82,6 +82,14 @@ impl fmt::Display for ConfigError {
     }
 }
 
+impl From<models::config::ConfigError> for ConfigError {
+    fn from(error: models::config::ConfigError) -> Self {
+        Self::Invalid {
+            reason: format!("model.{error}"),
+        }
+    }
+}
+
 impl Error for ConfigError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {

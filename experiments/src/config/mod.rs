@@ -6,10 +6,12 @@
 
 mod error;
 mod layers;
+mod nearest;
 mod resolve;
 
 pub use error::ConfigError;
 pub use layers::Layers;
+pub use nearest::nearest_word;
 
 use crate::data::VOCABULARY;
 use models::model::ModelConfig;
@@ -167,9 +169,7 @@ impl RunConfig {
     /// [`ConfigError::Invalid`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         let invalid = |reason: String| Err(ConfigError::Invalid { reason });
-        if let Err(error) = self.model.validate() {
-            return invalid(format!("model.{error}"));
-        }
+        self.model.validate()?;
         if let ModelConfig::Transformer(model) = &self.model
             && model.vocab_size < VOCABULARY
         {

@@ -4,7 +4,7 @@
 //! where. The key is found by taking settings away one at a time: the one without
 //! which the complaint vanishes is the one complained about.
 
-use super::{ConfigError, RunConfig};
+use super::{ConfigError, RunConfig, nearest::nearest_word};
 use toml::{Table, Value};
 
 /// The configuration that the settings describe. `replaced` holds settings to fall
@@ -98,10 +98,9 @@ fn nearest(key: &str, siblings: Vec<String>) -> Option<String> {
     let name = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let wanted = name(key);
     let distance = |other: &String| strsim::damerau_levenshtein(&wanted, &name(other));
-    let close = siblings
-        .iter()
-        .min_by_key(|other| distance(other))
-        .filter(|other| distance(other) <= wanted.chars().count().div_ceil(2));
+    let names: Vec<String> = siblings.iter().map(|key| name(key)).collect();
+    let close = nearest_word(&wanted, names.iter().map(String::as_str))
+        .and_then(|close| siblings.iter().find(|key| name(key) == close));
     let all = || {
         let mut all: Vec<String> = paths(&RunConfig::default().to_table())
             .iter()

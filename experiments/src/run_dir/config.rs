@@ -47,17 +47,18 @@ fn first_difference(stored: &Table, wanted: &Table) -> Option<Difference> {
 
 /// The arguments as one line for a POSIX shell, the first without its directory.
 pub fn shell_line(args: &[String]) -> String {
-    let mut words: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+    let mut words: Vec<String> = args.iter().map(|arg| shell_word(arg)).collect();
     if let (Some(word), Some(program)) = (words.first_mut(), args.first()) {
         let name = Path::new(program)
             .file_name()
             .and_then(|name| name.to_str());
-        *word = quoted(name.unwrap_or(program));
+        *word = shell_word(name.unwrap_or(program));
     }
     words.join(" ")
 }
 
-fn quoted(word: &str) -> String {
+/// A word as a POSIX shell reads it back.
+pub fn shell_word(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=+:,@%".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()

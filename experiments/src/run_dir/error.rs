@@ -40,8 +40,13 @@ pub enum RunError {
     Locked {
         /// The run directory.
         path: PathBuf,
-        /// Its process id, if it could be read.
-        holder: Option<u32>,
+        /// Its process and machine, if they could be read.
+        holder: Option<String>,
+    },
+    /// The file system has no locks.
+    NoLocks {
+        /// The run directory.
+        path: PathBuf,
     },
     /// A file whose content is not what this program writes.
     Damaged {
@@ -107,16 +112,18 @@ impl fmt::Display for RunError {
                 path.display()
             ),
             Self::Locked { path, holder } => {
-                let holder = holder.map_or_else(
-                    || "another process".to_owned(),
-                    |pid| format!("process {pid}"),
-                );
+                let holder = holder.as_deref().unwrap_or("another process");
                 write!(
                     f,
                     "{holder} is working on {}: wait until it ends, or choose another output directory",
                     path.display()
                 )
             }
+            Self::NoLocks { path } => write!(
+                f,
+                "the file system of {} has no locks, and without them two processes could write to one run: choose a directory on another one with --out, or mount it with locks",
+                path.display()
+            ),
             Self::Damaged { path, line, reason } => write!(
                 f,
                 "{} is damaged at line {line} ({reason}): remove the run directory to start that run afresh",

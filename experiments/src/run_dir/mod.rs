@@ -26,7 +26,7 @@ mod summary;
 mod write;
 
 pub use coefficients::{CoefficientLog, CoefficientRecord, read_coefficients};
-pub use config::shell_line;
+pub use config::{shell_line, shell_word};
 pub use environment::{Environment, Git};
 pub use error::RunError;
 pub use log::{Log, Record};

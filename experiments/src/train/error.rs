@@ -58,9 +58,7 @@ impl From<ConfigError> for TrainError {
 
 impl From<models::config::ConfigError> for TrainError {
     fn from(error: models::config::ConfigError) -> Self {
-        Self::Config(ConfigError::Invalid {
-            reason: format!("model.{error}"),
-        })
+        Self::Config(error.into())
     }
 }
 

@@ -1,0 +1,244 @@
+//! Sweeps that a user writes down: a TOML file with axes, whose every combination is an arm,
+//! and with arms of their own.
+//!
+//! ```toml
+//! title = "does the learning rate suit the connection?"
+//! preset = "small"                # where to begin; small
+//! seeds = 3                       # how many, or which; the preset's
+//! baseline = { "model.connection" = { type = "pre_norm" } }
+//!
+//! [set]                           # settings in common
+//! train.steps = 400
+//!
+//! [grid]                          # every combination is an arm
+//! train.learning_rate = [1e-3, 3e-3]
+//! model.connection = [{ type = "pre_norm" }, { type = "hyper", rate = 2 }]
+//!
+//! [[arm]]                         # one more
+//! name = "wide"
+//! baseline = "pre-norm_learning_rate-0.001"
+//! set = { model.dim = 128 }
+//! ```
+//!
+//! `baseline` is the name of an arm that all others are compared with, or values of some axes:
+//! then each combination is compared with the one that has these values and is like it
+//! otherwise.
+
+mod error;
+mod grid;
+
+pub use error::SweepFileError;
+
+use super::Arm;
+use crate::config::nearest_word;
+use grid::{Axis, Combination};
+use std::{fs, path::Path};
+use toml::{Table, Value};
+
+/// What a sweep file says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepFile {
+    /// What it is about.
+    pub title: Option<String>,
+    /// The name of the preset to begin with.
+    pub preset: Option<String>,
+    /// Seeds, ascending; `None` for the preset's.
+    pub seeds: Option<Vec<u64>>,
+    /// Settings in common.
+    pub common: Table,
+    /// The arms, with their baselines.
+    pub arms: Vec<Arm>,
+}
+
+const KEYS: [&str; 7] = ["title", "preset", "seeds", "baseline", "set", "grid", "arm"];
+const ARM_KEYS: [&str; 4] = ["name", "label", "baseline", "set"];
+
+impl SweepFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`SweepFileError`] says what is wrong where.
+    pub fn read(path: &Path) -> Result<Self, SweepFileError> {
+        let text = fs::read_to_string(path).map_err(|source| SweepFileError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        text.parse()
+    }
+
+    fn of(mut table: Table) -> Result<Self, SweepFileError> {
+        known_keys("", &table, &KEYS)?;
+        let axes = match take_table(&mut table, "grid")? {
+            Some(grid) => Axis::all_of(&grid)?,
+            None => Vec::new(),
+        };
+        let combinations = Combination::all_of(&axes);
+        let mut arms: Vec<Arm> = combinations.iter().map(Combination::arm).collect();
+        let mut compared_with = vec![None; arms.len()];
+        for arm in take_tables(&mut table, "arm")? {
+            let (arm, baseline) = explicit_arm(arm)?;
+            arms.push(arm);
+            compared_with.push(baseline);
+        }
+        if arms.is_empty() {
+            return Err(wrong("grid", "there is neither a grid nor an arm"));
+        }
+        let baselines = match table.remove("baseline") {
+            None => vec![None; combinations.len()],
+            Some(Value::String(name)) => vec![Some(name); arms.len()],
+            Some(Value::Table(values)) => grid::baselines(&axes, &combinations, &values)?,
+            Some(_) => return Err(wrong("baseline", "expected a name, or values of axes")),
+        };
+        for (index, arm) in arms.iter_mut().enumerate() {
+            let own = compared_with[index].take();
+            let baseline = own.or_else(|| baselines.get(index).cloned().flatten());
+            arm.baseline = baseline.filter(|name| *name != arm.name);
+        }
+        Ok(Self {
+            title: take_text(&mut table, "title")?,
+            preset: take_text(&mut table, "preset")?,
+            seeds: table.remove("seeds").map(seeds).transpose()?,
+            common: take_table(&mut table, "set")?
+                .map(|set| grid::settings(&set))
+                .transpose()?
+                .unwrap_or_default(),
+            arms: in_order(arms)?,
+        })
+    }
+}
+
+impl std::str::FromStr for SweepFile {
+    type Err = SweepFileError;
+
+    fn from_str(text: &str) -> Result<Self, SweepFileError> {
+        let table = text.parse().map_err(|error: toml::de::Error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            SweepFileError::NotToml {
+                line: 1 + text[..offset].matches('\n').count(),
+                reason: error.message().to_owned(),
+            }
+        })?;
+        Self::of(table)
+    }
+}
+
+fn wrong(key: &str, reason: impl Into<String>) -> SweepFileError {
+    SweepFileError::Wrong {
+        key: key.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn known_keys(section: &str, table: &Table, known: &[&str]) -> Result<(), SweepFileError> {
+    match table.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(SweepFileError::UnknownKey {
+            key: format!("{section}{key}"),
+            nearest: nearest_word(key, known.iter().copied()),
+        }),
+    }
+}
+
+fn take_text(table: &mut Table, key: &str) -> Result<Option<String>, SweepFileError> {
+    match table.remove(key) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(wrong(key, "expected a text")),
+    }
+}
+
+fn take_table(table: &mut Table, key: &str) -> Result<Option<Table>, SweepFileError> {
+    match table.remove(key) {
+        None => Ok(None),
+        Some(Value::Table(inner)) => Ok(Some(inner)),
+        Some(_) => Err(wrong(key, format!("expected a section [{key}]"))),
+    }
+}
+
+fn take_tables(table: &mut Table, key: &str) -> Result<Vec<Table>, SweepFileError> {
+    let wrong = || wrong(key, format!("expected sections [[{key}]]"));
+    let Some(value) = table.remove(key) else {
+        return Ok(Vec::new());
+    };
+    let Value::Array(values) = value else {
+        return Err(wrong());
+    };
+    let table = |value| match value {
+        Value::Table(table) => Ok(table),
+        _ => Err(wrong()),
+    };
+    values.into_iter().map(table).collect()
+}
+
+fn explicit_arm(mut table: Table) -> Result<(Arm, Option<String>), SweepFileError> {
+    known_keys("arm.", &table, &ARM_KEYS)?;
+    let name = take_text(&mut table, "name")?;
+    let name = name.ok_or_else(|| wrong("arm.name", "every arm needs a name"))?;
+    let set = take_table(&mut table, "set")?.unwrap_or_default();
+    let arm = Arm {
+        label: take_text(&mut table, "label")?.unwrap_or_else(|| name.clone()),
+        name,
+        settings: grid::settings(&set)?,
+        baseline: None,
+        paper: None,
+        matched: false,
+    };
+    Ok((arm, take_text(&mut table, "baseline")?))
+}
+
+fn seeds(value: Value) -> Result<Vec<u64>, SweepFileError> {
+    let wrong = || {
+        wrong(
+            "seeds",
+            "expected a number such as 5, or a list such as [0, 3, 7]",
+        )
+    };
+    let seed = |value: &Value| value.as_integer().and_then(|seed| u64::try_from(seed).ok());
+    let mut seeds: Vec<u64> = match &value {
+        Value::Array(list) => list.iter().map(seed).collect::<Option<_>>(),
+        value => seed(value).filter(|n| *n <= 1000).map(|n| (0..n).collect()),
+    }
+    .ok_or_else(wrong)?;
+    seeds.sort_unstable();
+    seeds.dedup();
+    if seeds.is_empty() {
+        return Err(wrong());
+    }
+    Ok(seeds)
+}
+
+/// Baselines before what is compared with them, all names once, and no baseline of a baseline.
+fn in_order(arms: Vec<Arm>) -> Result<Vec<Arm>, SweepFileError> {
+    for (index, arm) in arms.iter().enumerate() {
+        if arms[..index].iter().any(|other| other.name == arm.name) {
+            return Err(wrong(
+                "arm.name",
+                format!("there are two arms with the name {}", arm.name),
+            ));
+        }
+        let Some(baseline) = &arm.baseline else {
+            continue;
+        };
+        let Some(found) = arms.iter().find(|other| &other.name == baseline) else {
+            let names = arms.iter().map(|arm| arm.name.as_str());
+            return Err(SweepFileError::UnknownArm {
+                name: baseline.clone(),
+                nearest: nearest_word(baseline, names),
+            });
+        };
+        if !found.is_baseline() {
+            return Err(wrong(
+                "baseline",
+                format!(
+                    "arm {baseline} has a baseline itself, so {} cannot have it",
+                    arm.name
+                ),
+            ));
+        }
+    }
+    let (baselines, others): (Vec<Arm>, Vec<Arm>) = arms.into_iter().partition(Arm::is_baseline);
+    Ok(baselines.into_iter().chain(others).collect())
+}
+
+#[cfg(test)]
+mod tests;

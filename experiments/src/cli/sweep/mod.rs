@@ -1,0 +1,167 @@
+//! Commands that train many runs and compare them: `ablation-*`, `sweep`, `lr-sweep`.
+
+pub(super) mod ablation;
+mod emit;
+pub(super) mod file;
+pub(super) mod learning_rate;
+mod seeds;
+mod shown;
+mod task;
+
+use super::{Failure, signals::stop_flag};
+use crate::{
+    ablation::{Plan, Progress, Results, Study, Sweep, SweepError, Workers},
+    config::ConfigError,
+    data::Source,
+    run_dir::{Environment, RunError, shell_line},
+    table::Colour,
+};
+use clap::ValueEnum;
+use seeds::Seeds;
+use shown::Shown;
+use std::{
+    env,
+    io::{Write, stdout},
+    path::PathBuf,
+    sync::atomic::Ordering,
+};
+
+/// How the runs of a comparison are done.
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// How many seeds, or which: 5, or 0,3,7. More can be added later [default: the preset's]
+    #[arg(long, value_name = "N|LIST", value_parser = seeds::parse)]
+    seeds: Option<Seeds>,
+    /// Runs at a time [default: one for each thread]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Directory for results
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+    /// Name of the sweep in that directory [default: the command and the preset, or the file]
+    #[arg(long)]
+    name: Option<String>,
+    /// Do finished runs again
+    #[arg(long)]
+    force: bool,
+    /// Show arms, parameters, FLOPs, decay groups and estimated time, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// List the runs with their numbers and how far they are, and stop
+    #[arg(long, conflicts_with = "dry_run")]
+    list: bool,
+    /// Do this one of the listed runs only; for batch systems
+    #[arg(long, value_name = "I", conflicts_with_all = ["dry_run", "list", "jobs"])]
+    task: Option<usize>,
+    /// Print a script that does each run as a task of a batch system, and stop
+    #[arg(long, value_name = "SYSTEM", conflicts_with_all = ["dry_run", "list", "task", "jobs", "force"])]
+    emit: Option<Emit>,
+}
+
+/// Batch systems with a script of their own; `--list` and `--task` drive any other.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Emit {
+    /// A job array
+    Slurm,
+}
+
+fn planning(error: SweepError) -> Failure {
+    match error {
+        SweepError::Config(ConfigError::Unreadable { .. }) => Failure::Failed(error.to_string()),
+        SweepError::Run(RunError::BadName { .. })
+        | SweepError::Config(_)
+        | SweepError::SetByArms { .. }
+        | SweepError::OtherData { .. } => Failure::Usage(error.to_string()),
+        error => Failure::Failed(error.to_string()),
+    }
+}
+
+/// A command that can be pasted to do the rest of what this one began.
+fn to_go_on(command: &[String]) -> String {
+    let rest = command.iter().filter(|word| *word != "--force");
+    shell_line(&rest.cloned().collect::<Vec<_>>())
+}
+
+impl RunArgs {
+    /// Where the sweep directory is: `name` unless another was asked for.
+    fn place(&self, name: impl FnOnce() -> String) -> (PathBuf, String) {
+        (self.out.clone(), self.name.clone().unwrap_or_else(name))
+    }
+
+    /// The seeds asked for, or as many as are usual.
+    fn seeds(&self, usual: &[u64]) -> Vec<u64> {
+        match &self.seeds {
+            Some(seeds) => seeds.0.clone(),
+            None => usual.to_vec(),
+        }
+    }
+
+    /// Runs what is left to run and prints the table; `beside` is what to print after it.
+    fn go(
+        &self,
+        sweep: &Sweep,
+        preset: &str,
+        beside: impl Fn(&Results) -> Result<String, Failure>,
+    ) -> Result<(), Failure> {
+        if self.jobs == Some(0) {
+            return Err(Failure::Usage("--jobs is 0, expected at least 1".into()));
+        }
+        let command: Vec<String> = env::args().collect();
+        let jobs = sweep.jobs().map_err(planning)?;
+        if self.list {
+            return task::list(sweep, &jobs);
+        }
+        if let Some(Emit::Slurm) = self.emit {
+            return emit::slurm(sweep, jobs.len(), &command);
+        }
+        let data = Source::of(&sweep.configs[0]).open()?;
+        let threads = rayon::current_num_threads();
+        let study = Study {
+            sweep,
+            data: &data,
+            command: &command,
+            environment: Environment::current(threads),
+        };
+        if let Some(number) = self.task {
+            return task::run(&study, jobs, number, self.force);
+        }
+        let runs = jobs.len();
+        let pending = study.pending(jobs, self.force && !self.dry_run)?;
+        let workers = Workers::new(self.jobs, threads, pending.len());
+        if self.dry_run {
+            let plan = Plan::of(sweep, &data)?;
+            write!(stdout(), "{}", plan.to_text(sweep, pending.len(), workers))?;
+            return Ok(());
+        }
+        let progress = Progress::new(runs, runs - pending.len());
+        if pending.len() < runs {
+            progress.line(&format!(
+                "{} of {runs} runs have ended before and are kept",
+                runs - pending.len()
+            ));
+        }
+        let shown = Shown {
+            study: &study,
+            command: &shell_line(&command),
+            preset,
+        };
+        let stop = stop_flag();
+        shown.live(&progress);
+        let trained = study.train(&pending, workers, stop, &progress, || shown.live(&progress));
+        progress.clear();
+        let results = shown.results()?;
+        if results.runs().next().is_some() {
+            shown.write(&results)?;
+            let text = shown.report(&results).to_text(Colour::for_stdout());
+            write!(stdout(), "{text}{}", beside(&results)?)?;
+        }
+        trained?;
+        if stop.load(Ordering::SeqCst) {
+            return Err(Failure::Interrupted(format!(
+                "stopped; everything is saved. To go on: {}",
+                to_go_on(&command)
+            )));
+        }
+        Ok(())
+    }
+}
