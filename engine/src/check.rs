@@ -6,6 +6,7 @@
 //! - the forward with the formula,
 //! - the gradient of every input with central finite differences of the formula, for
 //!   every subset of inputs that need one,
+//! - the gradients of inputs that are used twice, to which a backward has to add,
 //! - everything once more with outputs and scratch poisoned by NaN,
 //! - the bits of all of it for one and for several threads.
 
@@ -107,7 +108,7 @@ where
             .map(|(i, output)| CheckInput::normal([output.len()], 1.0, 900 + i as u64).data)
             .collect();
         let all = vec![true; self.inputs.len()];
-        let reference = self.execute(&all, &cotangents, Tape::new());
+        let reference = self.execute(1, &all, &cotangents, Tape::new());
 
         for (i, (output, expected)) in reference.outputs.iter().zip(&expected).enumerate() {
             self.compare(
@@ -126,8 +127,15 @@ where
                 self.gradient_tolerance,
             );
         }
+        let twice = self.execute(2, &all, &cotangents, Tape::new());
+        for (i, (got, once)) in twice.gradients.iter().zip(&reference.gradients).enumerate() {
+            let expected: Vec<f64> = once.iter().map(|&g| 2.0 * f64::from(g)).collect();
+            let what = format!("gradient {i} of inputs used twice");
+            self.compare(&what, got, &expected, self.gradient_tolerance);
+        }
         for needed in self.subsets() {
             let outcome = self.execute(
+                1,
                 &needed,
                 &cotangents,
                 Tape::new().with_pool(Pool::poisoned()),
@@ -151,7 +159,7 @@ where
                 .build()
                 .expect("a thread pool");
             let outcome =
-                pool.install(|| self.execute(&all, &cotangents, Tape::new().parallel(true)));
+                pool.install(|| self.execute(1, &all, &cotangents, Tape::new().parallel(true)));
             assert!(
                 outcome == reference,
                 "{}: {threads} threads change the bits",
@@ -160,7 +168,15 @@ where
         }
     }
 
-    fn execute(&self, needed: &[bool], cotangents: &[Vec<f32>], mut tape: Tape) -> Outcome {
+    /// Records the operation `uses` times on the same inputs; the outputs are those of the
+    /// first time, the gradients those of all.
+    fn execute(
+        &self,
+        uses: usize,
+        needed: &[bool],
+        cotangents: &[Vec<f32>],
+        mut tape: Tape,
+    ) -> Outcome {
         let mut outcome = None;
         // Twice on one tape: the second time on used memory.
         for _ in 0..2 {
@@ -174,8 +190,8 @@ where
                     false => tape.constant(input.shape, &input.data),
                 })
                 .collect();
-            let outputs = (self.build)(&tape, &vars);
-            let values: Vec<Vec<f32>> = outputs.iter().map(|output| output.value()).collect();
+            let built: Vec<_> = (0..uses).map(|_| (self.build)(&tape, &vars)).collect();
+            let values: Vec<Vec<f32>> = built[0].iter().map(|output| output.value()).collect();
             for (output, cotangent) in values.iter().zip(cotangents) {
                 assert_eq!(
                     output.len(),
@@ -184,9 +200,9 @@ where
                     self.name
                 );
             }
-            let seeds: Vec<(Var<'_>, &[f32])> = outputs
+            let seeds: Vec<(Var<'_>, &[f32])> = built
                 .iter()
-                .zip(cotangents)
+                .flat_map(|outputs| outputs.iter().zip(cotangents))
                 .filter(|(output, _)| output.needs_grad())
                 .map(|(&output, cotangent)| (output, &cotangent[..]))
                 .collect();
@@ -277,4 +293,47 @@ pub fn relative_error(got: &[f32], expected: &[f64]) -> f64 {
         }
     });
     worst / scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Backward, Forward, Op};
+
+    /// `y = 3 x`, whose backward overwrites where it should add.
+    struct Overwrites;
+
+    impl Op for Overwrites {
+        fn name(&self) -> &'static str {
+            "overwrites"
+        }
+
+        fn forward(&self, cx: &mut Forward<'_>) {
+            let [x] = cx.inputs();
+            let [y] = cx.outputs();
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = 3.0 * x);
+        }
+
+        fn backward(&self, cx: &mut Backward<'_>) {
+            let dy = cx.grad();
+            if let Some(dx) = cx.input_grad(0) {
+                dx.values
+                    .iter_mut()
+                    .zip(dy)
+                    .for_each(|(dx, dy)| *dx = 3.0 * dy);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "gradient 0 of inputs used twice")]
+    fn a_backward_that_never_adds_is_noticed() {
+        Check::new(
+            "overwrites",
+            vec![CheckInput::normal([5], 1.0, 0)],
+            |tape, v| tape.apply(Overwrites, &[v[0]], [v[0].shape()]).to_vec(),
+            |x| vec![x[0].iter().map(|x| 3.0 * x).collect()],
+        )
+        .run();
+    }
 }
