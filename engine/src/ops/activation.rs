@@ -6,9 +6,10 @@ use crate::{
     tape::Var,
 };
 
-/// An operation `y_i = f(x_i)` whose derivative is a function of the input.
-macro_rules! of_input {
-    ($(#[$doc:meta])* $function:ident, $op:ident, $backward:path) => {
+/// An operation `y_i = f(x_i)` whose derivative is a function of what `$of` gives, `inputs`
+/// or `outputs`.
+macro_rules! element_wise {
+    ($(#[$doc:meta])* $function:ident, $op:ident, $backward:ident($of:ident)) => {
         struct $op;
 
         impl Op for $op {
@@ -23,9 +24,9 @@ macro_rules! of_input {
             }
 
             fn backward(&self, cx: &mut Backward<'_>) {
-                let [x] = cx.inputs();
+                let [value] = cx.$of();
                 if let Some(dx) = cx.input_grad(0) {
-                    $backward(dx.values, dx.accumulate, cx.grad(), x);
+                    kernels::$backward(dx.values, dx.accumulate, cx.grad(), value);
                 }
             }
         }
@@ -38,54 +39,22 @@ macro_rules! of_input {
     };
 }
 
-/// An operation `y_i = f(x_i)` whose derivative is a function of the output.
-macro_rules! of_output {
-    ($(#[$doc:meta])* $function:ident, $op:ident, $backward:path) => {
-        struct $op;
-
-        impl Op for $op {
-            fn name(&self) -> &'static str {
-                stringify!($function)
-            }
-
-            fn forward(&self, cx: &mut Forward<'_>) {
-                let [x] = cx.inputs();
-                let [y] = cx.outputs();
-                kernels::$function(y, x);
-            }
-
-            fn backward(&self, cx: &mut Backward<'_>) {
-                let [y] = cx.outputs();
-                if let Some(dx) = cx.input_grad(0) {
-                    $backward(dx.values, dx.accumulate, cx.grad(), y);
-                }
-            }
-        }
-
-        $(#[$doc])*
-        pub fn $function(x: Var<'_>) -> Var<'_> {
-            let [y] = x.tape().apply($op, &[x], [x.shape()]);
-            y
-        }
-    };
-}
-
-of_input! {
+element_wise! {
     /// `y = x Phi(x)` with the exact normal distribution function, `Phi(x) = (1 +
     /// erf(x / sqrt 2)) / 2`; `dx = dy (Phi(x) + x phi(x))`.
-    gelu, Gelu, kernels::gelu_backward
+    gelu, Gelu, gelu_backward(inputs)
 }
-of_input! {
+element_wise! {
     /// `y = x sigmoid(x)`; `dx = dy s (1 + x (1 - s))`, `s = sigmoid(x)`.
-    silu, Silu, kernels::silu_backward
+    silu, Silu, silu_backward(inputs)
 }
-of_output! {
+element_wise! {
     /// `y = tanh(x)`; `dx = dy (1 - y²)`.
-    tanh, Tanh, kernels::tanh_backward
+    tanh, Tanh, tanh_backward(outputs)
 }
-of_output! {
+element_wise! {
     /// `y = 1 / (1 + exp(-x))`; `dx = dy y (1 - y)`.
-    sigmoid, Sigmoid, kernels::sigmoid_backward
+    sigmoid, Sigmoid, sigmoid_backward(outputs)
 }
 
 struct SwiGlu {
