@@ -1,100 +1,20 @@
 //! The relatives of hyper-connections in a real network: what they promise about its
 //! start, that all of them learns, and what becomes of a mix that starts saturated.
 
-use engine::{
-    params::{Gradients, Params},
-    rng::Key,
-    tape::Tape,
+use super::{
+    SEQ, after_three_steps, config, loss_and_gradients, network, starts_alike, starts_as_pre_norm,
+    tokens, without_decay,
 };
-use models::{
-    config::{FfnConfig, TransformerConfig},
-    transformer::Transformer,
-};
+use engine::{params::Params, tape::Tape};
+use models::transformer::Transformer;
 use nn::{
     connection::{
         CayleyConfig, ConnectionConfig, ConstrainedInit, FracConfig, HyperConfig, IdentityHcConfig,
-        KromHcConfig, MhcConfig, MhcLiteConfig, Narrowing, PreNormConfig, Reduction,
-        VirtualWidthConfig, Widening, hyper::PredictorNorm,
+        KromHcConfig, MhcConfig, MhcLiteConfig, Narrowing, Reduction, VirtualWidthConfig, Widening,
+        hyper::PredictorNorm,
     },
-    norm::NormConfig,
-    optim::{AdamW, AdamWConfig},
+    optim::AdamW,
 };
-
-const SEQ: usize = 7;
-
-fn config(connection: ConnectionConfig) -> TransformerConfig {
-    TransformerConfig {
-        vocab_size: 19,
-        dim: 16,
-        layers: 3,
-        heads: 2,
-        seq: SEQ,
-        ffn: FfnConfig::SwiGlu { hidden: 20 },
-        // Large weights, so that every branch matters to the loss.
-        init_std: 0.3,
-        norm: NormConfig {
-            // Small, so that a norm removes any factor.
-            eps: 1e-12,
-            ..NormConfig::default()
-        },
-        connection,
-        ..TransformerConfig::default()
-    }
-}
-
-fn network(connection: ConnectionConfig) -> (Transformer, Params) {
-    Transformer::new(&config(connection), Key::new(7)).unwrap()
-}
-
-fn tokens(offset: usize) -> Vec<u32> {
-    (0..2 * SEQ)
-        .map(|i| ((i * i * 5 + i * offset + offset) % 19) as u32)
-        .collect()
-}
-
-fn loss_and_gradients(model: &Transformer, params: &Params) -> (f32, Gradients) {
-    let tape = Tape::new();
-    tape.bind(params);
-    let loss = model.loss(&tape, &tokens(0), &tokens(3), SEQ);
-    let value = loss.item();
-    let mut gradients = Gradients::new(params);
-    tape.backward(loss, &mut gradients);
-    gradients.settle(params);
-    (value, gradients)
-}
-
-/// Compares the loss, and the gradients of all weights of both networks.
-#[track_caller]
-fn starts_alike(connection: ConnectionConfig, other: ConnectionConfig) {
-    let label = connection.spec().label();
-    let (model, params) = network(other);
-    let (expected_loss, expected) = loss_and_gradients(&model, &params);
-    let (model, own) = network(connection);
-    let (loss, gradients) = loss_and_gradients(&model, &own);
-    assert!(
-        (loss - expected_loss).abs() < 1e-5,
-        "{label} starts with a loss of {loss}, expected {expected_loss}"
-    );
-    for part in params.parts() {
-        let same = own.part(&part.name).expect("a weight of both");
-        let expected = &expected.slab()[part.range.clone()];
-        let got = &gradients.slab()[same.range.clone()];
-        let scale = expected.iter().fold(1e-3_f32, |max, g| max.max(g.abs()));
-        for (g, e) in got.iter().zip(expected) {
-            assert!(
-                (g - e).abs() < 2e-4 * scale,
-                "{label}: a gradient of {} is {g}, expected {e}",
-                part.name
-            );
-        }
-    }
-}
-
-#[track_caller]
-fn starts_as_pre_norm(connection: ConnectionConfig) {
-    let pre_norm = ConnectionConfig::PreNorm(PreNormConfig::default());
-    starts_alike(connection, pre_norm);
-}
 
 #[test]
 fn frac_connections_start_as_pre_norm() {
@@ -286,36 +206,16 @@ fn a_mix_that_cannot_matter_is_declared_frozen() {
 fn every_learnable_parameter_receives_a_gradient_and_moves() {
     for connection in variants() {
         let label = format!("{connection:?}");
-        let (model, mut params) = network(connection);
-        let start = params.slab().to_vec();
-        let mut optimiser = AdamW::new(&params, without_decay());
-        let mut largest = vec![0.0_f32; params.len()];
-        // Some parameters wait for others: the third step has reached all.
-        for _ in 0..3 {
-            let (_, gradients) = loss_and_gradients(&model, &params);
-            for ((_, param), largest) in params.iter().zip(&mut largest) {
-                let gradient = &gradients.slab()[param.range.clone()];
-                *largest = gradient.iter().fold(*largest, |max, g| max.max(g.abs()));
+        for parameter in after_three_steps(connection) {
+            let name = &parameter.name;
+            if parameter.trainable {
+                assert!(parameter.learns, "{label}: {name} stays");
+            } else {
+                let in_vain = name.starts_with("blocks.0.attn_connection")
+                    || name.starts_with("blocks.2.ffn_connection");
+                assert!(in_vain && name.ends_with("_res"), "{name}");
             }
-            optimiser.update(&mut params, &gradients, 1e-2);
         }
-        for ((_, param), largest) in params.iter().zip(largest) {
-            if !param.trainable {
-                let in_vain = param.name.starts_with("blocks.0.attn_connection")
-                    || param.name.starts_with("blocks.2.ffn_connection");
-                assert!(in_vain && param.name.ends_with("_res"), "{}", param.name);
-                continue;
-            }
-            let moved = params.slab()[param.range.clone()] != start[param.range.clone()];
-            assert!(largest > 0.0 && moved, "{label}: {} stays", param.name);
-        }
-    }
-}
-
-fn without_decay() -> AdamWConfig {
-    AdamWConfig {
-        weight_decay: 0.0,
-        ..AdamWConfig::default()
     }
 }
 

@@ -1,0 +1,135 @@
+//! The baseline connections in a real network: what they promise about its start, and
+//! that all of them learns.
+
+use super::{after_three_steps, loss_and_gradients, network, starts_as_pre_norm};
+use nn::connection::{
+    AltUpConfig, AttentionResidualConfig, BlockSelection, ConnectionConfig, DenseFormerConfig,
+    DepthSources, LaurelConfig, LayerScaleConfig, PreNormConfig, ReZeroConfig, ValueResidualConfig,
+};
+
+#[test]
+fn branches_scaled_by_one_start_as_pre_norm() {
+    starts_as_pre_norm(ConnectionConfig::Rezero(ReZeroConfig { init: 1.0 }));
+    starts_as_pre_norm(ConnectionConfig::LayerScale(LayerScaleConfig {
+        init: Some(1.0),
+    }));
+}
+
+#[test]
+fn dense_former_starts_as_pre_norm() {
+    for (dilation, period) in [(1, 1), (2, 1), (1, 2), (3, 2)] {
+        starts_as_pre_norm(ConnectionConfig::DenseFormer(DenseFormerConfig {
+            dilation,
+            period,
+        }));
+    }
+}
+
+#[test]
+fn every_laurel_starts_as_pre_norm() {
+    for (residual_weights, rank, previous) in
+        [(true, 0, 0), (false, 4, 0), (false, 4, 3), (true, 4, 3)]
+    {
+        starts_as_pre_norm(ConnectionConfig::Laurel(LaurelConfig {
+            residual_weights,
+            rank,
+            previous,
+        }));
+    }
+}
+
+#[test]
+fn altup_starts_as_pre_norm() {
+    for (blocks, selection) in [
+        (1, BlockSelection::Same),
+        (2, BlockSelection::Alternating),
+        (3, BlockSelection::Same),
+    ] {
+        starts_as_pre_norm(ConnectionConfig::Altup(AltUpConfig { blocks, selection }));
+    }
+}
+
+#[test]
+fn attention_residuals_start_as_pre_norm() {
+    for (sources, blocks) in [
+        (DepthSources::Full, 8),
+        (DepthSources::Block, 3),
+        (DepthSources::Block, 2),
+    ] {
+        let config = AttentionResidualConfig { sources, blocks };
+        starts_as_pre_norm(ConnectionConfig::AttentionResidual(config));
+    }
+}
+
+#[test]
+fn a_value_residual_that_is_off_is_pre_norm() {
+    starts_as_pre_norm(ConnectionConfig::ValueResidual(ValueResidualConfig {
+        init: [0.0, 1.0],
+        learned: true,
+    }));
+}
+
+#[test]
+fn the_value_residual_of_the_paper_starts_elsewhere() {
+    let loss = |connection| {
+        let (model, params) = network(connection);
+        loss_and_gradients(&model, &params).0
+    };
+    let pre_norm = loss(ConnectionConfig::PreNorm(PreNormConfig::default()));
+    let mixed = loss(ConnectionConfig::ValueResidual(Default::default()));
+    assert!((pre_norm - mixed).abs() > 1e-3);
+}
+
+#[test]
+fn rezero_starts_as_the_identity() {
+    let (model, mut params) = network(ConnectionConfig::Rezero(ReZeroConfig::default()));
+    let (loss, gradients) = loss_and_gradients(&model, &params);
+    for part in params.parts() {
+        let gradient = &gradients.slab()[part.range.clone()];
+        let inside = part.name.starts_with("blocks") && !part.name.ends_with("alpha");
+        assert_eq!(inside, gradient.iter().all(|&g| g == 0.0), "{}", part.name);
+    }
+    let branch = params
+        .part("blocks.1.ffn.down.weight")
+        .unwrap()
+        .range
+        .clone();
+    params.slab_mut()[branch].fill(0.5);
+    assert_eq!(loss_and_gradients(&model, &params).0, loss);
+}
+
+/// Every kind, and the variants whose parameters differ.
+fn variants() -> Vec<ConnectionConfig> {
+    let mut all = ConnectionConfig::all();
+    all.push(ConnectionConfig::Altup(AltUpConfig {
+        blocks: 3,
+        selection: BlockSelection::Same,
+    }));
+    all.push(ConnectionConfig::DenseFormer(DenseFormerConfig {
+        dilation: 2,
+        period: 2,
+    }));
+    all.push(ConnectionConfig::Laurel(LaurelConfig {
+        residual_weights: false,
+        rank: 2,
+        previous: 3,
+    }));
+    all.push(ConnectionConfig::AttentionResidual(
+        AttentionResidualConfig {
+            sources: DepthSources::Block,
+            blocks: 2,
+        },
+    ));
+    all
+}
+
+#[test]
+fn every_learnable_parameter_of_every_connection_receives_a_gradient_and_moves() {
+    for connection in variants() {
+        let label = connection.spec().label();
+        for parameter in after_three_steps(connection) {
+            let stays = parameter.trainable && !parameter.learns;
+            assert!(!stays, "{label}: {} stays", parameter.name);
+        }
+    }
+}
