@@ -183,6 +183,35 @@ fn an_ablation_of_images_speaks_of_images_and_accuracy() {
 }
 
 #[test]
+fn an_ablation_of_experts_shows_what_the_routers_do() {
+    let place = Place::new();
+    let output = other(&place, "ablation-moe", &["--data", "text.txt"]);
+    assert_done(&output);
+    let text = stdout(&output);
+    for part in ["busiest", "dropped", "C4-en", "−0.028", "ARC-C +6.0"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    for arm in place.results()["results"]["arms"].as_array().expect("arms") {
+        let routers = &arm["routers"];
+        assert_eq!(routers["dropped"], 0);
+        assert!(routers["busiest"].as_f64() >= Some(1.0), "{routers}");
+        assert!(routers["idlest"].as_f64() <= Some(1.0), "{routers}");
+        let entropy = routers["entropy"].as_f64().expect("a number");
+        assert!((0.0..=1.0).contains(&entropy), "{routers}");
+    }
+    let path = place.path("runs/sweep/dhc-x2/seed1/summary.json");
+    let summary = fs::read_to_string(path).expect("it has ended");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    let blocks = summary["routers"].as_array().expect("routers");
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let load = block["load"].as_array().expect("a list").iter();
+        let sum: f64 = load.filter_map(Value::as_f64).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{block}");
+    }
+}
+
+#[test]
 fn data_of_the_wrong_kind_are_refused() {
     let place = Place::new();
     let output = other(&place, "ablation-vit", &["--data", "text.txt"]);

@@ -43,6 +43,7 @@ fn summary() -> Summary {
         final_val_loss: Some(0.1 + 0.2),
         best_val_loss: Some(0.3),
         final_val_accuracy: None,
+        routers: Vec::new(),
         parameters: 800_000,
         flops_per_token: 1_600_000,
         wall_seconds: 60.0,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A sweep as a job array of a real Slurm on this machine: one task is requeued and one is killed
-# in the middle; in the end every byte that does not tell the time is that of a sweep run here.
+# A sweep as a job array of a real Slurm on this machine: tasks are requeued, killed,
+# cancelled and out of time in the middle; in the end every byte that does not tell the time is that of a sweep run here.
 #
 # Usage: slurm.sh PROGRAM. Needs slurmctld, slurmd and munged (Debian: slurm-wlm, munge) and the
 # right to start them; where one is missing it says so and ends well.
@@ -143,13 +143,20 @@ scancel "${job}_2"
 until_true gone "${job}_2"
 is 2 partial || fail "a cancelled task is not resumable"
 
+# Told that its time is over, as Slurm does before the limit: it queues itself again.
+until_true is 3 partial
+scancel --signal=USR1 --batch "${job}_3"
+until_true grep -q 'stopped; everything is saved' tiny-3.log
+
 until_true gone "$job"
+is 3 done || fail "a task that was out of time did not queue itself again"
 again=$(sbatch --parsable --chdir="$place" array.sh)
 until_true gone "$again"
 left=$("${sweep[@]}" --list | awk -F'\t' '$2 != "done"')
 [ -z "$left" ] || fail "runs are left: $left"
 grep -q 'goes on from step' tiny-0.log || fail "the requeued task began afresh"
 grep -q 'goes on from step' tiny-1.log || fail "the killed task began afresh"
+grep -q 'goes on from step' tiny-3.log || fail "the task that was out of time began afresh"
 grep -q 'goes on from step' tiny-2.log || fail "the cancelled task began afresh"
 
 # --- Bit for bit. ---------------------------------------------------------------------------
@@ -163,4 +170,4 @@ for number in 0 1 2 3 4 5; do
     cmp <(timeless "$run/metrics.jsonl") <(timeless "$other/metrics.jsonl") ||
         fail "metrics differ in $run"
 done
-echo "slurm: 6 tasks, one requeued, one killed, one cancelled: every byte as without"
+echo "slurm: 6 tasks, one requeued, killed, cancelled and out of time each: every byte as without"

@@ -1,6 +1,6 @@
 //! What the finished runs of a sweep say, computed from their files alone.
 
-use super::Arm;
+use super::{Arm, RouterMeans};
 use crate::{
     measure::Measure,
     run_dir::{MetricsRecord, RunError, RunId, Status, Summary, read_metrics, read_summary},
@@ -61,6 +61,9 @@ pub struct ArmResult {
     /// The difference in accuracy, paired by seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy_delta: Option<Delta>,
+    /// What its routers do, if it has mixtures of experts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routers: Option<RouterMeans>,
     /// Seeds that have ended in this arm or its baseline but not well in both.
     pub unpaired_seeds: Vec<u64>,
     /// What may be said.
@@ -378,6 +381,7 @@ impl ArmResult {
             sd_over_seeds: sd(&losses),
             delta: None,
             accuracy_delta: None,
+            routers: RouterMeans::of(runs.iter().map(|run| &run.summary().routers[..])),
             unpaired_seeds: Vec::new(),
             verdict: None,
             convergence_factor: None,
@@ -481,6 +485,7 @@ pub(super) mod tests {
             final_val_loss: loss,
             best_val_loss: loss,
             final_val_accuracy: None,
+            routers: Vec::new(),
             parameters: if arm == "pre-norm" { 1000 } else { 1100 },
             flops_per_token: if arm == "pre-norm" { 2000 } else { 2100 },
             wall_seconds: ms / 10.0,

@@ -1,6 +1,6 @@
 //! The tables of an ablation, for a terminal, Markdown and CSV.
 
-use super::{ArmResult, Delta, Results, Sweep};
+use super::{ArmResult, Delta, Results, RouterMeans, Sweep};
 use crate::{
     data::{Data, Windows},
     measure::Measure,
@@ -209,7 +209,8 @@ impl Report<'_> {
     }
 
     fn tables(&self) -> impl Iterator<Item = Table> {
-        let tables = [Some(self.loss_table()), self.accuracy_table()];
+        let routers = RouterMeans::table(&self.results.arms);
+        let tables = [Some(self.loss_table()), self.accuracy_table(), routers];
         tables.into_iter().flatten().chain([self.cost_table()])
     }
 
@@ -281,6 +282,9 @@ impl Report<'_> {
             "Δ at equal time: read when the arm has used as much time as the baseline in all; its learning rate is then still high, so this is unkind to slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss. extra params and FLOPs: trained, forward per token."
                 .to_owned(),
         );
+        if results.arms.iter().any(|arm| arm.routers.is_some()) {
+            lines.push(RouterMeans::NOTE.to_owned());
+        }
         for arm in &results.arms {
             for run in arm.diverged() {
                 let step = run.diverged_at_step.unwrap_or(run.steps);

@@ -31,7 +31,7 @@ pub use environment::{Environment, Git};
 pub use error::RunError;
 pub use log::{Log, Record};
 pub use metrics::{MetricsLog, MetricsRecord, read_metrics};
-pub use summary::{Status, Summary, read_summary};
+pub use summary::{RouterSummary, Status, Summary, read_summary};
 pub use write::write_atomically;
 
 use lock::Lock;

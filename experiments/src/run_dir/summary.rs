@@ -23,6 +23,19 @@ impl Status {
     }
 }
 
+/// What one router does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouterSummary {
+    /// The scope of its layer: `blocks.0.ffn`.
+    pub site: String,
+    /// The share of the assignments that each expert gets; they sum to 1.
+    pub load: Vec<f64>,
+    /// Mean entropy of its probabilities in nats, at most the logarithm of the number of experts.
+    pub entropy: f64,
+    /// Assignments that no expert carried out.
+    pub dropped: u64,
+}
+
 /// The results of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -43,6 +56,10 @@ pub struct Summary {
     /// Last share of test images that were classified correctly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_val_accuracy: Option<f64>,
+    /// What the routers do with the validation data after the last step, block by block; empty
+    /// without mixtures of experts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<RouterSummary>,
     /// Number of trained parameters.
     pub parameters: u64,
     /// Floating-point operations of one forward pass per token.

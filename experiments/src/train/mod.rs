@@ -8,6 +8,7 @@
 mod checkpoint;
 mod error;
 mod recorder;
+mod routers;
 mod run;
 mod task;
 mod vision;

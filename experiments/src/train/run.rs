@@ -238,6 +238,10 @@ impl<'d> Run<'d> {
             final_val_loss: self.last_validation,
             best_val_loss: self.best_validation,
             final_val_accuracy: self.last_accuracy,
+            routers: match status {
+                Status::Ok => trainer.routers(),
+                Status::Diverged | Status::Interrupted => Vec::new(),
+            },
             parameters: account.parameters.trained,
             flops_per_token: account.flops.total(),
             wall_seconds: self.seconds(trainer),
