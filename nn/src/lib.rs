@@ -1,7 +1,9 @@
-//! Layers, hyper-connections and their relatives, optimiser and schedules.
+//! Layers, hyper-connections and their relatives, diffusion, optimiser and schedules.
 
+pub mod ada_ln;
 pub mod attention;
 pub mod connection;
+pub mod diffusion;
 pub mod feed_forward;
 pub mod guard;
 pub mod linear;
@@ -10,6 +12,7 @@ pub mod norm;
 pub mod optim;
 pub mod patch_embed;
 pub mod schedule;
+pub mod sinusoid;
 
 /// Pages of the book are compiled and run like any other example.
 #[cfg(doctest)]

@@ -43,12 +43,12 @@ impl Default for NormConfig {
 }
 
 /// A normalisation over the last dimension with a learned weight (and, for layer
-/// norm, a bias); neither is ever decayed.
+/// norm, a bias), which are never decayed, or without parameters.
 #[derive(Clone, Debug)]
 pub struct Norm {
     kind: NormKind,
     eps: f32,
-    weight: ParamId,
+    weight: Option<ParamId>,
     bias: Option<ParamId>,
 }
 
@@ -58,23 +58,33 @@ impl Norm {
         b.scope(name, |b| Self {
             kind: config.kind,
             eps: config.eps,
-            weight: b.param("weight", [dim], Decay::No, Init::Ones),
+            weight: Some(b.param("weight", [dim], Decay::No, Init::Ones)),
             bias: (config.kind == NormKind::LayerNorm)
                 .then(|| b.param("bias", [dim], Decay::No, Init::Zeros)),
         })
+    }
+
+    /// Without weight and bias.
+    pub fn without_parameters(config: NormConfig) -> Self {
+        Self {
+            kind: config.kind,
+            eps: config.eps,
+            weight: None,
+            bias: None,
+        }
     }
 
     /// `[.., dim]` to the same shape.
     #[track_caller]
     pub fn forward<'t>(&self, x: Var<'t>) -> Var<'t> {
         let tape = x.tape();
-        let weight = tape.param(self.weight);
+        let weight = self.weight.map(|weight| tape.param(weight));
         match self.kind {
             NormKind::LayerNorm => {
                 let bias = self.bias.map(|bias| tape.param(bias));
-                layer_norm(x, Some(weight), bias, self.eps)
+                layer_norm(x, weight, bias, self.eps)
             }
-            NormKind::RmsNorm => rms_norm(x, Some(weight), self.eps),
+            NormKind::RmsNorm => rms_norm(x, weight, self.eps),
         }
     }
 }
