@@ -3,13 +3,15 @@
 use crate::data::bits_per_byte;
 use models::model::ModelConfig;
 
-/// What a loss is the cross-entropy of.
+/// What a loss is measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// The next byte of a text.
+    /// The next byte of a text: a cross-entropy.
     Bytes,
-    /// The class of an image.
+    /// The class of an image: a cross-entropy.
     Images,
+    /// The noise in an image: a mean squared error, 1 for those who see none.
+    Noise,
 }
 
 impl Measure {
@@ -18,6 +20,7 @@ impl Measure {
         match model {
             ModelConfig::Transformer(_) => Self::Bytes,
             ModelConfig::Vit(_) => Self::Images,
+            ModelConfig::Dit(_) => Self::Noise,
         }
     }
 
@@ -26,6 +29,7 @@ impl Measure {
         match self {
             Self::Bytes => "nats per byte",
             Self::Images => "nats per image",
+            Self::Noise => "squared error per pixel",
         }
     }
 
@@ -33,7 +37,7 @@ impl Measure {
     pub fn tokens(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
-            Self::Images => "patches",
+            Self::Images | Self::Noise => "patches",
         }
     }
 

@@ -12,6 +12,8 @@ pub enum Body {
     Experts,
     /// A vision transformer.
     Vision,
+    /// A diffusion transformer.
+    Diffusion,
 }
 
 impl Body {
@@ -21,6 +23,7 @@ impl Body {
             Self::Decoder => "",
             Self::Experts => "moe-",
             Self::Vision => "vit-",
+            Self::Diffusion => "dit-",
         }
     }
 }
@@ -174,6 +177,18 @@ const VISION: &[&str] = &[
     "train.final_fraction=0",
 ];
 
+/// DiT's recipe (Peebles and Xie, ICCV 2023), scaled down: AdamW with (0.9, 0.999), no decay.
+/// In place of a constant rate and an average of the weights, the rate falls to zero.
+const DIFFUSION: &[&str] = &[
+    "model.type=dit",
+    "optim.beta2=0.999",
+    "optim.weight_decay=0",
+    "train.batch=64",
+    "train.micro_batch=8",
+    "train.learning_rate=2e-3",
+    "train.final_fraction=0",
+];
+
 /// Every preset, by body, smallest first.
 pub const PRESETS: &[Preset] = &[
     Preset {
@@ -277,6 +292,56 @@ pub const PRESETS: &[Preset] = &[
                 "model.ffn.hidden=512",
                 "train.steps=6000",
                 "train.warmup=600",
+                "train.eval_every=1000",
+            ],
+        ],
+    },
+    Preset {
+        body: Body::Diffusion,
+        size: "smoke",
+        about: "does everything work? Too short for any result",
+        seeds: 3,
+        settings: &[
+            DIFFUSION,
+            &[
+                "model.dim=32",
+                "model.layers=2",
+                "model.heads=2",
+                "model.ffn.hidden=64",
+                "train.steps=60",
+                "train.warmup=6",
+                "train.eval_every=20",
+            ],
+        ],
+    },
+    Preset {
+        body: Body::Diffusion,
+        size: "small",
+        about: "half an hour on two cores; too short for good drawings",
+        seeds: 5,
+        settings: &[
+            DIFFUSION,
+            &[
+                "train.steps=2000",
+                "train.warmup=100",
+                "train.eval_every=500",
+            ],
+        ],
+    },
+    Preset {
+        body: Body::Diffusion,
+        size: "medium",
+        about: "a night on two cores",
+        seeds: 5,
+        settings: &[
+            DIFFUSION,
+            &[
+                "model.dim=128",
+                "model.layers=6",
+                "model.ffn.hidden=512",
+                "train.learning_rate=1e-3",
+                "train.steps=8000",
+                "train.warmup=400",
                 "train.eval_every=1000",
             ],
         ],

@@ -27,6 +27,10 @@ fn record(step: u64) -> MetricsRecord {
         train_loss: 5.0 / (step as f64 + 0.3),
         val_loss: step.is_multiple_of(2).then(|| 4.0 / (step as f64 + 0.7)),
         val_accuracy: step.is_multiple_of(2).then(|| 1.0 / (step as f64 + 0.7)),
+        val_loss_by_noise_level: step.is_multiple_of(4).then(|| {
+            let loss = |level: usize| 1.0 / (step as f64 + level as f64 + 0.7);
+            std::array::from_fn(|level| (level != 3).then(|| loss(level)))
+        }),
         lr: 1e-3,
         grad_norm: 0.1 + step as f64,
         ms: 12.5,
@@ -43,6 +47,7 @@ fn summary() -> Summary {
         final_val_loss: Some(0.1 + 0.2),
         best_val_loss: Some(0.3),
         final_val_accuracy: None,
+        final_val_loss_by_noise_level: None,
         routers: Vec::new(),
         parameters: 800_000,
         flops_per_token: 1_600_000,

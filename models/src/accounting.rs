@@ -11,6 +11,7 @@
 //! | connections | [`Connection::account`] of every sublayer |
 //! | head | `2 d V`; of a classifier, once for an image: divided by its tokens |
 //! | embedding | nothing for tokens; of a patch with `p` elements `2 p d` |
+//! | conditioning | adaLN-Zero `6 d²` a sublayer and `4 d²` at the end, `f` sinusoids of a timestep `2 f d + 2 d²`; once for an image: divided by its tokens |
 //!
 //! Norms, activations and rotary positions, linear in `d` and below a hundredth of
 //! the products, are left out; the connections' own work is counted to the last
@@ -19,7 +20,7 @@
 //! A causal query at position `t` looks at `t + 1` keys, on average `(T + 1) / 2`:
 //! products `q kᵀ` and `p v` take `4 d` per pair.
 
-use crate::{config::FfnConfig, transformer::Transformer, vit::Vit};
+use crate::{config::FfnConfig, dit::Dit, transformer::Transformer, vit::Vit};
 use engine::params::{Param, Params};
 use nn::connection::{Connection, ConnectionConfig};
 
@@ -39,12 +40,19 @@ pub struct Flops {
     pub head: u64,
     /// The projection of patches.
     pub embedding: u64,
+    /// What turns timestep and class into shifts, scales and gates.
+    pub conditioning: u64,
 }
 
 impl Flops {
     /// Everything.
     pub fn total(&self) -> u64 {
-        self.attention + self.feed_forward + self.connections + self.head + self.embedding
+        self.attention
+            + self.feed_forward
+            + self.connections
+            + self.head
+            + self.embedding
+            + self.conditioning
     }
 }
 
@@ -122,6 +130,40 @@ impl Account {
         let mut account = body.account(ends, around, model.connections(), params);
         account.activation_bytes += (2 * config.layers * masks * FLOAT) as u64;
         account
+    }
+
+    /// Counts what a denoiser with its `params` costs.
+    pub fn of_dit(model: &Dit, params: &Params) -> Self {
+        let config = model.config();
+        let (dim, patches) = (config.dim, config.patches());
+        let (tokens, width, features) =
+            (patches.count(), patches.width(), config.timestep_features);
+        let body = Body {
+            dim,
+            layers: config.layers,
+            heads: config.heads,
+            tokens,
+            causal: false,
+            qk_norm: config.qk_norm,
+            ffn: &config.ffn,
+            connection: &config.connection,
+        };
+        let sublayers = config.sublayers();
+        let condition = 2 * dim * (features + dim + 3 * dim * sublayers + 2 * dim);
+        let ends = Flops {
+            head: (2 * dim * width) as u64,
+            embedding: (2 * width * dim) as u64,
+            conditioning: (condition / tokens) as u64,
+            ..Flops::default()
+        };
+        // Image and noise, each whole and in patches; the projection, with positions; shift and
+        // scale of the last norm; the prediction, its error and the square of that.
+        let around = 4 * width + 3 * dim + 3 * width;
+        // Of a sublayer: its input shifted and scaled, its output gated. Of an image: the
+        // sinusoids, six vectors on the way to the condition, and what it is turned into.
+        let of_image = features + 6 * dim + 3 * dim * sublayers + 2 * dim;
+        let conditioned = 2 * dim * sublayers + of_image / tokens;
+        body.account(ends, around + conditioned, model.connections(), params)
     }
 
     /// Bytes that training takes: parameters, gradients of each shard and two moments,
@@ -253,7 +295,11 @@ fn is_of_connection(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::TransformerConfig, vit::VitConfig};
+    use crate::{
+        config::TransformerConfig,
+        dit::{DitConfig, Noisy},
+        vit::VitConfig,
+    };
     use engine::{rng::Key, tape::Tape};
     use nn::connection::HyperConfig;
 
@@ -288,7 +334,7 @@ mod tests {
             feed_forward: 3 * 6 * 8 * 6,
             connections: 6 * 8,
             head: 2 * 80,
-            embedding: 0,
+            ..Flops::default()
         };
         assert_eq!(account.flops, flops);
         assert_eq!(account.flops.total(), 1776 + 864 + 48 + 160);
@@ -363,8 +409,71 @@ mod tests {
             // Once for five tokens, and for four of five.
             head: 2 * 80 / 5,
             embedding: 4 * 2 * 48 * 8 / 5,
+            conditioning: 0,
         };
         assert_eq!(account.flops, flops);
+    }
+
+    #[test]
+    fn the_account_of_a_diffusion_transformer_is_that_by_hand() {
+        let config = DitConfig {
+            image: 8,
+            channels: 3,
+            patch: 4,
+            classes: 10,
+            dim: 8,
+            layers: 3,
+            heads: 2,
+            timestep_features: 6,
+            ffn: FfnConfig::Gelu { hidden: 6 },
+            ..DitConfig::default()
+        };
+        let (model, params) = Dit::new(&config, Key::new(0)).unwrap();
+        let account = Account::of_dit(&model, &params);
+        // Patches; timestep and classes; blocks with qk-norm and adaLN-Zero; the end.
+        let timestep = (6 * 8 + 8) + (64 + 8);
+        let blocks = 3 * (4 * 64 + 16 + 2 * 48 + 2 * (3 * 64 + 24));
+        let end = (2 * 64 + 16) + (48 * 8 + 48);
+        let expected = (48 * 8 + 8) + timestep + 11 * 8 + blocks + end;
+        assert_eq!(account.parameters.total, expected);
+        let flops = Flops {
+            attention: 3 * (8 * 64 + 4 * 8 * 4),
+            feed_forward: 3 * 4 * 8 * 6,
+            connections: 6 * 8,
+            head: 2 * 48 * 8,
+            embedding: 2 * 48 * 8,
+            // Once for four tokens.
+            conditioning: 2 * (6 * 8 + 64 + 6 * 3 * 64 + 2 * 64) / 4,
+        };
+        assert_eq!(account.flops, flops);
+    }
+
+    #[test]
+    fn a_denoiser_leaves_behind_about_what_is_counted() {
+        for rate in [1, 4] {
+            let config = DitConfig {
+                connection: ConnectionConfig::Hyper(HyperConfig {
+                    rate,
+                    ..HyperConfig::default()
+                }),
+                ..DitConfig::default()
+            };
+            let (model, params) = Dit::new(&config, Key::new(0)).unwrap();
+            let tape = Tape::new();
+            tape.bind(&params);
+            let images = vec![0.5; 4 * config.patches().elements()];
+            let noisy = Noisy {
+                images: &images,
+                timesteps: &[1, 10, 100, 1000],
+                classes: &[0, 1, 2, 10],
+            };
+            model.losses(&tape, noisy, &images);
+            let counted = Account::of_dit(&model, &params).activation_bytes as f64;
+            let tokens = 4 * config.patches().count();
+            let held = (tape.allocated() * FLOAT) as f64 / tokens as f64;
+            let ratio = held / counted;
+            assert!((0.8..1.5).contains(&ratio), "x{rate}: {held} for {counted}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use engine::{
     tape::{Tape, Var},
 };
 use nn::{
+    ada_ln::AdaLnZero,
     attention::{Attention, AttentionConfig},
     connection::{Connection, Site, Spec, State, Sublayer},
     feed_forward::FeedForward,
@@ -30,6 +31,9 @@ pub struct TrunkConfig<'a> {
     pub rotary: Option<Arc<Rotary>>,
     /// RMS norm of whole q and k vectors before the split into heads.
     pub qk_norm: bool,
+    /// Whether a condition shifts, scales and gates every sublayer (adaLN-Zero); the norms
+    /// have no parameters then, the last one neither.
+    pub conditioned: bool,
     /// The probability of dropping an element of a sublayer's output in training.
     pub dropout: f32,
     /// The standard deviation of the initial weights.
@@ -60,20 +64,27 @@ impl Trunk {
             final_norm: config
                 .connection
                 .final_norm()
-                .then(|| Norm::new(b, "final_norm", config.norm, config.dim)),
+                .then(|| config.norm("final_norm", b)),
         }
     }
 
     /// `[batch, seq, dim]` to the same shape, and the losses of all routers if there
-    /// are any.
+    /// are any. The condition of a conditioned trunk is `[batch, dim]`.
+    ///
+    /// # Panics
+    /// If there is a condition but no adaLN-Zero, or none where there should be one.
     #[track_caller]
-    pub fn forward<'t>(&self, embedded: Var<'t>) -> (Var<'t>, Option<RouterLosses<'t>>) {
+    pub fn forward<'t>(
+        &self,
+        embedded: Var<'t>,
+        condition: Option<Var<'t>>,
+    ) -> (Var<'t>, Option<RouterLosses<'t>>) {
         let tape = embedded.tape();
         tape.probe("embedding", embedded);
         let mut state = self.first_connection().expand(embedded);
         let mut losses: Option<RouterLosses<'t>> = None;
         for block in &self.blocks {
-            let (next, of_block) = block.forward(tape, state);
+            let (next, of_block) = block.forward(tape, state, condition);
             state = next;
             losses = match (losses, of_block) {
                 (Some(sum), Some(more)) => Some(sum.plus(more)),
@@ -105,18 +116,61 @@ impl Trunk {
     }
 }
 
+impl TrunkConfig<'_> {
+    /// One of its norms.
+    fn norm(&self, name: &str, b: &mut Builder) -> Norm {
+        match self.conditioned {
+            true => Norm::without_parameters(self.norm),
+            false => Norm::new(b, name, self.norm, self.dim),
+        }
+    }
+}
+
 /// Attention, then feed-forward, each with its norm and its own connection.
 #[derive(Debug)]
 struct Block {
     attn_scope: Arc<str>,
     attn_norm: Norm,
     attn: Attention,
+    attn_modulation: Option<AdaLnZero>,
     attn_connection: Box<dyn Connection>,
     ffn_scope: Arc<str>,
     ffn_norm: Norm,
     ffn: Ffn,
+    ffn_modulation: Option<AdaLnZero>,
     ffn_connection: Box<dyn Connection>,
     dropout: f32,
+}
+
+/// What a condition does to a sublayer; nothing where there is none. It belongs to the
+/// sublayer `T` of the equations: a connection reads, mixes and writes around it.
+#[derive(Clone, Copy)]
+struct Modulation<'a, 't>(Option<(&'a AdaLnZero, Var<'t>)>);
+
+impl<'a, 't> Modulation<'a, 't> {
+    #[track_caller]
+    fn new(ada_ln: &'a Option<AdaLnZero>, condition: Option<Var<'t>>) -> Self {
+        assert_eq!(
+            ada_ln.is_some(),
+            condition.is_some(),
+            "trunk: a condition and adaLN-Zero come together"
+        );
+        Self(ada_ln.as_ref().zip(condition))
+    }
+
+    fn modulate(self, normed: Var<'t>) -> Var<'t> {
+        match self.0 {
+            Some((ada_ln, condition)) => ada_ln.modulate(normed, condition),
+            None => normed,
+        }
+    }
+
+    fn gate(self, output: Var<'t>) -> Var<'t> {
+        match self.0 {
+            Some((ada_ln, condition)) => ada_ln.gate(output, condition),
+            None => output,
+        }
+    }
 }
 
 /// The second sublayer of a block.
@@ -153,14 +207,18 @@ impl Block {
             init: init.clone(),
             output_init: output_init.clone(),
         };
+        let modulation =
+            |name: &str, b: &mut Builder| config.conditioned.then(|| AdaLnZero::new(b, name, dim));
         Self {
             attn_scope: b.path("attn").into(),
-            attn_norm: Norm::new(b, "attn_norm", config.norm, dim),
+            attn_norm: config.norm("attn_norm", b),
             attn: Attention::new(b, "attn", &attention, config.rotary.clone()),
+            attn_modulation: modulation("attn_modulation", b),
             attn_connection: b.scope("attn_connection", |b| spec.build(site(2 * index), b)),
             ffn_scope: b.path("ffn").into(),
-            ffn_norm: Norm::new(b, "ffn_norm", config.norm, dim),
+            ffn_norm: config.norm("ffn_norm", b),
             ffn: Ffn::new(config, &init, output_init, b),
+            ffn_modulation: modulation("ffn_modulation", b),
             ffn_connection: b.scope("ffn_connection", |b| spec.build(site(2 * index + 1), b)),
             dropout: config.dropout,
         }
@@ -170,26 +228,27 @@ impl Block {
         &self,
         tape: &'t Tape,
         state: State<'t>,
+        condition: Option<Var<'t>>,
     ) -> (State<'t>, Option<RouterLosses<'t>>) {
+        let modulation = Modulation::new(&self.attn_modulation, condition);
+        let finish = |y| modulation.gate(dropout(y, self.dropout, &self.attn_scope));
         let attention = Sublayer {
-            norm: &|x| self.attn_norm.forward(x),
-            layer: &|x| dropout(self.attn.forward(x), self.dropout, &self.attn_scope),
-            attention: Some(&|x, edit| {
-                let y = self.attn.forward_edited(x, edit);
-                dropout(y, self.dropout, &self.attn_scope)
-            }),
+            norm: &|x| modulation.modulate(self.attn_norm.forward(x)),
+            layer: &|x| finish(self.attn.forward(x)),
+            attention: Some(&|x, edit| finish(self.attn.forward_edited(x, edit))),
         };
         let scope = tape.enter(&self.attn_scope);
         let state = self.attn_connection.apply(state, &attention);
         drop(scope);
         // A connection knows nothing of routers: their losses leave by the side.
         let losses = Cell::new(None);
+        let modulation = Modulation::new(&self.ffn_modulation, condition);
         let feed_forward = Sublayer {
-            norm: &|x| self.ffn_norm.forward(x),
+            norm: &|x| modulation.modulate(self.ffn_norm.forward(x)),
             layer: &|x| {
                 let (y, of_router) = self.ffn.forward(x);
                 losses.set(of_router);
-                dropout(y, self.dropout, &self.ffn_scope)
+                modulation.gate(dropout(y, self.dropout, &self.ffn_scope))
             },
             attention: None,
         };

@@ -1,5 +1,6 @@
 //! What a network is made of.
 
+use crate::checks;
 use nn::{
     connection::{ConnectionConfig, Spec},
     moe::MoeConfig,
@@ -127,45 +128,29 @@ impl TransformerConfig {
 
     /// As [`TransformerConfig::validate`], with another connection.
     pub(crate) fn validate_with(&self, connection: &dyn Spec) -> Result<(), ConfigError> {
-        let fail = |message: String| Err(ConfigError(message));
-        for (key, value) in [
+        checks::at_least_one(&[
             ("vocab_size", self.vocab_size),
             ("dim", self.dim),
             ("layers", self.layers),
             ("heads", self.heads),
             ("seq", self.seq),
-        ] {
-            if value == 0 {
-                return fail(format!("{key} is 0, expected at least 1"));
-            }
-        }
-        if !self.dim.is_multiple_of(self.heads) {
-            return fail(format!(
-                "dim {} is not divisible by heads {}: each head takes dim / heads columns",
-                self.dim, self.heads
-            ));
-        }
+        ])?;
+        checks::heads_share(self.dim, self.heads)?;
         let head_dim = self.dim / self.heads;
         if !head_dim.is_multiple_of(2) {
-            return fail(format!(
+            return Err(ConfigError(format!(
                 "dim {} over heads {} gives heads of width {head_dim}: rotary positions \
                  need an even width",
                 self.dim, self.heads
-            ));
+            )));
         }
-        for (key, value) in [
+        checks::positive(&[
             ("rope_theta", self.rope_theta),
-            ("init_std", f64::from(self.init_std)),
-            ("norm.eps", f64::from(self.norm.eps)),
-        ] {
-            if !(value.is_finite() && value > 0.0) {
-                return fail(format!("{key} is {value}, expected a positive number"));
-            }
-        }
+            ("init_std", self.init_std.into()),
+            ("norm.eps", self.norm.eps.into()),
+        ])?;
         self.ffn.validate()?;
-        connection
-            .validate(self.dim)
-            .map_err(|message| ConfigError(format!("connection: {message}")))
+        checks::connection(connection, self.dim)
     }
 
     /// How many sublayers the network has.

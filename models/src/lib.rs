@@ -2,7 +2,9 @@
 
 pub mod accounting;
 pub mod block;
+mod checks;
 pub mod config;
+pub mod dit;
 pub mod loss;
 pub mod model;
 pub mod transformer;

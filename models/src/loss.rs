@@ -6,31 +6,28 @@ use nn::moe::RouterLosses;
 /// What training minimises, and what it consists of.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss<'t> {
-    /// What the network said, `[.., classes]`.
-    pub logits: Var<'t>,
+    /// What the network said: logits `[.., classes]`, or the noise that it sees.
+    pub output: Var<'t>,
     /// All terms together.
     pub total: Var<'t>,
-    /// The cross-entropy alone: what is reported and compared.
-    pub cross_entropy: Var<'t>,
+    /// The term of the task alone, which is reported and compared: the cross-entropy, or
+    /// the squared error of a denoiser.
+    pub task: Var<'t>,
     /// The losses of the routers, summed over the blocks.
     pub router: Option<RouterLosses<'t>>,
 }
 
 impl<'t> Loss<'t> {
-    /// The cross-entropy with what the routers add.
-    pub(crate) fn new(
-        logits: Var<'t>,
-        cross_entropy: Var<'t>,
-        router: Option<RouterLosses<'t>>,
-    ) -> Self {
+    /// The loss of the task with what the routers add.
+    pub(crate) fn new(output: Var<'t>, task: Var<'t>, router: Option<RouterLosses<'t>>) -> Self {
         let total = match router {
-            Some(router) => cross_entropy + router.weighted,
-            None => cross_entropy,
+            Some(router) => task + router.weighted,
+            None => task,
         };
         Self {
-            logits,
+            output,
             total,
-            cross_entropy,
+            task,
             router,
         }
     }

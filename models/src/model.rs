@@ -2,11 +2,12 @@
 
 use crate::{
     config::{ConfigError, FfnConfig, TransformerConfig},
+    dit::{Dit, DitConfig},
     transformer::Transformer,
     vit::{Vit, VitConfig},
 };
 use engine::rng::Key;
-use nn::connection::ConnectionConfig;
+use nn::{connection::ConnectionConfig, patch_embed::Patches};
 use serde::{Deserialize, Serialize};
 
 /// Any network; in files, `type` names it.
@@ -17,6 +18,8 @@ pub enum ModelConfig {
     Transformer(TransformerConfig),
     /// A classifier of images.
     Vit(VitConfig),
+    /// A denoiser of images of classes.
+    Dit(DitConfig),
 }
 
 impl Default for ModelConfig {
@@ -34,6 +37,7 @@ impl ModelConfig {
         match self {
             Self::Transformer(config) => config.validate(),
             Self::Vit(config) => config.validate(),
+            Self::Dit(config) => config.validate(),
         }
     }
 
@@ -44,9 +48,28 @@ impl ModelConfig {
     pub fn transformer(&self) -> Result<&TransformerConfig, ConfigError> {
         match self {
             Self::Transformer(config) => Ok(config),
-            Self::Vit(_) => Err(ConfigError(
-                "type is vit, but text needs a transformer".to_owned(),
-            )),
+            other => Err(ConfigError(format!(
+                "type is {}, but text needs a transformer",
+                other.kind()
+            ))),
+        }
+    }
+
+    /// Its `type` in files.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Transformer(_) => "transformer",
+            Self::Vit(_) => "vit",
+            Self::Dit(_) => "dit",
+        }
+    }
+
+    /// The sizes of images and their patches, if it learns from images.
+    pub fn patches(&self) -> Option<Patches> {
+        match self {
+            Self::Transformer(_) => None,
+            Self::Vit(config) => Some(config.patches()),
+            Self::Dit(config) => Some(config.patches()),
         }
     }
 
@@ -59,6 +82,7 @@ impl ModelConfig {
         let params = match self {
             Self::Transformer(config) => Transformer::new(config, key)?.1,
             Self::Vit(config) => Vit::new(config, key)?.1,
+            Self::Dit(config) => Dit::new(config, key)?.1,
         };
         let trained = params.iter().filter(|(_, param)| param.trainable);
         Ok(trained.map(|(_, param)| param.shape.len() as u64).sum())
@@ -69,6 +93,7 @@ impl ModelConfig {
         match self {
             Self::Transformer(config) => &config.ffn,
             Self::Vit(config) => &config.ffn,
+            Self::Dit(config) => &config.ffn,
         }
     }
 
@@ -77,6 +102,7 @@ impl ModelConfig {
         match self {
             Self::Transformer(config) => &mut config.ffn,
             Self::Vit(config) => &mut config.ffn,
+            Self::Dit(config) => &mut config.ffn,
         }
     }
 
@@ -85,6 +111,7 @@ impl ModelConfig {
         match self {
             Self::Transformer(config) => &config.connection,
             Self::Vit(config) => &config.connection,
+            Self::Dit(config) => &config.connection,
         }
     }
 
@@ -93,6 +120,7 @@ impl ModelConfig {
         match self {
             Self::Transformer(config) => config.seq,
             Self::Vit(config) => config.tokens(),
+            Self::Dit(config) => config.patches().count(),
         }
     }
 
@@ -101,6 +129,7 @@ impl ModelConfig {
         match self {
             Self::Transformer(config) => config.sublayers(),
             Self::Vit(config) => config.sublayers(),
+            Self::Dit(config) => config.sublayers(),
         }
     }
 }

@@ -69,6 +69,7 @@ impl Transformer {
             causal: true,
             rotary: Some(Arc::new(rotary)),
             qk_norm: config.qk_norm,
+            conditioned: false,
             dropout: 0.0,
             init_std: config.init_std,
             norm: config.norm,
@@ -136,7 +137,7 @@ impl Transformer {
     ) -> (Var<'t>, Option<RouterLosses<'t>>) {
         let batch = tokens.len() / seq;
         let embedded = embedding(tape.param(self.embed), tokens, [batch, seq]);
-        let (x, router) = self.trunk.forward(embedded);
+        let (x, router) = self.trunk.forward(embedded, None);
         let logits = match &self.head {
             Some(head) => head.forward(x),
             None => linear(x, tape.param(self.embed), None),

@@ -2,6 +2,7 @@
 
 use crate::{
     block::{Trunk, TrunkConfig},
+    checks,
     config::{ConfigError, FfnConfig},
     loss::Loss,
 };
@@ -97,8 +98,7 @@ impl VitConfig {
     /// # Errors
     /// The keys, their values and what is expected.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let fail = |message: String| Err(ConfigError(message));
-        for (key, value) in [
+        checks::at_least_one(&[
             ("image", self.image),
             ("channels", self.channels),
             ("patch", self.patch),
@@ -106,39 +106,21 @@ impl VitConfig {
             ("dim", self.dim),
             ("layers", self.layers),
             ("heads", self.heads),
-        ] {
-            if value == 0 {
-                return fail(format!("{key} is 0, expected at least 1"));
-            }
-        }
-        if !self.image.is_multiple_of(self.patch) {
-            return fail(format!(
-                "image {} is not divisible by patch {}: patches tile the image",
-                self.image, self.patch
-            ));
-        }
-        if !self.dim.is_multiple_of(self.heads) {
-            return fail(format!(
-                "dim {} is not divisible by heads {}: each head takes dim / heads columns",
-                self.dim, self.heads
-            ));
-        }
+        ])?;
+        checks::patches_tile(self.image, self.patch)?;
+        checks::heads_share(self.dim, self.heads)?;
         if !(0.0..1.0).contains(&self.dropout) {
-            return fail(format!(
+            return Err(ConfigError(format!(
                 "dropout is {}, expected a probability below 1",
                 self.dropout
-            ));
+            )));
         }
-        for (key, value) in [("init_std", self.init_std), ("norm.eps", self.norm.eps)] {
-            if !(value.is_finite() && value > 0.0) {
-                return fail(format!("{key} is {value}, expected a positive number"));
-            }
-        }
+        checks::positive(&[
+            ("init_std", self.init_std.into()),
+            ("norm.eps", self.norm.eps.into()),
+        ])?;
         self.ffn.validate()?;
-        self.connection
-            .spec()
-            .validate(self.dim)
-            .map_err(|message| ConfigError(format!("connection: {message}")))
+        checks::connection(self.connection.spec(), self.dim)
     }
 
     /// The sizes of an image and its patches.
@@ -200,6 +182,7 @@ impl Vit {
             causal: false,
             rotary: None,
             qk_norm: config.qk_norm,
+            conditioned: false,
             dropout: config.dropout,
             init_std: config.init_std,
             norm: config.norm,
@@ -261,7 +244,7 @@ impl Vit {
         }
         x = add_to_each(x, tape.param(self.pos_embed));
         x = dropout(x, config.dropout, "embedding");
-        let (x, router) = self.trunk.forward(x);
+        let (x, router) = self.trunk.forward(x, None);
         let pooled = match config.pool {
             Pool::Cls => first_token(x),
             Pool::Mean => mean_of_tokens(x),

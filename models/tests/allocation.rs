@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Run, dynamic, small, small_moe};
+use common::{Run, dynamic, small, small_dit, small_moe};
 use nn::connection::{ConnectionConfig, PreNormConfig};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -38,7 +38,13 @@ fn a_steady_step_allocates_nothing() {
         .build()
         .expect("a thread pool");
     let pre_norm = ConnectionConfig::PreNorm(PreNormConfig::default());
-    for config in [small(pre_norm), small(dynamic(4)), small_moe(dynamic(2))] {
+    for config in [
+        small(pre_norm.clone()),
+        small(dynamic(4)),
+        small_moe(dynamic(2)),
+        small_dit(pre_norm),
+        small_dit(dynamic(2)),
+    ] {
         // Scratch memory belongs to threads, and on a busy machine the second one may get
         // its first shard late.
         pool.broadcast(|_| Run::new(&config, 1).step());

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Run, dynamic, small, small_moe};
-use models::config::TransformerConfig;
+use common::{Run, dynamic, small, small_dit, small_moe};
+use models::model::ModelConfig;
 
-fn trained(config: &TransformerConfig, threads: usize, shards: usize) -> (Vec<f64>, Vec<u32>) {
+fn trained(config: &ModelConfig, threads: usize, shards: usize) -> (Vec<f64>, Vec<u32>) {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
@@ -20,7 +20,11 @@ fn trained(config: &TransformerConfig, threads: usize, shards: usize) -> (Vec<f6
 
 #[test]
 fn training_gives_the_same_bits_for_any_number_of_threads() {
-    for config in [small(dynamic(4)), small_moe(dynamic(2))] {
+    for config in [
+        small(dynamic(4)),
+        small_moe(dynamic(2)),
+        small_dit(dynamic(2)),
+    ] {
         for shards in [1, 2, 3] {
             let one = trained(&config, 1, shards);
             assert!(one.0[5] < one.0[0], "the loss falls: {:?}", one.0);

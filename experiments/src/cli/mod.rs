@@ -38,7 +38,7 @@ enum Command {
     Parity(parity::Args),
     /// Train one network
     Train(train::Args),
-    /// Continue a text with a trained network
+    /// Continue a text or draw images with a trained network
     Sample(sample::Args),
     /// Show what the connections of a trained network have learned
     Inspect(inspect::Args),

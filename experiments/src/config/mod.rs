@@ -226,6 +226,12 @@ impl RunConfig {
                 self.data.mixup
             ));
         }
+        if matches!(self.model, ModelConfig::Dit(_)) && self.data.mixup != 0.0 {
+            return invalid(format!(
+                "data.mixup is {}, but a dit learns from whole images of one class: set 0",
+                self.data.mixup
+            ));
+        }
         if !(0.0..=1.0).contains(&train.final_fraction) {
             return invalid(format!(
                 "train.final_fraction is {}, expected 0 to 1",

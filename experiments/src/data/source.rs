@@ -5,7 +5,6 @@ use super::{
     images::{ImageSet, ImageSizes},
 };
 use crate::config::RunConfig;
-use models::model::ModelConfig;
 use std::{path::PathBuf, sync::Arc};
 
 /// A text or a set of images, shared between runs.
@@ -13,7 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 pub enum Data {
     /// For decoders.
     Text(Arc<Corpus>),
-    /// For classifiers.
+    /// For classifiers and denoisers.
     Images(Arc<ImageSet>),
 }
 
@@ -29,12 +28,12 @@ pub enum Source {
 impl Source {
     /// That of the network of a configuration.
     pub fn of(config: &RunConfig) -> Self {
-        match &config.model {
-            ModelConfig::Transformer(_) => Self::Text(config.data.path()),
-            ModelConfig::Vit(vit) => {
+        match config.model.patches() {
+            None => Self::Text(config.data.path()),
+            Some(patches) => {
                 let sizes = ImageSizes {
-                    side: vit.image,
-                    channels: vit.channels,
+                    side: patches.image,
+                    channels: patches.channels,
                 };
                 Self::Images(config.data.path(), sizes)
             }

@@ -3,8 +3,8 @@
 use crate::{
     coefficients::SiteCoefficients,
     config::RunConfig,
-    data::{Batch, Data, DataError, Windows},
-    train::{Task, TrainError, Vision},
+    data::{Batch, Data, DataError, Windows, images::ImageSet},
+    train::{Diffusion, Task, TrainError, Vision},
     trained::{Trained, TrainedError},
 };
 use engine::{
@@ -14,7 +14,7 @@ use engine::{
 };
 use models::{model::ModelConfig, transformer::Transformer};
 use nn::connection::ConnectionConfig;
-use std::{error::Error, fmt, fs, io, path::Path, path::PathBuf};
+use std::{error::Error, fmt, fs, io, path::Path, path::PathBuf, sync::Arc};
 
 /// A trained network with some tokens.
 pub struct Subject {
@@ -29,8 +29,27 @@ pub struct Subject {
 enum Network {
     /// A decoder and windows of text.
     Decoder(Box<Transformer>, Batch),
-    /// A classifier and how many of its test images.
-    Classifier(Box<Vision>, usize),
+    /// A classifier or a denoiser, and how many of its test images.
+    OfImages(Box<dyn Task>, usize),
+}
+
+impl Network {
+    fn of_images(task: impl Task + 'static, rows: usize) -> Self {
+        let rows = rows.min(task.validation_rows());
+        Self::OfImages(Box::new(task), rows)
+    }
+}
+
+/// The images that a network learnt from.
+fn images(config: &RunConfig) -> Result<Arc<ImageSet>, DataError> {
+    match Data::open(config)? {
+        Data::Images(set) => Ok(set),
+        Data::Text(_) => unreachable!("the data of a network of images is images"),
+    }
+}
+
+fn test_part(set: &ImageSet) -> String {
+    format!("test part of {}", set.name)
 }
 
 impl Subject {
@@ -58,7 +77,7 @@ impl Subject {
                 let network = Network::Decoder(Box::new(model), batch);
                 (network, params, path.display().to_string())
             }
-            (ModelConfig::Vit(_), Some(_)) => return Err(SubjectError::ImagesNotText),
+            (_, Some(_)) => return Err(SubjectError::ImagesNotText),
             (ModelConfig::Transformer(model), None) => {
                 let data = Data::open(&config)?;
                 let Data::Text(corpus) = &data else {
@@ -76,14 +95,14 @@ impl Subject {
                 )
             }
             (ModelConfig::Vit(model), None) => {
-                let data = Data::open(&config)?;
-                let Data::Images(set) = &data else {
-                    unreachable!("the data of a classifier is images")
-                };
-                let (task, params) = Vision::new(model, set, 0.0, key)?;
-                let rows = rows.min(task.validation_rows());
-                let network = Network::Classifier(Box::new(task), rows);
-                (network, params, format!("test part of {}", data.name()))
+                let set = images(&config)?;
+                let (task, params) = Vision::new(model, &set, 0.0, key)?;
+                (Network::of_images(task, rows), params, test_part(&set))
+            }
+            (ModelConfig::Dit(model), None) => {
+                let set = images(&config)?;
+                let (task, params) = Diffusion::new(model, &set, key)?;
+                (Network::of_images(task, rows), params, test_part(&set))
             }
         };
         let mut params = initial.detached();
@@ -129,7 +148,7 @@ impl Subject {
                 let bytes = batch.inputs.iter().map(|&token| token as u8).collect();
                 Some((bytes, batch.seq_len))
             }
-            Network::Classifier(..) => None,
+            Network::OfImages(..) => None,
         }
     }
 
@@ -138,11 +157,9 @@ impl Subject {
         match &self.network {
             Network::Decoder(model, batch) => {
                 let (inputs, targets) = (&batch.inputs, &batch.targets);
-                model
-                    .losses(tape, inputs, targets, batch.seq_len)
-                    .cross_entropy
+                model.losses(tape, inputs, targets, batch.seq_len).task
             }
-            Network::Classifier(task, rows) => task.validate(tape, 0..*rows).0,
+            Network::OfImages(task, rows) => task.validate(tape, 0..*rows).loss,
         }
     }
 

@@ -207,13 +207,13 @@ impl Subject for Classifier {
 
 impl<'t> Recorded<'t> {
     fn of(loss: Loss<'t>) -> Self {
-        let mut losses = vec![("cross_entropy", loss.cross_entropy), ("loss", loss.total)];
+        let mut losses = vec![("cross_entropy", loss.task), ("loss", loss.total)];
         if let Some(router) = loss.router {
             losses.push(("load_balance", router.load_balance));
             losses.push(("router_z", router.router_z));
         }
         Self {
-            outputs: vec![("logits", loss.logits)],
+            outputs: vec![("logits", loss.output)],
             losses,
             objective: loss.total,
             cotangent: vec![1.0],

@@ -185,6 +185,7 @@ mod tests {
             train_loss: 1.0,
             val_loss: None,
             val_accuracy: None,
+            val_loss_by_noise_level: None,
             lr: 1.0,
             grad_norm: 1.0,
             ms: 1.0,

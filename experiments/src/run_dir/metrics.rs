@@ -10,6 +10,13 @@ use std::path::Path;
 /// The metrics file of a run, open for appending.
 pub type MetricsLog = Log<MetricsRecord>;
 
+/// Parts of equal length that the timesteps of a diffusion are cut into.
+pub const NOISE_LEVELS: usize = 10;
+
+/// The mean loss of a denoiser at each noise level, from the least noisy one on; `None` where
+/// there was no image or the loss was not finite.
+pub type LossByNoiseLevel = [Option<f64>; NOISE_LEVELS];
+
 /// One line of `metrics.jsonl`. A number that is not finite is written as `null`, which JSON
 /// has, and read back as NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -32,6 +39,9 @@ pub struct MetricsRecord {
     /// Share of the test images that were classified correctly, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_accuracy: Option<f64>,
+    /// Mean validation loss of a denoiser by noise level, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_loss_by_noise_level: Option<LossByNoiseLevel>,
     /// Learning rate of this step.
     pub lr: f64,
     /// Norm of the gradient before clipping.

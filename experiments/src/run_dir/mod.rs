@@ -30,7 +30,7 @@ pub use config::{shell_line, shell_word};
 pub use environment::{Environment, Git};
 pub use error::RunError;
 pub use log::{Log, Record};
-pub use metrics::{MetricsLog, MetricsRecord, read_metrics};
+pub use metrics::{LossByNoiseLevel, MetricsLog, MetricsRecord, NOISE_LEVELS, read_metrics};
 pub use summary::{RouterSummary, Status, Summary, read_summary};
 pub use write::write_atomically;
 

@@ -1,6 +1,6 @@
 //! How a run ended: `summary.json`.
 
-use super::{RunError, SUMMARY_FILE, read_if_there};
+use super::{LossByNoiseLevel, RunError, SUMMARY_FILE, read_if_there};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -56,6 +56,9 @@ pub struct Summary {
     /// Last share of test images that were classified correctly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_val_accuracy: Option<f64>,
+    /// Last mean validation loss of a denoiser by noise level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_val_loss_by_noise_level: Option<LossByNoiseLevel>,
     /// What the routers do with the validation data after the last step, block by block; empty
     /// without mixtures of experts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

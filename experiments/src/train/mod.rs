@@ -6,21 +6,26 @@
 //! changes a bit of what comes out.
 
 mod checkpoint;
+mod diffusion;
 mod error;
+mod noise_levels;
 mod recorder;
 mod routers;
 mod run;
 mod task;
 mod vision;
 
+pub use diffusion::Diffusion;
 pub use error::TrainError;
+pub use noise_levels::NoiseLevels;
 pub use run::{Observer, Quiet, WEIGHTS_FILE};
-pub use task::{Language, Task};
+pub use task::{Language, Score, Task};
 pub use vision::Vision;
 
 use crate::{
     config::{ConfigError, RunConfig},
     data::Data,
+    run_dir::LossByNoiseLevel,
 };
 use engine::{
     ops::scale,
@@ -67,16 +72,16 @@ impl StepReport {
 /// What a network is worth on data that it was not trained on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Validation {
-    /// Mean loss in nats per token or image.
+    /// Mean loss in nats per token or image, or squared error per pixel.
     pub loss: f64,
     /// Share of the images that were classified correctly.
     pub accuracy: Option<f64>,
+    /// Mean loss of a denoiser at each noise level.
+    pub by_noise_level: Option<LossByNoiseLevel>,
 }
 
-fn invalid(reason: &str) -> ConfigError {
-    ConfigError::Invalid {
-        reason: reason.to_owned(),
-    }
+fn invalid(reason: String) -> ConfigError {
+    ConfigError::Invalid { reason }
 }
 
 /// A network in training.
@@ -112,12 +117,20 @@ impl Trainer {
                 let (task, params) = Vision::new(model, &set, config.data.mixup, key)?;
                 Ok(Self::with_task(config, Box::new(task), params))
             }
-            (ModelConfig::Transformer(_), Data::Images(_)) => Err(TrainError::Config(invalid(
-                "model.type is transformer, which learns from text, not from images",
-            ))),
-            (ModelConfig::Vit(_), Data::Text(_)) => Err(TrainError::Config(invalid(
-                "model.type is vit, which learns from images, not from text",
-            ))),
+            (ModelConfig::Dit(model), Data::Images(set)) => {
+                let (task, params) = Diffusion::new(model, &set, key)?;
+                Ok(Self::with_task(config, Box::new(task), params))
+            }
+            (model, data) => {
+                let [wanted, given] = match data {
+                    Data::Text(_) => ["images", "text"],
+                    Data::Images(_) => ["text", "images"],
+                };
+                Err(TrainError::Config(invalid(format!(
+                    "model.type is {}, which learns from {wanted}, not from {given}",
+                    model.kind()
+                ))))
+            }
         }
     }
 
@@ -183,7 +196,7 @@ impl Trainer {
                     first_sequence: first,
                 }));
                 let loss = task.train_loss(tape, first..first + rows);
-                let kept = f64::from(loss.cross_entropy.item());
+                let kept = f64::from(loss.task.item());
                 // The sum over micro-batches is then the gradient of the mean.
                 (scale(loss.total, 1.0 / micro_batch.count as f32), kept)
             });
@@ -213,12 +226,13 @@ impl Trainer {
         self.validate().loss
     }
 
-    /// Mean loss over the validation rows and, of a classifier, its accuracy.
+    /// Mean loss over the validation rows and, of a classifier, its accuracy, of a denoiser
+    /// the loss by noise level.
     pub fn validate(&mut self) -> Validation {
         let (task, params) = (&*self.task, &self.params);
         let rows = task.validation_rows();
         let micro_batch = self.config.train.micro_batch;
-        let mut sums = vec![(0.0, None); rows.div_ceil(micro_batch)];
+        let mut sums = vec![(0.0, None, None); rows.div_ceil(micro_batch)];
         let tapes: Vec<&mut Tape> = self.shards.tapes_mut().collect();
         let share = sums.len().div_ceil(tapes.len());
         tapes
@@ -232,16 +246,20 @@ impl Trainer {
                     let here = first..(first + micro_batch).min(rows);
                     let count = here.len() as f64;
                     tape.bind(params);
-                    let (loss, correct) = task.validate(tape, here);
-                    *sum = (f64::from(loss.item()) * count, correct);
+                    let score = task.validate(tape, here);
+                    let loss = f64::from(score.loss.item()) * count;
+                    *sum = (loss, score.correct, score.noise_levels);
                     tape.reset();
                 }
                 tape.set_recording(true);
             });
-        let correct: Option<usize> = sums.iter().map(|(_, correct)| *correct).sum();
+        let correct: Option<usize> = sums.iter().map(|(_, correct, _)| *correct).sum();
+        let levels = sums.iter().filter_map(|(_, _, levels)| levels.as_ref());
+        let levels = levels.copied().reduce(|sum, more| sum.merged(&more));
         Validation {
-            loss: sums.iter().map(|(loss, _)| loss).sum::<f64>() / rows as f64,
+            loss: sums.iter().map(|(loss, ..)| loss).sum::<f64>() / rows as f64,
             accuracy: correct.map(|correct| correct as f64 / rows as f64),
+            by_noise_level: levels.map(|levels| levels.means()),
         }
     }
 

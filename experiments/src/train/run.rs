@@ -2,7 +2,9 @@
 
 use super::{StepReport, TrainError, Trainer, Validation, recorder::Recorder};
 use crate::{
-    run_dir::{MetricsLog, MetricsRecord, RunDir, Status, Summary, write_atomically},
+    run_dir::{
+        LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary, write_atomically,
+    },
     state,
 };
 use models::weights;
@@ -114,6 +116,7 @@ struct Run<'d> {
     last_validation: Option<f64>,
     best_validation: Option<f64>,
     last_accuracy: Option<f64>,
+    last_by_noise_level: Option<LossByNoiseLevel>,
 }
 
 impl<'d> Run<'d> {
@@ -133,6 +136,7 @@ impl<'d> Run<'d> {
             last_validation: None,
             best_validation: None,
             last_accuracy: None,
+            last_by_noise_level: None,
             log: None,
             recorder,
         };
@@ -140,6 +144,7 @@ impl<'d> Run<'d> {
             let validation = record.val_loss.map(|loss| Validation {
                 loss,
                 accuracy: record.val_accuracy,
+                by_noise_level: record.val_loss_by_noise_level,
             });
             run.note(record.train_loss, validation);
         }
@@ -149,8 +154,10 @@ impl<'d> Run<'d> {
 
     fn note(&mut self, train: f64, validation: Option<Validation>) {
         self.last_train = Some(train).filter(|loss| loss.is_finite());
-        if let Some(Validation { loss, accuracy }) = validation {
-            self.last_accuracy = accuracy;
+        if let Some(validation) = validation {
+            let loss = validation.loss;
+            self.last_accuracy = validation.accuracy;
+            self.last_by_noise_level = validation.by_noise_level;
             self.last_validation = Some(loss).filter(|loss| loss.is_finite());
             let better = self.best_validation.is_none_or(|best| loss < best);
             if loss.is_finite() && better {
@@ -238,6 +245,7 @@ impl<'d> Run<'d> {
             final_val_loss: self.last_validation,
             best_val_loss: self.best_validation,
             final_val_accuracy: self.last_accuracy,
+            final_val_loss_by_noise_level: self.last_by_noise_level,
             routers: match status {
                 Status::Ok => trainer.routers(),
                 Status::Diverged | Status::Interrupted => Vec::new(),
@@ -270,6 +278,7 @@ fn record(report: &StepReport, validation: Option<Validation>) -> MetricsRecord 
         train_loss: report.loss,
         val_loss: validation.map(|validation| validation.loss),
         val_accuracy: validation.and_then(|validation| validation.accuracy),
+        val_loss_by_noise_level: validation.and_then(|validation| validation.by_noise_level),
         lr: report.learning_rate,
         grad_norm: report.grad_norm,
         ms: report.ms,

@@ -1,6 +1,6 @@
 //! What is learnt: a network, its data and its loss.
 
-use super::TrainError;
+use super::{NoiseLevels, TrainError};
 use crate::{
     config::RunConfig,
     data::{Batch, Corpus, Windows},
@@ -28,9 +28,8 @@ pub trait Task: Send + Sync {
     /// How many validation rows there are.
     fn validation_rows(&self) -> usize;
 
-    /// Mean loss of these validation rows, without what only training adds, and, of a
-    /// classifier, how many of them it got right.
-    fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> (Var<'t>, Option<usize>);
+    /// What the network is worth on these validation rows, without what only training adds.
+    fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> Score<'t>;
 
     /// Tokens in a row.
     fn tokens_per_row(&self) -> usize;
@@ -43,6 +42,17 @@ pub trait Task: Send + Sync {
 
     /// Name and fingerprint of the data.
     fn data(&self) -> (&str, &str);
+}
+
+/// What was measured on some validation rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Score<'t> {
+    /// Their mean loss.
+    pub loss: Var<'t>,
+    /// How many of them a classifier got right.
+    pub correct: Option<usize>,
+    /// The losses of a denoiser by noise level.
+    pub noise_levels: Option<NoiseLevels>,
 }
 
 /// Predicting the next byte of a text.
@@ -106,9 +116,12 @@ impl Task for Language {
         self.validation.rows
     }
 
-    fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> (Var<'t>, Option<usize>) {
-        let loss = self.loss(tape, &self.validation, rows);
-        (loss.cross_entropy, None)
+    fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> Score<'t> {
+        Score {
+            loss: self.loss(tape, &self.validation, rows).task,
+            correct: None,
+            noise_levels: None,
+        }
     }
 
     fn tokens_per_row(&self) -> usize {

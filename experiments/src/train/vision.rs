@@ -1,12 +1,8 @@
 //! Naming what is on an image.
 
-use super::{Task, TrainError};
+use super::{Score, Task, TrainError};
 use crate::data::images::{ImageBatch, ImageBatches, ImageError, ImageSet};
-use engine::{
-    params::Params,
-    rng::Key,
-    tape::{Tape, Var},
-};
+use engine::{params::Params, rng::Key, tape::Tape};
 use models::{
     accounting::Account,
     loss::Loss,
@@ -74,18 +70,22 @@ impl Task for Vision {
         self.test.labels.len()
     }
 
-    fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> (Var<'t>, Option<usize>) {
+    fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> Score<'t> {
         let labels = &self.test.labels[rows.clone()];
         let loss = self
             .model
             .losses(tape, self.images(&self.test, &rows), labels);
-        let correct = loss.logits.with_value(|logits| {
+        let correct = loss.output.with_value(|logits| {
             let answers = logits.chunks_exact(self.set.classes.len()).zip(labels);
             answers
                 .filter(|(logits, label)| largest(logits) == **label as usize)
                 .count()
         });
-        (loss.cross_entropy, Some(correct))
+        Score {
+            loss: loss.task,
+            correct: Some(correct),
+            noise_levels: None,
+        }
     }
 
     fn tokens_per_row(&self) -> usize {

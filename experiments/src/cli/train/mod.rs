@@ -24,7 +24,7 @@ use std::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to begin: smoke (seconds), small (a minute), medium, large, nanogpt (its recipe for
-    /// CPUs), moe-... (mixtures of experts), vit-... (images)
+    /// CPUs), moe-... (mixtures of experts), vit-... (images), dit-... (drawing images)
     #[arg(long, default_value = "small", value_parser = preset)]
     preset: &'static Preset,
     #[command(flatten)]
@@ -152,28 +152,26 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
     let minutes = summary.wall_seconds / 60.0;
     match summary.status {
         Status::Ok => {
-            if let (Some(loss), Some(accuracy)) =
-                (summary.final_val_loss, summary.final_val_accuracy)
-            {
-                writeln!(
-                    stdout(),
-                    "test accuracy {:.2} %, loss {loss:.4} nats, after {steps} steps and \
-                     {minutes:.1} minutes",
-                    100.0 * accuracy
-                )?;
-                writeln!(stdout(), "everything is in {place}")?;
+            let after = format!("after {steps} steps and {minutes:.1} minutes");
+            let mut out = stdout();
+            if let Some(loss) = summary.final_val_loss {
+                let worth = worth(summary, loss);
+                writeln!(out, "{worth}, {after}")?;
+            }
+            if let Some(levels) = summary.final_val_loss_by_noise_level {
+                let losses = levels.map(|loss| loss.map_or("-".to_owned(), |x| format!("{x:.3}")));
+                writeln!(out, "by noise level, little to much: {}", losses.join(" "))?;
+            }
+            if summary.final_val_accuracy.is_some() {
+                writeln!(out, "everything is in {place}")?;
                 return Ok(());
             }
-            if let Some(loss) = summary.final_val_loss {
-                writeln!(
-                    stdout(),
-                    "validation loss {loss:.4} nats, {:.4} bits per byte, after {steps} steps \
-                     and {minutes:.1} minutes",
-                    bits_per_byte(loss)
-                )?;
-            }
-            writeln!(stdout(), "everything is in {place}; to hear it talk:")?;
-            writeln!(stdout(), "  experiments sample {place}")?;
+            let what = match summary.final_val_loss_by_noise_level {
+                Some(_) => "see it draw",
+                None => "hear it talk",
+            };
+            writeln!(out, "everything is in {place}; to {what}:")?;
+            writeln!(out, "  experiments sample {place}")?;
             Ok(())
         }
         Status::Diverged => Err(Failure::Failed(format!(
@@ -186,4 +184,19 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
              experiments train --resume {place}"
         ))),
     }
+}
+
+/// The validation loss in the units of its network.
+fn worth(summary: &Summary, loss: f64) -> String {
+    if let Some(accuracy) = summary.final_val_accuracy {
+        return format!(
+            "test accuracy {:.2} %, loss {loss:.4} nats",
+            100.0 * accuracy
+        );
+    }
+    if summary.final_val_loss_by_noise_level.is_some() {
+        return format!("squared error of the predicted noise {loss:.4} (1 for predicting none)");
+    }
+    let bits = bits_per_byte(loss);
+    format!("validation loss {loss:.4} nats, {bits:.4} bits per byte")
 }

@@ -101,6 +101,7 @@ fn operations(trainer: &Trainer) -> String {
         ("connections", flops.connections),
         ("head", flops.head),
         ("patches", flops.embedding),
+        ("conditioning", flops.conditioning),
         ("all", flops.total()),
     ] {
         let share = 100.0 * count as f64 / flops.total() as f64;

@@ -20,7 +20,7 @@ pub struct ImageBatch {
 ///
 /// Every epoch passes over all images once, in an order of its own. Pixels are
 /// normalised by the mean and the standard deviation of the training part, channel by
-/// channel.
+/// channel, or brought between -1 and 1.
 #[derive(Clone, Debug)]
 pub struct ImageBatches {
     mean: Vec<f32>,
@@ -57,6 +57,15 @@ impl ImageBatches {
             )
         });
         let (mean, deviation) = moments.unzip();
+        Self::normalised(mean, deviation)
+    }
+
+    /// Brings pixels between -1 and 1, whatever the images: as diffusion takes them.
+    pub fn centred(channels: usize) -> Self {
+        Self::normalised(vec![0.5; channels], vec![0.5; channels])
+    }
+
+    fn normalised(mean: Vec<f32>, deviation: Vec<f32>) -> Self {
         Self {
             mean,
             deviation,

@@ -1,0 +1,220 @@
+//! Images from a trained denoiser, by DDIM with guidance.
+
+use engine::{params::Params, rng::Key, tape::Tape};
+use models::dit::{Dit, Noisy};
+use nn::diffusion::{Ddim, NoiseSchedule, guide, timesteps};
+use rand::distr::Distribution;
+use rand_distr::StandardNormal;
+
+/// How images are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawing {
+    /// Steps from noise to image, at most the timesteps of the network's schedule.
+    pub steps: usize,
+    /// The weight of the class, see [`guide`]: 1 guides nothing.
+    pub guidance: f32,
+    /// The noise added on the way, see [`Ddim`]: 0 adds none.
+    pub eta: f64,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// Pixels of the images that networks see.
+const RANGE: [f32; 2] = [-1.0, 1.0];
+
+/// `count` images of a class, `[count, channels, side, side]` with pixels from -1 to 1: a
+/// function of its arguments alone. The class may be [`no_class`](models::dit::DitConfig::no_class).
+/// Image `i` starts from the same noise whatever `count` is.
+///
+/// # Panics
+/// If there are no steps or too many, or the class does not exist.
+#[track_caller]
+pub fn draw_images(
+    model: &Dit,
+    params: &Params,
+    class: u32,
+    count: usize,
+    drawing: Drawing,
+) -> Vec<f32> {
+    let config = model.config();
+    assert!(
+        class <= config.no_class(),
+        "draw: there is no class {class}"
+    );
+    let schedule = NoiseSchedule::new(config.noise);
+    let size = config.patches().elements();
+    let key = Key::new(drawing.seed).named("drawing").at(class.into());
+    let noise = |t: usize, out: &mut [f32]| {
+        for (i, image) in out.chunks_exact_mut(size).enumerate() {
+            let mut rng = key.at(i as u64).at(t as u64).rng();
+            image.fill_with(|| StandardNormal.sample(&mut rng));
+        }
+    };
+    let ddim = Ddim {
+        eta: drawing.eta,
+        range: Some(RANGE),
+    };
+    let path = timesteps(schedule.timesteps(), drawing.steps);
+    let mut denoiser = Denoiser::new(model, params, class, drawing.guidance);
+    let mut images = vec![0.0; count * size];
+    noise(schedule.timesteps(), &mut images);
+    let mut fresh = vec![0.0; images.len()];
+    for (i, &t) in path.iter().enumerate() {
+        let next = path.get(i + 1).copied().unwrap_or(0);
+        if drawing.eta > 0.0 {
+            noise(next, &mut fresh);
+        }
+        let predicted = denoiser.noise(&images, t);
+        ddim.step(&schedule, &mut images, predicted, (t, next), &fresh);
+    }
+    images
+}
+
+/// The guided prediction of noise.
+struct Denoiser<'a> {
+    model: &'a Dit,
+    params: &'a Params,
+    class: u32,
+    guidance: f32,
+    tape: Tape,
+    predicted: Vec<f32>,
+    without_class: Vec<f32>,
+}
+
+impl<'a> Denoiser<'a> {
+    fn new(model: &'a Dit, params: &'a Params, class: u32, guidance: f32) -> Self {
+        let mut tape = Tape::new();
+        tape.set_recording(false);
+        Self {
+            model,
+            params,
+            class,
+            guidance,
+            tape,
+            predicted: Vec::new(),
+            without_class: Vec::new(),
+        }
+    }
+
+    /// That in images which all are at timestep `t`.
+    fn noise(&mut self, images: &[f32], t: usize) -> &[f32] {
+        let mut predicted = std::mem::take(&mut self.predicted);
+        self.predict(images, t, self.class, &mut predicted);
+        if self.guidance != 1.0 {
+            let no_class = self.model.config().no_class();
+            let mut without = std::mem::take(&mut self.without_class);
+            self.predict(images, t, no_class, &mut without);
+            guide(&mut predicted, &without, self.guidance);
+            self.without_class = without;
+        }
+        self.predicted = predicted;
+        &self.predicted
+    }
+
+    fn predict(&mut self, images: &[f32], t: usize, class: u32, out: &mut Vec<f32>) {
+        let patches = self.model.config().patches();
+        let size = patches.elements();
+        let count = images.len() / size;
+        out.resize(images.len(), 0.0);
+        self.tape.bind(self.params);
+        let noisy = Noisy {
+            images,
+            timesteps: &vec![t as u32; count],
+            classes: &vec![class; count],
+        };
+        self.model.noise(&self.tape, noisy).with_value(|all| {
+            for (image, cut) in out.chunks_exact_mut(size).zip(all.chunks_exact(size)) {
+                patches.join(image, false, cut);
+            }
+        });
+        self.tape.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::dit::DitConfig;
+
+    const DRAWING: Drawing = Drawing {
+        steps: 4,
+        guidance: 1.0,
+        eta: 0.0,
+        seed: 1,
+    };
+
+    /// A small network whose head sees something.
+    fn network() -> (Dit, Params) {
+        let config = DitConfig {
+            image: 8,
+            classes: 3,
+            dim: 8,
+            layers: 1,
+            heads: 1,
+            ..DitConfig::default()
+        };
+        let (model, mut params) = Dit::new(&config, Key::new(0)).expect("a network");
+        let mut rng = Key::new(1).rng();
+        for x in params.slab_mut() {
+            let noise: f32 = StandardNormal.sample(&mut rng);
+            *x += 0.2 * noise;
+        }
+        (model, params)
+    }
+
+    fn drawn(class: u32, count: usize, drawing: Drawing) -> Vec<f32> {
+        let (model, params) = network();
+        draw_images(&model, &params, class, count, drawing)
+    }
+
+    #[test]
+    fn a_drawing_is_a_function_of_its_arguments() {
+        let images = drawn(1, 2, DRAWING);
+        assert_eq!(images, drawn(1, 2, DRAWING));
+        assert!(images.iter().all(|x| (-1.0..=1.0).contains(x)));
+        for other in [
+            Drawing { seed: 2, ..DRAWING },
+            Drawing {
+                steps: 3,
+                ..DRAWING
+            },
+            Drawing {
+                eta: 1.0,
+                ..DRAWING
+            },
+            Drawing {
+                guidance: 3.0,
+                ..DRAWING
+            },
+        ] {
+            assert_ne!(images, drawn(1, 2, other), "{other:?}");
+        }
+        assert_ne!(images, drawn(0, 2, DRAWING));
+    }
+
+    #[test]
+    fn an_image_does_not_depend_on_how_many_are_drawn() {
+        for drawing in [
+            DRAWING,
+            Drawing {
+                eta: 0.5,
+                guidance: 2.0,
+                ..DRAWING
+            },
+        ] {
+            let (few, many) = (drawn(1, 1, drawing), drawn(1, 3, drawing));
+            for (a, b) in few.iter().zip(&many) {
+                assert!((a - b).abs() < 1e-4, "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_class_guided_by_no_class_is_itself() {
+        let guided = Drawing {
+            guidance: 5.0,
+            ..DRAWING
+        };
+        assert_eq!(drawn(3, 2, guided), drawn(3, 2, DRAWING));
+    }
+}

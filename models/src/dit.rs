@@ -1,0 +1,329 @@
+//! The diffusion transformer (Peebles and Xie, Scalable Diffusion Models with Transformers,
+//! ICCV 2023), on pixels.
+//!
+//! A noisy image, its timestep and its class in, the noise out:
+//!
+//! ```text
+//! x = patches of the image W + b + fixed positions
+//! c = silu(mlp(sinusoids of t) + embedding of the class)
+//! x = blocks of attention and feed-forward, each sublayer under adaLN-Zero of c
+//! eps = head(norm(x) ∘ (1 + scale(c)) + shift(c))
+//! ```
+//!
+//! The modulations and the head start at zero: at first the network predicts no noise at
+//! all, and its loss is the variance of the noise, 1. A class is left out with probability
+//! `label_dropout` in training (class number `classes` stands for none), which makes guidance
+//! possible. Variances are not learned.
+//!
+//! A hyper-connection takes the whole modulated sublayer for its `T`: norm, shift, scale, layer
+//! and gate lie between its read and its write.
+
+use crate::{
+    block::{Trunk, TrunkConfig},
+    checks,
+    config::{ConfigError, FfnConfig},
+    loss::Loss,
+};
+use engine::{
+    ops::{add_to_each, embedding, mean, silu},
+    params::{Builder, Decay, Init, ParamId, Params},
+    rng::Key,
+    tape::{Tape, Var},
+};
+use nn::{
+    ada_ln::ShiftScale,
+    connection::{Connection, ConnectionConfig},
+    diffusion::NoiseConfig,
+    linear::Linear,
+    moe::RouterLosses,
+    norm::NormConfig,
+    patch_embed::{PatchEmbed, Patches, patches},
+    sinusoid::{positions_2d, sinusoids},
+};
+use serde::{Deserialize, Serialize};
+
+/// A class-conditional denoiser of square images: fixed positions, no biases but those of the
+/// patch embedding, the embedding of timesteps, the modulations and the head.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DitConfig {
+    /// The side of an image.
+    pub image: usize,
+    /// Channels of an image.
+    pub channels: usize,
+    /// The side of a patch; it divides that of the image.
+    pub patch: usize,
+    /// How many classes there are, "no class" not counted.
+    pub classes: usize,
+    /// The width of the network, a multiple of 4.
+    pub dim: usize,
+    /// Blocks of attention and feed-forward, two sublayers each.
+    pub layers: usize,
+    /// Attention heads; they share the width.
+    pub heads: usize,
+    /// RMS norm of whole q and k vectors before the split into heads, as in Table 10 of the
+    /// hyper-connections paper; the original DiT has none.
+    pub qk_norm: bool,
+    /// Sinusoids of a timestep.
+    pub timestep_features: usize,
+    /// The probability that training leaves out the class of an image.
+    pub label_dropout: f64,
+    /// How images are noised, in training and in sampling.
+    pub noise: NoiseConfig,
+    /// The standard deviation of the initial weights; the default is about that of
+    /// Glorot's rule for the default width.
+    pub init_std: f32,
+    /// Norms of sublayers, and the last one; none has parameters.
+    pub norm: NormConfig,
+    /// The feed-forward layers.
+    pub ffn: FfnConfig,
+    /// What carries the hidden state past each sublayer.
+    pub connection: ConnectionConfig,
+}
+
+impl Default for DitConfig {
+    fn default() -> Self {
+        Self {
+            image: 28,
+            channels: 1,
+            patch: 4,
+            classes: 10,
+            dim: 64,
+            layers: 4,
+            heads: 4,
+            qk_norm: true,
+            timestep_features: 64,
+            label_dropout: 0.1,
+            noise: NoiseConfig::default(),
+            init_std: 0.1,
+            norm: NormConfig::default(),
+            ffn: FfnConfig::Gelu { hidden: 256 },
+            connection: ConnectionConfig::default(),
+        }
+    }
+}
+
+impl DitConfig {
+    /// Says what cannot be built, naming the keys.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        checks::at_least_one(&[
+            ("image", self.image),
+            ("channels", self.channels),
+            ("patch", self.patch),
+            ("classes", self.classes),
+            ("dim", self.dim),
+            ("layers", self.layers),
+            ("heads", self.heads),
+            ("timestep_features", self.timestep_features),
+        ])?;
+        checks::patches_tile(self.image, self.patch)?;
+        checks::heads_share(self.dim, self.heads)?;
+        let fail = |message: String| Err(ConfigError(message));
+        if !self.dim.is_multiple_of(4) {
+            return fail(format!(
+                "dim {} is not divisible by 4: positions are sines and cosines of rows and \
+                 columns",
+                self.dim
+            ));
+        }
+        if !self.timestep_features.is_multiple_of(2) {
+            return fail(format!(
+                "timestep_features is {}, expected an even number: sines and cosines",
+                self.timestep_features
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.label_dropout) {
+            return fail(format!(
+                "label_dropout is {}, expected a probability",
+                self.label_dropout
+            ));
+        }
+        checks::positive(&[
+            ("init_std", self.init_std.into()),
+            ("norm.eps", self.norm.eps.into()),
+        ])?;
+        if let Err(message) = self.noise.validate() {
+            return fail(format!("noise.{message}"));
+        }
+        self.ffn.validate()?;
+        checks::connection(self.connection.spec(), self.dim)
+    }
+
+    /// The sizes of an image and its patches.
+    pub fn patches(&self) -> Patches {
+        Patches {
+            channels: self.channels,
+            image: self.image,
+            patch: self.patch,
+        }
+    }
+
+    /// The number that stands for no class.
+    pub fn no_class(&self) -> u32 {
+        self.classes as u32
+    }
+
+    /// How many sublayers the network has.
+    pub fn sublayers(&self) -> usize {
+        2 * self.layers
+    }
+}
+
+/// A diffusion transformer.
+#[derive(Debug)]
+pub struct Dit {
+    config: DitConfig,
+    patch_embed: PatchEmbed,
+    positions: Vec<f32>,
+    timestep_mlp: [Linear; 2],
+    class_embed: ParamId,
+    trunk: Trunk,
+    final_modulation: ShiftScale,
+    head: Linear,
+}
+
+/// Noisy images `[batch, channels, side, side]`, and of each its timestep (from 1 to T) and
+/// its class (`classes` for none).
+#[derive(Clone, Copy, Debug)]
+pub struct Noisy<'a> {
+    /// The images.
+    pub images: &'a [f32],
+    /// Their timesteps.
+    pub timesteps: &'a [u32],
+    /// Their classes.
+    pub classes: &'a [u32],
+}
+
+impl Dit {
+    /// Builds the network and its initial parameters from a key. Weights that two
+    /// configurations share by name start the same.
+    ///
+    /// # Errors
+    /// As [`DitConfig::validate`].
+    pub fn new(config: &DitConfig, key: Key) -> Result<(Self, Params), ConfigError> {
+        config.validate()?;
+        let mut builder = Builder::new(key);
+        let b = &mut builder;
+        let dim = config.dim;
+        let init = Init::Normal {
+            std: config.init_std,
+        };
+        let patch_embed = PatchEmbed::new(b, "patch_embed", config.patches(), dim, init.clone());
+        let timestep_mlp = b.scope("timestep_mlp", |b| {
+            [("up", config.timestep_features), ("down", dim)]
+                .map(|(name, inputs)| Linear::with_bias(b, name, inputs, dim, init.clone()))
+        });
+        let classes = [config.classes + 1, dim];
+        let class_embed = b.param("class_embed.weight", classes, Decay::Yes, init);
+        let trunk = TrunkConfig {
+            dim,
+            layers: config.layers,
+            heads: config.heads,
+            causal: false,
+            rotary: None,
+            qk_norm: config.qk_norm,
+            conditioned: true,
+            dropout: 0.0,
+            init_std: config.init_std,
+            norm: config.norm,
+            ffn: &config.ffn,
+            connection: config.connection.spec(),
+        };
+        let model = Self {
+            config: config.clone(),
+            patch_embed,
+            positions: positions_2d(config.image / config.patch, dim),
+            timestep_mlp,
+            class_embed,
+            trunk: Trunk::new(&trunk, b),
+            final_modulation: ShiftScale::new(b, "final_modulation", dim),
+            head: Linear::with_bias(b, "head", dim, config.patches().width(), Init::Zeros),
+        };
+        Ok((model, builder.finish()))
+    }
+
+    /// The configuration it was built from.
+    pub fn config(&self) -> &DitConfig {
+        &self.config
+    }
+
+    /// The noise in the images as the network sees it, `[batch, patches, width]`;
+    /// [`Patches::join`] makes images of it.
+    ///
+    /// # Panics
+    /// If the images are not of the configuration's sizes, or there are not as many timesteps
+    /// and classes.
+    #[track_caller]
+    pub fn noise<'t>(&self, tape: &'t Tape, noisy: Noisy<'_>) -> Var<'t> {
+        self.forward(tape, noisy).0
+    }
+
+    /// The mean squared error of the predicted noise, over all pixels and images.
+    #[track_caller]
+    pub fn losses<'t>(&self, tape: &'t Tape, noisy: Noisy<'_>, noise: &[f32]) -> Loss<'t> {
+        let (predicted, router) = self.forward(tape, noisy);
+        let noise = tape.constant(self.shape(noise), noise);
+        let error = predicted - patches(noise, self.config.patches());
+        Loss::new(predicted, mean(error * error), router)
+    }
+
+    /// The connections in the order of their sublayers.
+    pub fn connections(&self) -> impl Iterator<Item = &dyn Connection> {
+        self.trunk.connections()
+    }
+
+    /// `[batch, channels, side, side]` of images.
+    fn shape(&self, images: &[f32]) -> [usize; 4] {
+        let config = &self.config;
+        let batch = images.len() / config.patches().elements();
+        [batch, config.channels, config.image, config.image]
+    }
+
+    #[track_caller]
+    fn forward<'t>(&self, tape: &'t Tape, noisy: Noisy<'_>) -> (Var<'t>, Option<RouterLosses<'t>>) {
+        let config = &self.config;
+        let images = tape.constant(self.shape(noisy.images), noisy.images);
+        let positions = [config.patches().count(), config.dim];
+        let positions = tape.constant(positions, &self.positions);
+        let x = add_to_each(self.patch_embed.forward(images), positions);
+        let condition = self.condition(tape, noisy);
+        let (x, router) = self.trunk.forward(x, Some(condition));
+        let x = self.final_modulation.forward(x, condition);
+        (self.head.forward(x), router)
+    }
+
+    /// What modulates every sublayer, `[batch, dim]`.
+    #[track_caller]
+    fn condition<'t>(&self, tape: &'t Tape, noisy: Noisy<'_>) -> Var<'t> {
+        let [up, down] = &self.timestep_mlp;
+        let features = sinusoids(tape, noisy.timesteps, self.config.timestep_features);
+        let timestep = down.forward(silu(up.forward(features)));
+        let table = tape.param(self.class_embed);
+        silu(timestep + embedding(table, noisy.classes, [noisy.classes.len()]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_shapes_are_named() {
+        let message = |change: fn(&mut DitConfig)| {
+            let mut config = DitConfig::default();
+            change(&mut config);
+            let error = config.validate().expect_err("an impossible shape");
+            error.to_string()
+        };
+        assert!(DitConfig::default().validate().is_ok());
+        assert!(message(|c| c.patch = 5).contains("image 28 is not divisible by patch 5"));
+        assert!(message(|c| c.heads = 3).contains("dim 64 is not divisible by heads 3"));
+        assert!(message(|c| (c.dim, c.heads) = (6, 2)).contains("dim 6 is not divisible by 4"));
+        assert!(message(|c| c.timestep_features = 7).contains("timestep_features is 7"));
+        assert!(message(|c| c.label_dropout = 1.5).contains("label_dropout is 1.5"));
+        assert!(message(|c| c.noise.timesteps = 1).contains("noise.timesteps is 1"));
+    }
+}
