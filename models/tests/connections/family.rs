@@ -85,7 +85,7 @@ fn constrained(rate: usize, init: ConstrainedInit, reduction: Reduction) -> Vec<
             sinkhorn_iters: 5,
         }),
     ];
-    if rate <= 4 {
+    if rate <= 5 {
         all.push(ConnectionConfig::MhcLite(MhcLiteConfig {
             rate,
             init,
@@ -156,7 +156,7 @@ fn variants() -> Vec<ConnectionConfig> {
             ..HyperConfig::default()
         }));
     }
-    for rate in [1, 2, 3, 4, 8] {
+    for rate in [1, 2, 3, 4, 5, 8] {
         for init in [
             ConstrainedInit::MhcLiteCode,
             ConstrainedInit::FactoryCode,
