@@ -63,6 +63,7 @@ ablations! {
     related,
     experts,
     vision,
+    diffusion,
     init,
     decay,
     depth,

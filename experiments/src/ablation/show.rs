@@ -25,10 +25,11 @@ pub struct Report<'a> {
 
 impl Report<'_> {
     /// Losses, differences and verdicts, with the paper's numbers beside ours if they are of
-    /// losses too.
+    /// losses too, or of distances, which are as much better the lower they are.
     pub fn loss_table(&self) -> Table {
         let bytes = self.sweep.measure() == Measure::Bytes;
-        let paper = self.paper(Quantity::Loss);
+        let distances = || self.paper(Quantity::Distance);
+        let paper = self.paper(Quantity::Loss).or_else(distances);
         let mut columns = columns(["arm", "val loss"]);
         if bytes {
             columns.push(("bits per byte".to_owned(), Align::Right));
@@ -250,8 +251,8 @@ impl Report<'_> {
                 measure.unit(),
             ));
         }
-        let paper = [Quantity::Loss, Quantity::Accuracy].map(|quantity| self.paper(quantity));
-        for paper in paper.into_iter().flatten() {
+        let quantities = [Quantity::Loss, Quantity::Accuracy, Quantity::Distance];
+        for paper in quantities.into_iter().filter_map(|q| self.paper(q)) {
             lines.push(format!(
                 "PAPER ({}): {}; Δ is of {}. Another scale altogether: compare signs and order, not sizes.",
                 paper.place, paper.scale, paper.about

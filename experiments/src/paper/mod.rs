@@ -3,10 +3,12 @@
 //! D. Zhu and others, "Hyper-Connections", ICLR 2025 (arXiv 2409.19606v3). Numbers of one run,
 //! at a scale far from ours: only signs and order compare.
 
+mod diffusion;
 mod language;
 mod moe;
 mod vision;
 
+pub use diffusion::{DIFFUSION, DiffusionRow, TABLE_10};
 pub use language::{BASELINE, LanguageRow, TABLE_1, TABLE_2, TABLE_3, TABLE_4};
 pub use moe::{OLMOE, TABLE_6};
 pub use vision::{TABLE_11, VISION, VisionRow};
@@ -18,6 +20,8 @@ pub enum Quantity {
     Loss,
     /// An accuracy in per cent: higher is better.
     Accuracy,
+    /// A distance of what was drawn to what is real: lower is better.
+    Distance,
 }
 
 /// A method and its differences to the baseline.
