@@ -1,6 +1,11 @@
 //! What an operation is: a forward and, without exception, a backward.
 
-use crate::{backend::Backend, kernels::elementwise, pool::Pool, shape::Shape};
+use crate::{
+    backend::{Backend, Identity, Operand},
+    kernels::elementwise,
+    pool::Pool,
+    shape::Shape,
+};
 
 use std::any::Any;
 
@@ -42,6 +47,7 @@ pub trait Op: Any + Send {
 pub struct Forward<'a> {
     pub(crate) inputs: [&'a [f32]; MAX_INPUTS],
     pub(crate) input_shapes: [Shape; MAX_INPUTS],
+    pub(crate) input_identities: [Option<Identity>; MAX_INPUTS],
     pub(crate) outputs: [&'a mut [f32]; MAX_OUTPUTS],
     /// Integers recorded with [`Tape::ints`](crate::tape::Tape::ints).
     pub(crate) ints: &'a [u32],
@@ -58,6 +64,14 @@ impl<'a> Forward<'a> {
     /// The first `N` inputs.
     pub fn inputs<const N: usize>(&self) -> [&'a [f32]; N] {
         std::array::from_fn(|i| self.inputs[i])
+    }
+
+    /// An input as an operand of a product, which a backend may keep for later ones.
+    pub fn operand(&self, i: usize) -> Operand<'a> {
+        Operand {
+            values: self.inputs[i],
+            identity: self.input_identities[i],
+        }
     }
 
     /// The shape of an input.
@@ -80,6 +94,9 @@ impl<'a> Forward<'a> {
 pub struct Backward<'a> {
     pub(crate) inputs: [&'a [f32]; MAX_INPUTS],
     pub(crate) input_shapes: [Shape; MAX_INPUTS],
+    pub(crate) input_identities: [Option<Identity>; MAX_INPUTS],
+    /// What the gradient of output 0 is known by.
+    pub(crate) gradient: Identity,
     pub(crate) outputs: [&'a [f32]; MAX_OUTPUTS],
     pub(crate) output_grads: [Option<&'a [f32]>; MAX_OUTPUTS],
     pub(crate) input_grads: [Option<Grad<'a>>; MAX_INPUTS],
@@ -100,6 +117,14 @@ impl<'a> Backward<'a> {
     /// The first `N` inputs.
     pub fn inputs<const N: usize>(&self) -> [&'a [f32]; N] {
         std::array::from_fn(|i| self.inputs[i])
+    }
+
+    /// An input as an operand of a product, which a backend may keep for later ones.
+    pub fn operand(&self, i: usize) -> Operand<'a> {
+        Operand {
+            values: self.inputs[i],
+            identity: self.input_identities[i],
+        }
     }
 
     /// The shape of an input.
@@ -123,6 +148,17 @@ impl<'a> Backward<'a> {
     /// If there is none: `backward` is not called unless some output has one.
     pub fn grad(&self) -> &'a [f32] {
         self.output_grads[0].expect("the gradient of the output")
+    }
+
+    /// [`Backward::grad`] as an operand of products, which a backend takes over once.
+    ///
+    /// # Panics
+    /// As [`Backward::grad`].
+    pub fn grad_operand(&self) -> Operand<'a> {
+        Operand {
+            values: self.grad(),
+            identity: Some(self.gradient),
+        }
     }
 
     /// Whether input `i` needs a gradient (and it has not been taken yet).

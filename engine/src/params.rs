@@ -1,6 +1,11 @@
 //! Parameters: one contiguous slab, named by path, in registration order.
 
-use crate::{buffer::Buffer, rng::Key, shape::Shape};
+use crate::{
+    backend::{Identity, unique_number},
+    buffer::Buffer,
+    rng::Key,
+    shape::Shape,
+};
 use rand::distr::Distribution;
 use rand_distr::{Normal, Uniform};
 use std::{ops::Range, sync::Arc};
@@ -131,6 +136,10 @@ pub struct Param {
 pub struct Params {
     entries: Arc<Vec<Param>>,
     slab: Arc<Buffer>,
+    /// Tells these parameters from those of other networks, for backends that keep them.
+    network: u64,
+    /// Changes whenever the slab may have.
+    version: u64,
 }
 
 impl Params {
@@ -189,6 +198,7 @@ impl Params {
     /// If a tape still reads it: reset every tape before the update.
     #[track_caller]
     pub fn slab_mut(&mut self) -> &mut [f32] {
+        self.version = unique_number();
         Arc::get_mut(&mut self.slab)
             .expect("parameters: a tape still reads them; reset it before the update")
     }
@@ -207,6 +217,17 @@ impl Params {
         Self {
             entries: Arc::clone(&self.entries),
             slab: Arc::new(Buffer::clone(&self.slab)),
+            network: unique_number(),
+            version: self.version,
+        }
+    }
+
+    /// What the elements of a parameter are known by until they change.
+    pub(crate) fn identity(&self, id: ParamId) -> Identity {
+        Identity::Parameter {
+            network: self.network,
+            index: id.0,
+            version: self.version,
         }
     }
 
@@ -346,6 +367,8 @@ impl Builder {
         Params {
             entries: Arc::new(self.entries),
             slab: Arc::new(Buffer::copy_of(&self.values)),
+            network: unique_number(),
+            version: unique_number(),
         }
     }
 }

@@ -7,7 +7,7 @@ pub use edit::Edit;
 pub use graph::{Call, Graph, GraphValue, Origin};
 
 use crate::{
-    backend::{Backend, CpuBackend},
+    backend::{Backend, CpuBackend, Identity, unique_number},
     buffer::Buffer,
     op::{Backward, Forward, Grad, Ints, MAX_INPUTS, MAX_OUTPUTS, Op},
     params::{Gradients, ParamId, Params},
@@ -69,10 +69,20 @@ struct Inner {
     edit: Option<Edit>,
     pool: Pool,
     backend: Arc<dyn Backend>,
+    /// Tells the values since the last reset from all others.
+    number: u64,
+    /// Gradients handed to operations since the last reset.
+    gradients: u32,
     parallel: bool,
     recording: bool,
     keeping: bool,
     profile: Option<Profile>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.backend.release(self.number);
+    }
 }
 
 impl Default for Inner {
@@ -90,6 +100,8 @@ impl Default for Inner {
             edit: None,
             pool: Pool::default(),
             backend: Arc::new(CpuBackend),
+            number: unique_number(),
+            gradients: 0,
             parallel: false,
             recording: true,
             keeping: false,
@@ -145,6 +157,13 @@ impl Tape {
     pub fn with_backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.inner.get_mut().backend = backend;
         self
+    }
+
+    /// Multiplies matrices with `backend` from now on.
+    pub fn set_backend(&mut self, backend: Arc<dyn Backend>) {
+        let inner = self.inner.get_mut();
+        inner.backend.release(inner.number);
+        inner.backend = backend;
     }
 
     /// Takes buffers from `pool`.
@@ -214,6 +233,9 @@ impl Tape {
         }
         inner.params = None;
         inner.noise = None;
+        inner.backend.release(inner.number);
+        inner.number = unique_number();
+        inner.gradients = 0;
     }
 
     /// Elements that this tape has allocated from the system so far.
@@ -343,6 +365,7 @@ impl Tape {
             let mut cx = Forward {
                 inputs: slices_of(&inner.values, &inner.params, inputs.iter().map(|v| v.id)),
                 input_shapes: shapes_of(&inner.values, inputs.iter().map(|v| v.id)),
+                input_identities: inner.identities(inputs.iter().map(|v| v.id)),
                 outputs: std::array::from_fn(|_| {
                     slices
                         .next()
@@ -487,6 +510,21 @@ impl Inner {
         }
     }
 
+    /// What the elements of values are known by until the next reset.
+    fn identities(&self, ids: impl Iterator<Item = u32>) -> [Option<Identity>; MAX_INPUTS] {
+        let mut identities = [None; MAX_INPUTS];
+        for (identity, id) in identities.iter_mut().zip(ids) {
+            *identity = match (&self.values[id as usize].storage, &self.params) {
+                (Storage::Param(param), Some(params)) => Some(params.identity(*param)),
+                _ => Some(Identity::Value {
+                    tape: self.number,
+                    number: id,
+                }),
+            };
+        }
+        identities
+    }
+
     fn backward_of(&mut self, position: usize, gradients: &mut Gradients) {
         let outputs = self.records[position].outputs.clone();
         let mut output_grads: [Option<Buffer>; MAX_OUTPUTS] = Default::default();
@@ -554,6 +592,12 @@ impl Inner {
             }
         }
 
+        let input_identities = self.identities(ids.iter().copied());
+        self.gradients += 1;
+        let gradient = Identity::Gradient {
+            tape: self.number,
+            number: self.gradients,
+        };
         let started = self.profile.is_some().then(Instant::now);
         let op = &self.ops[position];
         let (slab, touched) = gradients.split();
@@ -567,6 +611,8 @@ impl Inner {
             let mut cx = Backward {
                 inputs: slices_of(&self.values, &self.params, ids.iter().copied()),
                 input_shapes: shapes_of(&self.values, ids.iter().copied()),
+                input_identities,
+                gradient,
                 outputs: slices_of(&self.values, &self.params, record.outputs.clone()),
                 output_grads: std::array::from_fn(|i| output_grads[i].as_deref()),
                 input_grads: std::array::from_fn(|_| {

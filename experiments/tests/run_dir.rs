@@ -53,6 +53,7 @@ fn summary() -> Summary {
         flops_per_token: 1_600_000,
         wall_seconds: 60.0,
         median_step_ms: 12.5,
+        backend: "cpu".to_owned(),
         corpus: "built-in".to_owned(),
         corpus_fingerprint: "00ff".to_owned(),
     }
@@ -269,7 +270,7 @@ fn clearing_leaves_an_empty_run_that_is_still_locked() {
 fn the_environment_names_code_and_machine_but_no_user_and_no_host() {
     let root = tempfile::tempdir().expect("directory");
     let run = open(root.path());
-    let environment = Environment::current(2);
+    let environment = Environment::current(2, &engine::backend::CpuBackend);
     run.set_environment(&environment).expect("space");
     let text = fs::read_to_string(run.path().join("env.json")).expect("readable");
     let read: Environment = serde_json::from_str(&text).expect("JSON");

@@ -1,6 +1,6 @@
 use rayon::prelude::*;
 
-use super::Backend;
+use super::{Backend, Job};
 use crate::kernels::matmul::{Product, matmul, matmul_parallel};
 
 /// The processor that the program runs on. Same bits for any number of threads.
@@ -31,17 +31,16 @@ impl Backend for CpuBackend {
         c: &mut [f32],
         parallel: bool,
     ) {
+        let job = Job {
+            product,
+            batch,
+            a: a.into(),
+            b: b.into(),
+            c,
+        };
+        job.check();
+        let c = job.c;
         let sizes = product.shapes().map(|[rows, columns]| rows * columns);
-        for (name, len, size) in [
-            ("a", a.len(), sizes[0]),
-            ("b", b.len(), sizes[1]),
-            ("c", c.len(), sizes[2]),
-        ] {
-            assert!(
-                len == batch * size,
-                "matmul_batch: {name} has {len} elements, expected {batch} times {size} in {product:?}"
-            );
-        }
         let one = |(i, c): (usize, &mut [f32])| {
             let a = &a[i * sizes[0]..][..sizes[0]];
             let b = &b[i * sizes[1]..][..sizes[1]];

@@ -1,13 +1,25 @@
 //! Matrix products: a linear layer, and the plain product.
 
 use crate::{
-    kernels::{
-        bias,
-        matmul::{Layout, Product},
-    },
+    backend::{Job, Layout, Operand, Product},
+    kernels::{Grad, bias},
     op::{Backward, Forward, Op},
     tape::Var,
 };
+
+/// The product that is the gradient of an input.
+fn job<'a>(product: Product, a: Operand<'a>, b: Operand<'a>, grad: Grad<'a>) -> Job<'a> {
+    let accumulate = grad.accumulate;
+    Job::new(
+        Product {
+            accumulate,
+            ..product
+        },
+        a,
+        b,
+        grad.values,
+    )
+}
 
 struct Linear {
     rows: usize,
@@ -22,16 +34,11 @@ impl Op for Linear {
     }
 
     fn forward(&self, cx: &mut Forward<'_>) {
-        let [x, weight, b] = cx.inputs();
+        let [_, _, b] = cx.inputs();
         let [y] = cx.outputs();
-        let product = Product {
-            layout: Layout::Nt,
-            m: self.rows,
-            k: self.inputs,
-            n: self.outputs,
-            accumulate: false,
-        };
-        cx.backend.matmul(product, x, weight, y, cx.parallel);
+        let product = Product::new(Layout::Nt, self.rows, self.inputs, self.outputs);
+        let job = Job::new(product, cx.operand(0), cx.operand(1), y);
+        cx.backend.products(&mut [Some(job)], cx.parallel);
         if self.bias {
             bias::add_bias(y, b);
         }
@@ -39,31 +46,17 @@ impl Op for Linear {
 
     /// `dx = dy W`, `dW = dyᵀ x`, `db = sum over rows of dy`.
     fn backward(&self, cx: &mut Backward<'_>) {
-        let [x, weight] = cx.inputs();
-        let dy = cx.grad();
-        if let Some(dx) = cx.input_grad(0) {
-            let product = Product {
-                layout: Layout::Nn,
-                m: self.rows,
-                k: self.outputs,
-                n: self.inputs,
-                accumulate: dx.accumulate,
-            };
-            cx.backend
-                .matmul(product, dy, weight, dx.values, cx.parallel);
-        }
-        if let Some(dw) = cx.input_grad(1) {
-            let product = Product {
-                layout: Layout::Tn,
-                m: self.outputs,
-                k: self.rows,
-                n: self.inputs,
-                accumulate: dw.accumulate,
-            };
-            cx.backend.matmul(product, dy, x, dw.values, cx.parallel);
-        }
+        let dy = cx.grad_operand();
+        let dx = Product::new(Layout::Nn, self.rows, self.outputs, self.inputs);
+        let dw = Product::new(Layout::Tn, self.outputs, self.rows, self.inputs);
+        let (x, weight) = (cx.operand(0), cx.operand(1));
+        let mut jobs = [
+            cx.input_grad(0).map(|grad| job(dx, dy, weight, grad)),
+            cx.input_grad(1).map(|grad| job(dw, dy, x, grad)),
+        ];
+        cx.backend.products(&mut jobs, cx.parallel);
         if let Some(db) = cx.input_grad(2) {
-            bias::bias_backward(db.values, db.accumulate, dy);
+            bias::bias_backward(db.values, db.accumulate, dy.values);
         }
     }
 }
@@ -125,42 +118,22 @@ impl Op for Matmul {
     }
 
     fn forward(&self, cx: &mut Forward<'_>) {
-        let [a, b] = cx.inputs();
         let [y] = cx.outputs();
-        let product = Product {
-            layout: Layout::Nn,
-            m: self.m,
-            k: self.k,
-            n: self.n,
-            accumulate: false,
-        };
-        cx.backend.matmul(product, a, b, y, cx.parallel);
+        let product = Product::new(Layout::Nn, self.m, self.k, self.n);
+        let job = Job::new(product, cx.operand(0), cx.operand(1), y);
+        cx.backend.products(&mut [Some(job)], cx.parallel);
     }
 
     /// `dA = dC Bᵀ`, `dB = Aᵀ dC`.
     fn backward(&self, cx: &mut Backward<'_>) {
-        let [a, b] = cx.inputs();
-        let dc = cx.grad();
-        if let Some(da) = cx.input_grad(0) {
-            let product = Product {
-                layout: Layout::Nt,
-                m: self.m,
-                k: self.n,
-                n: self.k,
-                accumulate: da.accumulate,
-            };
-            cx.backend.matmul(product, dc, b, da.values, cx.parallel);
-        }
-        if let Some(db) = cx.input_grad(1) {
-            let product = Product {
-                layout: Layout::Tn,
-                m: self.k,
-                k: self.m,
-                n: self.n,
-                accumulate: db.accumulate,
-            };
-            cx.backend.matmul(product, a, dc, db.values, cx.parallel);
-        }
+        let (a, b, dc) = (cx.operand(0), cx.operand(1), cx.grad_operand());
+        let da = Product::new(Layout::Nt, self.m, self.n, self.k);
+        let db = Product::new(Layout::Tn, self.k, self.m, self.n);
+        let mut jobs = [
+            cx.input_grad(0).map(|grad| job(da, dc, b, grad)),
+            cx.input_grad(1).map(|grad| job(db, a, dc, grad)),
+        ];
+        cx.backend.products(&mut jobs, cx.parallel);
     }
 }
 

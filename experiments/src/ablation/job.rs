@@ -3,6 +3,7 @@
 use super::{Job, Progress, RunProgress, Sweep, Tick, Workers, run};
 use crate::{
     data::Data,
+    device::Selected,
     run_dir::{Environment, RunDir, RunError, Status, Summary, read_summary, write_atomically},
     train::{Observer, StepReport, TrainError, Trainer},
 };
@@ -20,6 +21,8 @@ pub struct Study<'a> {
     pub command: &'a [String],
     /// The machine.
     pub environment: Environment,
+    /// Who multiplies matrices.
+    pub backend: &'a Selected,
 }
 
 /// Why a study did not come to its end.
@@ -157,7 +160,7 @@ impl Study<'_> {
             threads: rayon::current_num_threads(),
             ..self.environment.clone()
         })?;
-        let mut trainer = Trainer::new(&job.config, self.data)?;
+        let mut trainer = Trainer::new(&job.config, self.data)?.with_backend(self.backend);
         let mut shown = Shown {
             progress,
             run: None,

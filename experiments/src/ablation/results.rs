@@ -492,6 +492,7 @@ pub(super) mod tests {
             flops_per_token: if arm == "pre-norm" { 2000 } else { 2100 },
             wall_seconds: ms / 10.0,
             median_step_ms: ms,
+            backend: "cpu".into(),
             corpus: "text".into(),
             corpus_fingerprint: "00".into(),
         };

@@ -1,6 +1,7 @@
 //! How the time of a step grows with rate, width and length, beside what is counted.
 
 use super::{Bench, SIZES, Size};
+use crate::device::Selected;
 use models::config::ConfigError;
 use nn::connection::{ConnectionConfig, HyperConfig};
 use serde::Serialize;
@@ -74,6 +75,7 @@ pub fn grow(axis: Axis, rate: usize, steps: usize) -> Result<Vec<Point>, ConfigE
             // Always 256 tokens, or one sequence, on a tape.
             micro_batch: (256 / size.seq).max(1),
             profile: false,
+            backend: Selected::default(),
         };
         let report = bench.run()?;
         let flops = report.account.flops;

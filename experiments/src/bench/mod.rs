@@ -6,6 +6,7 @@
 pub mod compare;
 pub mod growth;
 
+use crate::device::Selected;
 use engine::{
     ops::scale, parallel::Shards, params::Params, profile::Profile, rng::Key, tape::Tape,
 };
@@ -19,7 +20,7 @@ use nn::{
     optim::{AdamW, AdamWConfig},
 };
 use serde::Serialize;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 /// The extents of a bench: network and batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub struct Size {
 }
 
 /// The sizes that can be raced.
-pub const SIZES: [Size; 2] = [
+pub const SIZES: [Size; 4] = [
     Size {
         name: "s",
         network: [128, 6, 4, 344],
@@ -46,6 +47,18 @@ pub const SIZES: [Size; 2] = [
         name: "m",
         network: [256, 8, 8, 688],
         seq: 256,
+        batch: 8,
+    },
+    Size {
+        name: "l",
+        network: [512, 8, 8, 1376],
+        seq: 512,
+        batch: 8,
+    },
+    Size {
+        name: "xl",
+        network: [1024, 8, 16, 2752],
+        seq: 512,
         batch: 8,
     },
 ];
@@ -65,6 +78,8 @@ pub struct Bench {
     pub micro_batch: usize,
     /// Whether to measure every operation.
     pub profile: bool,
+    /// Who multiplies matrices.
+    pub backend: Selected,
 }
 
 /// What was measured.
@@ -74,6 +89,8 @@ pub struct Report {
     pub engine: String,
     /// The size.
     pub size: &'static str,
+    /// Who multiplied matrices.
+    pub backend: String,
     /// The connection.
     pub connection: String,
     /// Threads at work.
@@ -113,7 +130,9 @@ impl Bench {
         let Size { seq, batch, .. } = self.size;
         let (tokens, targets) = text(batch * seq);
         let mut optimiser = AdamW::new(&params, OPTIMISER);
-        let mut shards = Shards::new(self.shards, &params, Tape::new);
+        let mut shards = Shards::new(self.shards, &params, || {
+            Tape::new().with_backend(Arc::clone(&self.backend.backend))
+        });
         if self.profile {
             shards.tapes_mut().for_each(Tape::set_profiling);
         }
@@ -153,6 +172,7 @@ impl Bench {
         Ok(Report {
             engine: concat!("hyper-connections workbench ", env!("CARGO_PKG_VERSION")).into(),
             size: self.size.name,
+            backend: self.backend.made_by(),
             connection: config.connection.spec().label(),
             threads: rayon::current_num_threads(),
             shards: self.shards,

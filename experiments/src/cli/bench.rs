@@ -1,6 +1,6 @@
 //! `bench`: the step that other engines are raced on.
 
-use super::Failure;
+use super::{Failure, backend::BackendArgs};
 use crate::{
     bench::{
         Bench, Report, SIZES, Size, compare,
@@ -12,7 +12,8 @@ use clap::ValueEnum;
 use nn::connection::{ConnectionConfig, HyperConfig, PreNormConfig};
 use std::io::{Write, stdout};
 
-/// The step of the race: s is 1.2 M parameters and 2048 tokens, m 6.4 M and 2048.
+/// The step of the race: s is 1.2 M parameters and 2048 tokens, m 6.4 M and 2048; l (d = 512) and
+/// xl (d = 1024) with 4096 tokens are for GPUs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Size of network and batch
@@ -33,6 +34,8 @@ pub struct Args {
     /// Sequences that a shard has on its tape at a time
     #[arg(long, default_value_t = 2)]
     micro_batch: usize,
+    #[command(flatten)]
+    backend: BackendArgs,
     /// Print one JSON line
     #[arg(long)]
     json: bool,
@@ -70,7 +73,7 @@ enum Grown {
 
 fn size(name: &str) -> Result<Size, String> {
     let found = SIZES.into_iter().find(|size| size.name == name);
-    found.ok_or_else(|| "expected s or m".into())
+    found.ok_or_else(|| "expected s, m, l or xl".into())
 }
 
 impl Args {
@@ -100,6 +103,7 @@ impl Args {
                 ..HyperConfig::default()
             })
         };
+        let backend = self.backend.open()?;
         let bench = Bench {
             size: self.size,
             connection: match self.connection {
@@ -111,6 +115,7 @@ impl Args {
             shards: self.shards,
             micro_batch: self.micro_batch,
             profile: self.profile,
+            backend,
         };
         let report = bench.run()?;
         if self.json {
@@ -205,8 +210,9 @@ fn print(report: &Report) -> Result<(), Failure> {
     let mut out = stdout().lock();
     writeln!(
         out,
-        "size {}, {}, {} parameters, {} threads, {} shards of micro-batches of {}",
+        "size {}, {}, {}, {} parameters, {} threads, {} shards of micro-batches of {}",
         report.size,
+        report.backend,
         report.connection,
         report.parameters,
         report.threads,

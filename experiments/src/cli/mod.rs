@@ -1,5 +1,6 @@
 //! The command line: one file per command, one line in `Command`.
 
+mod backend;
 mod bench;
 mod graph;
 mod inspect;
@@ -34,6 +35,8 @@ struct Cli {
 enum Command {
     /// Time the training step that other engines are raced on
     Bench(bench::Args),
+    /// Devices that could multiply matrices
+    Backend(backend::Args),
     /// Compare with reference values of another engine
     Parity(parity::Args),
     /// Train one network
@@ -59,6 +62,7 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Command::Bench(args) => args.run(),
+            Command::Backend(args) => args.run(),
             Command::Parity(args) => args.run(),
             Command::Train(args) => args.run(),
             Command::Sample(args) => args.run(),

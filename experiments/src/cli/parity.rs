@@ -2,13 +2,15 @@
 
 use super::Failure;
 use crate::{
-    parity::{Report, Worst, check},
+    parity::{Report, Worst, check_on},
     table::{Align, Cell, Colour, TERMINAL_WIDTH, Table, Tone},
 };
+use engine::backend::{Backend, CpuBackend};
 use serde::Serialize;
 use std::{
     io::{Write, stdout},
     path::PathBuf,
+    sync::Arc,
 };
 
 /// Executes files of reference values (docs/parity.md) and compares outputs, losses,
@@ -34,41 +36,51 @@ struct Unchecked<'a> {
 impl Args {
     /// Checks every file, prints what was found, and fails if any did not pass.
     pub fn run(self) -> Result<(), Failure> {
-        let mut out = stdout().lock();
-        let mut reports = Vec::new();
-        let mut errors = Vec::new();
-        for file in &self.files {
-            match check(file) {
-                Ok(report) => {
-                    if self.json {
-                        writeln!(out, "{}", serde_json::to_string(&report)?)?;
-                    }
-                    reports.push(report);
+        let cpu: Arc<dyn Backend> = Arc::new(CpuBackend);
+        print_reports(&self.files, self.json, &cpu)
+    }
+}
+
+/// Checks every file on `backend`, prints what was found, and fails if any did not pass.
+pub(super) fn print_reports(
+    files: &[PathBuf],
+    json: bool,
+    backend: &Arc<dyn Backend>,
+) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    let mut reports = Vec::new();
+    let mut errors = Vec::new();
+    for file in files {
+        match check_on(file, backend) {
+            Ok(report) => {
+                if json {
+                    writeln!(out, "{}", serde_json::to_string(&report)?)?;
                 }
-                Err(error) => {
-                    let error = error.to_string();
-                    if self.json {
-                        let line = Unchecked {
-                            file,
-                            error: error.clone(),
-                            passed: false,
-                        };
-                        writeln!(out, "{}", serde_json::to_string(&line)?)?;
-                    }
-                    errors.push(error);
+                reports.push(report);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if json {
+                    let line = Unchecked {
+                        file,
+                        error: error.clone(),
+                        passed: false,
+                    };
+                    writeln!(out, "{}", serde_json::to_string(&line)?)?;
                 }
+                errors.push(error);
             }
         }
-        if !self.json && !reports.is_empty() {
-            let text = table(&reports).to_text(TERMINAL_WIDTH, Colour::for_stdout());
-            out.write_all(text.as_bytes())?;
-        }
-        let failed = reports.iter().filter(|report| !report.passed);
-        errors.extend(failed.map(reason));
-        match &*errors {
-            [] => Ok(()),
-            _ => Err(Failure::Failed(errors.join("\nerror: "))),
-        }
+    }
+    if !json && !reports.is_empty() {
+        let text = table(&reports).to_text(TERMINAL_WIDTH, Colour::for_stdout());
+        out.write_all(text.as_bytes())?;
+    }
+    let failed = reports.iter().filter(|report| !report.passed);
+    errors.extend(failed.map(reason));
+    match &*errors {
+        [] => Ok(()),
+        _ => Err(Failure::Failed(errors.join("\nerror: "))),
     }
 }
 

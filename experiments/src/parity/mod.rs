@@ -15,13 +15,17 @@ pub use error::ParityError;
 use case::{Case, Train};
 use compare::{Pair, Rule};
 use engine::{
+    backend::{Backend, CpuBackend},
     params::{Decay, Gradients, Params},
     tape::{Tape, Var},
 };
 use models::weights::TensorFile;
 use nn::optim::AdamW;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Outputs and losses: what rounding in f32 explains.
 const FORWARD: Rule = Rule {
@@ -68,15 +72,23 @@ pub struct Report {
 /// # Errors
 /// [`ParityError`] if the file cannot be read or executed, or compares nothing.
 pub fn check(path: &Path) -> Result<Report, ParityError> {
+    check_on(path, &(Arc::new(CpuBackend) as Arc<dyn Backend>))
+}
+
+/// As [`check`], with the matrix products of `backend`.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_on(path: &Path, backend: &Arc<dyn Backend>) -> Result<Report, ParityError> {
     let mut case = Case::open(path)?;
     let invalid = |reason: String| ParityError::Invalid {
         file: path.to_owned(),
         reason,
     };
-    let forward = forward(&case)?;
+    let forward = forward(&case, backend)?;
     let (training_losses, trained) = match case.train.clone() {
         Some(train) => {
-            let (losses, trained) = train_along(&mut case, &train)?;
+            let (losses, trained) = train_along(&mut case, &train, backend)?;
             (TRAINING.worst(&losses), TRAINING.worst(&trained))
         }
         None => (None, None),
@@ -125,9 +137,9 @@ struct Compared {
     gradients: Vec<Pair>,
 }
 
-fn forward(case: &Case) -> Result<Compared, ParityError> {
+fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Compared, ParityError> {
     let file = &case.file;
-    let tape = Tape::new();
+    let tape = Tape::new().with_backend(Arc::clone(backend));
     tape.bind(&case.params);
     let recorded = case.subject.forward(&tape);
     let outputs = expected(file, &recorded.outputs)?;
@@ -205,13 +217,17 @@ fn named(
 }
 
 /// Trains as the file did: the losses and the parameters.
-fn train_along(case: &mut Case, train: &Train) -> Result<(Vec<Pair>, Vec<Pair>), ParityError> {
+fn train_along(
+    case: &mut Case,
+    train: &Train,
+    backend: &Arc<dyn Backend>,
+) -> Result<(Vec<Pair>, Vec<Pair>), ParityError> {
     const LOSSES: &str = "expect.train_losses";
     let file = &case.file;
     file.expect_shape(LOSSES, &[train.steps])?;
     let mut optimiser = AdamW::new(&case.params, train.optimiser());
     let mut gradients = Gradients::new(&case.params);
-    let mut tape = Tape::new();
+    let mut tape = Tape::new().with_backend(Arc::clone(backend));
     let mut losses = Vec::new();
     for (step, expected) in file.floats(LOSSES)?.into_iter().enumerate() {
         tape.bind(&case.params);

@@ -1,6 +1,7 @@
 //! Where and with what a run was made: `env.json`. It holds no name of a user or a computer.
 
 use crate::lockfile;
+use engine::backend::{Backend, CpuBackend};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, path::Path, process::Command, thread};
 
@@ -34,6 +35,9 @@ pub struct Environment {
     pub cpu_threads: usize,
     /// Threads the run used.
     pub threads: usize,
+    /// Who multiplied matrices.
+    #[serde(default = "cpu")]
+    pub backend: String,
     /// Operating system.
     pub os: String,
     /// Version of every dependency; several are joined by commas.
@@ -41,8 +45,9 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Looks around. `threads` is the number of threads the run uses.
-    pub fn current(threads: usize) -> Self {
+    /// Looks around. `threads` is the number of threads the run uses, `backend` multiplies
+    /// its matrices.
+    pub fn current(threads: usize, backend: &dyn Backend) -> Self {
         let mut crates: BTreeMap<String, String> = BTreeMap::new();
         for package in lockfile::packages().iter().filter(|p| p.source.is_some()) {
             crates
@@ -66,10 +71,16 @@ impl Environment {
             cpu: cpu_model().unwrap_or_else(|| "unknown".to_owned()),
             cpu_threads: thread::available_parallelism().map_or(1, usize::from),
             threads,
+            backend: backend.name().to_owned(),
             os: os().unwrap_or_else(|| std::env::consts::OS.to_owned()),
             crates,
         }
     }
+}
+
+/// Who multiplied matrices before there was a choice.
+pub(super) fn cpu() -> String {
+    CpuBackend.name().to_owned()
 }
 
 fn git() -> Option<Git> {

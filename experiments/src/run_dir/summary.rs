@@ -1,6 +1,6 @@
 //! How a run ended: `summary.json`.
 
-use super::{LossByNoiseLevel, RunError, SUMMARY_FILE, read_if_there};
+use super::{LossByNoiseLevel, RunError, SUMMARY_FILE, environment::cpu, read_if_there};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -71,6 +71,9 @@ pub struct Summary {
     pub wall_seconds: f64,
     /// Median wall time of a step in milliseconds.
     pub median_step_ms: f64,
+    /// Who multiplied matrices, in the last process of the run.
+    #[serde(default = "cpu")]
+    pub backend: String,
     /// Name of the corpus.
     pub corpus: String,
     /// SHA-256 of the corpus.

@@ -17,6 +17,8 @@ pub enum TrainError {
     Run(RunError),
     /// The saved state cannot be used.
     State(StateError),
+    /// The device failed; everything so far is saved.
+    Device(String),
     /// Something does not learn, and the configuration is strict about it.
     NotLearning(Vec<Finding>),
 }
@@ -28,6 +30,10 @@ impl fmt::Display for TrainError {
             Self::Data(error) => error.fmt(f),
             Self::Run(error) => error.fmt(f),
             Self::State(error) => error.fmt(f),
+            Self::Device(message) => write!(
+                f,
+                "{message}; everything so far is saved: go on with --backend auto or cpu"
+            ),
             Self::NotLearning(findings) => {
                 for finding in findings {
                     write!(f, "{finding}; ")?;
@@ -45,7 +51,7 @@ impl Error for TrainError {
             Self::Data(error) => error.source(),
             Self::Run(error) => error.source(),
             Self::State(error) => error.source(),
-            Self::NotLearning(_) => None,
+            Self::Device(_) | Self::NotLearning(_) => None,
         }
     }
 }

@@ -25,6 +25,7 @@ pub use vision::Vision;
 use crate::{
     config::{ConfigError, RunConfig},
     data::Data,
+    device::Selected,
     run_dir::LossByNoiseLevel,
 };
 use engine::{
@@ -42,7 +43,7 @@ use nn::{
     schedule::Schedule,
 };
 use rayon::prelude::*;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,6 +95,7 @@ pub struct Trainer {
     shards: Shards,
     losses: Vec<f64>,
     guard: Guard,
+    backend: Selected,
     step: u64,
     /// Wall time of earlier processes, for a resumed run.
     earlier_seconds: f64,
@@ -143,12 +145,21 @@ impl Trainer {
             shards: Shards::new(train.shards, &params, Tape::new),
             losses: vec![0.0; train.micro_batches()],
             guard: Guard::new(&params),
+            backend: Selected::default(),
             step: 0,
             earlier_seconds: 0.0,
             config: config.clone(),
             task,
             params,
         }
+    }
+
+    /// Multiplies matrices with `backend` from now on.
+    pub fn with_backend(mut self, backend: &Selected) -> Self {
+        let tapes = self.shards.tapes_mut();
+        tapes.for_each(|tape| tape.set_backend(Arc::clone(&backend.backend)));
+        self.backend = backend.clone();
+        self
     }
 
     /// What it was made from.

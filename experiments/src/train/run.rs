@@ -179,6 +179,7 @@ impl<'d> Run<'d> {
         let train = trainer.config.train.clone();
         let last = train.steps as u64;
         let due = |interval: usize, step: u64| interval > 0 && step.is_multiple_of(interval as u64);
+        let mut failed = false;
         while trainer.step < last {
             let report = trainer.step();
             let step = report.step;
@@ -198,6 +199,15 @@ impl<'d> Run<'d> {
             observer.step(&report, validation.map(|validation| validation.loss));
             if diverged {
                 return Ok(Status::Diverged);
+            }
+            if !failed && let Some(message) = trainer.backend.backend.failure() {
+                failed = true;
+                if trainer.backend.required {
+                    // What was computed since is the CPU's, and right.
+                    self.save(trainer)?;
+                    return Err(TrainError::Device(message));
+                }
+                observer.warning(&format!("{message}; the CPU goes on alone"));
             }
             if step == u64::from(WATCHED_STEPS) {
                 let findings = trainer.findings();
@@ -254,6 +264,7 @@ impl<'d> Run<'d> {
             flops_per_token: account.flops.total(),
             wall_seconds: self.seconds(trainer),
             median_step_ms: self.median_step_ms(),
+            backend: trainer.backend.made_by(),
             corpus: corpus.to_owned(),
             corpus_fingerprint: fingerprint.to_owned(),
         }

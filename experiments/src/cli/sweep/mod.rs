@@ -8,7 +8,7 @@ mod seeds;
 mod shown;
 mod task;
 
-use super::{Failure, signals::stop_flag};
+use super::{Failure, backend::BackendArgs, signals::stop_flag};
 use crate::{
     ablation::{Plan, Progress, Results, Study, Sweep, SweepError, Workers},
     config::ConfigError,
@@ -35,6 +35,8 @@ struct RunArgs {
     /// Runs at a time [default: one for each thread]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    #[command(flatten)]
+    backend: BackendArgs,
     /// Directory for results
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
@@ -116,11 +118,13 @@ impl RunArgs {
         }
         let data = Source::of(&sweep.configs[0]).open()?;
         let threads = rayon::current_num_threads();
+        let backend = self.backend.open()?;
         let study = Study {
             sweep,
             data: &data,
             command: &command,
-            environment: Environment::current(threads),
+            environment: Environment::current(threads, &*backend.backend),
+            backend: &backend,
         };
         if let Some(number) = self.task {
             return task::run(&study, jobs, number, self.force);

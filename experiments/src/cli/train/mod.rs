@@ -4,10 +4,11 @@ mod plan;
 mod profile;
 mod progress;
 
-use super::{Failure, settings::Settings, signals::stop_flag};
+use super::{Failure, backend::BackendArgs, settings::Settings, signals::stop_flag};
 use crate::{
     config::{ConfigError, Layers, RunConfig},
     data::{Data, bits_per_byte},
+    device::Selected,
     preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
     train::{TrainError, Trainer},
@@ -45,6 +46,8 @@ pub struct Args {
     /// of warning
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    backend: BackendArgs,
     /// Show settings, parameters with their decay groups, FLOPs and memory, and stop
     #[arg(long)]
     dry_run: bool,
@@ -71,16 +74,19 @@ impl Args {
             return Ok(());
         }
         if self.profile {
-            let mut trainer = Trainer::new(&config, &data).map_err(failure)?;
+            let backend = self.backend.open()?;
+            let trainer = Trainer::new(&config, &data).map_err(failure)?;
+            let mut trainer = trainer.with_backend(&backend);
             stdout().write_all(profile::measure(&mut trainer).as_bytes())?;
             return Ok(());
         }
+        let backend = self.backend.open()?;
         let directory = RunDir::open(&place)?;
         if self.force {
             directory.clear()?;
         }
         let stop = stop_flag();
-        let summary = train(&config, &data, &directory, stop).map_err(failure)?;
+        let summary = train(&config, &data, &directory, &backend, stop).map_err(failure)?;
         report(&summary, directory.path())
     }
 
@@ -132,12 +138,14 @@ fn train(
     config: &RunConfig,
     data: &Data,
     directory: &RunDir,
+    backend: &Selected,
     stop: &AtomicBool,
 ) -> Result<Summary, TrainError> {
-    let mut trainer = Trainer::new(config, data)?;
+    let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
     directory.set_command(&env::args().collect::<Vec<_>>())?;
-    directory.set_environment(&Environment::current(rayon::current_num_threads()))?;
+    let threads = rayon::current_num_threads();
+    directory.set_environment(&Environment::current(threads, &*backend.backend))?;
     let mut progress = Progress::new(&trainer);
     let summary = trainer.run(Some(directory), &mut progress, stop);
     progress.clear();

@@ -1,0 +1,154 @@
+//! Finding and opening an adapter; what goes wrong with it later.
+
+use super::{
+    super::{Adapter, DeviceError},
+    kernel::{TILES, Tile},
+};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+/// What has gone wrong, the first of all errors.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failure(Arc<Mutex<Option<String>>>);
+
+impl Failure {
+    pub fn set(&self, message: impl Into<String>) {
+        let mut failure = self.0.lock().expect("no holder panics");
+        failure.get_or_insert_with(|| message.into());
+    }
+
+    pub fn get(&self) -> Option<String> {
+        self.0.lock().expect("no holder panics").clone()
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.lock().expect("no holder panics").is_some()
+    }
+}
+
+/// An open device.
+pub(super) struct Device {
+    pub adapter: Adapter,
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub failure: Failure,
+}
+
+/// On native systems the futures of wgpu are ready at once.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("native futures of wgpu are ready at once"),
+    }
+}
+
+/// All adapters, the one to be used first: GPUs before the processor itself.
+fn found() -> Vec<(wgpu::Adapter, Adapter)> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let mut adapters = ready(instance.enumerate_adapters(backends));
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::VirtualGpu => 1,
+        wgpu::DeviceType::IntegratedGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    let described = |adapter: wgpu::Adapter| {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let description = Adapter {
+            name: info.name,
+            api: info.backend.to_string(),
+            driver: format!("{} {}", info.driver, info.driver_info),
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete GPU",
+                wgpu::DeviceType::VirtualGpu => "virtual GPU",
+                wgpu::DeviceType::IntegratedGpu => "integrated GPU",
+                wgpu::DeviceType::Other => "unknown",
+                wgpu::DeviceType::Cpu => "CPU",
+            }
+            .into(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            max_buffer: limits.max_buffer_size,
+            max_binding: limits.max_storage_buffer_binding_size,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            workgroup_size: limits
+                .max_compute_invocations_per_workgroup
+                .min(limits.max_compute_workgroup_size_x),
+        };
+        (adapter, description)
+    };
+    adapters.into_iter().map(described).collect()
+}
+
+/// The devices that could be opened, the one to be used first.
+///
+/// # Errors
+/// [`DeviceError::NoAdapter`].
+pub fn adapters() -> Result<Vec<Adapter>, DeviceError> {
+    let adapters: Vec<Adapter> = found().into_iter().map(|(_, adapter)| adapter).collect();
+    match adapters.is_empty() {
+        true => Err(DeviceError::NoAdapter),
+        false => Ok(adapters),
+    }
+}
+
+impl Device {
+    pub fn open(software: bool) -> Result<Self, DeviceError> {
+        let (handle, adapter) = found().into_iter().next().ok_or(DeviceError::NoAdapter)?;
+        let name = adapter.name.clone();
+        if adapter.software && !software {
+            return Err(DeviceError::OnlySoftware { name });
+        }
+        if !runs(&adapter, &TILES[0]) {
+            return Err(DeviceError::Limits { name });
+        }
+        let (device, queue) = ready(handle.request_device(&wgpu::DeviceDescriptor {
+            label: Some("matrix products"),
+            required_limits: handle.limits(),
+            ..wgpu::DeviceDescriptor::default()
+        }))
+        .map_err(|error| DeviceError::Open {
+            name,
+            reason: error.to_string(),
+        })?;
+        let failure = Failure::default();
+        let lost = failure.clone();
+        device.set_device_lost_callback(move |_, message| {
+            lost.set(one_line("the device is lost", &message));
+        });
+        let errors = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            errors.set(match &error {
+                wgpu::Error::OutOfMemory { .. } => "out of device memory".to_owned(),
+                other => one_line("the device refuses", &other.to_string()),
+            });
+        }));
+        Ok(Self {
+            adapter,
+            device,
+            queue,
+            failure,
+        })
+    }
+}
+
+fn one_line(what: &str, message: &str) -> String {
+    match message.lines().map(str::trim).find(|line| !line.is_empty()) {
+        Some(line) => format!("{what}: {line}"),
+        None => what.to_owned(),
+    }
+}
+
+/// Whether the limits of an adapter suffice for a tile.
+pub(super) fn runs(adapter: &Adapter, tile: &Tile) -> bool {
+    tile.memory() <= adapter.workgroup_memory && tile.invocations() <= adapter.workgroup_size
+}

@@ -1,0 +1,327 @@
+//! The source of the kernel, written out for one tile and one kind of product.
+
+use super::super::Layout;
+use std::fmt::Write;
+
+/// How a workgroup divides a block of C.
+///
+/// A workgroup of `rows` times `columns` invocations computes a block of C of
+/// `m_each * rows` times `n_each * columns`; it goes through the summed dimension in steps
+/// of `depth`. Each invocation holds `m_each * n_each` sums in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tile {
+    pub m_each: u32,
+    pub n_each: u32,
+    pub rows: u32,
+    pub columns: u32,
+    pub depth: u32,
+}
+
+const fn tile(m_each: u32, n_each: u32, rows: u32, columns: u32, depth: u32) -> Tile {
+    Tile {
+        m_each,
+        n_each,
+        rows,
+        columns,
+        depth,
+    }
+}
+
+/// The tiles that are tried, the least demanding first.
+pub(super) const TILES: [Tile; 8] = [
+    tile(4, 4, 8, 8, 8),
+    tile(4, 4, 16, 16, 16),
+    tile(8, 8, 8, 8, 8),
+    tile(8, 8, 8, 8, 16),
+    tile(8, 4, 16, 16, 16),
+    tile(8, 8, 8, 16, 8),
+    tile(8, 8, 16, 16, 8),
+    tile(8, 8, 16, 16, 16),
+];
+
+impl Tile {
+    /// Rows and columns of the block of C.
+    pub fn block(&self) -> [u32; 2] {
+        [self.m_each * self.rows, self.n_each * self.columns]
+    }
+
+    /// Invocations of a workgroup.
+    pub fn invocations(&self) -> u32 {
+        self.rows * self.columns
+    }
+
+    /// Bytes of workgroup memory: both factors, twice, so that one half is filled while the
+    /// other is read.
+    pub fn memory(&self) -> u32 {
+        let [m, n] = self.block();
+        2 * 4 * self.depth * (m + n)
+    }
+}
+
+/// The kind of product that a kernel is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Kind {
+    /// Whether A is stored `[m, k]`, and so has to be turned to lie along m.
+    pub turn_a: bool,
+    /// Whether B is stored `[n, k]`.
+    pub turn_b: bool,
+    /// Whether the stored rows of all matrices are multiples of four elements, so that they
+    /// are read four at a time.
+    pub whole: bool,
+}
+
+impl Kind {
+    pub fn new(layout: Layout, shapes: [[usize; 2]; 3]) -> Self {
+        Self {
+            turn_a: layout != Layout::Tn,
+            turn_b: layout == Layout::Nt,
+            whole: shapes.iter().all(|[_, columns]| columns % 4 == 0),
+        }
+    }
+}
+
+/// The kernel in WGSL. Bindings: 0 A, 1 B, 2 C, 3 the extents m, k, n.
+///
+/// Both factors lie in workgroup memory with the summed dimension outermost. They are
+/// brought there as blocks of 4 x 4, which are turned in registers where the stored rows
+/// run along the summed dimension. Invocations that are neighbours read neighbouring
+/// vectors, so that no bank of the memory is asked twice.
+pub(super) fn source(tile: Tile, kind: Kind) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_source(&mut text, tile, kind);
+    text
+}
+
+fn write_source(w: &mut String, tile: Tile, kind: Kind) -> std::fmt::Result {
+    let [block_m, block_n] = tile.block();
+    let (wide_m, wide_n) = (block_m / 4, block_n / 4);
+    let (depth, size) = (tile.depth, tile.invocations());
+    let element = if kind.whole { "vec4<f32>" } else { "f32" };
+    write!(
+        w,
+        "struct Extents {{ m: u32, k: u32, n: u32, unused: u32 }}
+@group(0) @binding(0) var<storage, read> a: array<{element}>;
+@group(0) @binding(1) var<storage, read> b: array<{element}>;
+@group(0) @binding(2) var<storage, read_write> c: array<{element}>;
+@group(0) @binding(3) var<uniform> extents: Extents;
+var<workgroup> left: array<vec4<f32>, {}>;
+var<workgroup> right: array<vec4<f32>, {}>;
+",
+        2 * depth * wide_m,
+        2 * depth * wide_n
+    )?;
+    let stored = |turn, along| match turn {
+        true => (along, "extents.k"),
+        false => ("extents.k", along),
+    };
+    write_read(w, "a", stored(kind.turn_a, "extents.m"), kind.whole)?;
+    write_read(w, "b", stored(kind.turn_b, "extents.n"), kind.whole)?;
+    write_store(w, kind.whole)?;
+
+    // Blocks 0 .. blocks_a are of A, the others of B.
+    let blocks_a = depth / 4 * wide_m;
+    let blocks = blocks_a + depth / 4 * wide_n;
+    let place = |turn: bool, wide: u32| match turn {
+        // Neighbours read along the stored row in both cases.
+        true => format!("let along = at / {0}u; let deep = at % {0}u;", depth / 4),
+        false => format!("let along = at % {wide}u; let deep = at / {wide}u;"),
+    };
+    let fetch = |name: &str, turn: bool, origin: &str| {
+        let quarter = |i: u32| match turn {
+            true => format!("read_{name}(z, {origin} + 4u * along + {i}u, k0 + 4u * deep)"),
+            false => format!("read_{name}(z, k0 + 4u * deep + {i}u, {origin} + 4u * along)"),
+        };
+        let block = format!(
+            "mat4x4<f32>({}, {}, {}, {})",
+            quarter(0),
+            quarter(1),
+            quarter(2),
+            quarter(3)
+        );
+        if turn {
+            format!("transpose({block})")
+        } else {
+            block
+        }
+    };
+    let (place_a, place_b) = (place(kind.turn_a, wide_m), place(kind.turn_b, wide_n));
+    write!(
+        w,
+        "fn fetch(number: u32, z: u32, m0: u32, n0: u32, k0: u32) -> mat4x4<f32> {{
+    if (number < {blocks_a}u) {{
+        let at = number; {place_a}
+        return {};
+    }}
+    if (number < {blocks}u) {{
+        let at = number - {blocks_a}u; {place_b}
+        return {};
+    }}
+    return mat4x4<f32>();
+}}
+",
+        fetch("a", kind.turn_a, "m0"),
+        fetch("b", kind.turn_b, "n0")
+    )?;
+    let put = |memory: &str, wide: u32| -> String {
+        (0..4)
+            .map(|i| {
+                format!(
+                    "{memory}[(half * {depth}u + 4u * deep + {i}u) * {wide}u + along] = block[{i}]; "
+                )
+            })
+            .collect()
+    };
+    write!(
+        w,
+        "fn put(number: u32, half: u32, block: mat4x4<f32>) {{
+    if (number < {blocks_a}u) {{
+        let at = number; {place_a}
+        {}
+    }} else if (number < {blocks}u) {{
+        let at = number - {blocks_a}u; {place_b}
+        {}
+    }}
+}}
+",
+        put("left", wide_m),
+        put("right", wide_n)
+    )?;
+
+    let rounds = blocks.div_ceil(size);
+    let (groups, vectors) = (tile.m_each / 4, tile.n_each / 4);
+    write!(
+        w,
+        "@compute @workgroup_size({size})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) me: u32) {{
+    let x = me % {columns}u;
+    let y = me / {columns}u;
+    let m0 = group.y * {block_m}u;
+    let n0 = group.x * {block_n}u;
+    let z = group.z;
+",
+        columns = tile.columns
+    )?;
+    for i in 0..4 * groups {
+        for j in 0..vectors {
+            writeln!(w, "    var sum_{i}_{j} = vec4<f32>();")?;
+        }
+    }
+    for r in 0..rounds {
+        let number = r * size;
+        writeln!(
+            w,
+            "    var next_{r} = fetch(me + {number}u, z, m0, n0, 0u);"
+        )?;
+        writeln!(w, "    put(me + {number}u, 0u, next_{r});")?;
+    }
+    write!(
+        w,
+        "    workgroupBarrier();
+    var half = 0u;
+    for (var k0 = {depth}u; k0 < extents.k + {depth}u; k0 += {depth}u) {{
+"
+    )?;
+    for r in 0..rounds {
+        let number = r * size;
+        writeln!(
+            w,
+            "        next_{r} = fetch(me + {number}u, z, m0, n0, k0);"
+        )?;
+    }
+    for p in 0..depth {
+        writeln!(w, "        {{")?;
+        for g in 0..groups {
+            writeln!(
+                w,
+                "        let a_{g} = left[(half * {depth}u + {p}u) * {wide_m}u + {}u + y];",
+                g * tile.rows
+            )?;
+        }
+        for j in 0..vectors {
+            writeln!(
+                w,
+                "        let b_{j} = right[(half * {depth}u + {p}u) * {wide_n}u + {}u + x];",
+                j * tile.columns
+            )?;
+        }
+        for i in 0..4 * groups {
+            for j in 0..vectors {
+                let component = ["x", "y", "z", "w"][i as usize % 4];
+                writeln!(
+                    w,
+                    "        sum_{i}_{j} = fma(vec4<f32>(a_{}.{component}), b_{j}, sum_{i}_{j});",
+                    i / 4
+                )?;
+            }
+        }
+        writeln!(w, "        }}")?;
+    }
+    writeln!(w, "        half = 1u - half;")?;
+    for r in 0..rounds {
+        writeln!(w, "        put(me + {}u, half, next_{r});", r * size)?;
+    }
+    writeln!(w, "        workgroupBarrier();\n    }}")?;
+    for i in 0..4 * groups {
+        for j in 0..vectors {
+            writeln!(
+                w,
+                "    store(z, m0 + 4u * ({}u + y) + {}u, n0 + 4u * ({}u + x), sum_{i}_{j});",
+                i / 4 * tile.rows,
+                i % 4,
+                j * tile.columns
+            )?;
+        }
+    }
+    writeln!(w, "}}")
+}
+
+/// A function that reads four elements along a stored row, zeros beyond the edges.
+fn write_read(
+    w: &mut String,
+    name: &str,
+    (rows, columns): (&str, &str),
+    whole: bool,
+) -> std::fmt::Result {
+    writeln!(
+        w,
+        "fn read_{name}(z: u32, row: u32, column: u32) -> vec4<f32> {{
+    if (row >= {rows} || column >= {columns}) {{ return vec4<f32>(); }}
+    let at = (z * {rows} + row) * {columns} + column;"
+    )?;
+    if whole {
+        writeln!(w, "    return {name}[at / 4u];")?;
+    } else {
+        writeln!(w, "    var v = vec4<f32>({name}[at], 0.0, 0.0, 0.0);")?;
+        for (i, component) in [(1, "y"), (2, "z"), (3, "w")] {
+            writeln!(
+                w,
+                "    if (column + {i}u < {columns}) {{ v.{component} = {name}[at + {i}u]; }}"
+            )?;
+        }
+        writeln!(w, "    return v;")?;
+    }
+    writeln!(w, "}}")
+}
+
+/// A function that writes four elements along a row of C, nothing beyond the edges.
+fn write_store(w: &mut String, whole: bool) -> std::fmt::Result {
+    writeln!(
+        w,
+        "fn store(z: u32, row: u32, column: u32, v: vec4<f32>) {{
+    if (row >= extents.m || column >= extents.n) {{ return; }}
+    let at = (z * extents.m + row) * extents.n + column;"
+    )?;
+    if whole {
+        writeln!(w, "    c[at / 4u] = v;")?;
+    } else {
+        writeln!(w, "    c[at] = v.x;")?;
+        for (i, component) in [(1, "y"), (2, "z"), (3, "w")] {
+            writeln!(
+                w,
+                "    if (column + {i}u < extents.n) {{ c[at + {i}u] = v.{component}; }}"
+            )?;
+        }
+    }
+    writeln!(w, "}}")
+}

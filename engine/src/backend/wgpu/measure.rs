@@ -1,0 +1,130 @@
+//! Measuring which tile is fastest, and from which size on the device is.
+
+use super::{
+    super::{Backend, CpuBackend, Job, Layout, Product},
+    WgpuBackend,
+    device::runs,
+    kernel::{Kind, TILES, Tile},
+    submission::Call,
+    tuning::{Class, Tuning},
+};
+use std::time::{Duration, Instant};
+
+/// Sizes of cubes at which device and CPU are compared.
+const CUBES: [usize; 6] = [64, 128, 256, 512, 1024, 2048];
+
+impl WgpuBackend {
+    /// The fastest tile for products like this one, measured on the first of them.
+    pub(super) fn tile(&self, product: &Product) -> Tile {
+        let kind = Kind::new(product.layout, product.shapes());
+        let class = Class::of(product, kind.whole);
+        let mut tuning = self.tuning.lock().expect("no holder panics");
+        if let Some(&tile) = tuning.tiles.get(&class)
+            && runs(&self.device.adapter, &tile)
+        {
+            return tile;
+        }
+        if !self.tunes {
+            return TILES[0];
+        }
+        let possible = TILES
+            .into_iter()
+            .filter(|tile| runs(&self.device.adapter, tile));
+        let timed = possible.filter_map(|tile| Some((self.time(product, tile)?, tile)));
+        let best = timed.min_by_key(|(time, _)| *time);
+        let tile = best.map_or(TILES[0], |(_, tile)| tile);
+        tuning.tiles.insert(class, tile);
+        self.save(&tuning);
+        tile
+    }
+
+    /// A cache that cannot be written costs a measurement next time, nothing else.
+    pub(super) fn save(&self, tuning: &Tuning) {
+        if let Some(path) = &self.cache {
+            let _ = tuning.save(path);
+        }
+    }
+
+    /// The time of one product on operands that are there, about three milliseconds' worth
+    /// of it; `None` if the device fails.
+    pub(super) fn time(&self, product: &Product, tile: Tile) -> Option<Duration> {
+        let sizes = product.shapes().map(|[rows, columns]| rows * columns);
+        let buffers = {
+            let mut memory = self.memory();
+            sizes.map(|size| memory.matrix(4 * size as u64))
+        };
+        for (buffer, size) in buffers.iter().zip(sizes).take(2) {
+            let values: Vec<f32> = (0..size)
+                .map(|i| (i * 7919 % 1021) as f32 / 512.0 - 1.0)
+                .collect();
+            self.device
+                .queue
+                .write_buffer(buffer, 0, bytemuck::cast_slice(&values));
+        }
+        let call = Call {
+            product: *product,
+            batch: 1,
+            tile,
+            buffers: buffers.each_ref(),
+        };
+        let timed = |rounds| {
+            let mut encoder = self.encoder();
+            self.encode(&call, &mut encoder, rounds);
+            let started = Instant::now();
+            let submission = self.device.queue.submit([encoder.finish()]);
+            self.wait(submission).ok()?;
+            Some(started.elapsed() / rounds)
+        };
+        timed(1)?;
+        let once = timed(1)?;
+        let rounds = (Duration::from_millis(3).as_nanos() / once.as_nanos().max(1)).clamp(1, 100);
+        let time = timed(rounds as u32)?;
+        let mut memory = self.memory();
+        buffers
+            .into_iter()
+            .for_each(|buffer| memory.give_matrix(buffer));
+        Some(time)
+    }
+
+    /// The operations of the smallest cube that the device, transfers included, computes
+    /// sooner than the CPU, as measured now or before.
+    pub(super) fn measured_threshold(&self) -> u64 {
+        let known = self.tuning.lock().expect("no holder panics").threshold;
+        if let Some(flops) = known {
+            return flops;
+        }
+        let mut threshold = u64::MAX;
+        for size in CUBES {
+            let product = Product::new(Layout::Nn, size, size, size);
+            let a: Vec<f32> = (0..size * size)
+                .map(|i| (i % 1021) as f32 / 512.0 - 1.0)
+                .collect();
+            let mut c = vec![0.0; size * size];
+            let mut best = [Duration::MAX; 2];
+            // The first round of the device measures tiles and makes buffers.
+            for _ in 0..4 {
+                let started = Instant::now();
+                CpuBackend.matmul(product, &a, &a, &mut c, true);
+                best[0] = best[0].min(started.elapsed());
+                let mut job = Job::new(product, a[..].into(), a[..].into(), &mut c);
+                let started = Instant::now();
+                if self.run(&mut [&mut job], true).is_err() {
+                    return u64::MAX;
+                }
+                best[1] = best[1].min(started.elapsed());
+            }
+            if best[1] < best[0] {
+                threshold = product.flops() as u64;
+                break;
+            }
+            // So far behind that it will not catch up.
+            if size >= 256 && best[1] > 4 * best[0] {
+                break;
+            }
+        }
+        let mut tuning = self.tuning.lock().expect("no holder panics");
+        tuning.threshold = Some(threshold);
+        self.save(&tuning);
+        threshold
+    }
+}

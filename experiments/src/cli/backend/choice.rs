@@ -1,0 +1,53 @@
+//! `--backend` of the commands that compute.
+
+use crate::{
+    cli::Failure,
+    device::{Choice, Selected},
+};
+use clap::ValueEnum;
+use engine::backend::Threshold;
+use std::io::{Write, stderr};
+
+/// Who multiplies matrices.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(in crate::cli) struct BackendArgs {
+    /// Who multiplies large matrices; the rest is the CPU's (docs/backend.md)
+    #[arg(long, value_enum, default_value = "cpu")]
+    backend: Name,
+    /// Accept an adapter that the processor itself plays, to try the kernels
+    #[arg(long)]
+    software_adapter: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Name {
+    /// The processor: the same bits for any number of threads
+    Cpu,
+    /// A GPU through Vulkan, Metal or DX12; an error without one
+    Wgpu,
+    /// A GPU if there is one, the processor otherwise
+    Auto,
+}
+
+impl BackendArgs {
+    /// Opens it, and says what is odd about it.
+    pub(in crate::cli) fn open(self) -> Result<Selected, Failure> {
+        let choice = match self.backend {
+            Name::Cpu => Choice::Cpu,
+            Name::Wgpu => Choice::Gpu,
+            Name::Auto => Choice::Auto,
+        };
+        // The processor playing a device never overtakes itself: who asks for that wants
+        // to see the kernels at work.
+        let threshold = match self.software_adapter {
+            true => Threshold::Flops(0),
+            false => Threshold::Measured,
+        };
+        let selected = Selected::open(choice, self.software_adapter, threshold)?;
+        for note in &selected.notes {
+            // Nobody may be listening; the work goes on regardless.
+            let _ = writeln!(stderr(), "{note}");
+        }
+        Ok(selected)
+    }
+}

@@ -1,0 +1,126 @@
+//! `backend`: devices that could multiply matrices, whether they do so correctly, and how
+//! fast.
+
+mod choice;
+mod speed;
+
+pub(super) use choice::BackendArgs;
+
+use super::{Failure, parity::print_reports};
+use crate::{
+    device::{Choice, Selected},
+    table::{Align, Cell, Colour, TERMINAL_WIDTH, Table},
+};
+use engine::backend::{Threshold, wgpu};
+use std::{
+    fs,
+    io::{Write, stdout},
+    path::{Path, PathBuf},
+};
+
+/// Devices that could multiply matrices: which there are, whether they are right, how fast
+/// they are (docs/backend.md)
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show adapters with their limits, and which would be used
+    List,
+    /// Compare the device with reference values of PyTorch (as `parity` does for the CPU)
+    Check {
+        /// Files to check [default: the fixtures of the source tree]
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Accept an adapter that the processor itself plays
+        #[arg(long)]
+        software_adapter: bool,
+        /// Print one JSON line per file
+        #[arg(long)]
+        json: bool,
+    },
+    /// Time products by size on the CPU and on the device, and find where it overtakes
+    Bench(speed::Args),
+}
+
+impl Args {
+    /// Runs the subcommand.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::List => list(),
+            Command::Check {
+                files,
+                software_adapter,
+                json,
+            } => check(files, software_adapter, json),
+            Command::Bench(args) => args.run(),
+        }
+    }
+}
+
+fn list() -> Result<(), Failure> {
+    let mut table = Table::new([
+        ("adapter", Align::Left),
+        ("kind", Align::Left),
+        ("through", Align::Left),
+        ("driver", Align::Left),
+        ("matrix MiB", Align::Right),
+        ("workgroup", Align::Right),
+        ("KiB", Align::Right),
+    ]);
+    let adapters = wgpu::adapters()?;
+    for adapter in &adapters {
+        table.push(
+            [
+                adapter.name.clone(),
+                adapter.kind.clone(),
+                adapter.api.clone(),
+                adapter.driver.clone(),
+                (adapter.max_binding.min(adapter.max_buffer) >> 20).to_string(),
+                adapter.workgroup_size.to_string(),
+                (adapter.workgroup_memory >> 10).to_string(),
+            ]
+            .map(Cell::from),
+        );
+    }
+    let mut out = stdout().lock();
+    write!(
+        out,
+        "{}",
+        table.to_text(TERMINAL_WIDTH, Colour::for_stdout())
+    )?;
+    let first = &adapters[0];
+    match first.software {
+        false => writeln!(out, "--backend wgpu and auto would use {}", first.name)?,
+        true => writeln!(
+            out,
+            "--backend wgpu would use none of them: {} is the processor itself (--software-adapter accepts it)",
+            first.name
+        )?,
+    }
+    Ok(())
+}
+
+fn check(mut files: Vec<PathBuf>, software: bool, json: bool) -> Result<(), Failure> {
+    // All products, however small.
+    let selected = Selected::open(Choice::Gpu, software, Threshold::Flops(0))?;
+    if files.is_empty() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"));
+        let entries = fs::read_dir(folder).map_err(|_| {
+            Failure::Usage("the source tree with its fixtures is not here: name files".into())
+        })?;
+        for entry in entries {
+            files.push(entry?.path());
+        }
+        files.retain(|file| file.extension().is_some_and(|end| end == "safetensors"));
+        files.sort();
+    }
+    print_reports(&files, json, &selected.backend)?;
+    match selected.backend.failure() {
+        Some(message) => Err(Failure::Failed(message)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,101 @@
+//! Which backend a command works with.
+
+use engine::backend::{Backend, CpuBackend, DeviceError, Options, Threshold, wgpu};
+use std::{env, fmt, path::PathBuf, sync::Arc};
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The processor.
+    Cpu,
+    /// A GPU, or nothing.
+    Gpu,
+    /// A GPU where one can be had, the processor otherwise.
+    Auto,
+}
+
+/// A backend that was opened.
+#[derive(Clone)]
+pub struct Selected {
+    /// It.
+    pub backend: Arc<dyn Backend>,
+    /// Whether a failing device ends the work. If not, the processor takes over.
+    pub required: bool,
+    /// What the user should know: why it is not a GPU, or what was odd about it.
+    pub notes: Vec<String>,
+}
+
+impl Default for Selected {
+    /// The processor.
+    fn default() -> Self {
+        Self {
+            backend: Arc::new(CpuBackend),
+            required: false,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Selected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selected")
+            .field("backend", &self.backend.name())
+            .field("required", &self.required)
+            .field("notes", &self.notes)
+            .finish()
+    }
+}
+
+impl Selected {
+    /// Opens what was asked for. `software` accepts an adapter that the processor itself
+    /// plays, which is not worth tuning for, and `threshold` is the size from which on products go there.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if a GPU was asked for and there is none.
+    pub fn open(choice: Choice, software: bool, threshold: Threshold) -> Result<Self, DeviceError> {
+        if choice == Choice::Cpu {
+            return Ok(Self::default());
+        }
+        let options = Options {
+            software,
+            tuning: !software,
+            threshold,
+            cache: cache_directory(),
+            ..Options::default()
+        };
+        match wgpu::open(&options) {
+            Ok(backend) => Ok(Self {
+                notes: backend.warning().into_iter().collect(),
+                required: choice == Choice::Gpu,
+                backend,
+            }),
+            Err(error) if choice == Choice::Auto => Ok(Self {
+                notes: vec![format!("{error}; this time the CPU computes everything")],
+                ..Self::default()
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who has made the results: the backend and, if its device has failed, who took over.
+    pub fn made_by(&self) -> String {
+        match self.backend.failure() {
+            Some(_) => format!("{}, then cpu", self.backend.name()),
+            None => self.backend.name().to_owned(),
+        }
+    }
+}
+
+/// Where measurements of adapters are kept: a directory of the user's cache.
+fn cache_directory() -> Option<PathBuf> {
+    let from = |name: &str| env::var_os(name).filter(|path| !path.is_empty());
+    let home = || from("HOME").map(PathBuf::from);
+    let caches = match env::consts::OS {
+        "windows" => from("LOCALAPPDATA").map(PathBuf::from),
+        "macos" => home().map(|home| home.join("Library/Caches")),
+        _ => from("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| home().map(|home| home.join(".cache"))),
+    };
+    Some(caches?.join("hyper-connections"))
+}
