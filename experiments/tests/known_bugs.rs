@@ -1,36 +1,19 @@
 //! Bugs of training harnesses, put back and found; `docs/known_bugs.md` lists them with
 //! those of the connections.
 
+mod common;
+
+use common::corpus;
 use experiments::{
     config::RunConfig,
-    data::Corpus,
     train::{Quiet, TrainError, Trainer},
 };
 use models::model::ModelConfig;
 use nn::{connection::ConnectionConfig, guard::Finding};
-use std::{
-    fs,
-    sync::{Arc, atomic::AtomicBool},
-};
-
-fn corpus() -> Arc<Corpus> {
-    let text: String = (0..3000)
-        .map(|i| ["to ", "be ", "or ", "not. "][(i * i + i / 5) % 4])
-        .collect();
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("text.txt");
-    fs::write(&path, text).unwrap();
-    Arc::new(Corpus::from_file(&path).unwrap())
-}
+use std::sync::atomic::AtomicBool;
 
 fn config(overrides: &[&str]) -> RunConfig {
-    let tiny = [
-        "model.dim=16",
-        "model.layers=2",
-        "model.heads=2",
-        "model.seq=16",
-        "model.ffn.hidden=24",
-        "model.connection.type=hyper",
+    let training = [
         "train.steps=12",
         "train.batch=4",
         "train.micro_batch=2",
@@ -38,8 +21,7 @@ fn config(overrides: &[&str]) -> RunConfig {
         "train.warmup=4",
         "train.eval_batches=2",
     ];
-    let all: Vec<&str> = tiny.iter().chain(overrides).copied().collect();
-    RunConfig::default().with_overrides(&all).unwrap()
+    common::config(&training, overrides)
 }
 
 fn trainer(overrides: &[&str]) -> Trainer {

@@ -1,6 +1,9 @@
 //! A training is a pure function of its configuration, interrupted or not, on any
 //! number of threads.
 
+mod common;
+
+use common::corpus;
 use experiments::{
     config::RunConfig,
     data::Corpus,
@@ -20,24 +23,8 @@ use std::{
 
 static OFF: AtomicBool = AtomicBool::new(false);
 
-fn corpus() -> Arc<Corpus> {
-    let text: String = (0..4000)
-        .map(|i| ["so ", "it ", "goes ", "and ", "ends. "][(i * i + i / 7) % 5])
-        .collect();
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("text.txt");
-    fs::write(&path, text).unwrap();
-    Arc::new(Corpus::from_file(&path).unwrap())
-}
-
 fn config(overrides: &[&str]) -> RunConfig {
-    let tiny = [
-        "model.dim=16",
-        "model.layers=2",
-        "model.heads=2",
-        "model.seq=16",
-        "model.ffn.hidden=24",
-        "model.connection.type=hyper",
+    let training = [
         "train.steps=24",
         "train.batch=6",
         "train.micro_batch=1",
@@ -49,8 +36,7 @@ fn config(overrides: &[&str]) -> RunConfig {
         "train.checkpoint_every=5",
         "train.record_every=4",
     ];
-    let all: Vec<&str> = tiny.iter().chain(overrides).copied().collect();
-    RunConfig::default().with_overrides(&all).unwrap()
+    common::config(&training, overrides)
 }
 
 fn run_id(root: &Path) -> RunId {
