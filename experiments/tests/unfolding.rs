@@ -30,7 +30,7 @@ fn trained(connection: &[&str]) -> Subject {
         "train.learning_rate=1e-2",
         "train.warmup=4",
     ];
-    let corpus = format!("data.corpus={:?}", path.display().to_string());
+    let corpus = format!("data.path={:?}", path.display().to_string());
     let all: Vec<&str> = settings
         .iter()
         .chain(connection)

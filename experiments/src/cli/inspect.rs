@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::{
-    inspect::{Inspection, Subject, Trace, summary, to_csv, to_npy},
+    inspect::{Inspection, Subject, Trace, page, summary, to_csv, to_npy},
     run_dir::{RunError, read_coefficients, write_atomically},
     table::Colour,
 };
@@ -32,7 +32,7 @@ pub struct Args {
     /// Another network to compare with, on the same text; can be repeated
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
-    /// Write JSON, CSV and NPY files into this directory
+    /// Write a page, JSON, CSV and NPY files into this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -75,10 +75,15 @@ impl Args {
         out.write_all(text.as_bytes())?;
         match &self.out {
             Some(directory) => {
-                write_files(directory, &found)?;
+                let text = subject.text();
+                let html = page(&found, &trace, &records, text.as_deref());
+                write_files(directory, &found, &html)?;
                 writeln!(out, "everything is in {}", directory.display())?;
             }
-            None => writeln!(out, "--out DIR writes all this as JSON, CSV and NPY files")?,
+            None => writeln!(
+                out,
+                "--out DIR writes all this as a page, JSON, CSV and NPY files"
+            )?,
         }
         Ok(())
     }
@@ -94,7 +99,7 @@ fn name_of(run: &Path) -> String {
     parts[parts.len().saturating_sub(2)..].join("/")
 }
 
-fn write_files(directory: &Path, found: &Inspection) -> Result<(), Failure> {
+fn write_files(directory: &Path, found: &Inspection, page: &str) -> Result<(), Failure> {
     let create = |path: &Path| {
         fs::create_dir_all(path).map_err(|error| {
             Failure::Failed(format!(
@@ -109,6 +114,7 @@ fn write_files(directory: &Path, found: &Inspection) -> Result<(), Failure> {
         write_atomically(&directory.join(name), content)
     };
     let matrices = found.matrices();
+    write("index.html", page.as_bytes())?;
     write("inspection.json", &found.to_json())?;
     write("matrices.csv", to_csv(&matrices).as_bytes())?;
     for matrix in &matrices {

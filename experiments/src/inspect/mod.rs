@@ -12,6 +12,7 @@ mod inspection;
 mod interventions;
 mod layers;
 mod matrix;
+mod page;
 mod patterns;
 mod reference;
 mod similarity;
@@ -29,6 +30,7 @@ pub use inspection::{Compared, Inspection, ORIENTATION, TrainingView, UnfoldedVi
 pub use interventions::{Change, Intervention, interventions};
 pub use layers::{LayerView, layer_views};
 pub use matrix::{Matrix, PARTS, short};
+pub use page::page;
 pub use patterns::{LAMBDA, NOTHING, OPPOSITE, Patterns, relative};
 pub use reference::Reference;
 pub use similarity::{Band, adjacent_similarity};

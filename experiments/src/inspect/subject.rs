@@ -141,12 +141,11 @@ impl Subject {
         &self.initial
     }
 
-    /// The bytes that it reads, window after window, and the length of one; `None` of images.
-    pub fn text(&self) -> Option<(Vec<u8>, usize)> {
+    /// The bytes that it reads, window after window; `None` of images.
+    pub fn text(&self) -> Option<Vec<u8>> {
         match &self.network {
             Network::Decoder(_, batch) => {
-                let bytes = batch.inputs.iter().map(|&token| token as u8).collect();
-                Some((bytes, batch.seq_len))
+                Some(batch.inputs.iter().map(|&token| token as u8).collect())
             }
             Network::OfImages(..) => None,
         }
