@@ -88,6 +88,19 @@ fn a_run_is_shown_in_80_columns_and_written_into_files() {
     assert_eq!(json["training"].as_array().map(Vec::len), Some(3));
     assert_eq!(json["layers"].as_array().map(Vec::len), Some(4));
     assert!(root.join("out/npy/unfolded_0.npy").exists());
+    for picture in [
+        "unfolded_4",
+        "similarity",
+        "gain_training",
+        "blocks_1_ffn_mean",
+    ] {
+        let file = root.join(format!("out/pictures/{picture}.svg"));
+        assert!(
+            fs::read_to_string(file)
+                .expect("a picture")
+                .starts_with("<svg")
+        );
+    }
 }
 
 #[test]

@@ -32,9 +32,12 @@ pub struct Args {
     /// Another network to compare with, on the same text; can be repeated
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
-    /// Write a page, JSON, CSV and NPY files into this directory
+    /// Write a page, pictures (SVG), JSON, CSV and NPY files into this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write every picture as PNG too
+    #[arg(long, requires = "out")]
+    png: bool,
 }
 
 impl Args {
@@ -78,11 +81,12 @@ impl Args {
                 let text = subject.text();
                 let html = page(&found, &trace, &records, text.as_deref());
                 write_files(directory, &found, &html)?;
+                write_pictures(directory, &found, self.png)?;
                 writeln!(out, "everything is in {}", directory.display())?;
             }
             None => writeln!(
                 out,
-                "--out DIR writes all this as a page, JSON, CSV and NPY files"
+                "--out DIR writes a page, pictures, JSON, CSV and NPY files of all this"
             )?,
         }
         Ok(())
@@ -100,14 +104,6 @@ fn name_of(run: &Path) -> String {
 }
 
 fn write_files(directory: &Path, found: &Inspection, page: &str) -> Result<(), Failure> {
-    let create = |path: &Path| {
-        fs::create_dir_all(path).map_err(|error| {
-            Failure::Failed(format!(
-                "cannot create {}: {error}; name another directory with --out",
-                path.display()
-            ))
-        })
-    };
     let arrays = directory.join("npy");
     create(&arrays)?;
     let write = |name: &str, content: &[u8]| -> Result<(), RunError> {
@@ -122,4 +118,29 @@ fn write_files(directory: &Path, found: &Inspection, page: &str) -> Result<(), F
         write_atomically(&path, &to_npy(matrix))?;
     }
     Ok(())
+}
+
+/// Below `pictures`, as SVG and perhaps as PNG.
+fn write_pictures(directory: &Path, found: &Inspection, png: bool) -> Result<(), Failure> {
+    const PNG_SCALE: f32 = 1.5;
+    let directory = directory.join("pictures");
+    create(&directory)?;
+    for (name, picture) in found.pictures() {
+        let svg = directory.join(format!("{name}.svg"));
+        write_atomically(&svg, picture.to_svg().as_bytes())?;
+        if png {
+            let file = directory.join(format!("{name}.png"));
+            write_atomically(&file, &picture.to_png(PNG_SCALE)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn create(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| {
+        Failure::Failed(format!(
+            "cannot create {}: {error}; name another directory with --out",
+            path.display()
+        ))
+    })
 }

@@ -97,7 +97,7 @@ impl Inspection {
         let of_tokens = &unfolded.mean_of_tokens;
         let inputs = Matrix::unfolded(
             "unfolded_0",
-            "C(0): row = reading sublayer, column = output it takes (0 = embedding)",
+            "C(0): what every sublayer (row) reads of every output (column, 0 = embedding)",
             "out",
             &of_tokens.inputs,
         );

@@ -14,6 +14,7 @@ mod layers;
 mod matrix;
 mod page;
 mod patterns;
+mod pictures;
 mod reference;
 mod similarity;
 mod spectrum;

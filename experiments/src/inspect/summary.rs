@@ -207,7 +207,7 @@ fn compared(found: &Inspection) -> String {
         };
         writeln!(
             text,
-            "{} ({}): loss {:.4}, here {:.4}; mean cosine of adjacent inputs {:.2}, here {:.2}",
+            "{} ({}): loss {:.4}, here {:.4};\n  mean cosine of adjacent inputs {:.2}, here {:.2}",
             other.name,
             other.label,
             other.loss,

@@ -25,6 +25,7 @@ pub const STYLE: &str = "\
 .plot .s6{stroke:#5b4fc0;fill:#5b4fc0}.plot .s7{stroke:#7c3a1d;fill:#7c3a1d}
 .plot .good{stroke:#00805e;fill:#00805e}.plot .bad{stroke:#c24e00;fill:#c24e00}
 .plot .plain{stroke:#666;fill:#666}
+.plot .dark-ink{fill:#111}.plot .light-ink{fill:#fff}
 .plot .band{stroke:none}.plot .line,.plot .whisker,.plot .hollow{fill:none}
 @media (prefers-color-scheme:dark){
 .plot text{fill:#ccc}.plot .heading{fill:#eee}.plot .faint{fill:#999}
