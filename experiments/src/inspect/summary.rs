@@ -220,8 +220,8 @@ fn compared(found: &Inspection) -> String {
             let streams: Vec<String> = aligned.permutation.iter().map(usize::to_string).collect();
             writeln!(
                 text,
-                "  its streams {} stand for 1 to {}: coefficients differ by {:.3} (rms), as they \
-                 are {:.3},\n  by chance {:.3}",
+                "  its streams {} stand for 1 to {}: coefficients differ by {:.3} (rms),\n  \
+                 as they are {:.3}, by chance {:.3}",
                 streams.join(" "),
                 streams.len(),
                 aligned.distance,
