@@ -34,7 +34,8 @@ impl HeatMap {
         let left = MARGIN + labels.fold(0.0, f64::max) + 8.0;
         let [cell_width, cell_height] = CELL;
         let bottom = TOP + cell_height * self.rows.len() as f64;
-        let widest = [&self.title, &self.note].map(|text| 1.15 * text_width(text));
+        // The heading is larger and bold.
+        let widest = [1.35 * text_width(&self.title), text_width(&self.note)];
         let right = left + cell_width * self.columns.len() as f64;
         let width = (right + MARGIN).max(widest[0].max(widest[1]) + 2.0 * MARGIN);
         canvas.text("heading", [MARGIN, 20.0], Anchor::Start, &self.title);
