@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A sweep as a job array of a real Slurm on this machine: tasks are requeued, killed,
-# cancelled and out of time in the middle; in the end every byte that does not tell the time is that of a sweep run here.
+# A sweep as a job array of a real Slurm on this machine: tasks are requeued, killed, cancelled and
+# out of time in the middle; in the end every byte that does not tell the time is that of the same
+# sweep without Slurm.
 #
 # Usage: slurm.sh PROGRAM. Needs slurmctld, slurmd and munged (Debian: slurm-wlm, munge) and the
 # right to start them; where one is missing it says so and ends well.

@@ -127,3 +127,13 @@ fn mistakes_are_named_with_the_nearest_key() {
         assert!(error.contains(said), "{text:?}: {error}");
     }
 }
+
+#[test]
+fn the_example_of_the_documentation_is_a_sweep() {
+    let page = include_str!("../../../../docs/experiments.md");
+    let (_, example) = page.split_once("```toml\n").expect("an example");
+    let (example, _) = example.split_once("```").expect("its end");
+    let file = read(example);
+    assert_eq!(file.arms.len(), 4);
+    assert_eq!(file.arms.iter().filter(|arm| arm.is_baseline()).count(), 2);
+}
