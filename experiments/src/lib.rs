@@ -15,6 +15,7 @@ pub mod paper;
 pub mod parity;
 pub mod plot;
 pub mod preset;
+pub mod report;
 pub mod run_dir;
 pub mod sample;
 pub mod state;
@@ -24,6 +25,7 @@ pub mod teach;
 pub mod train;
 pub mod trained;
 pub mod unfold;
+pub mod watch;
 
 /// Pages of the book are compiled and run like any other example.
 #[cfg(doctest)]

@@ -1,5 +1,6 @@
 //! Tables: one set of rows, shown on a terminal, as Markdown and as CSV.
 
+use crate::plot::escaped;
 use std::{
     env,
     ffi::OsStr,
@@ -43,6 +44,16 @@ impl Tone {
             Self::Good => Some(32),
             Self::Bad => Some(31),
             Self::Faint => Some(2),
+        }
+    }
+
+    /// Its class in a page.
+    fn class(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("good"),
+            Self::Bad => Some("bad"),
+            Self::Faint => Some("faint"),
         }
     }
 }
@@ -206,6 +217,31 @@ impl Table {
         line(&rule);
         rows.iter().for_each(|row| line(row));
         text
+    }
+
+    /// The table as an element of a page. Cells on the left have the class `left`, others that of
+    /// their tone.
+    pub fn to_html(&self) -> String {
+        let cell = |kind: &str, column: &Column, cell: &Cell| {
+            let left = (column.align == Align::Left).then_some("left");
+            let classes: Vec<&str> = left.into_iter().chain(cell.tone.class()).collect();
+            let text = escaped(&cell.text);
+            format!("<{kind} class=\"{}\">{text}</{kind}>", classes.join(" "))
+        };
+        let row = |kind: &str, cells: &[Cell]| -> String {
+            let cells = self.columns.iter().zip(cells);
+            cells.map(|(column, one)| cell(kind, column, one)).collect()
+        };
+        let headers: Vec<Cell> = self.columns.iter().map(|c| Cell::from(&c.header)).collect();
+        let rows = self
+            .rows
+            .iter()
+            .map(|cells| format!("<tr>{}</tr>\n", row("td", cells)));
+        format!(
+            "<table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody>\n</table>",
+            row("th", &headers),
+            rows.collect::<String>()
+        )
     }
 
     /// The table as comma-separated values (RFC 4180, with plain line feeds).
@@ -429,6 +465,18 @@ mod tests {
             table.to_markdown(),
             "| arm  | loss |\n| ---- | ---: |\n| a\\|b | 1.25 |\n"
         );
+    }
+
+    #[test]
+    fn html_escapes_and_aligns() {
+        let mut table = Table::new([("arm", Align::Left), ("loss", Align::Right)]);
+        table.push([Cell::from("<a> & b"), Cell::new("1.25", Tone::Good)]);
+        let html = table.to_html();
+        assert!(
+            html.contains("<td class=\"left\">&lt;a&gt; &amp; b</td>"),
+            "{html}"
+        );
+        assert!(html.contains("<td class=\"good\">1.25</td>"), "{html}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Doing the runs of a sweep: finished ones are kept, partial ones resumed.
 
-use super::{Job, Progress, RunProgress, Sweep, Tick, Workers, run};
+use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run};
 use crate::{
     data::Data,
     device::Selected,
@@ -189,7 +189,18 @@ impl Study<'_> {
         for (arm, config) in self.sweep.arms.iter().zip(&self.sweep.configs) {
             arms.insert(arm.name.clone(), config.to_table().into());
         }
+        let names = |of: fn(&Arm) -> Option<&String>| -> toml::Table {
+            let arms = self.sweep.arms.iter();
+            arms.filter_map(|arm| Some((arm.name.clone(), of(arm)?.clone().into())))
+                .collect()
+        };
         let mut settings = toml::Table::new();
+        settings.insert("title".into(), self.sweep.subject.title.clone().into());
+        settings.insert("labels".into(), names(|arm| Some(&arm.label)).into());
+        settings.insert(
+            "baselines".into(),
+            names(|arm| arm.baseline.as_ref()).into(),
+        );
         settings.insert("ablation".into(), self.sweep.subject.name.clone().into());
         let seeds = seeds.iter().map(|&seed| toml::Value::from(seed as i64));
         settings.insert("seeds".into(), seeds.collect::<Vec<_>>().into());

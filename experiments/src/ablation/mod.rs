@@ -23,10 +23,10 @@ pub use file::{SweepFile, SweepFileError};
 pub use job::{Study, Unfinished};
 pub use plan::Plan;
 pub use progress::{Progress, RunProgress, Tick, clock};
-pub use results::{ArmResult, ArmTiming, Delta, Results, RunResult, RunTiming};
+pub use results::{ArmResult, ArmTiming, CurvePoint, Delta, Results, RunResult, RunTiming};
 pub use routers::RouterMeans;
 pub use scheduler::{Workers, run};
-pub use show::{Report, wrapped};
+pub use show::{Learnt, Report, wrapped};
 pub use sweep::{Job, Subject, Sweep, SweepError};
 
 use crate::{paper::PaperTable, preset::Body};

@@ -5,12 +5,16 @@ use crate::{
     measure::Measure,
     run_dir::{MetricsRecord, RunError, RunId, Status, Summary, read_metrics, read_summary},
     stats::{
-        Differences, Estimate, MIN_SEEDS, Verdict, convergence_factor, holm, mean, median,
-        minimum_detectable_effect, pair_by_seed, pooled_sd, sd, seeds_needed, verdicts,
+        Convergence, Differences, Estimate, MIN_SEEDS, Verdict, convergence_factor, holm, mean,
+        minimum_detectable_effect, pair_by_seed, pooled_sd, quantile, sd, seeds_needed, spikes,
+        verdicts,
     },
 };
 use serde::{Serialize, Serializer};
 use std::path::Path;
+
+/// The share of steps that are below [`RunTiming::fast_step_ms`].
+const FAST_STEPS: f64 = 0.25;
 
 /// All arms of a sweep with what has finished.
 #[derive(Debug, Clone, Serialize)]
@@ -70,8 +74,12 @@ pub struct ArmResult {
     #[serde(serialize_with = "as_text")]
     pub verdict: Option<Verdict>,
     /// Tokens that the baseline took over tokens that the arm takes to the baseline's final
-    /// loss, mean over the seeds in which it gets there.
-    pub convergence_factor: Option<f64>,
+    /// loss.
+    pub convergence: Option<Convergence>,
+    /// Spikes of the training loss in all of its runs.
+    pub spikes: usize,
+    /// Runs that diverged.
+    pub diverged_runs: usize,
     /// The paper's differences to its baseline, one for each column of its table.
     pub paper_delta: Option<[f64; 2]>,
     /// Everything that depends on the speed of the machine.
@@ -81,13 +89,16 @@ pub struct ArmResult {
 }
 
 /// What an arm takes on this machine.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ArmTiming {
-    /// Median over seeds of the median step.
+    /// A step when nothing else runs on the machine: of every run the wall time that a quarter of
+    /// its recorded steps stay below, and the lowest of these over seeds. Other work on the
+    /// machine only ever adds to a step, so this moves far less with it than a median.
     pub step_ms: Option<f64>,
-    /// Mean difference to the baseline's final loss when the arm has taken as much wall time as
-    /// the baseline in all. An arm that is slower is read before its learning rate has come down.
-    pub delta_at_equal_time: Option<f64>,
+    /// The difference to the baseline's final loss, paired by seed, when the arm has taken as
+    /// many steps as fit into the time of the baseline, by `step_ms` of both. An arm that is
+    /// slower is read before its learning rate has come down.
+    pub delta_at_equal_time: Option<Delta>,
 }
 
 /// One run that has ended.
@@ -114,6 +125,8 @@ pub struct RunResult {
     pub best_val_loss: Option<f64>,
     /// Last training loss.
     pub train_loss: Option<f64>,
+    /// Spikes of its training loss.
+    pub spikes: usize,
     /// Everything that depends on the speed of the machine.
     pub timing: RunTiming,
     /// The whole summary and the validation curve `(step, tokens, loss)`.
@@ -124,6 +137,8 @@ pub struct RunResult {
 /// What a run took.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct RunTiming {
+    /// The wall time that a quarter of the recorded steps stay below.
+    pub fast_step_ms: f64,
     /// Median step.
     pub median_step_ms: f64,
     /// Wall time in all.
@@ -136,11 +151,15 @@ struct Source {
     curve: Vec<CurvePoint>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct CurvePoint {
-    step: u64,
-    tokens: u64,
-    loss: f64,
+/// A point of a validation curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CurvePoint {
+    /// Steps done.
+    pub step: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Validation loss.
+    pub loss: f64,
 }
 
 /// A mean difference to the baseline over paired seeds.
@@ -158,8 +177,10 @@ pub struct Delta {
     pub p_value: Option<f64>,
     /// The same with Holm's correction over the arms of the table, from three seeds on.
     pub p_holm: Option<f64>,
-    /// Mean over standard deviation.
+    /// Mean over standard deviation, `d_z`.
     pub effect_size: Option<f64>,
+    /// The same without the bias of a small sample (Hedges), from three seeds on.
+    pub corrected_effect_size: Option<f64>,
     /// Seeds that would show a difference of this size four times in five.
     pub seeds_needed: Option<usize>,
 }
@@ -188,17 +209,15 @@ impl Results {
             let mut of_arm = Vec::new();
             for &seed in seeds {
                 let id = RunId::new(root, sweep, &arm.name, seed)?;
-                if let Some(summary) = read_summary(&id.path)?.filter(|s| s.status.is_final()) {
-                    let metrics = read_metrics(&id.path)?;
-                    of_arm.push(RunResult::new(id, summary, &metrics));
-                }
+                of_arm.extend(RunResult::read(id)?);
             }
             runs.push(of_arm);
         }
         Ok(Self::of(arms, seeds, runs, measure))
     }
 
-    fn of(arms: &[Arm], seeds: &[u64], runs: Vec<Vec<RunResult>>, measure: Measure) -> Self {
+    /// The results of `arms` from their runs that have ended, arm by arm.
+    pub fn of(arms: &[Arm], seeds: &[u64], runs: Vec<Vec<RunResult>>, measure: Measure) -> Self {
         let against: Vec<Option<usize>> = arms
             .iter()
             .map(|arm| {
@@ -281,9 +300,20 @@ impl Delta {
             p_value: estimate.map(|e| e.p_value),
             p_holm,
             effect_size: estimate.and_then(|e| e.effect_size()),
+            corrected_effect_size: estimate.and_then(|e| e.corrected_effect_size()),
             seeds_needed: estimate.and_then(|e| seeds_needed(e.mean, e.sd)),
         })
     }
+}
+
+fn diverged(runs: &[RunResult]) -> impl Iterator<Item = &RunResult> {
+    runs.iter().filter(|run| run.status == Status::Diverged)
+}
+
+/// See [`ArmTiming::step_ms`].
+fn undisturbed_ms(runs: &[RunResult]) -> Option<f64> {
+    let times = runs.iter().map(|run| run.timing.fast_step_ms);
+    times.min_by(f64::total_cmp)
 }
 
 /// Seed and final loss; infinite where a run diverged.
@@ -300,8 +330,22 @@ fn accuracies(runs: &[RunResult]) -> Vec<(u64, f64)> {
 }
 
 impl RunResult {
+    /// The result of a run; `None` if it has not ended.
+    ///
+    /// # Errors
+    /// Files that cannot be read or are damaged.
+    pub fn read(id: RunId) -> Result<Option<Self>, RunError> {
+        let Some(summary) = read_summary(&id.path)?.filter(|s| s.status.is_final()) else {
+            return Ok(None);
+        };
+        let metrics = read_metrics(&id.path)?;
+        Ok(Some(Self::new(id, summary, &metrics)))
+    }
+
     fn new(id: RunId, summary: Summary, metrics: &[MetricsRecord]) -> Self {
         let ended_well = summary.status == Status::Ok;
+        let training: Vec<f64> = metrics.iter().map(|record| record.train_loss).collect();
+        let times = metrics.iter().map(|record| record.ms).collect();
         Self {
             arm: id.arm,
             seed: id.seed,
@@ -313,7 +357,9 @@ impl RunResult {
             accuracy: summary.final_val_accuracy.filter(|_| ended_well),
             best_val_loss: summary.best_val_loss,
             train_loss: summary.final_train_loss,
+            spikes: spikes(&training),
             timing: RunTiming {
+                fast_step_ms: quantile(times, FAST_STEPS).unwrap_or(summary.median_step_ms),
                 median_step_ms: summary.median_step_ms,
                 wall_seconds: summary.wall_seconds,
             },
@@ -336,6 +382,11 @@ impl RunResult {
     /// Its summary.
     pub fn summary(&self) -> &Summary {
         &self.source.summary
+    }
+
+    /// Its validation losses.
+    pub fn curve(&self) -> &[CurvePoint] {
+        &self.source.curve
     }
 
     fn loss_by_tokens(&self) -> Vec<(u64, f64)> {
@@ -365,7 +416,6 @@ impl ArmResult {
         let val_loss = (!losses.is_empty()).then(|| mean(&losses));
         let accuracies: Vec<f64> = runs.iter().filter_map(|run| run.accuracy).collect();
         let summary = runs.first().map(RunResult::summary);
-        let steps = runs.iter().map(|run| run.timing.median_step_ms).collect();
         Self {
             name: arm.name.clone(),
             label: arm.label.clone(),
@@ -384,10 +434,12 @@ impl ArmResult {
             routers: RouterMeans::of(runs.iter().map(|run| &run.summary().routers[..])),
             unpaired_seeds: Vec::new(),
             verdict: None,
-            convergence_factor: None,
+            convergence: None,
+            spikes: runs.iter().map(|run| run.spikes).sum(),
+            diverged_runs: diverged(&runs).count(),
             paper_delta: arm.paper.map(|row| row.deltas),
             timing: ArmTiming {
-                step_ms: median(steps),
+                step_ms: undisturbed_ms(&runs),
                 delta_at_equal_time: None,
             },
             runs,
@@ -417,33 +469,28 @@ impl ArmResult {
                 Some((base, self.runs.iter().find(same)?))
             })
             .collect();
-        let factors: Vec<f64> = pairs
+        let factors: Vec<Option<f64>> = pairs
             .iter()
-            .filter_map(|(base, run)| {
-                convergence_factor(&base.loss_by_tokens(), &run.loss_by_tokens())
-            })
+            .map(|(base, run)| convergence_factor(&base.loss_by_tokens(), &run.loss_by_tokens()))
             .collect();
-        self.convergence_factor = (!factors.is_empty()).then(|| mean(&factors));
-        let baseline_ms = median(baseline.iter().map(|r| r.timing.median_step_ms).collect());
-        if let (Some(baseline_ms), Some(ms)) = (baseline_ms, self.timing.step_ms) {
-            let differences: Option<Vec<f64>> = pairs
+        self.convergence = Convergence::of(&factors);
+        if let (Some(baseline_ms), Some(ms)) = (undisturbed_ms(baseline), self.timing.step_ms) {
+            let then: Vec<(u64, f64)> = pairs
                 .iter()
-                .map(|(base, run)| {
+                .filter_map(|(base, run)| {
                     let step = base.steps as f64 * baseline_ms / ms;
-                    Some(run.loss_at(step)? - base.val_loss?)
+                    Some((run.seed, run.loss_at(step)?))
                 })
                 .collect();
-            self.timing.delta_at_equal_time = differences
-                .filter(|values| !values.is_empty())
-                .map(|v| mean(&v));
+            let differences = pair_by_seed(&losses(baseline), &then);
+            let estimate = Estimate::of(&differences.values);
+            self.timing.delta_at_equal_time = Delta::of(&differences, estimate, None);
         }
     }
 
     /// Runs that diverged.
     pub fn diverged(&self) -> impl Iterator<Item = &RunResult> {
-        self.runs
-            .iter()
-            .filter(|run| run.status == Status::Diverged)
+        diverged(&self.runs)
     }
 }
 
@@ -573,7 +620,41 @@ pub(super) mod tests {
     #[test]
     fn at_equal_time_a_slower_arm_is_read_earlier() {
         let results = results(&[BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)])]);
-        let delta = results.arms[1].timing.delta_at_equal_time;
-        assert!((delta.expect("curves") - (0.4 - 0.1)).abs() < 1e-9);
+        let timing = &results.arms[1].timing;
+        let delta = timing.delta_at_equal_time.as_ref().expect("curves");
+        assert!((delta.mean - (0.4 - 0.1)).abs() < 1e-9);
+        assert_eq!(delta.seeds, [0, 1, 2]);
+        assert!(delta.interval.is_some());
+    }
+
+    /// One of three runs had the machine for itself, for two of its steps at that.
+    #[test]
+    fn the_time_of_a_step_is_that_of_an_idle_machine() {
+        let record = |ms| MetricsRecord {
+            step: 1,
+            tokens: 1,
+            train_loss: 3.0,
+            val_loss: None,
+            val_accuracy: None,
+            val_loss_by_noise_level: None,
+            lr: 1e-3,
+            grad_norm: 1.0,
+            ms,
+        };
+        let timed = |seed: u64, times: [f64; 5]| {
+            let one = run("arm", seed, Some(2.0), 10.0);
+            let id = RunId {
+                arm: "arm".into(),
+                seed,
+                path: Default::default(),
+            };
+            RunResult::new(id, one.summary().clone(), &times.map(record))
+        };
+        let runs = [
+            timed(0, [20.0, 25.0, 24.0, 90.0, 22.0]),
+            timed(1, [31.0, 10.0, 10.0, 35.0, 50.0]),
+        ];
+        assert_eq!(undisturbed_ms(&runs), Some(10.0));
+        assert_eq!(undisturbed_ms(&[]), None);
     }
 }

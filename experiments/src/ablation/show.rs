@@ -2,13 +2,14 @@
 
 use super::{ArmResult, Delta, Results, RouterMeans, Sweep};
 use crate::{
+    config::RunConfig,
     data::{Data, Windows},
     measure::Measure,
     paper::{PaperTable, Quantity},
-    stats::Verdict,
+    stats::{Convergence, Verdict},
     table::{Align, Cell, Colour, TERMINAL_WIDTH, Table, Tone},
 };
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// Everything beside the numbers that a reader needs to judge them.
 #[derive(Debug, Clone)]
@@ -18,9 +19,55 @@ pub struct Report<'a> {
     /// What came out.
     pub results: &'a Results,
     /// What the networks learnt from.
-    pub data: &'a Data,
+    pub data: &'a dyn Learnt,
     /// The command line.
     pub command: &'a str,
+}
+
+/// What is known of the data that networks have learnt from.
+pub trait Learnt: fmt::Debug {
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// Its SHA-256.
+    fn fingerprint(&self) -> &str;
+
+    /// How much there is to train on and to validate.
+    fn sizes(&self) -> Option<String>;
+
+    /// What the validation loss of this configuration is the mean over.
+    fn validation(&self, config: &RunConfig) -> Option<String>;
+}
+
+impl Learnt for Data {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn fingerprint(&self) -> &str {
+        self.fingerprint()
+    }
+
+    fn sizes(&self) -> Option<String> {
+        Some(self.sizes())
+    }
+
+    fn validation(&self, config: &RunConfig) -> Option<String> {
+        let corpus = match self {
+            Self::Text(corpus) => corpus,
+            Self::Images(set) => {
+                return Some(format!("all {} images of the test part", set.test.len()));
+            }
+        };
+        // As many windows as are asked for, or whole batches of them that fit into the text.
+        let (bytes, train) = (config.model.tokens(), &config.train);
+        let batches = Windows::new(corpus, bytes)
+            .and_then(|windows| windows.validation_batches(train.eval_batches, train.batch));
+        let windows: usize = batches.map_or(0, |batches| batches.iter().map(|b| b.rows).sum());
+        Some(format!(
+            "{windows} fixed windows of {bytes} bytes, spread evenly over the validation text"
+        ))
+    }
 }
 
 impl Report<'_> {
@@ -87,11 +134,16 @@ impl Report<'_> {
             ("(%)", Align::Right),
             ("extra FLOPs (%)", Align::Right),
             ("step (ms)", Align::Right),
-            ("Δ at equal time", Align::Right),
-            ("tokens factor", Align::Right),
+            ("Δ at equal time ±\u{a0}95\u{a0}%", Align::Right),
+            ("tokens factor [95\u{a0}%]", Align::Right),
+            ("effect size", Align::Right),
+            ("seeds needed", Align::Right),
+            ("spikes", Align::Right),
+            ("diverged", Align::Right),
         ]);
         let percent = |fraction: f64| format!("{:+.2}", 100.0 * fraction);
         for arm in &self.results.arms {
+            let delta = arm.delta.as_ref();
             table.push([
                 Cell::from(&arm.label),
                 Cell::from(arm.runs.len().to_string()),
@@ -100,8 +152,16 @@ impl Report<'_> {
                 number(arm.extra_parameters_fraction, percent),
                 number(arm.extra_flops_fraction, percent),
                 number(arm.timing.step_ms, |ms| format!("{ms:.1}")),
-                number(arm.timing.delta_at_equal_time, |delta| signed(delta, 4)),
-                number(arm.convergence_factor, |factor| format!("{factor:.2}")),
+                number(arm.timing.delta_at_equal_time.as_ref(), |delta| {
+                    with_interval(delta, 1.0, 4)
+                }),
+                number(arm.convergence, tokens_factor),
+                number(delta.and_then(|d| d.corrected_effect_size), |size| {
+                    signed(size, 1)
+                }),
+                number(delta.and_then(|d| d.seeds_needed), |n| n.to_string()),
+                Cell::from(arm.spikes.to_string()),
+                Cell::from(arm.diverged_runs.to_string()),
             ]);
         }
         table
@@ -119,6 +179,7 @@ impl Report<'_> {
                 "baseline",
                 "seeds",
                 "diverged",
+                "spikes",
                 "val_loss",
                 "bits_per_byte",
                 "accuracy",
@@ -129,27 +190,39 @@ impl Report<'_> {
                 "delta_high",
                 "p_value",
                 "p_holm",
+                "effect_size",
+                "corrected_effect_size",
+                "seeds_needed",
                 "verdict",
                 "parameters",
                 "extra_parameters",
                 "flops_per_token",
                 "extra_flops_fraction",
                 "convergence_factor",
+                "convergence_factor_low",
+                "convergence_factor_high",
+                "convergence_seeds",
                 &first.to_lowercase(),
                 &second.to_lowercase(),
                 "timing_step_ms",
                 "timing_delta_at_equal_time",
+                "timing_delta_at_equal_time_low",
+                "timing_delta_at_equal_time_high",
             ]
             .map(|name| (name, Align::Right)),
         );
         for arm in &self.results.arms {
             let delta = arm.delta.as_ref();
             let interval = delta.and_then(|delta| delta.interval);
+            let factor_ends = arm.convergence.and_then(|c| c.interval);
+            let equal_time = arm.timing.delta_at_equal_time.as_ref();
+            let equal_time_ends = equal_time.and_then(|delta| delta.interval);
             table.push([
                 Cell::from(&arm.name),
                 Cell::from(arm.baseline.as_deref().unwrap_or_default()),
                 Cell::from(arm.runs.len().to_string()),
-                Cell::from(arm.diverged().count().to_string()),
+                Cell::from(arm.diverged_runs.to_string()),
+                Cell::from(arm.spikes.to_string()),
                 full(arm.val_loss),
                 full(arm.bits_per_byte),
                 full(arm.accuracy),
@@ -160,16 +233,24 @@ impl Report<'_> {
                 full(interval.map(|[_, high]| high)),
                 full(delta.and_then(|delta| delta.p_value)),
                 full(delta.and_then(|delta| delta.p_holm)),
+                full(delta.and_then(|delta| delta.effect_size)),
+                full(delta.and_then(|delta| delta.corrected_effect_size)),
+                full(delta.and_then(|delta| delta.seeds_needed)),
                 full(arm.verdict),
                 full(arm.parameters),
                 full(arm.extra_parameters),
                 full(arm.flops_per_token),
                 full(arm.extra_flops_fraction),
-                full(arm.convergence_factor),
+                full(arm.convergence.map(|c| c.factor)),
+                full(factor_ends.map(|[low, _]| low)),
+                full(factor_ends.map(|[_, high]| high)),
+                full(arm.convergence.map(|c| c.reached)),
                 full(arm.paper_delta.map(|[first, _]| first)),
                 full(arm.paper_delta.map(|[_, second]| second)),
                 full(arm.timing.step_ms),
-                full(arm.timing.delta_at_equal_time),
+                full(equal_time.map(|delta| delta.mean)),
+                full(equal_time_ends.map(|[low, _]| low)),
+                full(equal_time_ends.map(|[_, high]| high)),
             ]);
         }
         table.to_csv()
@@ -209,7 +290,8 @@ impl Report<'_> {
         text
     }
 
-    fn tables(&self) -> impl Iterator<Item = Table> {
+    /// All tables, that of the losses first.
+    pub fn tables(&self) -> impl Iterator<Item = Table> {
         let routers = RouterMeans::table(&self.results.arms);
         let tables = [Some(self.loss_table()), self.accuracy_table(), routers];
         tables.into_iter().flatten().chain([self.cost_table()])
@@ -227,7 +309,7 @@ impl Report<'_> {
     }
 
     /// Title and scales: ours and the paper's must not be mistaken for each other.
-    fn heading(&self) -> Vec<String> {
+    pub fn heading(&self) -> Vec<String> {
         let subject = &self.sweep.subject;
         let measure = self.sweep.measure();
         let mut lines = vec![format!("{}: {}", subject.name, subject.title)];
@@ -262,11 +344,12 @@ impl Report<'_> {
     }
 
     /// How the numbers were made and what the marks mean.
-    fn notes(&self) -> Vec<String> {
+    pub fn notes(&self) -> Vec<String> {
         let results = self.results;
+        let validation = self.data.validation(&self.sweep.configs[0]);
+        let validation = validation.map_or_else(String::new, |over| format!(", mean over {over}"));
         let mut lines = vec![format!(
-            "val loss: after the last step, mean over {}, the same for all arms and seeds; then mean over seeds.",
-            self.validation()
+            "val loss: after the last step{validation}, the same for all arms and seeds; then mean over seeds."
         )];
         lines.push(
             "Δ: arm minus baseline, paired by seed (same data order, same initial backbone), with the half-width of its 95 % t interval. better / worse: the interval excludes zero, also after Holm's correction over the arms; not shown: it does not, which does not show equality; few seeds: fewer than 3 pairs, nothing is claimed."
@@ -280,7 +363,11 @@ impl Report<'_> {
             ));
         }
         lines.push(
-            "Δ at equal time: read when the arm has used as much time as the baseline in all; its learning rate is then still high, so this is unkind to slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss. extra params and FLOPs: trained, forward per token."
+            "step: the wall time that a quarter of the recorded steps stay below, the lowest over seeds, which other work on the machine disturbs least. Δ at equal time: of the arm after the steps that fit into the baseline's time at these speeds; its learning rate is then still high, so this is unkind to slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval. extra params and FLOPs: trained, forward per token."
+                .to_owned(),
+        );
+        lines.push(
+            "effect size: mean difference over its standard deviation, corrected for few seeds (Hedges). seeds needed: to show a difference of this size four times in five. spikes: training losses 8 robust standard deviations above the median of the 32 recorded before. docs/statistics.md has the formulas."
                 .to_owned(),
         );
         if results.arms.iter().any(|arm| arm.routers.is_some()) {
@@ -302,29 +389,16 @@ impl Report<'_> {
         let fingerprint = &fingerprint[..16.min(fingerprint.len())];
         let seeds: Vec<String> = results.seeds.iter().map(u64::to_string).collect();
         lines.push(format!(
-            "data: {}, SHA-256 {fingerprint}; {}; seeds: {}",
+            "data: {}, SHA-256 {fingerprint}{}; seeds: {}",
             self.data.name(),
-            self.data.sizes(),
+            self.data
+                .sizes()
+                .map_or_else(String::new, |sizes| format!("; {sizes}")),
             seeds.join(" ")
         ));
         lines.push(format!("command: {}", self.command));
         lines.push(format!("files: {}", self.sweep.path().display()));
         lines
-    }
-
-    /// What the validation loss is the mean over.
-    fn validation(&self) -> String {
-        let config = &self.sweep.configs[0];
-        let corpus = match self.data {
-            Data::Text(corpus) => corpus,
-            Data::Images(set) => return format!("all {} images of the test part", set.test.len()),
-        };
-        // As many windows as are asked for, or whole batches of them that fit into the text.
-        let (bytes, train) = (config.model.tokens(), &config.train);
-        let batches = Windows::new(corpus, bytes)
-            .and_then(|windows| windows.validation_batches(train.eval_batches, train.batch));
-        let windows: usize = batches.map_or(0, |batches| batches.iter().map(|b| b.rows).sum());
-        format!("{windows} fixed windows of {bytes} bytes, spread evenly over the validation text")
     }
 
     fn delta_cell(&self, arm: &ArmResult) -> Cell {
@@ -396,6 +470,20 @@ pub(super) fn spoken(verdict: Option<Verdict>) -> Cell {
         Some(Verdict::Worse) => Cell::new("worse", Tone::Bad),
         Some(Verdict::NoDifferenceShown) => Cell::from("not shown"),
         Some(Verdict::TooFewSeeds) => Cell::new("few seeds", Tone::Faint),
+    }
+}
+
+/// A factor with its interval or with the seeds that it is of.
+fn tokens_factor(convergence: Convergence) -> String {
+    let Convergence {
+        factor,
+        interval,
+        reached,
+        pairs,
+    } = convergence;
+    match interval {
+        Some([low, high]) => format!("{factor:.2} [{low:.2}, {high:.2}]"),
+        None => format!("{factor:.2} ({reached}/{pairs})"),
     }
 }
 

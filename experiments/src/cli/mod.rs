@@ -5,12 +5,14 @@ mod bench;
 mod graph;
 mod inspect;
 mod parity;
+mod report;
 mod sample;
 mod settings;
 mod signals;
 mod sweep;
 mod teach;
 mod train;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::{
@@ -41,6 +43,10 @@ enum Command {
     Parity(parity::Args),
     /// Train one network
     Train(train::Args),
+    /// Tables, plots and a page from the files of runs
+    Report(report::Args),
+    /// Show runs while they train
+    Watch(watch::Args),
     /// Continue a text or draw images with a trained network
     Sample(sample::Args),
     /// Show what the connections of a trained network have learned
@@ -66,6 +72,8 @@ impl Command {
             Command::Parity(args) => args.run(),
             Command::Train(args) => args.run(),
             Command::Sample(args) => args.run(),
+            Command::Report(args) => args.run(),
+            Command::Watch(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Graph(args) => args.run(),
             Command::Teach(args) => args.run(),

@@ -72,9 +72,17 @@ pub struct TrainConfig {
     /// written back when 0: it changes no result, and runs from before it go on.
     #[serde(skip_serializing_if = "is_zero")]
     pub record_every: usize,
+    /// Writes the metrics as an event file for TensorBoard too, while the run trains. Not
+    /// written back when off: it changes no result, and runs from before it go on.
+    #[serde(skip_serializing_if = "is_off")]
+    pub tensorboard: bool,
     /// Ends the run if something does not learn over its first steps (a parameter without
     /// a gradient, identical streams, a saturated mix); else it is a warning.
     pub strict: bool,
+}
+
+fn is_off(setting: &bool) -> bool {
+    !setting
 }
 
 fn is_zero(steps: &usize) -> bool {
@@ -98,6 +106,7 @@ impl Default for TrainConfig {
             log_every: 10,
             checkpoint_every: 100,
             record_every: 0,
+            tensorboard: false,
             strict: false,
         }
     }

@@ -7,6 +7,7 @@
 //! | `env.json`      | code version, compiler, CPU, threads, crate versions           |
 //! | `metrics.jsonl` | one [`MetricsRecord`] a line, appended and never rewritten     |
 //! | `coefficients.jsonl` | one [`CoefficientRecord`] a line, if `train.record_every` is set |
+//! | `events.out.tfevents.*` | the metrics for TensorBoard, if `train.tensorboard` is set |
 //! | `state.bin`     | what a run goes on from ([`TrainState`](crate::state::TrainState)) |
 //! | `model.safetensors` | the weights, when it has ended or was stopped             |
 //! | `summary.json`  | how it ended ([`Summary`]); its absence means it has not       |
@@ -19,6 +20,7 @@ mod coefficients;
 mod config;
 mod environment;
 mod error;
+mod event_log;
 mod lock;
 mod log;
 mod metrics;
@@ -29,6 +31,7 @@ pub use coefficients::{CoefficientLog, CoefficientRecord, read_coefficients};
 pub use config::{shell_line, shell_word};
 pub use environment::{Environment, Git};
 pub use error::RunError;
+pub use event_log::{EVENTS_FILE, EventLog};
 pub use log::{Log, Record};
 pub use metrics::{LossByNoiseLevel, MetricsLog, MetricsRecord, NOISE_LEVELS, read_metrics};
 pub use summary::{RouterSummary, Status, Summary, read_summary};

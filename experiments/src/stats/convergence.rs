@@ -1,5 +1,8 @@
 //! How much sooner an arm gets where the baseline ends.
 
+use super::{Estimate, mean};
+use serde::Serialize;
+
 /// The number of tokens after which a loss curve of `(tokens, loss)`, in ascending order of
 /// tokens, is at `target` or below for good: interpolated between the last point above and the
 /// point after it. The last crossing, not the first, so that a lucky dip does not count. `None`
@@ -29,9 +32,62 @@ pub fn convergence_factor(baseline: &[(u64, f64)], arm: &[(u64, f64)]) -> Option
     (needed > 0.0).then(|| tokens as f64 / needed)
 }
 
+/// The convergence factor over seeds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Convergence {
+    /// The geometric mean `exp(mean ln f)` over the seeds in which the arm gets to the baseline's
+    /// final loss: a factor of 2 and one of 1/2 are as far from 1.
+    pub factor: f64,
+    /// Ends of its 95 % interval, `exp` of the t interval of the mean of `ln f`: from two seeds
+    /// on, and only if the arm gets there in every seed. Without the seeds in which it does not,
+    /// an interval would promise too much.
+    pub interval: Option<[f64; 2]>,
+    /// Seeds in which the arm gets there.
+    pub reached: usize,
+    /// Seeds that both have finished.
+    pub pairs: usize,
+}
+
+impl Convergence {
+    /// From the [`convergence_factor`] of every pair of runs; `None` if the arm never gets there.
+    pub fn of(factors: &[Option<f64>]) -> Option<Self> {
+        let logs: Vec<f64> = factors.iter().flatten().map(|factor| factor.ln()).collect();
+        if logs.is_empty() {
+            return None;
+        }
+        let estimate = Estimate::of(&logs).filter(|_| logs.len() == factors.len());
+        Some(Self {
+            factor: mean(&logs).exp(),
+            interval: estimate.map(|e| [e.low.exp(), e.high.exp()]),
+            reached: logs.len(),
+            pairs: factors.len(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// ln 1 and ln 4 have the mean ln 2, the standard deviation ln 4 / sqrt(2) and the standard
+    /// error ln 2; the 97.5 % quantile at one degree of freedom is 12.7062.
+    #[test]
+    fn the_factor_over_seeds_is_a_geometric_mean_with_its_interval() {
+        let both = Convergence::of(&[Some(1.0), Some(4.0)]).expect("two");
+        assert!((both.factor - 2.0).abs() < 1e-12);
+        let [low, high] = both.interval.expect("both get there");
+        let reach = 2.0_f64.powf(12.7062);
+        assert!(
+            (low * reach / 2.0 - 1.0).abs() < 1e-4 && (high / (2.0 * reach) - 1.0).abs() < 1e-4
+        );
+    }
+
+    #[test]
+    fn a_seed_that_never_gets_there_takes_the_interval_away_and_is_counted() {
+        let some = Convergence::of(&[Some(1.2), Some(1.2), None]).expect("two of three");
+        assert_eq!((some.reached, some.pairs, some.interval), (2, 3, None));
+        assert_eq!(Convergence::of(&[None, None]), None);
+    }
 
     const BASELINE: [(u64, f64); 4] = [(100, 4.0), (200, 3.0), (300, 2.5), (400, 2.0)];
 

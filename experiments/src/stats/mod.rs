@@ -8,11 +8,13 @@ mod convergence;
 mod estimate;
 mod paired;
 mod power;
+mod spikes;
 mod student_t;
 mod verdict;
 
-pub use convergence::{convergence_factor, tokens_to_reach};
-pub use estimate::{CONFIDENCE, Estimate, mean, median, pooled_sd, sd};
+pub use convergence::{Convergence, convergence_factor, tokens_to_reach};
+pub use estimate::{CONFIDENCE, Estimate, mean, median, pooled_sd, quantile, sd};
 pub use paired::{Differences, pair_by_seed};
 pub use power::{POWER, minimum_detectable_effect, seeds_needed};
+pub use spikes::{SPIKE_HEIGHT, SPIKE_WINDOW, spikes};
 pub use verdict::{MIN_SEEDS, Verdict, holm, verdicts};

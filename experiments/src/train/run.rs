@@ -3,7 +3,8 @@
 use super::{StepReport, TrainError, Trainer, Validation, recorder::Recorder};
 use crate::{
     run_dir::{
-        LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary, write_atomically,
+        EventLog, LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary,
+        write_atomically,
     },
     state,
 };
@@ -76,6 +77,9 @@ impl Trainer {
         observer.begun(self.step);
         let recorder = Recorder::open(self, directory, observer)?;
         let mut run = Run::new(self, directory, log, recorder);
+        if let Some(directory) = directory.filter(|_| self.config.train.tensorboard) {
+            run.events = Some(EventLog::open(directory.path(), self.step)?);
+        }
         let status = run.train(self, observer, stop)?;
         let summary = run.summary(self, status);
         if let Some(directory) = directory {
@@ -110,6 +114,7 @@ struct Run<'d> {
     directory: Option<&'d RunDir>,
     log: Option<MetricsLog>,
     recorder: Option<Recorder>,
+    events: Option<EventLog>,
     started: Instant,
     step_ms: Vec<f64>,
     last_train: Option<f64>,
@@ -139,6 +144,7 @@ impl<'d> Run<'d> {
             last_by_noise_level: None,
             log: None,
             recorder,
+            events: None,
         };
         for record in log.iter().flat_map(|log| log.records()) {
             let validation = record.val_loss.map(|loss| Validation {
@@ -191,7 +197,11 @@ impl<'d> Run<'d> {
             self.note(report.loss, validation);
             let logs = step == 1 || diverged || evaluates || due(train.log_every, step);
             if let (Some(log), true) = (&mut self.log, logs) {
-                log.append(record(&report, validation))?;
+                let record = record(&report, validation);
+                log.append(record)?;
+                if let Some(events) = &mut self.events {
+                    events.append(&record)?;
+                }
             }
             if let (Some(recorder), false) = (&mut self.recorder, diverged) {
                 recorder.after_step(trainer)?;

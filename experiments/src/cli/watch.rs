@@ -1,0 +1,107 @@
+//! `watch`: runs while they train.
+
+use super::{Failure, signals::stop_flag};
+use crate::{
+    report::runs_in,
+    table::{Colour, TERMINAL_WIDTH},
+    watch::{State, Watched, table},
+};
+use std::{
+    io::{IsTerminal, Write, stdin, stdout},
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How soon a request to end is noticed.
+const TICK: Duration = Duration::from_millis(100);
+/// The terminal's other screen, so that what was there before comes back.
+const ENTER_SCREEN: &str = "\x1b[?1049h";
+const LEAVE_SCREEN: &str = "\x1b[?1049l";
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Shows every run of a sweep directory with its loss, speed and time left, again and again until
+/// Ctrl-C (or q and Enter). Where the output is no terminal, prints once.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A sweep directory such as runs/ablation-rate-small
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Seconds between two looks
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    every: f64,
+    /// Print once and end
+    #[arg(long)]
+    once: bool,
+}
+
+impl Args {
+    /// Shows the runs.
+    pub fn run(self) -> Result<(), Failure> {
+        if !(0.1..=86_400.0).contains(&self.every) {
+            let message = format!("--every is {}, expected 0.1 to 86400 seconds", self.every);
+            return Err(Failure::Usage(message));
+        }
+        let text = self.text()?;
+        if self.once || !stdout().is_terminal() {
+            write!(stdout(), "{text}")?;
+            return Ok(());
+        }
+        let stop = stop_flag();
+        end_on_q(stop);
+        write!(stdout(), "{ENTER_SCREEN}")?;
+        let shown = self.show(text, stop);
+        write!(stdout(), "{LEAVE_SCREEN}{}", shown?)?;
+        Ok(())
+    }
+
+    /// Shows the runs until it is asked to end; returns what was last seen.
+    fn show(&self, mut text: String, stop: &AtomicBool) -> Result<String, Failure> {
+        let every = Duration::from_secs_f64(self.every);
+        loop {
+            write!(
+                stdout(),
+                "{CLEAR}{text}\nCtrl-C, or q and Enter, ends this; the runs go on"
+            )?;
+            stdout().flush()?;
+            let looked = Instant::now();
+            while looked.elapsed() < every {
+                if stop.load(Ordering::SeqCst) {
+                    return Ok(text);
+                }
+                thread::sleep(TICK);
+            }
+            // A directory that vanishes meanwhile leaves what was last seen.
+            text = self.text().unwrap_or(text);
+        }
+    }
+
+    fn text(&self) -> Result<String, Failure> {
+        let ids = runs_in(&self.directory)?;
+        let mut runs: Vec<Watched> = ids.iter().map(Watched::read).collect();
+        let ended = runs.iter().filter(|run| run.state == State::Ended).count();
+        let all = runs.len();
+        // What moves comes first: a terminal may be too short for all.
+        runs.sort_by_key(|run| match run.state {
+            State::Running(_) => 0,
+            State::Diverged | State::Damaged => 1,
+            State::Stopped | State::Waiting => 2,
+            State::Ended => 3,
+        });
+        let table = table(&runs).to_text(TERMINAL_WIDTH, Colour::for_stdout());
+        Ok(format!("{table}\n{ended} of {all} runs have ended\n"))
+    }
+}
+
+/// Sets `stop` when somebody types q and Enter.
+fn end_on_q(stop: &'static AtomicBool) {
+    if stdin().is_terminal() {
+        thread::spawn(move || {
+            let asked = stdin().lines().map_while(Result::ok);
+            if asked.into_iter().any(|line| line.trim() == "q") {
+                stop.store(true, Ordering::SeqCst);
+            }
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! Event files that TensorBoard reads, written while a run trains.
+
+mod record;
+
+use super::{MetricsRecord, RunError};
+use record::{framed, scalars, steps_kept, version};
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Name of the event file: TensorBoard looks for `tfevents` in it.
+pub const EVENTS_FILE: &str = "events.out.tfevents.0.experiments";
+
+/// The event file of a run, open for appending.
+#[derive(Debug)]
+pub struct EventLog {
+    file: File,
+    path: PathBuf,
+}
+
+impl EventLog {
+    /// Opens or creates the event file in a run directory, and cuts off what is torn or belongs
+    /// to steps after `step`: what the run did after the state that it goes on from, and will do
+    /// again.
+    ///
+    /// # Errors
+    /// [`RunError::Unreadable`], [`RunError::Unwritable`] or [`RunError::DiskFull`].
+    pub fn open(directory: &Path, step: u64) -> Result<Self, RunError> {
+        let path = directory.join(EVENTS_FILE);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path);
+        let mut file = file.map_err(|error| RunError::writing(&path, error))?;
+        let mut bytes = Vec::new();
+        let read = file.read_to_end(&mut bytes);
+        read.map_err(|error| RunError::reading(&path, error))?;
+        let kept = steps_kept(&bytes, step) as u64;
+        let cut = file
+            .set_len(kept)
+            .and_then(|()| file.seek(SeekFrom::Start(kept)));
+        cut.map_err(|error| RunError::writing(&path, error))?;
+        let mut log = Self { file, path };
+        if kept == 0 {
+            log.write(&framed(&version(now())))?;
+        }
+        Ok(log)
+    }
+
+    /// Appends one record as scalars: `loss/train`, `loss/validation`, `accuracy/validation`,
+    /// `learning_rate`, `gradient_norm` and `ms_per_step`.
+    ///
+    /// # Errors
+    /// [`RunError::Unwritable`] or [`RunError::DiskFull`].
+    pub fn append(&mut self, record: &MetricsRecord) -> Result<(), RunError> {
+        let values = [
+            ("loss/train", Some(record.train_loss)),
+            ("loss/validation", record.val_loss),
+            ("accuracy/validation", record.val_accuracy),
+            ("learning_rate", Some(record.lr)),
+            ("gradient_norm", Some(record.grad_norm)),
+            ("ms_per_step", Some(record.ms)),
+        ];
+        let known = values
+            .iter()
+            .filter_map(|(tag, value)| Some((*tag, (*value)?)));
+        let event = scalars(now(), record.step, known);
+        self.write(&framed(&event))
+    }
+
+    /// In one call, so that a reader sees whole records.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), RunError> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| RunError::writing(&self.path, error))
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: u64) -> MetricsRecord {
+        MetricsRecord {
+            step,
+            tokens: step,
+            train_loss: 2.0,
+            val_loss: None,
+            val_accuracy: None,
+            val_loss_by_noise_level: None,
+            lr: 1e-3,
+            grad_norm: 1.0,
+            ms: 5.0,
+        }
+    }
+
+    #[test]
+    fn a_run_that_goes_on_writes_no_step_twice() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(EVENTS_FILE);
+        let mut log = EventLog::open(directory.path(), 0).expect("a new file");
+        log.append(&record(10)).expect("space");
+        let until_10 = std::fs::read(&path).expect("the file");
+        log.append(&record(20)).expect("space");
+        let until_20 = std::fs::read(&path).expect("the file");
+        drop(log);
+        // Killed in the middle of a record.
+        std::fs::write(&path, [&until_20[..], &until_20[..7]].concat()).expect("space");
+        drop(EventLog::open(directory.path(), 20).expect("the same file"));
+        assert_eq!(std::fs::read(&path).expect("the file"), until_20);
+        // Going on from a state at step 15.
+        drop(EventLog::open(directory.path(), 15).expect("the same file"));
+        assert_eq!(std::fs::read(&path).expect("the file"), until_10);
+        // Started afresh: nothing but the version is left.
+        drop(EventLog::open(directory.path(), 0).expect("the same file"));
+        assert!(std::fs::read(&path).expect("the file").len() < until_10.len());
+    }
+}
