@@ -524,10 +524,11 @@ fn range(values: impl Iterator<Item = u64>, shown: impl Fn(u64) -> String) -> Op
         let (low, high) = range.unwrap_or((value, value));
         Some((low.min(value), high.max(value)))
     })?;
+    let (low, high) = (shown(low), shown(high));
     Some(if low == high {
-        shown(low)
+        low
     } else {
-        format!("{} to {}", shown(low), shown(high))
+        format!("{low} to {high}")
     })
 }
 

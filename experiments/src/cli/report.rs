@@ -2,10 +2,11 @@
 
 use super::Failure;
 use crate::{
+    ablation::wrapped,
     plot::PngError,
     report::{Recorded, RecordedError, page, plots},
     run_dir::{RunError, write_atomically},
-    table::Colour,
+    table::{Colour, TERMINAL_WIDTH},
 };
 use std::{
     fs,
@@ -56,7 +57,11 @@ impl Args {
                 recorded.report(&command).to_text(Colour::for_stdout())
             )?;
             for remark in &recorded.remarks {
-                writeln!(stdout(), "note: {remark}")?;
+                write!(
+                    stdout(),
+                    "{}",
+                    wrapped(&format!("note: {remark}"), TERMINAL_WIDTH)
+                )?;
             }
             let written = self.write(&recorded, &command, &out)?;
             writeln!(stdout(), "written: {}\n", written.join(", "))?;

@@ -6,6 +6,7 @@ use crate::{
     table::{Colour, TERMINAL_WIDTH},
     watch::{State, Watched, table},
 };
+use console::Term;
 use std::{
     io::{IsTerminal, Write, stdin, stdout},
     path::PathBuf,
@@ -60,9 +61,10 @@ impl Args {
     fn show(&self, mut text: String, stop: &AtomicBool) -> Result<String, Failure> {
         let every = Duration::from_secs_f64(self.every);
         loop {
+            let shown = cut(&text, usize::from(Term::stdout().size().0));
             write!(
                 stdout(),
-                "{CLEAR}{text}\nCtrl-C, or q and Enter, ends this; the runs go on"
+                "{CLEAR}{shown}\nCtrl-C, or q and Enter, ends this; the runs go on"
             )?;
             stdout().flush()?;
             let looked = Instant::now();
@@ -94,6 +96,18 @@ impl Args {
     }
 }
 
+/// As many lines as fit above the last two of a terminal of this height, and how many are left
+/// out.
+fn cut(text: &str, height: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let room = height.saturating_sub(4).max(3);
+    if lines.len() <= room + 1 {
+        return text.to_owned();
+    }
+    let left_out = lines.len() - room;
+    format!("{}\n.. {left_out} more lines\n", lines[..room].join("\n"))
+}
+
 /// Sets `stop` when somebody types q and Enter.
 fn end_on_q(stop: &'static AtomicBool) {
     if stdin().is_terminal() {
@@ -103,5 +117,19 @@ fn end_on_q(stop: &'static AtomicBool) {
                 stop.store(true, Ordering::SeqCst);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_is_too_short_keeps_the_head_of_the_table() {
+        let text: String = (0..40).map(|i| format!("run {i}\n")).collect();
+        let cut_text = cut(&text, 24);
+        assert!(cut_text.lines().count() < 24);
+        assert!(cut_text.starts_with("run 0\n") && cut_text.ends_with(".. 20 more lines\n"));
+        assert_eq!(cut(&text, 60), text);
     }
 }
