@@ -3,14 +3,14 @@
 use crate::lockfile;
 use engine::backend::{Backend, CpuBackend};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs, path::Path, process::Command, thread};
+use std::{collections::BTreeMap, fs, process::Command, thread};
 
-/// The state of the source tree.
+/// The source tree the program was built from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Git {
     /// The commit.
     pub commit: String,
-    /// Whether files differ from it.
+    /// Whether sources differed from it.
     pub dirty: bool,
 }
 
@@ -19,7 +19,7 @@ pub struct Git {
 pub struct Environment {
     /// Version of this program.
     pub version: String,
-    /// The commit of the source tree; `None` outside a git checkout.
+    /// The commit the program was built from; `None` outside a git checkout.
     pub git: Option<Git>,
     /// The compiler, as `rustc --version` names it.
     pub rustc: String,
@@ -84,15 +84,9 @@ pub(super) fn cpu() -> String {
 }
 
 fn git() -> Option<Git> {
-    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    // An unpacked archive inside somebody else's checkout must not take its commit.
-    if !tree.join(".git").exists() {
-        return None;
-    }
-    let git = |arguments: &[&str]| output(Command::new("git").arg("-C").arg(&tree).args(arguments));
     Some(Git {
-        commit: git(&["rev-parse", "HEAD"])?,
-        dirty: !git(&["status", "--porcelain"])?.is_empty(),
+        commit: option_env!("BUILD_COMMIT")?.to_owned(),
+        dirty: option_env!("BUILD_DIRTY")? == "true",
     })
 }
 
