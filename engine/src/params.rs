@@ -223,10 +223,12 @@ impl Params {
     }
 
     /// What the elements of a parameter are known by until they change.
-    pub(crate) fn identity(&self, id: ParamId) -> Identity {
+    pub fn identity(&self, id: ParamId) -> Identity {
         Identity::Parameter {
             network: self.network,
             index: id.0,
+            start: 0,
+            len: self.get(id).range.len(),
             version: self.version,
         }
     }

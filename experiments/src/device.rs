@@ -77,6 +77,18 @@ impl Selected {
         }
     }
 
+    /// A device that has failed.
+    ///
+    /// # Errors
+    /// Its message if it was required; otherwise what to tell the user.
+    pub fn failure(&self) -> Result<Option<String>, String> {
+        match self.backend.failure() {
+            Some(message) if self.required => Err(message),
+            Some(message) => Ok(Some(format!("{message}; the CPU goes on alone"))),
+            None => Ok(None),
+        }
+    }
+
     /// Who has made the results: the backend and, if its device has failed, who took over.
     pub fn made_by(&self) -> String {
         match self.backend.failure() {

@@ -1,16 +1,25 @@
 //! `backend` and `--backend` from the command line, in builds with and without devices.
 
+#[cfg(feature = "wgpu")]
+mod faults;
+
 use std::{
     path::Path,
     process::{Command, Output},
 };
 
-fn experiments(cache: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_experiments"))
+fn command(cache: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_experiments"));
+    command
         .args(arguments)
         .env("XDG_CACHE_HOME", cache)
-        .output()
-        .unwrap()
+        // Without it, a layer of Mesa complains.
+        .env("XDG_RUNTIME_DIR", cache);
+    command
+}
+
+fn experiments(cache: &Path, arguments: &[&str]) -> Output {
+    command(cache, arguments).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -35,15 +44,38 @@ fn train(
     name: &str,
     backend: &[&str],
 ) -> (Output, serde_json::Value, serde_json::Value) {
+    train_under(root, name, backend, &[])
+}
+
+/// The same with variables of the environment.
+fn train_under(
+    root: &Path,
+    name: &str,
+    backend: &[&str],
+    variables: &[(&str, String)],
+) -> (Output, serde_json::Value, serde_json::Value) {
     let out = root.join(name);
     let place = format!("--out={}", out.display());
-    let output = experiments(root, &[&TRAIN[..], &[&place], backend].concat());
+    let output = command(root, &[&TRAIN[..], &[&place], backend].concat())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .output()
+        .unwrap();
     let read = |file: &str| {
         let text = std::fs::read_to_string(out.join(file)).unwrap_or("null".into());
         serde_json::from_str(&text).unwrap()
     };
     let (environment, summary) = (read("env.json"), read("summary.json"));
     (output, environment, summary)
+}
+
+/// Goes on, on the CPU, with what [`train`] has left.
+#[cfg(feature = "wgpu")]
+fn resumed(root: &Path, name: &str) -> (Output, serde_json::Value) {
+    let out = root.join(name);
+    let place = format!("--resume={}", out.display());
+    let output = experiments(root, &["train", &place]);
+    let text = std::fs::read_to_string(out.join("summary.json")).unwrap_or("null".into());
+    (output, serde_json::from_str(&text).unwrap())
 }
 
 #[cfg(not(feature = "wgpu"))]
@@ -140,5 +172,156 @@ mod with_devices {
         assert_eq!(on_cpu["backend"], "cpu");
         let loss = |summary: &serde_json::Value| summary["final_train_loss"].as_f64().unwrap();
         assert!((loss(&on_device) - loss(&on_cpu)).abs() < 1e-3);
+    }
+
+    /// A device that fails while it multiplies, and what there is to say about it.
+    const FAULTS: [(&str, &str); 2] = [
+        ("wait:2", "the device is lost"),
+        ("memory:12", "out of device memory"),
+    ];
+
+    #[test]
+    fn with_auto_a_failing_device_is_announced_and_the_cpu_trains_to_the_same_loss() {
+        let root = tempfile::tempdir().unwrap();
+        if !adapter(root.path()) {
+            return;
+        }
+        let (_, _, on_cpu) = train(root.path(), "cpu", &[]);
+        for (fault, reason) in FAULTS {
+            let Some(variables) = faults::environment(root.path(), fault) else {
+                return;
+            };
+            let auto = ["--backend=auto", "--software-adapter"];
+            let (output, _, summary) = train_under(root.path(), fault, &auto, &variables);
+            let message = text(&output.stderr);
+            assert!(output.status.success(), "{fault}: {message}");
+            let notes: Vec<&str> = message
+                .lines()
+                .filter(|line| line.contains("the CPU goes on alone"))
+                .collect();
+            assert_eq!(notes.len(), 1, "{fault}: {message}");
+            assert!(notes[0].contains(reason), "{fault}: {message}");
+            assert!(!message.contains("panicked"), "{message}");
+            let made_by = summary["backend"].as_str().unwrap();
+            assert!(made_by.ends_with("then cpu"), "{made_by}");
+            let loss = |summary: &serde_json::Value| summary["final_train_loss"].as_f64().unwrap();
+            assert!((loss(&summary) - loss(&on_cpu)).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn with_wgpu_a_failing_device_ends_a_training_that_the_cpu_can_resume() {
+        let root = tempfile::tempdir().unwrap();
+        if !adapter(root.path()) {
+            return;
+        }
+        let (_, _, on_cpu) = train(root.path(), "cpu", &[]);
+        for (fault, reason) in FAULTS {
+            let Some(variables) = faults::environment(root.path(), fault) else {
+                return;
+            };
+            let wgpu = ["--backend=wgpu", "--software-adapter"];
+            let (output, ..) = train_under(root.path(), fault, &wgpu, &variables);
+            let message = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{fault}: {message}");
+            let last = message.lines().last().unwrap();
+            assert!(
+                last.starts_with("error: ") && last.contains(reason),
+                "{message}"
+            );
+            assert!(
+                last.contains("go on with --backend auto or cpu"),
+                "{message}"
+            );
+            assert!(!message.contains("panicked"), "{message}");
+            let (output, summary) = resumed(root.path(), fault);
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            assert_eq!(summary["steps"], 3);
+            let loss = |summary: &serde_json::Value| summary["final_train_loss"].as_f64().unwrap();
+            assert!((loss(&summary) - loss(&on_cpu)).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_device_without_memory_is_not_opened_and_auto_uses_the_cpu() {
+        let root = tempfile::tempdir().unwrap();
+        if !adapter(root.path()) {
+            return;
+        }
+        for fault in ["memory:1", "memory:2"] {
+            let Some(variables) = faults::environment(root.path(), fault) else {
+                return;
+            };
+            for (backend, code) in [("--backend=wgpu", 1), ("--backend=auto", 0)] {
+                let output = command(root.path(), &["bench", "--steps=1", "--software-adapter"])
+                    .arg(backend)
+                    .envs(variables.iter().map(|(name, value)| (name, value)))
+                    .output()
+                    .unwrap();
+                let message = text(&output.stderr);
+                assert_eq!(output.status.code(), Some(code), "{message}");
+                assert_eq!(message.lines().count(), 1, "{message}");
+                assert!(message.contains("cannot be opened"), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bench_on_a_failing_device_is_not_passed_off_as_its_time() {
+        let root = tempfile::tempdir().unwrap();
+        if !adapter(root.path()) {
+            return;
+        }
+        let Some(variables) = faults::environment(root.path(), "wait:2") else {
+            return;
+        };
+        for (backend, code) in [("--backend=wgpu", 1), ("--backend=auto", 0)] {
+            let output = command(root.path(), &["bench", "--steps=1", "--software-adapter"])
+                .arg(backend)
+                .envs(variables.iter().map(|(name, value)| (name, value)))
+                .output()
+                .unwrap();
+            let message = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+            assert!(message.contains("the device is lost"), "{message}");
+            assert_eq!(code == 0, text(&output.stdout).contains("then cpu"));
+        }
+    }
+
+    #[test]
+    fn without_an_adapter_one_line_says_so_and_auto_uses_the_cpu() {
+        let root = tempfile::tempdir().unwrap();
+        let none = [
+            ("VK_ICD_FILENAMES", "/nonexistent".to_owned()),
+            ("VK_DRIVER_FILES", "/nonexistent".to_owned()),
+        ];
+        for arguments in [
+            &["backend", "list"][..],
+            &["backend", "check"],
+            &["backend", "bench"],
+            &["bench", "--steps=1", "--backend=wgpu"],
+        ] {
+            let output = command(root.path(), arguments)
+                .envs(none.clone())
+                .output()
+                .unwrap();
+            let message = text(&output.stderr);
+            if cfg!(any(target_os = "macos", windows)) {
+                // Metal and DX12 have no such switch.
+                return;
+            }
+            assert_eq!(output.status.code(), Some(1), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+            assert!(message.contains("no adapter was found"), "{message}");
+        }
+        let (output, environment, _) = train_under(root.path(), "auto", &["--backend=auto"], &none);
+        let message = text(&output.stderr);
+        assert!(output.status.success(), "{message}");
+        assert!(
+            message.contains("this time the CPU computes everything"),
+            "{message}"
+        );
+        assert_eq!(environment["backend"], "cpu");
     }
 }

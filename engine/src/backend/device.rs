@@ -25,14 +25,28 @@ pub struct Adapter {
     pub workgroup_size: u32,
 }
 
-/// The size of a product from which on the device computes it.
+/// From which cube on the device computes products: those that have at least as many
+/// operations as the cube, and as many for every byte that has to be moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threshold {
-    /// Where the device, transfers included, overtakes the CPU: measured once for each
-    /// adapter.
+    /// The smallest that the device, transfers included, computes sooner than the CPU:
+    /// measured once for each adapter.
     Measured,
-    /// From this many floating-point operations.
-    Flops(u64),
+    /// The one of this edge; 0 sends everything.
+    Cube(usize),
+}
+
+/// What has crossed the bus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes of operands sent to the device.
+    pub sent: u64,
+    /// Bytes of results fetched from it.
+    pub fetched: u64,
+    /// Calls that brought products to it.
+    pub submissions: u64,
+    /// Buffers made for matrices and transfers; all others were used again.
+    pub buffers: u64,
 }
 
 /// How a device is opened.

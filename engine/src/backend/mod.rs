@@ -12,9 +12,10 @@ pub mod wgpu;
 
 pub use crate::kernels::matmul::{Layout, Product};
 pub use cpu::CpuBackend;
-pub use device::{Adapter, DeviceError, Options, Threshold};
+pub use device::{Adapter, DeviceError, Options, Threshold, Traffic};
 
 use std::{
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -23,12 +24,16 @@ use std::{
 /// elements, so that a device can keep a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Identity {
-    /// A parameter, until the slab changes.
+    /// A parameter or a part of one, until the slab changes.
     Parameter {
         /// The network.
         network: u64,
         /// The parameter, in registration order.
         index: u32,
+        /// The first element.
+        start: usize,
+        /// How many elements.
+        len: usize,
         /// The state of the slab.
         version: u64,
     },
@@ -57,6 +62,35 @@ pub struct Operand<'a> {
     pub identity: Option<Identity>,
 }
 
+impl<'a> Operand<'a> {
+    /// Some of the elements: the matrix of one expert within the weights of all. What is
+    /// known by an identity keeps one only if it is a parameter, the parts of which are
+    /// always the same.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let identity = self.identity.and_then(|identity| match identity {
+            Identity::Parameter {
+                network,
+                index,
+                start,
+                version,
+                ..
+            } => Some(Identity::Parameter {
+                network,
+                index,
+                start: start + range.start,
+                len: range.len(),
+                version,
+            }),
+            Identity::Value { .. } | Identity::Gradient { .. } => None,
+        });
+        Self {
+            values: &self.values[range],
+            identity,
+        }
+    }
+}
+
 impl<'a> From<&'a [f32]> for Operand<'a> {
     fn from(values: &'a [f32]) -> Self {
         Self {
@@ -66,50 +100,23 @@ impl<'a> From<&'a [f32]> for Operand<'a> {
     }
 }
 
-/// One product, or a batch of products of the same shape whose matrices lie one after
-/// another in memory.
+/// One product.
 #[derive(Debug)]
 pub struct Job<'a> {
     /// The product.
     pub product: Product,
-    /// How many of them.
-    pub batch: usize,
-    /// All A.
+    /// A.
     pub a: Operand<'a>,
-    /// All B.
+    /// B.
     pub b: Operand<'a>,
-    /// All C.
+    /// C.
     pub c: &'a mut [f32],
 }
 
 impl<'a> Job<'a> {
-    /// A single product.
+    /// A product of these matrices.
     pub fn new(product: Product, a: Operand<'a>, b: Operand<'a>, c: &'a mut [f32]) -> Self {
-        Self {
-            product,
-            batch: 1,
-            a,
-            b,
-            c,
-        }
-    }
-
-    /// # Panics
-    /// If a slice does not have the number of elements that product and batch say.
-    #[track_caller]
-    fn check(&self) {
-        let lens = [self.a.values.len(), self.b.values.len(), self.c.len()];
-        for ((name, len), [rows, columns]) in ["a", "b", "c"]
-            .into_iter()
-            .zip(lens)
-            .zip(self.product.shapes())
-        {
-            let (size, batch, product) = (rows * columns, self.batch, self.product);
-            assert!(
-                len == batch * size,
-                "matmul_batch: {name} has {len} elements, expected {batch} times {size} in {product:?}"
-            );
-        }
+        Self { product, a, b, c }
     }
 }
 
@@ -118,46 +125,27 @@ pub trait Backend: Send + Sync {
     /// The name under which results say who computed them.
     fn name(&self) -> &str;
 
-    /// `C = op(A) op(B)`, or `C += op(A) op(B)`; without `product.accumulate`, C may hold
-    /// anything before.
+    /// Products that are wanted together and may share operands, such as the two gradients
+    /// of a linear layer or the products of all experts: a device takes each operand over
+    /// once, and all products in one go. Each is `C = op(A) op(B)`, or `C += op(A) op(B)`;
+    /// without `product.accumulate`, C may hold anything before. A `None` is a product that
+    /// is not wanted.
     ///
     /// `parallel` allows the use of more threads than the calling one. It must not change
     /// the result.
     ///
     /// # Panics
-    /// If a slice does not have the number of elements that `product` says.
-    fn matmul(&self, product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool);
-
-    /// `batch` products of the same shape, the operands of which lie one after another in
-    /// `a`, `b` and `c`.
-    ///
-    /// # Panics
-    /// If a slice does not have the number of elements that `product` and `batch` say.
-    fn matmul_batch(
-        &self,
-        product: Product,
-        batch: usize,
-        a: &[f32],
-        b: &[f32],
-        c: &mut [f32],
-        parallel: bool,
-    );
-
-    /// Products that are wanted together and may share operands, such as the two gradients
-    /// of a linear layer: a device takes each operand over once, and all products in one
-    /// go. A `None` is a product that is not wanted.
-    ///
-    /// # Panics
     /// If a slice does not have the number of elements that its product says.
-    fn products(&self, jobs: &mut [Option<Job<'_>>], parallel: bool) {
-        for job in jobs.iter_mut().flatten() {
-            let Job { product, batch, .. } = *job;
-            let (a, b) = (job.a.values, job.b.values);
-            match batch {
-                1 => self.matmul(product, a, b, job.c, parallel),
-                _ => self.matmul_batch(product, batch, a, b, job.c, parallel),
-            }
-        }
+    fn products(&self, jobs: &mut [Option<Job<'_>>], parallel: bool);
+
+    /// A single product of matrices that are not known by an identity.
+    ///
+    /// # Panics
+    /// If a slice does not have the number of elements that `product` says.
+    #[track_caller]
+    fn matmul(&self, product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool) {
+        let job = Job::new(product, a.into(), b.into(), c);
+        self.products(&mut [Some(job)], parallel);
     }
 
     /// Forgets what was kept of the values and gradients of a tape.
@@ -176,11 +164,38 @@ pub trait Backend: Send + Sync {
         None
     }
 
+    /// What has gone to a device and come back from it so far: nothing where there is none.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
     /// The time of a product whose operands are on the device and whose result stays
     /// there: `None` where there is no device, or it has failed.
     fn time_on_device(&self, product: Product) -> Option<Duration> {
         let _ = product;
         None
+    }
+}
+
+/// Products that go in one call.
+const BATCH: usize = 32;
+
+impl dyn Backend + '_ {
+    /// Any number of products that are wanted together, as [`Backend::products`], in calls
+    /// of 32.
+    ///
+    /// # Panics
+    /// If a slice does not have the number of elements that its product says.
+    #[track_caller]
+    pub fn batched<'a>(&self, jobs: impl IntoIterator<Item = Job<'a>>, parallel: bool) {
+        let mut jobs = jobs.into_iter().fuse();
+        loop {
+            let mut batch: [Option<Job<'_>>; BATCH] = std::array::from_fn(|_| jobs.next());
+            if batch[0].is_none() {
+                return;
+            }
+            self.products(&mut batch, parallel);
+        }
     }
 }
 

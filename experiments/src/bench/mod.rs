@@ -8,7 +8,8 @@ pub mod growth;
 
 use crate::device::Selected;
 use engine::{
-    ops::scale, parallel::Shards, params::Params, profile::Profile, rng::Key, tape::Tape,
+    backend::Traffic, ops::scale, parallel::Shards, params::Params, profile::Profile, rng::Key,
+    tape::Tape,
 };
 use models::{
     accounting::Account,
@@ -108,6 +109,8 @@ pub struct Report {
     /// The largest resident memory of the process so far, in MiB; absent where the
     /// system does not say.
     pub peak_rss_mb: Option<u64>,
+    /// What a measured step moves between the processor and a device, if there is one.
+    pub moved: Option<Moved>,
     /// The loss before each step.
     pub losses: Vec<f64>,
     /// What is counted of the network.
@@ -116,6 +119,28 @@ pub struct Report {
     #[serde(skip)]
     /// Where the time went, if it was asked for.
     pub profile: Option<Profile>,
+}
+
+/// What a step moves, on average; an MB is 10⁶ bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Moved {
+    /// Operands of products.
+    pub sent_mb: f64,
+    /// Results.
+    pub fetched_mb: f64,
+    /// Batches of products.
+    pub submissions: f64,
+}
+
+impl Moved {
+    fn between(before: Traffic, after: Traffic, steps: usize) -> Option<Self> {
+        let each = |count: u64| count as f64 / steps as f64;
+        (after.submissions > before.submissions).then(|| Self {
+            sent_mb: each(after.sent - before.sent) / 1e6,
+            fetched_mb: each(after.fetched - before.fetched) / 1e6,
+            submissions: each(after.submissions - before.submissions),
+        })
+    }
 }
 
 impl Bench {
@@ -140,8 +165,10 @@ impl Bench {
         let mut results = vec![0.0_f64; micro_batches];
         let mut times = Vec::with_capacity(self.steps);
         let mut losses = Vec::with_capacity(self.steps);
+        let mut traffic = Traffic::default();
         for step in 0..self.steps {
             if step == WARM_UP {
+                traffic = self.backend.backend.traffic();
                 // The first steps allocate: they are not what is measured.
                 shards.tapes_mut().for_each(|tape| {
                     tape.take_profile();
@@ -168,6 +195,7 @@ impl Bench {
             .for_each(|part| profile.merge(&part));
         let measured = times.get(WARM_UP..).filter(|rest| !rest.is_empty());
         let mut measured = measured.unwrap_or(&times).to_vec();
+        let moved = Moved::between(traffic, self.backend.backend.traffic(), measured.len());
         measured.sort_by(f64::total_cmp);
         Ok(Report {
             engine: concat!("hyper-connections workbench ", env!("CARGO_PKG_VERSION")).into(),
@@ -184,6 +212,7 @@ impl Bench {
                 .unwrap_or(f64::NAN),
             min_ms: measured.first().copied().unwrap_or(f64::NAN),
             peak_rss_mb: peak_rss_mb(),
+            moved,
             losses,
             account: Account::of(&model, &params),
             profile: self.profile.then_some(profile),

@@ -2,15 +2,16 @@
 
 use super::{Failure, backend::BackendArgs};
 use crate::{
+    ablation::wrapped,
     bench::{
         Bench, Report, SIZES, Size, compare,
         growth::{self, Axis},
     },
-    table::{Align, Cell, Colour, Table},
+    table::{Align, Cell, Colour, TERMINAL_WIDTH, Table},
 };
 use clap::ValueEnum;
 use nn::connection::{ConnectionConfig, HyperConfig, PreNormConfig};
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 
 /// The step of the race: s is 1.2 M parameters and 2048 tokens, m 6.4 M and 2048; l (d = 512) and
 /// xl (d = 1024) with 4096 tokens are for GPUs.
@@ -118,6 +119,10 @@ impl Args {
             backend,
         };
         let report = bench.run()?;
+        if let Some(note) = bench.backend.failure().map_err(Failure::Failed)? {
+            // Nobody may be listening; the numbers say it too.
+            let _ = writeln!(stderr(), "{note}");
+        }
         if self.json {
             writeln!(stdout(), "{}", serde_json::to_string(&report)?)?;
         } else {
@@ -161,7 +166,11 @@ impl Args {
                 .map(Cell::from),
             );
         }
-        writeln!(out, "{}", table.to_text(80, Colour::for_stdout()))?;
+        writeln!(
+            out,
+            "{}",
+            table.to_text(TERMINAL_WIDTH, Colour::for_stdout())
+        )?;
         Ok(())
     }
 
@@ -208,8 +217,7 @@ impl Args {
 
 fn print(report: &Report) -> Result<(), Failure> {
     let mut out = stdout().lock();
-    writeln!(
-        out,
+    let what = format!(
         "size {}, {}, {}, {} parameters, {} threads, {} shards of micro-batches of {}",
         report.size,
         report.backend,
@@ -218,12 +226,20 @@ fn print(report: &Report) -> Result<(), Failure> {
         report.threads,
         report.shards,
         report.micro_batch
-    )?;
+    );
+    write!(out, "{}", wrapped(&what, TERMINAL_WIDTH))?;
     writeln!(
         out,
         "step: median {:.2} ms, fastest {:.2} ms",
         report.median_ms, report.min_ms
     )?;
+    if let Some(moved) = &report.moved {
+        writeln!(
+            out,
+            "a step sends {:.1} MB to the device and fetches {:.1} MB, in {:.0} submissions",
+            moved.sent_mb, moved.fetched_mb, moved.submissions
+        )?;
+    }
     if let Some(mb) = report.peak_rss_mb {
         writeln!(out, "peak resident memory: {mb} MiB")?;
     }

@@ -210,14 +210,17 @@ impl<'d> Run<'d> {
             if diverged {
                 return Ok(Status::Diverged);
             }
-            if !failed && let Some(message) = trainer.backend.backend.failure() {
-                failed = true;
-                if trainer.backend.required {
-                    // What was computed since is the CPU's, and right.
+            match trainer.backend.failure() {
+                // What was computed since is the CPU's, and right.
+                Err(message) => {
                     self.save(trainer)?;
                     return Err(TrainError::Device(message));
                 }
-                observer.warning(&format!("{message}; the CPU goes on alone"));
+                Ok(Some(note)) if !failed => {
+                    failed = true;
+                    observer.warning(&note);
+                }
+                Ok(_) => {}
             }
             if step == u64::from(WATCHED_STEPS) {
                 let findings = trainer.findings();

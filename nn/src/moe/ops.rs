@@ -2,9 +2,9 @@
 
 use super::kernels::{self, Plan};
 use engine::{
-    backend::{Layout, Product},
+    backend::{Job, Layout, Operand, Product},
     kernels::{activation, softmax::log_sum_exp, softmax::log_sum_exp_backward},
-    op::{Backward, Forward, Op},
+    op::{Backward, Forward, Grad, Op},
     shape::Shape,
     tape::Var,
 };
@@ -222,26 +222,52 @@ impl Experts {
         plan: Plan<'_>,
         expert: usize,
         width: usize,
-    ) -> &'a [f32] {
+    ) -> Operand<'a> {
         let places = plan.places(expert);
-        &grouped[places.start * width..places.end * width]
+        grouped[places.start * width..places.end * width].into()
     }
 
-    fn rows_mut<'a>(
+    /// The rows of every expert in turn.
+    fn all_rows<'a>(
         &self,
         grouped: &'a mut [f32],
-        plan: Plan<'_>,
-        expert: usize,
+        plan: Plan<'a>,
         width: usize,
-    ) -> &'a mut [f32] {
-        let places = plan.places(expert);
-        &mut grouped[places.start * width..places.end * width]
+    ) -> impl Iterator<Item = (usize, &'a mut [f32])> {
+        let mut rest = grouped;
+        (0..self.experts).map(move |e| {
+            let elements = plan.places(e).len() * width;
+            let (rows, after) = std::mem::take(&mut rest).split_at_mut(elements);
+            rest = after;
+            (e, rows)
+        })
     }
 
     /// The matrix of one expert.
-    fn matrix<'a>(&self, weights: &'a [f32], expert: usize) -> &'a [f32] {
+    fn matrix<'a>(&self, weights: Operand<'a>, expert: usize) -> Operand<'a> {
         let size = self.dim * self.hidden;
-        &weights[expert * size..][..size]
+        weights.part(expert * size..(expert + 1) * size)
+    }
+
+    /// The gradients of all matrices of a weight, `left_eᵀ right_e` over the rows of each
+    /// expert.
+    fn weight_gradients<'a>(
+        &self,
+        grad: Option<Grad<'a>>,
+        plan: Plan<'a>,
+        [left, right]: [(&'a [f32], usize); 2],
+    ) -> impl Iterator<Item = Job<'a>> {
+        let accumulate = grad.as_ref().is_some_and(|grad| grad.accumulate);
+        let values = grad.map_or(&mut [][..], |grad| grad.values);
+        let matrices = values.chunks_mut(self.dim * self.hidden).enumerate();
+        matrices.map(move |(e, matrix)| {
+            let product = Product {
+                accumulate,
+                ..Product::new(Layout::Tn, left.1, plan.places(e).len(), right.1)
+            };
+            let of = |(grouped, width)| self.rows(grouped, plan, e, width);
+            Job::new(product, of(left), of(right), matrix)
+        })
     }
 }
 
@@ -251,7 +277,7 @@ impl Op for Experts {
     }
 
     fn forward(&self, cx: &mut Forward<'_>) {
-        let [x, gates, plan, w_gate, w_up, w_down] = cx.inputs();
+        let [x, gates, plan] = cx.inputs();
         let [y, gate_up, activated] = cx.outputs();
         let (dim, hidden) = (self.dim, self.hidden);
         let plan = Plan::new(plan, self.experts);
@@ -259,22 +285,25 @@ impl Op for Experts {
         let mut grouped = cx.pool.take(plan.assignments() * dim);
         kernels::gather(&mut grouped, x, plan, self.top_k, dim);
         let (gate, up) = gate_up.split_at_mut(activated.len());
-        for e in 0..self.experts {
+        let (w_gate, w_up) = (cx.operand(3), cx.operand(4));
+        let gates_of = self.all_rows(gate, plan, hidden);
+        let ups_of = self.all_rows(up, plan, hidden);
+        let jobs = gates_of.zip(ups_of).flat_map(|((e, gate), (_, up))| {
             let product = Product::new(Layout::Nt, plan.places(e).len(), dim, hidden);
             let x = self.rows(&grouped, plan, e, dim);
-            for (weights, out) in [(w_gate, &mut *gate), (w_up, &mut *up)] {
-                let out = self.rows_mut(out, plan, e, hidden);
-                backend.matmul(product, x, self.matrix(weights, e), out, parallel);
-            }
-        }
+            [(w_gate, gate), (w_up, up)]
+                .map(|(weights, out)| Job::new(product, x, self.matrix(weights, e), out))
+        });
+        backend.batched(jobs, parallel);
         // Gates and ups of all experts as one long row of each.
         activation::swiglu(activated, gate_up, activated.len());
-        for e in 0..self.experts {
+        let (activated, w_down) = (&*activated, cx.operand(5));
+        let jobs = self.all_rows(&mut grouped, plan, dim).map(|(e, out)| {
             let product = Product::new(Layout::Nt, plan.places(e).len(), hidden, dim);
             let activated = self.rows(activated, plan, e, hidden);
-            let out = self.rows_mut(&mut grouped, plan, e, dim);
-            backend.matmul(product, activated, self.matrix(w_down, e), out, parallel);
-        }
+            Job::new(product, activated, self.matrix(w_down, e), out)
+        });
+        backend.batched(jobs, parallel);
         kernels::combine(y, &grouped, gates, plan, dim);
         cx.pool.give(grouped);
     }
@@ -282,7 +311,7 @@ impl Op for Experts {
     /// With a = swiglu(gate x, up x) of an assignment and p its gate: `u = W_downᵀ dy`,
     /// `dp = <u, a>`, `da = p u`, `dW_down = (p dy) aᵀ`, the rest as for a dense layer.
     fn backward(&self, cx: &mut Backward<'_>) {
-        let [x, gates, plan, w_gate, w_up, w_down] = cx.inputs();
+        let [x, gates, plan] = cx.inputs();
         let [_, gate_up, activated] = cx.outputs();
         let (dim, hidden) = (self.dim, self.hidden);
         let plan = Plan::new(plan, self.experts);
@@ -294,28 +323,24 @@ impl Op for Experts {
         kernels::gather(&mut grouped, cx.grad(), plan, self.top_k, dim);
         let mut dactivated = cx.pool.take(assignments * hidden);
         if needs_inner || cx.needs(1) {
-            for e in 0..self.experts {
-                let product = Product::new(Layout::Nn, plan.places(e).len(), dim, hidden);
-                let dy = self.rows(&grouped, plan, e, dim);
-                let out = self.rows_mut(&mut dactivated, plan, e, hidden);
-                backend.matmul(product, dy, self.matrix(w_down, e), out, parallel);
-            }
+            let w_down = cx.operand(5);
+            let jobs = self
+                .all_rows(&mut dactivated, plan, hidden)
+                .map(|(e, out)| {
+                    let product = Product::new(Layout::Nn, plan.places(e).len(), dim, hidden);
+                    let dy = self.rows(&grouped, plan, e, dim);
+                    Job::new(product, dy, self.matrix(w_down, e), out)
+                });
+            backend.batched(jobs, parallel);
         }
         if let Some(d) = cx.input_grad(1) {
             kernels::gate_gradients(d.values, d.accumulate, &dactivated, activated, plan, hidden);
         }
-        if let Some(d) = cx.input_grad(5) {
+        if cx.needs(5) {
             kernels::scale_by_gates(&mut grouped, gates, plan, dim);
-            for e in 0..self.experts {
-                let product = Product {
-                    accumulate: d.accumulate,
-                    ..Product::new(Layout::Tn, dim, plan.places(e).len(), hidden)
-                };
-                let dy = self.rows(&grouped, plan, e, dim);
-                let activated = self.rows(activated, plan, e, hidden);
-                let out = &mut d.values[e * dim * hidden..][..dim * hidden];
-                backend.matmul(product, dy, activated, out, parallel);
-            }
+            let factors = [(&grouped[..], dim), (activated, hidden)];
+            let jobs = self.weight_gradients(cx.input_grad(5), plan, factors);
+            backend.batched(jobs, parallel);
         }
         if needs_inner {
             kernels::scale_by_gates(&mut dactivated, gates, plan, hidden);
@@ -332,28 +357,22 @@ impl Op for Experts {
             if d_gate_weight.is_some() || d_up_weight.is_some() {
                 kernels::gather(&mut grouped, x, plan, self.top_k, dim);
             }
-            for (d, dh) in [(d_gate_weight, dgate), (d_up_weight, dup)] {
-                let Some(d) = d else { continue };
-                for e in 0..self.experts {
-                    let product = Product {
-                        accumulate: d.accumulate,
-                        ..Product::new(Layout::Tn, hidden, plan.places(e).len(), dim)
-                    };
-                    let dh = self.rows(dh, plan, e, hidden);
-                    let x = self.rows(&grouped, plan, e, dim);
-                    let out = &mut d.values[e * dim * hidden..][..dim * hidden];
-                    backend.matmul(product, dh, x, out, parallel);
-                }
-            }
+            let factors = |dh| [(dh, hidden), (&grouped[..], dim)];
+            let jobs = self.weight_gradients(d_gate_weight, plan, factors(dgate));
+            let others = self.weight_gradients(d_up_weight, plan, factors(dup));
+            backend.batched(jobs.chain(others), parallel);
             if let Some(d) = cx.input_grad(0) {
-                for e in 0..self.experts {
-                    let product = Product::new(Layout::Nn, plan.places(e).len(), hidden, dim);
-                    let out = self.rows_mut(&mut grouped, plan, e, dim);
-                    let dgate = self.rows(dgate, plan, e, hidden);
-                    backend.matmul(product, dgate, self.matrix(w_gate, e), out, parallel);
-                    let dup = self.rows(dup, plan, e, hidden);
-                    let product = product.accumulating();
-                    backend.matmul(product, dup, self.matrix(w_up, e), out, parallel);
+                let weights = [(dgate, cx.operand(3), false), (dup, cx.operand(4), true)];
+                for (dh, weights, accumulate) in weights {
+                    let jobs = self.all_rows(&mut grouped, plan, dim).map(|(e, out)| {
+                        let product = Product {
+                            accumulate,
+                            ..Product::new(Layout::Nn, plan.places(e).len(), hidden, dim)
+                        };
+                        let dh = self.rows(dh, plan, e, hidden);
+                        Job::new(product, dh, self.matrix(weights, e), out)
+                    });
+                    backend.batched(jobs, parallel);
                 }
                 kernels::scatter(d.values, d.accumulate, &grouped, plan, self.top_k, dim);
             }

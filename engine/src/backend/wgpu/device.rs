@@ -5,11 +5,18 @@ use super::{
     kernel::{TILES, Tile},
 };
 use std::{
+    cell::Cell,
+    fmt::Display,
     future::Future,
+    panic::{self, AssertUnwindSafe},
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
     task::{Context, Poll, Waker},
 };
+
+/// Something on the device went wrong; what is in the device's [`Failure`].
+#[derive(Debug)]
+pub(super) struct Failed;
 
 /// What has gone wrong, the first of all errors.
 #[derive(Clone, Debug, Default)]
@@ -111,20 +118,25 @@ impl Device {
         if !runs(&adapter, &TILES[0]) {
             return Err(DeviceError::Limits { name });
         }
-        let (device, queue) = ready(handle.request_device(&wgpu::DeviceDescriptor {
+        let request = wgpu::DeviceDescriptor {
             label: Some("matrix products"),
             required_limits: handle.limits(),
             ..wgpu::DeviceDescriptor::default()
-        }))
-        .map_err(|error| DeviceError::Open {
-            name,
-            reason: error.to_string(),
-        })?;
+        };
+        let (device, queue) = match guarded(|| ready(handle.request_device(&request))) {
+            Some(Ok(opened)) => opened,
+            Some(Err(error)) => {
+                let reason = error.to_string();
+                return Err(DeviceError::Open { name, reason });
+            }
+            None => {
+                let reason = "its driver fails".into();
+                return Err(DeviceError::Open { name, reason });
+            }
+        };
         let failure = Failure::default();
         let lost = failure.clone();
-        device.set_device_lost_callback(move |_, message| {
-            lost.set(one_line("the device is lost", &message));
-        });
+        device.set_device_lost_callback(move |_, message| lost.set(lost_for(&message)));
         let errors = failure.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             errors.set(match &error {
@@ -138,6 +150,67 @@ impl Device {
             queue,
             failure,
         })
+    }
+
+    pub fn encoder(&self) -> wgpu::CommandEncoder {
+        let descriptor = wgpu::CommandEncoderDescriptor::default();
+        self.device.create_command_encoder(&descriptor)
+    }
+
+    /// Waits until the device has done a submission and all before it.
+    pub fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), Failed> {
+        let poll = wgpu::PollType::Wait {
+            submission_index: Some(submission),
+            timeout: None,
+        };
+        let polled = guarded(|| self.device.poll(poll));
+        let polled = self.checked(polled.ok_or("it does not answer"))?;
+        self.checked(polled)?;
+        match self.failure.is_set() {
+            true => Err(Failed),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes note of an error.
+    pub fn checked<T, E: Display>(&self, result: Result<T, E>) -> Result<T, Failed> {
+        result.map_err(|error| {
+            self.failure.set(lost_for(&error.to_string()));
+            Failed
+        })
+    }
+}
+
+thread_local! {
+    /// Whether a panic of this thread would be one of wgpu.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// `None` if wgpu panics, which wgpu 30 does where a device is lost while it is waited for
+/// (`Device::poll` returns an error only for a time-out) and where memory runs out while it is
+/// opened. The hook of panics says nothing about it: [`Failure`] does.
+fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                hook(info);
+            }
+        }));
+    });
+    GUARDED.set(true);
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(false);
+    done.ok()
+}
+
+/// What to say of a lost device for which wgpu gives this reason.
+fn lost_for(reason: &str) -> String {
+    match reason.trim().to_lowercase().as_str() {
+        "device is lost" => "the device is lost".into(),
+        "out of memory" => "out of device memory".into(),
+        _ => one_line("the device is lost", reason),
     }
 }
 

@@ -129,8 +129,8 @@ var<workgroup> right: array<vec4<f32>, {}>;
     };
     let fetch = |name: &str, turn: bool, origin: &str| {
         let quarter = |i: u32| match turn {
-            true => format!("read_{name}(z, {origin} + 4u * along + {i}u, k0 + 4u * deep)"),
-            false => format!("read_{name}(z, k0 + 4u * deep + {i}u, {origin} + 4u * along)"),
+            true => format!("read_{name}({origin} + 4u * along + {i}u, k0 + 4u * deep)"),
+            false => format!("read_{name}(k0 + 4u * deep + {i}u, {origin} + 4u * along)"),
         };
         let block = format!(
             "mat4x4<f32>({}, {}, {}, {})",
@@ -148,7 +148,7 @@ var<workgroup> right: array<vec4<f32>, {}>;
     let (place_a, place_b) = (place(kind.turn_a, wide_m), place(kind.turn_b, wide_n));
     write!(
         w,
-        "fn fetch(number: u32, z: u32, m0: u32, n0: u32, k0: u32) -> mat4x4<f32> {{
+        "fn fetch(number: u32, m0: u32, n0: u32, k0: u32) -> mat4x4<f32> {{
     if (number < {blocks_a}u) {{
         let at = number; {place_a}
         return {};
@@ -198,7 +198,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let y = me / {columns}u;
     let m0 = group.y * {block_m}u;
     let n0 = group.x * {block_n}u;
-    let z = group.z;
 ",
         columns = tile.columns
     )?;
@@ -209,10 +208,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     for r in 0..rounds {
         let number = r * size;
-        writeln!(
-            w,
-            "    var next_{r} = fetch(me + {number}u, z, m0, n0, 0u);"
-        )?;
+        writeln!(w, "    var next_{r} = fetch(me + {number}u, m0, n0, 0u);")?;
         writeln!(w, "    put(me + {number}u, 0u, next_{r});")?;
     }
     write!(
@@ -224,10 +220,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     )?;
     for r in 0..rounds {
         let number = r * size;
-        writeln!(
-            w,
-            "        next_{r} = fetch(me + {number}u, z, m0, n0, k0);"
-        )?;
+        writeln!(w, "        next_{r} = fetch(me + {number}u, m0, n0, k0);")?;
     }
     for p in 0..depth {
         writeln!(w, "        {{")?;
@@ -266,7 +259,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for j in 0..vectors {
             writeln!(
                 w,
-                "    store(z, m0 + 4u * ({}u + y) + {}u, n0 + 4u * ({}u + x), sum_{i}_{j});",
+                "    store(m0 + 4u * ({}u + y) + {}u, n0 + 4u * ({}u + x), sum_{i}_{j});",
                 i / 4 * tile.rows,
                 i % 4,
                 j * tile.columns
@@ -285,9 +278,9 @@ fn write_read(
 ) -> std::fmt::Result {
     writeln!(
         w,
-        "fn read_{name}(z: u32, row: u32, column: u32) -> vec4<f32> {{
+        "fn read_{name}(row: u32, column: u32) -> vec4<f32> {{
     if (row >= {rows} || column >= {columns}) {{ return vec4<f32>(); }}
-    let at = (z * {rows} + row) * {columns} + column;"
+    let at = row * {columns} + column;"
     )?;
     if whole {
         writeln!(w, "    return {name}[at / 4u];")?;
@@ -308,9 +301,9 @@ fn write_read(
 fn write_store(w: &mut String, whole: bool) -> std::fmt::Result {
     writeln!(
         w,
-        "fn store(z: u32, row: u32, column: u32, v: vec4<f32>) {{
+        "fn store(row: u32, column: u32, v: vec4<f32>) {{
     if (row >= extents.m || column >= extents.n) {{ return; }}
-    let at = (z * extents.m + row) * extents.n + column;"
+    let at = row * extents.n + column;"
     )?;
     if whole {
         writeln!(w, "    c[at / 4u] = v;")?;

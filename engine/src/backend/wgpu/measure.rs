@@ -63,16 +63,15 @@ impl WgpuBackend {
         }
         let call = Call {
             product: *product,
-            batch: 1,
             tile,
             buffers: buffers.each_ref(),
         };
         let timed = |rounds| {
-            let mut encoder = self.encoder();
+            let mut encoder = self.device.encoder();
             self.encode(&call, &mut encoder, rounds);
             let started = Instant::now();
             let submission = self.device.queue.submit([encoder.finish()]);
-            self.wait(submission).ok()?;
+            self.device.wait(submission).ok()?;
             Some(started.elapsed() / rounds)
         };
         timed(1)?;
@@ -86,39 +85,41 @@ impl WgpuBackend {
         Some(time)
     }
 
-    /// The operations of the smallest cube that the device, transfers included, computes
-    /// sooner than the CPU, as measured now or before.
-    pub(super) fn measured_threshold(&self) -> u64 {
+    /// The edge of the smallest cube that the device, transfers included, computes sooner
+    /// than the CPU, as measured now or before; `usize::MAX` if there is none.
+    pub(super) fn measured_threshold(&self) -> usize {
         let known = self.tuning.lock().expect("no holder panics").threshold;
-        if let Some(flops) = known {
-            return flops;
+        if let Some(edge) = known {
+            return edge;
         }
-        let mut threshold = u64::MAX;
-        for size in CUBES {
-            let product = Product::new(Layout::Nn, size, size, size);
-            let a: Vec<f32> = (0..size * size)
-                .map(|i| (i % 1021) as f32 / 512.0 - 1.0)
-                .collect();
-            let mut c = vec![0.0; size * size];
+        let mut threshold = usize::MAX;
+        for edge in CUBES {
+            let product = Product::new(Layout::Nn, edge, edge, edge);
+            let values = |shift: usize| -> Vec<f32> {
+                (shift..edge * edge + shift)
+                    .map(|i| (i % 1021) as f32 / 512.0 - 1.0)
+                    .collect()
+            };
+            let (a, b, mut c) = (values(0), values(7), values(0));
             let mut best = [Duration::MAX; 2];
             // The first round of the device measures tiles and makes buffers.
             for _ in 0..4 {
                 let started = Instant::now();
-                CpuBackend.matmul(product, &a, &a, &mut c, true);
+                CpuBackend.matmul(product, &a, &b, &mut c, true);
                 best[0] = best[0].min(started.elapsed());
-                let mut job = Job::new(product, a[..].into(), a[..].into(), &mut c);
+                let mut job = Job::new(product, a[..].into(), b[..].into(), &mut c);
                 let started = Instant::now();
                 if self.run(&mut [&mut job], true).is_err() {
-                    return u64::MAX;
+                    return usize::MAX;
                 }
                 best[1] = best[1].min(started.elapsed());
             }
             if best[1] < best[0] {
-                threshold = product.flops() as u64;
+                threshold = edge;
                 break;
             }
             // So far behind that it will not catch up.
-            if size >= 256 && best[1] > 4 * best[0] {
+            if edge >= 256 && best[1] > 4 * best[0] {
                 break;
             }
         }

@@ -1,11 +1,11 @@
 //! Buffers of the device and of the transfers, used again.
 
-use super::{super::Identity, super::Operand, device::Failure};
-use std::collections::BTreeMap;
-
-/// Something on the device went wrong; what is in the device's failure.
-#[derive(Debug)]
-pub(super) struct Failed;
+use super::{
+    super::{Identity, Operand, Traffic},
+    device::{Device, Failed},
+    transfer::{Returned, Transfer},
+};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Idle buffers of one usage by size.
 #[derive(Debug, Default)]
@@ -37,43 +37,44 @@ struct Kept {
 
 /// All buffers.
 pub(super) struct Memory {
-    device: wgpu::Device,
-    failure: Failure,
+    device: Arc<Device>,
     matrices: Idle,
-    /// Buffers that are mapped, ready to be written.
+    /// Buffers that can be written.
     uploads: Idle,
+    pub returned: Returned,
     readbacks: Idle,
     kept: BTreeMap<Identity, Kept>,
     kept_bytes: u64,
     budget: u64,
     clock: u64,
-    sent: u64,
+    pub traffic: Traffic,
 }
 
 impl Memory {
-    pub fn new(device: wgpu::Device, failure: Failure, budget: u64) -> Self {
+    pub fn new(device: Arc<Device>, budget: u64) -> Self {
         Self {
             device,
-            failure,
             matrices: Idle::default(),
             uploads: Idle::default(),
+            returned: Returned::default(),
             readbacks: Idle::default(),
             kept: BTreeMap::new(),
             kept_bytes: 0,
             budget,
             clock: 0,
-            sent: 0,
+            traffic: Traffic::default(),
         }
     }
 
     fn create(
-        &self,
+        &mut self,
         label: &str,
         bytes: u64,
         usage: wgpu::BufferUsages,
         mapped: bool,
     ) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
+        self.traffic.buffers += 1;
+        self.device.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: class_of(bytes),
             usage,
@@ -83,11 +84,12 @@ impl Memory {
 
     /// A matrix with unspecified contents.
     pub fn matrix(&mut self, bytes: u64) -> wgpu::Buffer {
-        self.matrices.take(bytes).unwrap_or_else(|| {
-            use wgpu::BufferUsages as Usage;
-            let usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
-            self.create("matrix", bytes, usage, false)
-        })
+        use wgpu::BufferUsages as Usage;
+        let usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
+        match self.matrices.take(bytes) {
+            Some(buffer) => buffer,
+            None => self.create("matrix", bytes, usage, false),
+        }
     }
 
     pub fn give_matrix(&mut self, buffer: wgpu::Buffer) {
@@ -95,87 +97,95 @@ impl Memory {
     }
 
     pub fn readback(&mut self, bytes: u64) -> wgpu::Buffer {
-        self.readbacks.take(bytes).unwrap_or_else(|| {
-            use wgpu::BufferUsages as Usage;
-            self.create("readback", bytes, Usage::MAP_READ | Usage::COPY_DST, false)
-        })
+        use wgpu::BufferUsages as Usage;
+        match self.readbacks.take(bytes) {
+            Some(buffer) => buffer,
+            None => self.create("readback", bytes, Usage::MAP_READ | Usage::COPY_DST, false),
+        }
     }
 
     pub fn give_readback(&mut self, buffer: wgpu::Buffer) {
         self.readbacks.give(buffer);
     }
 
-    /// Takes a mapped buffer back.
-    pub fn give_upload(&mut self, buffer: wgpu::Buffer) {
-        self.uploads.give(buffer);
+    fn upload(&mut self, bytes: u64) -> wgpu::Buffer {
+        use wgpu::BufferUsages as Usage;
+        for buffer in self.returned.take() {
+            self.uploads.give(buffer);
+        }
+        match self.uploads.take(bytes) {
+            Some(buffer) => buffer,
+            None => self.create("upload", bytes, Usage::MAP_WRITE | Usage::COPY_SRC, true),
+        }
     }
 
-    /// Bytes sent to the device so far.
-    pub fn sent(&self) -> u64 {
-        self.sent
+    /// Whether the device has an operand.
+    pub fn has(&self, operand: &Operand<'_>) -> bool {
+        let key = operand.identity.map(key_of);
+        key.is_some_and(|(identity, version)| {
+            let kept = self.kept.get(&identity);
+            kept.is_some_and(|kept| kept.version == version)
+        })
     }
 
-    /// An operand on the device: what is kept of it, or a copy that `encoder` sends.
-    /// Buffers to be given back after the submission go to `scratch` and `uploads`.
-    pub fn operand(
+    /// The place of an operand on the device. If it is not there yet, `transfers` receives
+    /// what has to be sent before it is read; the buffer goes to `scratch` unless it is kept.
+    ///
+    /// Parameters are sent at once: another thread may use them as soon as it has the lock.
+    pub fn operand<'a>(
         &mut self,
-        operand: &Operand<'_>,
-        encoder: &mut wgpu::CommandEncoder,
+        operand: &Operand<'a>,
+        transfers: &mut Vec<Transfer<'a>>,
         scratch: &mut Vec<wgpu::Buffer>,
-        uploads: &mut Vec<wgpu::Buffer>,
     ) -> Result<wgpu::Buffer, Failed> {
         self.clock += 1;
         let key = operand.identity.map(key_of);
-        if let Some((identity, version)) = key
-            && let Some(kept) = self.kept.get_mut(&identity)
-        {
-            kept.used = self.clock;
-            let buffer = kept.buffer.clone();
-            if kept.version != version {
-                kept.version = version;
-                self.send(operand.values, &buffer, encoder, uploads)?;
+        let kept = key.and_then(|(identity, _)| self.kept.get_mut(&identity));
+        let matrix = match (kept, key) {
+            (Some(kept), Some((_, version))) => {
+                kept.used = self.clock;
+                if std::mem::replace(&mut kept.version, version) == version {
+                    return Ok(kept.buffer.clone());
+                }
+                kept.buffer.clone()
             }
-            return Ok(buffer);
-        }
+            (_, key) => {
+                let same = |transfer: &&Transfer<'_>| std::ptr::eq(transfer.values, operand.values);
+                if let (None, Some(transfer)) = (key, transfers.iter().find(same)) {
+                    return Ok(transfer.matrix.clone());
+                }
+                let matrix = self.matrix(size_of_val(operand.values) as u64);
+                match key {
+                    Some((identity, version)) => self.keep(identity, version, matrix.clone()),
+                    None => scratch.push(matrix.clone()),
+                }
+                matrix
+            }
+        };
         let bytes = size_of_val(operand.values) as u64;
-        let buffer = self.matrix(bytes);
-        self.send(operand.values, &buffer, encoder, uploads)?;
-        match key {
-            Some((identity, version)) => self.keep(identity, version, buffer.clone()),
-            None => scratch.push(buffer.clone()),
+        let transfer = Transfer {
+            values: operand.values,
+            upload: self.upload(bytes),
+            matrix: matrix.clone(),
+        };
+        self.traffic.sent += bytes;
+        match operand.identity {
+            Some(Identity::Parameter { .. }) => self.send(transfer)?,
+            _ => transfers.push(transfer),
         }
-        Ok(buffer)
+        Ok(matrix)
     }
 
-    fn send(
-        &mut self,
-        values: &[f32],
-        buffer: &wgpu::Buffer,
-        encoder: &mut wgpu::CommandEncoder,
-        uploads: &mut Vec<wgpu::Buffer>,
-    ) -> Result<(), Failed> {
-        let bytes = size_of_val(values) as u64;
-        let upload = self.uploads.take(bytes).unwrap_or_else(|| {
-            use wgpu::BufferUsages as Usage;
-            self.create("upload", bytes, Usage::MAP_WRITE | Usage::COPY_SRC, true)
-        });
-        match upload.get_mapped_range_mut(..bytes) {
-            Ok(mut view) => view.copy_from_slice(bytemuck::cast_slice(values)),
-            Err(error) => {
-                self.failure
-                    .set(format!("out of memory for transfers: {error}"));
-                return Err(Failed);
-            }
-        }
-        upload.unmap();
-        encoder.copy_buffer_to_buffer(&upload, 0, buffer, 0, bytes);
-        uploads.push(upload);
-        self.sent += bytes;
+    fn send(&self, transfer: Transfer<'_>) -> Result<(), Failed> {
+        let mut encoder = self.device.encoder();
+        self.device.checked(transfer.write(&mut encoder, false))?;
+        self.device.queue.submit([encoder.finish()]);
+        transfer.give_back(&self.returned);
         Ok(())
     }
 
-    /// Keeps a copy; what was not used for longest makes room for it. A buffer may be
-    /// used again while earlier submissions read it: the queue keeps their order.
+    /// Keeps a copy; what was not used for longest makes room for it. What another thread
+    /// may be about to read is not used again, only let go of.
     fn keep(&mut self, identity: Identity, version: u64, buffer: wgpu::Buffer) {
         self.kept_bytes += buffer.size();
         let used = self.clock;
@@ -185,18 +195,17 @@ impl Memory {
             used,
         };
         self.kept.insert(identity, kept);
-        while self.kept_bytes > self.budget && self.kept.len() > 2 {
+        while self.kept_bytes > self.budget {
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used);
-            let identity = *oldest.expect("more than two").0;
+            let Some((&identity, _)) = oldest else { break };
             self.forget(&identity);
         }
     }
 
-    fn forget(&mut self, identity: &Identity) {
-        if let Some(kept) = self.kept.remove(identity) {
-            self.kept_bytes -= kept.buffer.size();
-            self.matrices.give(kept.buffer);
-        }
+    fn forget(&mut self, identity: &Identity) -> Option<wgpu::Buffer> {
+        let kept = self.kept.remove(identity)?;
+        self.kept_bytes -= kept.buffer.size();
+        Some(kept.buffer)
     }
 
     /// Forgets the values and gradients of a tape.
@@ -219,28 +228,24 @@ impl Memory {
             ),
         ] {
             while let Some((&identity, _)) = self.kept.range(first..=last).next() {
-                self.forget(&identity);
+                let buffer = self.forget(&identity);
+                buffer
+                    .into_iter()
+                    .for_each(|buffer| self.matrices.give(buffer));
             }
         }
     }
 }
 
-/// One place for all versions of a parameter.
+/// One place for all versions of a parameter, and the version.
 fn key_of(identity: Identity) -> (Identity, u64) {
-    match identity {
-        Identity::Parameter {
-            network,
-            index,
-            version,
-        } => {
-            let place = Identity::Parameter {
-                network,
-                index,
-                version: 0,
-            };
+    let mut place = identity;
+    match &mut place {
+        Identity::Parameter { version, .. } => {
+            let version = std::mem::take(version);
             (place, version)
         }
-        other => (other, 0),
+        Identity::Value { .. } | Identity::Gradient { .. } => (place, 0),
     }
 }
 

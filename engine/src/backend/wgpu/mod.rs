@@ -12,11 +12,12 @@ mod memory;
 mod submission;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod tuning;
 
 pub use device::adapters;
 
-use super::{Adapter, Backend, CpuBackend, DeviceError, Job, Options, Product, Threshold};
+use super::{Adapter, Backend, CpuBackend, DeviceError, Job, Options, Product, Threshold, Traffic};
 use device::Device;
 use kernel::{Kind, TILES, Tile};
 use memory::Memory;
@@ -31,7 +32,7 @@ use tuning::Tuning;
 /// A GPU.
 pub struct WgpuBackend {
     name: String,
-    device: Device,
+    device: Arc<Device>,
     layout: wgpu::BindGroupLayout,
     pipeline_layout: wgpu::PipelineLayout,
     memory: Mutex<Memory>,
@@ -39,7 +40,8 @@ pub struct WgpuBackend {
     tuning: Mutex<Tuning>,
     tunes: bool,
     cache: Option<PathBuf>,
-    threshold: u64,
+    /// The edge of the smallest cube that is sent.
+    threshold: usize,
     warning: Option<String>,
 }
 
@@ -57,7 +59,7 @@ impl WgpuBackend {
     /// # Errors
     /// [`DeviceError`].
     pub fn open(options: &Options) -> Result<Self, DeviceError> {
-        let device = Device::open(options.software)?;
+        let device = Arc::new(Device::open(options.software)?);
         let cache = options.cache.as_ref();
         let cache = cache.map(|directory| tuning::path(directory, &device.adapter));
         let mut warning = None;
@@ -87,7 +89,7 @@ impl WgpuBackend {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let memory = Memory::new(handle.clone(), device.failure.clone(), options.budget);
+        let memory = Memory::new(device.clone(), options.budget);
         let adapter = &device.adapter;
         let mut backend = Self {
             name: format!("wgpu: {} ({})", adapter.name, adapter.api),
@@ -103,7 +105,7 @@ impl WgpuBackend {
             device,
         };
         backend.threshold = match options.threshold {
-            Threshold::Flops(flops) => flops,
+            Threshold::Cube(edge) => edge,
             Threshold::Measured => backend.measured_threshold(),
         };
         Ok(backend)
@@ -112,11 +114,6 @@ impl WgpuBackend {
     /// The adapter.
     pub fn adapter(&self) -> &Adapter {
         &self.device.adapter
-    }
-
-    /// Bytes of operands sent to the device so far.
-    pub fn bytes_sent(&self) -> u64 {
-        self.memory().sent()
     }
 
     /// Gives the device up, as if it were lost.
@@ -131,26 +128,27 @@ impl WgpuBackend {
         self.memory.lock().expect("no holder panics")
     }
 
-    /// Whether the device computes a product.
-    fn takes(&self, product: &Product, batch: usize) -> bool {
-        let bytes = |[rows, columns]: [usize; 2]| (4 * batch * rows * columns) as u64;
-        let largest = product.shapes().map(bytes).into_iter().max();
-        let [m, n] = TILES[0].block();
-        let groups = product
-            .m
-            .div_ceil(m as usize)
-            .max(product.n.div_ceil(n as usize));
+    /// Whether the device computes a product: it can, and it is as large and as dense as the
+    /// cube of the threshold, which has `2 s³` operations for `12 s²` bytes.
+    fn takes(&self, job: &Job<'_>, memory: &Memory) -> bool {
+        let product = job.product;
+        let bytes = |[rows, columns]: [usize; 2]| (4 * rows * columns) as u64;
+        let limit = self.adapter().max_binding.min(self.adapter().max_buffer);
+        // The buffer of a matrix may be an eighth larger.
+        let fits = |shape| bytes(shape) + bytes(shape) / 4 < limit;
+        let [m, n] = TILES[0].block().map(|block| block as usize);
+        let groups = product.m.div_ceil(m).max(product.n.div_ceil(n));
+        let sent = [&job.a, &job.b]
+            .into_iter()
+            .filter(|factor| !memory.has(factor));
+        let moved = sent.map(|factor| factor.values.len()).sum::<usize>() + job.c.len();
+        let (flops, moved) = (product.flops() as f64, 4.0 * moved as f64);
+        let edge = self.threshold as f64;
         product.flops() > 0
-            && (product.flops() * batch) as u64 >= self.threshold
-            && largest.is_some_and(|bytes| {
-                bytes + bytes / 4
-                    < self
-                        .device
-                        .adapter
-                        .max_binding
-                        .min(self.device.adapter.max_buffer)
-            })
-            && batch.max(groups) < 1 << 16
+            && flops >= 2.0 * edge.powi(3)
+            && flops >= moved * edge / 6.0
+            && product.shapes().into_iter().all(fits)
+            && groups < 1 << 16
             && !self.device.failure.is_set()
     }
 }
@@ -174,52 +172,20 @@ impl Backend for WgpuBackend {
     }
 
     #[track_caller]
-    fn matmul(&self, product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool) {
-        let job = Job::new(product, a.into(), b.into(), c);
-        self.products(&mut [Some(job)], parallel);
-    }
-
-    #[track_caller]
-    fn matmul_batch(
-        &self,
-        product: Product,
-        batch: usize,
-        a: &[f32],
-        b: &[f32],
-        c: &mut [f32],
-        parallel: bool,
-    ) {
-        let (a, b) = (a.into(), b.into());
-        let job = Job {
-            product,
-            batch,
-            a,
-            b,
-            c,
-        };
-        self.products(&mut [Some(job)], parallel);
-    }
-
-    #[track_caller]
     fn products(&self, jobs: &mut [Option<Job<'_>>], parallel: bool) {
-        jobs.iter().flatten().for_each(Job::check);
-        let mut here: Vec<&mut Job<'_>> = Vec::new();
-        let mut there: Vec<&mut Job<'_>> = Vec::new();
-        for job in jobs.iter_mut().flatten() {
-            match self.takes(&job.product, job.batch) {
-                true => there.push(job),
-                false => here.push(job),
-            }
+        for Job { product, a, b, c } in jobs.iter().flatten() {
+            product.check(a.values, b.values, c);
         }
+        let (mut here, mut there): (Vec<_>, Vec<_>) = {
+            let memory = self.memory();
+            let jobs = jobs.iter_mut().flatten();
+            jobs.partition(|job| !self.takes(job, &memory))
+        };
         if !there.is_empty() && self.run(&mut there, parallel).is_err() {
             here.append(&mut there);
         }
-        for job in here {
-            let (a, b) = (job.a.values, job.b.values);
-            match job.batch {
-                1 => CpuBackend.matmul(job.product, a, b, job.c, parallel),
-                batch => CpuBackend.matmul_batch(job.product, batch, a, b, job.c, parallel),
-            }
+        for Job { product, a, b, c } in here {
+            CpuBackend.matmul(*product, a.values, b.values, c, parallel);
         }
     }
 
@@ -233,6 +199,10 @@ impl Backend for WgpuBackend {
 
     fn warning(&self) -> Option<String> {
         self.warning.clone()
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.memory().traffic
     }
 
     fn time_on_device(&self, product: Product) -> Option<Duration> {

@@ -3,19 +3,15 @@
 use super::{
     super::{Job, Product},
     WgpuBackend,
+    device::Failed,
     kernel::{self, Kind, Tile},
-    memory::Failed,
+    transfer::take_over,
 };
-use rayon::prelude::*;
 use std::sync::mpsc;
-
-/// Elements that one task copies back.
-const BLOCK: usize = 1 << 16;
 
 /// Where the operands and the result of one product are on the device.
 pub(super) struct Call<'a> {
     pub product: Product,
-    pub batch: usize,
     pub tile: Tile,
     pub buffers: [&'a wgpu::Buffer; 3],
 }
@@ -64,7 +60,7 @@ impl WgpuBackend {
             .write_buffer(&extents, 0, bytemuck::cast_slice(&values));
         let mut entries = Vec::with_capacity(4);
         for (binding, (buffer, [rows, columns])) in call.buffers.iter().zip(shapes).enumerate() {
-            let bytes = (4 * call.batch * rows * columns) as u64;
+            let bytes = (4 * rows * columns) as u64;
             entries.push(wgpu::BindGroupEntry {
                 binding: binding as u32,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -89,126 +85,86 @@ impl WgpuBackend {
         pass.set_pipeline(&pipeline);
         pass.set_bind_group(0, &group, &[]);
         for _ in 0..rounds {
-            pass.dispatch_workgroups(
-                n.div_ceil(block_n) as u32,
-                m.div_ceil(block_m) as u32,
-                call.batch as u32,
-            );
+            pass.dispatch_workgroups(n.div_ceil(block_n) as u32, m.div_ceil(block_m) as u32, 1);
         }
     }
 
-    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
-        let descriptor = wgpu::CommandEncoderDescriptor::default();
-        self.device.device.create_command_encoder(&descriptor)
-    }
-
-    pub(super) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), Failed> {
-        let poll = wgpu::PollType::Wait {
-            submission_index: Some(submission),
-            timeout: None,
-        };
-        self.device.device.poll(poll).map_err(|error| {
-            self.device
-                .failure
-                .set(format!("the device does not answer: {error}"));
-            Failed
-        })?;
-        match self.device.failure.is_set() {
-            true => Err(Failed),
-            false => Ok(()),
-        }
-    }
-
-    /// Computes all jobs in one submission.
+    /// Computes all jobs in one submission. Afterwards either all results are there, or none
+    /// has been touched.
     pub(super) fn run(&self, jobs: &mut [&mut Job<'_>], parallel: bool) -> Result<(), Failed> {
         let tiles: Vec<Tile> = jobs.iter().map(|job| self.tile(&job.product)).collect();
-        let (mut scratch, mut uploads, mut readbacks) = (Vec::new(), Vec::new(), Vec::new());
-        let (sender, mapped) = mpsc::channel();
-        let mut encoder = self.encoder();
-        let mut memory = self.memory();
-        for (job, tile) in jobs.iter().zip(tiles) {
-            let a = memory.operand(&job.a, &mut encoder, &mut scratch, &mut uploads)?;
-            let b = memory.operand(&job.b, &mut encoder, &mut scratch, &mut uploads)?;
-            let bytes = size_of_val(&*job.c) as u64;
-            let c = memory.matrix(bytes);
+        let mut encoder = self.device.encoder();
+        let (mut transfers, mut scratch, mut readbacks) = (Vec::new(), Vec::new(), Vec::new());
+        let returned = {
+            let mut memory = self.memory();
+            memory.traffic.submissions += 1;
+            for (job, tile) in jobs.iter().zip(tiles) {
+                let a = memory.operand(&job.a, &mut transfers, &mut scratch)?;
+                let b = memory.operand(&job.b, &mut transfers, &mut scratch)?;
+                let bytes = size_of_val(&*job.c) as u64;
+                let c = memory.matrix(bytes);
+                let readback = memory.readback(bytes);
+                scratch.push(c.clone());
+                readbacks.push((readback, job.product, tile, [a, b, c]));
+            }
+            memory.returned.clone()
+        };
+        // Without the lock: other threads copy and multiply meanwhile.
+        for transfer in &transfers {
+            self.device
+                .checked(transfer.write(&mut encoder, parallel))?;
+        }
+        for (readback, product, tile, buffers) in &readbacks {
             let call = Call {
-                product: job.product,
-                batch: job.batch,
-                tile,
-                buffers: [&a, &b, &c],
+                product: *product,
+                tile: *tile,
+                buffers: buffers.each_ref(),
             };
             self.encode(&call, &mut encoder, 1);
-            let readback = memory.readback(bytes);
-            encoder.copy_buffer_to_buffer(&c, 0, &readback, 0, bytes);
-            scratch.push(c);
-            readbacks.push(readback);
+            let [m, n] = [product.m, product.n];
+            encoder.copy_buffer_to_buffer(&buffers[2], 0, readback, 0, (4 * m * n) as u64);
         }
         let submission = self.device.queue.submit([encoder.finish()]);
-        for buffer in scratch {
-            memory.give_matrix(buffer);
+        for transfer in transfers {
+            transfer.give_back(&returned);
         }
-        // Copies of other threads go on while this one waits for its products.
-        drop(memory);
-        let map = |buffer: &wgpu::Buffer, mode| {
+        let (sender, mapped) = mpsc::channel();
+        for (readback, ..) in &readbacks {
             let sender = sender.clone();
-            buffer.map_async(mode, .., move |result| {
+            readback.map_async(wgpu::MapMode::Read, .., move |result| {
                 // The receiver is gone only after a failure.
                 let _ = sender.send(result.is_ok());
             });
-        };
-        readbacks
-            .iter()
-            .for_each(|buffer| map(buffer, wgpu::MapMode::Read));
-        uploads
-            .iter()
-            .for_each(|buffer| map(buffer, wgpu::MapMode::Write));
-        self.wait(submission)?;
-        for _ in 0..readbacks.len() + uploads.len() {
-            if mapped.recv() != Ok(true) {
-                self.device
-                    .failure
-                    .set("the device is lost: a result did not arrive");
-                return Err(Failed);
-            }
         }
-        for (job, buffer) in jobs.iter_mut().zip(&readbacks) {
-            let bytes = size_of_val(&*job.c) as u64;
-            let Ok(view) = buffer.get_mapped_range(..bytes) else {
-                self.device
-                    .failure
-                    .set("the device is lost: a result cannot be read");
-                return Err(Failed);
-            };
-            take_over(
-                job.c,
-                bytemuck::cast_slice(&view),
-                job.product.accumulate,
-                parallel,
-            );
+        self.device.wait(submission)?;
+        for _ in &readbacks {
+            let arrived = mapped.recv().ok().filter(|&mapped| mapped);
+            self.device
+                .checked(arrived.ok_or("a result did not arrive"))?;
         }
+        let views: Result<Vec<_>, _> = readbacks
+            .iter()
+            .map(|(buffer, product, ..)| {
+                buffer.get_mapped_range(..(4 * product.m * product.n) as u64)
+            })
+            .collect();
+        let views = self.device.checked(views)?;
+        let mut fetched = 0;
+        for (job, view) in jobs.iter_mut().zip(&views) {
+            fetched += view.len() as u64;
+            let result = bytemuck::cast_slice(view);
+            take_over(job.c, result, job.product.accumulate, parallel);
+        }
+        drop(views);
         let mut memory = self.memory();
-        for buffer in readbacks {
-            buffer.unmap();
-            memory.give_readback(buffer);
+        memory.traffic.fetched += fetched;
+        for (readback, ..) in readbacks {
+            readback.unmap();
+            memory.give_readback(readback);
         }
-        for buffer in uploads {
-            memory.give_upload(buffer);
+        for matrix in scratch {
+            memory.give_matrix(matrix);
         }
         Ok(())
-    }
-}
-
-/// `c = result` or `c += result`.
-fn take_over(c: &mut [f32], result: &[f32], accumulate: bool, parallel: bool) {
-    let take = |(c, result): (&mut [f32], &[f32])| match accumulate {
-        true => c.iter_mut().zip(result).for_each(|(c, x)| *c += x),
-        false => c.copy_from_slice(result),
-    };
-    match parallel {
-        true => c
-            .par_chunks_mut(BLOCK)
-            .zip(result.par_chunks(BLOCK))
-            .for_each(take),
-        false => take((c, result)),
     }
 }

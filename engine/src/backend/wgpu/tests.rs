@@ -13,7 +13,7 @@ fn every_tile_computes_every_kind_of_product() {
     let options = Options {
         software: true,
         tuning: false,
-        threshold: Threshold::Flops(0),
+        threshold: Threshold::Cube(0),
         ..Options::default()
     };
     let backend = match WgpuBackend::open(&options) {

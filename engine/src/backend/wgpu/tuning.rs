@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The first line of the file.
-const HEADER: &str = "matrix product tuning 1";
+const HEADER: &str = "matrix product tuning 2";
 
 /// Products that share a tile: a layout, and the extents up to the next power of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +46,8 @@ fn name(layout: Layout) -> &'static str {
 /// What was measured of an adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tuning {
-    /// Fewest operations of a product that the device computes sooner than the CPU.
-    pub threshold: Option<u64>,
+    /// The edge of the smallest cube that the device computes sooner than the CPU.
+    pub threshold: Option<usize>,
     /// The fastest tile.
     pub tiles: BTreeMap<Class, Tile>,
 }
@@ -84,8 +84,8 @@ impl Tuning {
             let wrong = || format!("line {} makes no sense", number + 2);
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
-                ["threshold", flops] => {
-                    tuning.threshold = Some(flops.parse().map_err(|_| wrong())?);
+                ["threshold", edge] => {
+                    tuning.threshold = Some(edge.parse().map_err(|_| wrong())?);
                 }
                 ["tile", layout, m, k, n, whole, tile] => {
                     let layouts = [Layout::Nn, Layout::Nt, Layout::Tn].map(name);
@@ -109,8 +109,8 @@ impl Tuning {
 
     fn to_text(&self) -> String {
         let mut text = format!("{HEADER}\n");
-        if let Some(flops) = self.threshold {
-            text.push_str(&format!("threshold {flops}\n"));
+        if let Some(edge) = self.threshold {
+            text.push_str(&format!("threshold {edge}\n"));
         }
         for (class, tile) in &self.tiles {
             let Class {

@@ -98,8 +98,10 @@ impl Product {
         2 * self.m * self.k * self.n
     }
 
+    /// # Panics
+    /// If a slice does not have the number of elements that the product says.
     #[track_caller]
-    fn check(&self, a: &[f32], b: &[f32], c: &[f32]) {
+    pub(crate) fn check(&self, a: &[f32], b: &[f32], c: &[f32]) {
         let slices = [("a", a.len()), ("b", b.len()), ("c", c.len())];
         for ((name, len), [rows, columns]) in slices.into_iter().zip(self.shapes()) {
             assert!(

@@ -40,7 +40,7 @@ impl BackendArgs {
         // The processor playing a device never overtakes itself: who asks for that wants
         // to see the kernels at work.
         let threshold = match self.software_adapter {
-            true => Threshold::Flops(0),
+            true => Threshold::Cube(0),
             false => Threshold::Measured,
         };
         let selected = Selected::open(choice, self.software_adapter, threshold)?;

@@ -8,8 +8,9 @@ pub(super) use choice::BackendArgs;
 
 use super::{Failure, parity::print_reports};
 use crate::{
+    ablation::wrapped,
     device::{Choice, Selected},
-    table::{Align, Cell, Colour, TERMINAL_WIDTH, Table},
+    table::TERMINAL_WIDTH,
 };
 use engine::backend::{Threshold, wgpu};
 use std::{
@@ -62,51 +63,40 @@ impl Args {
 }
 
 fn list() -> Result<(), Failure> {
-    let mut table = Table::new([
-        ("adapter", Align::Left),
-        ("kind", Align::Left),
-        ("through", Align::Left),
-        ("driver", Align::Left),
-        ("matrix MiB", Align::Right),
-        ("workgroup", Align::Right),
-        ("KiB", Align::Right),
-    ]);
     let adapters = wgpu::adapters()?;
-    for adapter in &adapters {
-        table.push(
-            [
-                adapter.name.clone(),
-                adapter.kind.clone(),
-                adapter.api.clone(),
-                adapter.driver.clone(),
-                (adapter.max_binding.min(adapter.max_buffer) >> 20).to_string(),
-                adapter.workgroup_size.to_string(),
-                (adapter.workgroup_memory >> 10).to_string(),
-            ]
-            .map(Cell::from),
-        );
-    }
     let mut out = stdout().lock();
-    write!(
-        out,
-        "{}",
-        table.to_text(TERMINAL_WIDTH, Colour::for_stdout())
-    )?;
-    let first = &adapters[0];
-    match first.software {
-        false => writeln!(out, "--backend wgpu and auto would use {}", first.name)?,
-        true => writeln!(
-            out,
-            "--backend wgpu would use none of them: {} is the processor itself (--software-adapter accepts it)",
-            first.name
-        )?,
+    for adapter in &adapters {
+        let matrix = adapter.max_binding.min(adapter.max_buffer) >> 20;
+        let (size, memory) = (adapter.workgroup_size, adapter.workgroup_memory >> 10);
+        writeln!(out, "{}", adapter.name)?;
+        for (name, value) in [
+            ("kind", format!("{}, through {}", adapter.kind, adapter.api)),
+            ("driver", adapter.driver.clone()),
+            ("matrices", format!("up to {matrix} MiB")),
+            (
+                "workgroups",
+                format!("up to {size} invocations, {memory} KiB"),
+            ),
+        ] {
+            writeln!(out, "  {name:<10}  {value}")?;
+        }
     }
+    let first = &adapters[0];
+    let used = match first.software {
+        false => format!("--backend wgpu and auto would use {}", first.name),
+        true => format!(
+            "--backend wgpu would use none of them: {} is the processor itself \
+             (--software-adapter accepts it)",
+            first.name
+        ),
+    };
+    write!(out, "{}", wrapped(&used, TERMINAL_WIDTH))?;
     Ok(())
 }
 
 fn check(mut files: Vec<PathBuf>, software: bool, json: bool) -> Result<(), Failure> {
     // All products, however small.
-    let selected = Selected::open(Choice::Gpu, software, Threshold::Flops(0))?;
+    let selected = Selected::open(Choice::Gpu, software, Threshold::Cube(0))?;
     if files.is_empty() {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"));
         let entries = fs::read_dir(folder).map_err(|_| {

@@ -1,6 +1,7 @@
 //! `backend bench`: GFLOP/s by size.
 
 use crate::{
+    ablation::wrapped,
     cli::Failure,
     device::{Choice, Selected},
     stats::median,
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Cubes in the three layouts of a training step.
+/// Cubes in the three layouts of a training step, `C[edge, edge]` of two matrices as large.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The largest cube
@@ -54,7 +55,7 @@ impl Args {
             return Err(Failure::Usage("--largest: expected at least 64".into()));
         }
         let software = self.software_adapter;
-        let selected = Selected::open(Choice::Gpu, software, Threshold::Flops(0))?;
+        let selected = Selected::open(Choice::Gpu, software, Threshold::Cube(0))?;
         let device = &*selected.backend;
         let mut measured = Measured {
             backend: device.name().to_owned(),
@@ -94,14 +95,14 @@ impl Args {
             writeln!(out, "{}", serde_json::to_string(&measured)?)?;
             return Ok(());
         }
-        writeln!(
-            out,
+        let who = format!(
             "{}; CPU with {} threads",
             measured.backend, measured.threads
-        )?;
+        );
+        write!(out, "{}", wrapped(&who, TERMINAL_WIDTH))?;
         let mut table = Table::new([
             ("product", Align::Left),
-            ("m = k = n", Align::Right),
+            ("edge", Align::Right),
             ("CPU GFLOP/s", Align::Right),
             ("device, with transfers", Align::Right),
             ("device alone", Align::Right),
