@@ -49,6 +49,8 @@ pub struct Forward<'a> {
     pub(crate) input_shapes: [Shape; MAX_INPUTS],
     pub(crate) input_identities: [Option<Identity>; MAX_INPUTS],
     pub(crate) outputs: [&'a mut [f32]; MAX_OUTPUTS],
+    /// What the first output will be known by.
+    pub(crate) result: Identity,
     /// Integers recorded with [`Tape::ints`](crate::tape::Tape::ints).
     pub(crate) ints: &'a [u32],
     /// Where scratch memory comes from.
@@ -72,6 +74,11 @@ impl<'a> Forward<'a> {
             values: self.inputs[i],
             identity: self.input_identities[i],
         }
+    }
+
+    /// What the first output will be known by: for the product that makes all of it.
+    pub fn result(&self) -> Option<Identity> {
+        Some(self.result)
     }
 
     /// The shape of an input.

@@ -366,6 +366,10 @@ impl Tape {
                 inputs: slices_of(&inner.values, &inner.params, inputs.iter().map(|v| v.id)),
                 input_shapes: shapes_of(&inner.values, inputs.iter().map(|v| v.id)),
                 input_identities: inner.identities(inputs.iter().map(|v| v.id)),
+                result: Identity::Value {
+                    tape: inner.number,
+                    number: inner.values.len() as u32,
+                },
                 outputs: std::array::from_fn(|_| {
                     slices
                         .next()

@@ -13,7 +13,10 @@ impl Backend for CpuBackend {
     #[track_caller]
     fn products(&self, jobs: &mut [Option<Job<'_>>], parallel: bool) {
         let matmul = if parallel { matmul_parallel } else { matmul };
-        for Job { product, a, b, c } in jobs.iter_mut().flatten() {
+        for Job {
+            product, a, b, c, ..
+        } in jobs.iter_mut().flatten()
+        {
             matmul(*product, a.values, b.values, c);
         }
     }

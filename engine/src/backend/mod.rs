@@ -111,12 +111,20 @@ pub struct Job<'a> {
     pub b: Operand<'a>,
     /// C.
     pub c: &'a mut [f32],
+    /// What C will be known by, if the product makes all of it: the next product may want it.
+    pub result: Option<Identity>,
 }
 
 impl<'a> Job<'a> {
     /// A product of these matrices.
     pub fn new(product: Product, a: Operand<'a>, b: Operand<'a>, c: &'a mut [f32]) -> Self {
-        Self { product, a, b, c }
+        Self {
+            product,
+            a,
+            b,
+            c,
+            result: None,
+        }
     }
 }
 

@@ -37,7 +37,10 @@ impl Op for Linear {
         let [_, _, b] = cx.inputs();
         let [y] = cx.outputs();
         let product = Product::new(Layout::Nt, self.rows, self.inputs, self.outputs);
-        let job = Job::new(product, cx.operand(0), cx.operand(1), y);
+        let job = Job {
+            result: cx.result().filter(|_| !self.bias),
+            ..Job::new(product, cx.operand(0), cx.operand(1), y)
+        };
         cx.backend.products(&mut [Some(job)], cx.parallel);
         if self.bias {
             bias::add_bias(y, b);
@@ -120,7 +123,10 @@ impl Op for Matmul {
     fn forward(&self, cx: &mut Forward<'_>) {
         let [y] = cx.outputs();
         let product = Product::new(Layout::Nn, self.m, self.k, self.n);
-        let job = Job::new(product, cx.operand(0), cx.operand(1), y);
+        let job = Job {
+            result: cx.result(),
+            ..Job::new(product, cx.operand(0), cx.operand(1), y)
+        };
         cx.backend.products(&mut [Some(job)], cx.parallel);
     }
 

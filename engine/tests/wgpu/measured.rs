@@ -3,7 +3,7 @@
 
 use crate::{DIM, device, goes, moved, network, options, values};
 use engine::backend::{
-    Backend, Job, Layout, Operand, Options, Product, Threshold, wgpu::WgpuBackend,
+    Backend, Identity, Job, Layout, Operand, Options, Product, Threshold, wgpu::WgpuBackend,
 };
 use std::{
     fs,
@@ -29,7 +29,7 @@ fn products_smaller_or_thinner_than_the_threshold_stay_on_the_cpu() {
 }
 
 #[test]
-fn what_is_on_the_device_already_makes_a_thin_product_worth_while() {
+fn what_stays_on_the_device_makes_thin_products_worth_while() {
     if device().is_none() {
         return;
     }
@@ -39,21 +39,35 @@ fn what_is_on_the_device_already_makes_a_thin_product_worth_while() {
     };
     let backend = WgpuBackend::open(&above).unwrap();
     let (params, weight) = network();
-    let weight = Operand {
-        values: params.value(weight),
-        identity: Some(params.identity(weight)),
-    };
-    let goes = |rows| {
-        let x = values(rows * DIM, 1);
-        let mut y = vec![0.0; rows * DIM];
-        let product = Product::new(Layout::Nt, rows, DIM, DIM);
-        let job = Job::new(product, x[..].into(), weight, &mut y);
+    let rows = values(60 * DIM, 1);
+    let goes = |rows: Operand<'_>, weight: Operand<'_>| {
+        let (m, k) = (rows.values.len() / DIM, DIM);
+        let mut y = vec![0.0; m * weight.values.len() / k];
+        let product = Product::new(Layout::Nt, m, k, weight.values.len() / k);
+        let job = Job::new(product, rows, weight, &mut y);
         let work = || backend.products(&mut [Some(job)], false);
         moved(&backend, work).submissions == 1
     };
-    assert!(!goes(6));
-    assert!(goes(60));
-    assert!(goes(6));
+    let unknown = |values| Operand {
+        values,
+        identity: None,
+    };
+    let parameter = Operand {
+        values: params.value(weight),
+        identity: Some(params.identity(weight)),
+    };
+    let value = Operand {
+        values: &rows,
+        identity: Some(Identity::Value { tape: 1, number: 0 }),
+    };
+    // Six rows and a matrix; the matrix is a parameter, and so sent once for many products.
+    assert!(!goes(unknown(&rows[..6 * DIM]), unknown(parameter.values)));
+    assert!(goes(unknown(&rows[..6 * DIM]), parameter));
+    // Many rows and a thin matrix; the rows are there since an earlier product.
+    let thin = unknown(&parameter.values[..5 * DIM]);
+    assert!(!goes(value, thin));
+    assert!(goes(value, parameter));
+    assert!(goes(value, thin));
 }
 
 /// A directory of its own for what is kept.

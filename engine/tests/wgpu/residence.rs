@@ -3,7 +3,8 @@
 use crate::{DIM, ROWS, assert_close, device, moved, network, options, step, values};
 use engine::{
     backend::{Backend, CpuBackend, Job, Layout, Operand, Options, Product, wgpu::WgpuBackend},
-    params::{Builder, Decay, Init, Params},
+    ops,
+    params::{Builder, Decay, Gradients, Init, Params},
     rng::Key,
     tape::Tape,
 };
@@ -31,6 +32,42 @@ fn operands_are_sent_once_and_weights_again_only_when_they_have_changed() {
     let on_cpu = step(&mut Tape::new(), &params, weight);
     assert_close(&on_device.0, &on_cpu.0);
     assert_close(&on_device.1, &on_cpu.1);
+}
+
+#[test]
+fn a_result_stays_for_the_next_product_and_its_backward() {
+    let Some(backend) = device() else { return };
+    let backend = Arc::new(backend);
+    let (params, weight) = network();
+    let forward = |tape: &Tape, activated: bool| {
+        let x = tape.input([ROWS, DIM], &values(ROWS * DIM, 4));
+        let weight = tape.param(weight);
+        let inner = ops::linear(x, weight, None);
+        let inner = if activated { ops::gelu(inner) } else { inner };
+        let y = ops::linear(inner, weight, None);
+        let mut gradients = Gradients::new(&params);
+        tape.backward(ops::sum(y * y), &mut gradients);
+        (tape.grad(x), gradients.slab()[..DIM * DIM].to_vec())
+    };
+    let mut tape = Tape::new();
+    tape.set_backend(backend.clone());
+    let (input, matrix) = (4 * (ROWS * DIM) as u64, 4 * (DIM * DIM) as u64);
+    // x and the two gradients of outputs, and the inner value where the CPU has made it.
+    for (activated, sent, weights) in [(false, 3, 1), (true, 4, 0), (false, 3, 0)] {
+        let mut on_device = None;
+        let traffic = moved(&backend, || {
+            tape.bind(&params);
+            on_device = Some(forward(&tape, activated));
+            tape.reset();
+        });
+        assert_eq!(traffic.sent, sent * input + weights * matrix, "{activated}");
+        let on_cpu = Tape::new();
+        on_cpu.bind(&params);
+        let on_cpu = forward(&on_cpu, activated);
+        let (dx, dw) = on_device.expect("a step");
+        assert_close(&dx, &on_cpu.0);
+        assert_close(&dw, &on_cpu.1);
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn class_of(bytes: u64) -> u64 {
 struct Kept {
     buffer: wgpu::Buffer,
     version: u64,
+    made: u64,
     used: u64,
 }
 
@@ -45,6 +46,8 @@ pub(super) struct Memory {
     readbacks: Idle,
     kept: BTreeMap<Identity, Kept>,
     kept_bytes: u64,
+    /// The last result of each tape.
+    results: BTreeMap<u64, Identity>,
     budget: u64,
     clock: u64,
     pub traffic: Traffic,
@@ -60,6 +63,7 @@ impl Memory {
             readbacks: Idle::default(),
             kept: BTreeMap::new(),
             kept_bytes: 0,
+            results: BTreeMap::new(),
             budget,
             clock: 0,
             traffic: Traffic::default(),
@@ -184,15 +188,40 @@ impl Memory {
         Ok(())
     }
 
+    /// The place of a result. One that is known by an identity is kept for the next product
+    /// of its tape, which makes the place free again unless it has used it.
+    pub fn result(
+        &mut self,
+        identity: Option<Identity>,
+        bytes: u64,
+        scratch: &mut Vec<wgpu::Buffer>,
+    ) -> wgpu::Buffer {
+        let matrix = self.matrix(bytes);
+        let Some(identity @ Identity::Value { tape, .. }) = identity else {
+            scratch.push(matrix.clone());
+            return matrix;
+        };
+        self.clock += 1;
+        if let Some(last) = self.results.insert(tape, identity)
+            && let Some(kept) = self.kept.get(&last)
+            && kept.used == kept.made
+            && let Some(buffer) = self.forget(&last)
+        {
+            self.matrices.give(buffer);
+        }
+        self.keep(identity, 0, matrix.clone());
+        matrix
+    }
+
     /// Keeps a copy; what was not used for longest makes room for it. What another thread
     /// may be about to read is not used again, only let go of.
     fn keep(&mut self, identity: Identity, version: u64, buffer: wgpu::Buffer) {
         self.kept_bytes += buffer.size();
-        let used = self.clock;
         let kept = Kept {
             buffer,
             version,
-            used,
+            made: self.clock,
+            used: self.clock,
         };
         self.kept.insert(identity, kept);
         while self.kept_bytes > self.budget {
@@ -210,6 +239,7 @@ impl Memory {
 
     /// Forgets the values and gradients of a tape.
     pub fn release(&mut self, tape: u64) {
+        self.results.remove(&tape);
         let number = 0;
         for (first, last) in [
             (

@@ -3,7 +3,7 @@
 //! The operands of a product are sent to the device unless it has them already: weights
 //! stay there until the optimiser changes them, inputs of a layer from the forward to its
 //! backward, the gradient of its output for both of its products. Several products go in
-//! one submission; only their results come back. Whatever fails is computed on the CPU.
+//! one submission; their results come back. Whatever fails is computed on the CPU.
 
 mod device;
 mod kernel;
@@ -17,7 +17,10 @@ mod tuning;
 
 pub use device::adapters;
 
-use super::{Adapter, Backend, CpuBackend, DeviceError, Job, Options, Product, Threshold, Traffic};
+use super::{
+    Adapter, Backend, CpuBackend, DeviceError, Identity, Job, Operand, Options, Product, Threshold,
+    Traffic,
+};
 use device::Device;
 use kernel::{Kind, TILES, Tile};
 use memory::Memory;
@@ -129,7 +132,8 @@ impl WgpuBackend {
     }
 
     /// Whether the device computes a product: it can, and it is as large and as dense as the
-    /// cube of the threshold, which has `2 s³` operations for `12 s²` bytes.
+    /// cube of the threshold, which has `2 s³` operations for `12 s²` bytes. Parameters do not
+    /// count as bytes to be moved: they are sent once for all micro-batches.
     fn takes(&self, job: &Job<'_>, memory: &Memory) -> bool {
         let product = job.product;
         let bytes = |[rows, columns]: [usize; 2]| (4 * rows * columns) as u64;
@@ -138,9 +142,10 @@ impl WgpuBackend {
         let fits = |shape| bytes(shape) + bytes(shape) / 4 < limit;
         let [m, n] = TILES[0].block().map(|block| block as usize);
         let groups = product.m.div_ceil(m).max(product.n.div_ceil(n));
-        let sent = [&job.a, &job.b]
-            .into_iter()
-            .filter(|factor| !memory.has(factor));
+        let stays = |factor: &Operand<'_>| {
+            matches!(factor.identity, Some(Identity::Parameter { .. })) || memory.has(factor)
+        };
+        let sent = [&job.a, &job.b].into_iter().filter(|factor| !stays(factor));
         let moved = sent.map(|factor| factor.values.len()).sum::<usize>() + job.c.len();
         let (flops, moved) = (product.flops() as f64, 4.0 * moved as f64);
         let edge = self.threshold as f64;
@@ -173,7 +178,10 @@ impl Backend for WgpuBackend {
 
     #[track_caller]
     fn products(&self, jobs: &mut [Option<Job<'_>>], parallel: bool) {
-        for Job { product, a, b, c } in jobs.iter().flatten() {
+        for Job {
+            product, a, b, c, ..
+        } in jobs.iter().flatten()
+        {
             product.check(a.values, b.values, c);
         }
         let (mut here, mut there): (Vec<_>, Vec<_>) = {
@@ -184,7 +192,10 @@ impl Backend for WgpuBackend {
         if !there.is_empty() && self.run(&mut there, parallel).is_err() {
             here.append(&mut there);
         }
-        for Job { product, a, b, c } in here {
+        for Job {
+            product, a, b, c, ..
+        } in here
+        {
             CpuBackend.matmul(*product, a.values, b.values, c, parallel);
         }
     }

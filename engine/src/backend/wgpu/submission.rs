@@ -102,9 +102,9 @@ impl WgpuBackend {
                 let a = memory.operand(&job.a, &mut transfers, &mut scratch)?;
                 let b = memory.operand(&job.b, &mut transfers, &mut scratch)?;
                 let bytes = size_of_val(&*job.c) as u64;
-                let c = memory.matrix(bytes);
+                let whole = job.result.filter(|_| !job.product.accumulate);
+                let c = memory.result(whole, bytes, &mut scratch);
                 let readback = memory.readback(bytes);
-                scratch.push(c.clone());
                 readbacks.push((readback, job.product, tile, [a, b, c]));
             }
             memory.returned.clone()
