@@ -16,7 +16,8 @@ use std::{
 
 /// The weights of a network and what it was made from.
 pub struct Trained {
-    /// Of a run, all of it; of a file of weights, the network, and defaults for the rest.
+    /// Of a run, all of it; of a file of weights that is no longer in its run directory, the
+    /// network, and defaults for the rest.
     pub config: RunConfig,
     weights: Weights,
 }
@@ -35,9 +36,14 @@ impl Trained {
     pub fn open(from: &Path) -> Result<Self, TrainedError> {
         if !from.is_dir() {
             let file = TensorFile::open(from)?;
-            let config = RunConfig {
-                model: file.config()?,
-                ..RunConfig::default()
+            let model = file.config()?;
+            let of_run = RunConfig::from_file(&from.with_file_name(CONFIG_FILE)).ok();
+            let config = match of_run.filter(|config| config.model == model) {
+                Some(config) => config,
+                None => RunConfig {
+                    model,
+                    ..RunConfig::default()
+                },
             };
             return Ok(Self {
                 config,

@@ -121,6 +121,24 @@ fn one_sublayer_is_shown_in_its_parts() {
 }
 
 #[test]
+fn weights_in_their_run_directory_are_shown_the_data_of_the_run() {
+    let root = tempfile::tempdir().expect("a directory");
+    let root = root.path();
+    train(root, "run", &[]);
+    let weights = place(root, "run/model.safetensors");
+    let at_home = run(&["inspect", &weights]);
+    assert!(at_home.status.success(), "{}", stderr(&at_home));
+    let said = stdout(&at_home);
+    assert!(said.contains("nats per byte on"), "{said}");
+    assert!(said.contains("bytes of validation part of text"), "{said}");
+    // Elsewhere they know their network but no data.
+    fs::copy(&weights, root.join("model.safetensors")).expect("a copy");
+    let away = run(&["inspect", &place(root, "model.safetensors")]);
+    let said = stdout(&away);
+    assert!(said.contains("validation part of built-in"), "{said}");
+}
+
+#[test]
 fn a_network_without_streams_is_shown_as_far_as_it_goes() {
     let root = tempfile::tempdir().expect("a directory");
     let root = root.path();
@@ -147,6 +165,7 @@ fn what_is_not_there_is_named() {
     let output = run(&["inspect", &missing]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains(&missing), "{}", stderr(&output));
+    assert!(stderr(&output).contains("check the path"));
     assert_eq!(
         run(&["inspect", &missing, "--windows=0"]).status.code(),
         Some(2)

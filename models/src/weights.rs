@@ -393,7 +393,11 @@ pub enum WeightsError {
 impl fmt::Display for WeightsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { file, source } => write!(f, "{}: {source}", file.display()),
+            Self::Unreadable { file, source } => write!(
+                f,
+                "{}: cannot be read ({source}): check the path and its permissions",
+                file.display()
+            ),
             Self::Malformed { file, reason } => write!(
                 f,
                 "{}: not a whole safetensors file: {reason}",

@@ -6,6 +6,7 @@ use super::{
     relative, trace::rms,
 };
 use crate::{
+    measure::Measure,
     run_dir::CoefficientRecord,
     unfold::{LayerCoefficients, Unfolded, unfold},
 };
@@ -27,8 +28,12 @@ pub struct Inspection {
     pub data: String,
     /// How many tokens that were.
     pub tokens: usize,
-    /// Its mean loss on them, in nats per token.
+    /// What a token is: bytes, patches.
+    pub kind_of_tokens: &'static str,
+    /// Its mean loss on them.
     pub loss: f64,
+    /// The unit of the loss.
+    pub unit: &'static str,
     /// How many streams there are; `None` if the connection has no coefficients of streams.
     pub rate: Option<usize>,
     /// The sublayers: `blocks.0.attn`.
@@ -101,6 +106,7 @@ impl Inspection {
             .collect();
         let sublayers = trace.layers.len();
         let last = trace.mean_last();
+        let measure = Measure::of(&subject.config().model);
         let fits = |record: &&CoefficientRecord| record.mean.len() == layers.len();
         Self {
             name: name.to_owned(),
@@ -108,7 +114,9 @@ impl Inspection {
             orientation: ORIENTATION,
             data: subject.data().to_owned(),
             tokens: trace.tokens(),
+            kind_of_tokens: measure.tokens(),
             loss: trace.loss,
+            unit: measure.unit(),
             rate: trace.rate(),
             sites: trace
                 .layers

@@ -68,7 +68,7 @@ pub struct Intervention {
     pub change: Change,
     /// The sublayer; `None` for all of them.
     pub site: Option<String>,
-    /// The mean loss with it, in nats per token.
+    /// The mean loss with it.
     pub loss: f64,
     /// How much more that is than without.
     pub difference: f64,

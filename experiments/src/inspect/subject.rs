@@ -233,7 +233,11 @@ impl fmt::Display for SubjectError {
             Self::Trained(error) => error.fmt(f),
             Self::Data(error) => error.fmt(f),
             Self::Build(error) => error.fmt(f),
-            Self::Text { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Text { path, source } => write!(
+                f,
+                "text {} cannot be read ({source}): check the path and its permissions",
+                path.display()
+            ),
             Self::ShortText { path, bytes } => write!(
                 f,
                 "{} has {bytes} bytes, and predicting takes two at least",

@@ -15,12 +15,14 @@ pub const WITHOUT_STREAMS: &str = "This connection has no read, mix and write of
 /// parts, or else the mean coefficients of all.
 pub fn summary(found: &Inspection, layer: Option<usize>, colour: Colour) -> String {
     let mut text = format!(
-        "{}: {}, {} sublayers\nloss {:.4} nats on {} tokens of {}\n\n",
+        "{}: {}, {} sublayers\nloss {:.4} {} on {} {} of {}\n\n",
         found.name,
         found.label,
         found.sites.len(),
         found.loss,
+        found.unit,
         found.tokens,
+        found.kind_of_tokens,
         found.data
     );
     let mut put = |part: &str| {
