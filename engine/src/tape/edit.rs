@@ -24,14 +24,6 @@ impl Tape {
         self.inner.borrow_mut().edit = Some(edit);
         changed.then(|| self.constant(shape, &values))
     }
-
-    /// `name` below the current scope.
-    pub(super) fn path(&self, name: &str) -> String {
-        match self.inner.borrow().scopes.last() {
-            Some(scope) => format!("{scope}.{name}"),
-            None => name.to_owned(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What a tape has recorded, to be read: the tape's picture of itself.
 
-use super::{Storage, Tape, slice_of};
+use super::{
+    Tape,
+    arena::{Storage, slice_of},
+};
 use crate::{params::Gradients, shape::Shape};
 use std::ops::Range;
 

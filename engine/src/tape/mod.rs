@@ -1,0 +1,132 @@
+//! The tape: an arena of values and operation records for one forward and backward.
+
+mod arena;
+mod backward;
+mod edit;
+mod graph;
+mod leaf;
+mod record;
+mod scope;
+mod var;
+
+pub use edit::Edit;
+pub use graph::{Call, Graph, GraphValue, Origin};
+pub use scope::ScopeGuard;
+pub use var::Var;
+
+use crate::{backend::Backend, params::Params, pool::Pool, profile::Profile, rng::Key};
+use arena::Arena;
+use std::{cell::RefCell, sync::Arc};
+
+/// Records operations as they are executed and replays them backwards.
+///
+/// Records are appended in execution order, so that the reverse order is a
+/// topological one: no hashing, no recursion, the same bits every time. The tape is
+/// owned by the caller and [`reset`](Tape::reset) every step; its memory, down to the
+/// boxes of the operations, is used again.
+///
+/// A [`Var`] cannot outlive the step that made it:
+///
+/// ```compile_fail
+/// let mut tape = engine::tape::Tape::new();
+/// let x = tape.constant([1], &[1.0]);
+/// tape.reset();
+/// let y = x + x;
+/// ```
+#[derive(Default)]
+pub struct Tape {
+    inner: RefCell<Arena>,
+}
+
+/// Where the random numbers of a training step come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Noise {
+    /// The key of this step.
+    pub key: Key,
+    /// The number of this tape's first sequence within the batch, so that a mask
+    /// does not depend on how the batch is cut into shards.
+    pub first_sequence: usize,
+}
+
+impl Tape {
+    /// An empty tape on the CPU, with single-threaded kernels.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets kernels split their work over the threads of the current rayon pool.
+    pub fn parallel(mut self, parallel: bool) -> Self {
+        self.inner.get_mut().parallel = parallel;
+        self
+    }
+
+    /// Multiplies matrices with `backend`.
+    pub fn with_backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.inner.get_mut().backend = backend;
+        self
+    }
+
+    /// Multiplies matrices with `backend` from now on.
+    pub fn set_backend(&mut self, backend: Arc<dyn Backend>) {
+        let inner = self.inner.get_mut();
+        inner.backend.release(inner.number);
+        inner.backend = backend;
+    }
+
+    /// Takes buffers from `pool`.
+    pub fn with_pool(mut self, pool: Pool) -> Self {
+        self.inner.get_mut().pool = pool;
+        self
+    }
+
+    /// Whether operations are recorded for a backward; off for evaluation.
+    pub fn set_recording(&mut self, recording: bool) {
+        self.inner.get_mut().recording = recording;
+    }
+
+    /// Keeps every value and its gradient over a backward, for [`Tape::graph`]; costs
+    /// memory.
+    pub fn set_keeping(&mut self) {
+        self.inner.get_mut().keeping = true;
+    }
+
+    /// Measures the time of every operation from now on.
+    pub fn set_profiling(&mut self) {
+        self.inner.get_mut().profile = Some(Profile::default());
+    }
+
+    /// The times measured since [`Tape::set_profiling`] or the last call.
+    pub fn take_profile(&mut self) -> Option<Profile> {
+        self.inner.get_mut().profile.as_mut().map(std::mem::take)
+    }
+
+    /// Keeps what layers [`probe`](Tape::probe) from now on.
+    pub fn set_probing(&mut self) {
+        self.inner.get_mut().probes = Some(Vec::new());
+    }
+
+    /// Makes the parameters readable on this tape until the next reset.
+    pub fn bind(&self, params: &Params) {
+        self.inner.borrow_mut().params = Some(params.share());
+    }
+
+    /// Sets where random numbers come from; `None` turns dropout off.
+    pub fn set_noise(&self, noise: Option<Noise>) {
+        self.inner.borrow_mut().noise = noise;
+    }
+
+    /// Where random numbers come from; `None` in evaluation.
+    pub fn noise(&self) -> Option<Noise> {
+        self.inner.borrow().noise
+    }
+
+    /// Empties the tape, keeping its memory, and lets go of the parameters.
+    pub fn reset(&mut self) {
+        self.inner.get_mut().reset();
+    }
+
+    /// Elements that this tape has allocated from the system so far.
+    pub fn allocated(&self) -> usize {
+        self.inner.borrow().pool.allocated()
+    }
+}
