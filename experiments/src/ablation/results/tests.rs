@@ -1,0 +1,165 @@
+use super::{arm::undisturbed_ms, *};
+use crate::{
+    run_dir::{MetricsRecord, Status, Summary},
+    stats::Verdict,
+};
+
+pub fn run(arm: &str, seed: u64, loss: Option<f64>, ms: f64) -> RunResult {
+    let record = |step, val_loss| MetricsRecord {
+        step,
+        tokens: step * 10,
+        train_loss: 3.0,
+        val_loss,
+        val_accuracy: None,
+        val_loss_by_noise_level: None,
+        lr: 1e-3,
+        grad_norm: 1.0,
+        ms,
+    };
+    let metrics = [
+        record(50, loss.map(|loss| loss + 1.0)),
+        record(75, None),
+        record(100, loss),
+    ];
+    let id = RunId {
+        arm: arm.to_owned(),
+        seed,
+        path: Default::default(),
+    };
+    let summary = Summary {
+        status: if loss.is_some() {
+            Status::Ok
+        } else {
+            Status::Diverged
+        },
+        diverged_at_step: loss.is_none().then_some(13),
+        steps: 100,
+        tokens: 1000,
+        final_train_loss: loss,
+        final_val_loss: loss,
+        best_val_loss: loss,
+        final_val_accuracy: None,
+        final_val_loss_by_noise_level: None,
+        routers: Vec::new(),
+        parameters: if arm == "pre-norm" { 1000 } else { 1100 },
+        flops_per_token: if arm == "pre-norm" { 2000 } else { 2100 },
+        wall_seconds: ms / 10.0,
+        median_step_ms: ms,
+        backend: "cpu".into(),
+        corpus: "text".into(),
+        corpus_fingerprint: "00".into(),
+    };
+    RunResult::new(id, summary, &metrics)
+}
+
+pub fn results(losses: &[(&str, &[Option<f64>])]) -> Results {
+    let seeds: Vec<u64> = (0..losses[0].1.len() as u64).collect();
+    let arms: Vec<Arm> = losses
+        .iter()
+        .map(|(name, _)| match *name {
+            "pre-norm" => Arm::pre_norm(),
+            name => Arm::of(name, name, &Default::default()),
+        })
+        .collect();
+    let runs = losses
+        .iter()
+        .map(|(name, losses)| {
+            let ms = if *name == "pre-norm" { 10.0 } else { 12.5 };
+            let runs = losses.iter().zip(&seeds);
+            runs.map(|(&loss, &seed)| run(name, seed, loss, ms))
+                .collect()
+        })
+        .collect();
+    Results::of(&arms, &seeds, runs, Measure::Bytes)
+}
+
+const BASE: (&str, &[Option<f64>]) = ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1)]);
+
+#[test]
+fn differences_are_paired_so_a_small_effect_shows_in_a_large_spread() {
+    let results = results(&[BASE, ("arm", &[Some(1.951), Some(2.149), Some(2.050)])]);
+    let arm = &results.arms[1];
+    let delta = arm.delta.as_ref().expect("three pairs");
+    assert!((delta.mean + 0.05).abs() < 1e-9, "{delta:?}");
+    let [low, high] = delta.interval.expect("three pairs");
+    assert!(low < -0.05 && -0.05 < high && high < 0.0);
+    assert_eq!(arm.verdict, Some(Verdict::Better));
+    assert!(arm.sd_over_seeds.expect("three") > 0.09);
+}
+
+#[test]
+fn nothing_is_better_while_its_interval_holds_zero() {
+    let results = results(&[BASE, ("arm", &[Some(1.8), Some(2.25), Some(2.1)])]);
+    assert_eq!(results.arms[1].verdict, Some(Verdict::NoDifferenceShown));
+    assert!(results.minimum_detectable_effect.expect("three pairs") > 0.05);
+}
+
+#[test]
+fn one_seed_has_a_difference_but_no_interval() {
+    let results = results(&[("pre-norm", &[Some(2.0)]), ("arm", &[Some(1.9)])]);
+    let delta = results.arms[1].delta.as_ref().expect("a pair");
+    assert!((delta.mean + 0.1).abs() < 1e-9 && delta.interval.is_none());
+    assert_eq!(results.arms[1].verdict, Some(Verdict::TooFewSeeds));
+}
+
+#[test]
+fn a_diverged_run_is_counted_and_named_not_averaged() {
+    let results = results(&[BASE, ("arm", &[Some(1.9), None, Some(2.0)])]);
+    let arm = &results.arms[1];
+    assert_eq!(arm.unpaired_seeds, [1]);
+    assert_eq!(arm.diverged().count(), 1);
+    assert_eq!(arm.delta.as_ref().map(|d| d.seeds.len()), Some(2));
+    assert_eq!(arm.val_loss, Some(1.95));
+}
+
+#[test]
+fn costs_are_fractions_of_the_baseline() {
+    let results = results(&[BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)])]);
+    let arm = &results.arms[1];
+    assert_eq!(arm.extra_parameters, Some(100));
+    assert_eq!(arm.extra_parameters_fraction, Some(0.1));
+    assert!((arm.extra_flops_fraction.expect("finished") - 0.05).abs() < 1e-12);
+}
+
+/// At 12.5 ms against 10 ms a step, the arm has done 80 of its 100 steps: at 3/5 of the way
+/// from `loss + 1` at 50 to `loss` at 100.
+#[test]
+fn at_equal_time_a_slower_arm_is_read_earlier() {
+    let results = results(&[BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)])]);
+    let timing = &results.arms[1].timing;
+    let delta = timing.delta_at_equal_time.as_ref().expect("curves");
+    assert!((delta.mean - (0.4 - 0.1)).abs() < 1e-9);
+    assert_eq!(delta.seeds, [0, 1, 2]);
+    assert!(delta.interval.is_some());
+}
+
+/// One of three runs had the machine for itself, for two of its steps at that.
+#[test]
+fn the_time_of_a_step_is_that_of_an_idle_machine() {
+    let record = |ms| MetricsRecord {
+        step: 1,
+        tokens: 1,
+        train_loss: 3.0,
+        val_loss: None,
+        val_accuracy: None,
+        val_loss_by_noise_level: None,
+        lr: 1e-3,
+        grad_norm: 1.0,
+        ms,
+    };
+    let timed = |seed: u64, times: [f64; 5]| {
+        let one = run("arm", seed, Some(2.0), 10.0);
+        let id = RunId {
+            arm: "arm".into(),
+            seed,
+            path: Default::default(),
+        };
+        RunResult::new(id, one.summary().clone(), &times.map(record))
+    };
+    let runs = [
+        timed(0, [20.0, 25.0, 24.0, 90.0, 22.0]),
+        timed(1, [31.0, 10.0, 10.0, 35.0, 50.0]),
+    ];
+    assert_eq!(undisturbed_ms(&runs), Some(10.0));
+    assert_eq!(undisturbed_ms(&[]), None);
+}

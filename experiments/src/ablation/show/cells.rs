@@ -1,0 +1,68 @@
+//! Numbers and verdicts as the cells of a table.
+
+use crate::{
+    ablation::Delta,
+    stats::{Convergence, Verdict},
+    table::{Cell, Tone},
+};
+
+/// A difference with the half-width of its interval, in a unit `scale` times smaller.
+pub(super) fn with_interval(delta: &Delta, scale: f64, digits: usize) -> String {
+    let mean = signed(scale * delta.mean, digits);
+    match delta.interval {
+        Some([low, high]) => format!("{mean} ±{:.digits$}", scale * (high - low) / 2.0),
+        None => format!("{mean} (n=1)"),
+    }
+}
+
+/// A verdict in a word or two.
+pub(in crate::ablation) fn spoken(verdict: Option<Verdict>) -> Cell {
+    match verdict {
+        None => Cell::from(""),
+        Some(Verdict::Better) => Cell::new("better", Tone::Good),
+        Some(Verdict::Worse) => Cell::new("worse", Tone::Bad),
+        Some(Verdict::NoDifferenceShown) => Cell::from("not shown"),
+        Some(Verdict::TooFewSeeds) => Cell::new("few seeds", Tone::Faint),
+    }
+}
+
+/// A factor with its interval or with the seeds that it is of.
+pub(super) fn tokens_factor(convergence: Convergence) -> String {
+    let Convergence {
+        factor,
+        interval,
+        reached,
+        pairs,
+    } = convergence;
+    match interval {
+        Some([low, high]) => format!("{factor:.2} [{low:.2}, {high:.2}]"),
+        None => format!("{factor:.2} ({reached}/{pairs})"),
+    }
+}
+
+pub(super) fn number<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> Cell {
+    value.map_or(Cell::from(""), |value| Cell::from(shown(value)))
+}
+
+/// With its sign, and a true minus, which is as wide as the plus.
+pub(in crate::ablation) fn signed(value: f64, digits: usize) -> String {
+    let magnitude = format!("{:.digits$}", value.abs());
+    let zero = magnitude.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    match (zero, value < 0.0) {
+        (true, _) => magnitude,
+        (_, true) => format!("−{magnitude}"),
+        (_, false) => format!("+{magnitude}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_are_shown_but_not_of_zero() {
+        assert_eq!(signed(-0.0213, 4), "−0.0213");
+        assert_eq!(signed(0.011, 3), "+0.011");
+        assert_eq!(signed(-0.00001, 4), "0.0000");
+    }
+}

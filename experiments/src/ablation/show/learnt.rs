@@ -1,0 +1,53 @@
+//! What is known of the data that networks have learnt from.
+
+use crate::{
+    config::RunConfig,
+    data::{Data, Windows},
+};
+use std::fmt;
+
+/// What is known of the data that networks have learnt from.
+pub trait Learnt: fmt::Debug {
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// Its SHA-256.
+    fn fingerprint(&self) -> &str;
+
+    /// How much there is to train on and to validate.
+    fn sizes(&self) -> Option<String>;
+
+    /// What the validation loss of this configuration is the mean over.
+    fn validation(&self, config: &RunConfig) -> Option<String>;
+}
+
+impl Learnt for Data {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn fingerprint(&self) -> &str {
+        self.fingerprint()
+    }
+
+    fn sizes(&self) -> Option<String> {
+        Some(self.sizes())
+    }
+
+    fn validation(&self, config: &RunConfig) -> Option<String> {
+        let corpus = match self {
+            Self::Text(corpus) => corpus,
+            Self::Images(set) => {
+                return Some(format!("all {} images of the test part", set.test.len()));
+            }
+        };
+        // As many windows as are asked for, or whole batches of them that fit into the text.
+        let (bytes, train) = (config.model.tokens(), &config.train);
+        let batches = Windows::new(corpus, bytes)
+            .and_then(|windows| windows.validation_batches(train.eval_batches, train.batch));
+        let windows: usize = batches.map_or(0, |batches| batches.iter().map(|b| b.rows).sum());
+        Some(format!(
+            "{windows} fixed windows of {bytes} bytes, spread evenly over the validation text"
+        ))
+    }
+}
