@@ -1,7 +1,6 @@
 //! What the configurations of all networks must fulfil.
 
-use crate::config::ConfigError;
-use nn::connection::Spec;
+use crate::{block::TrunkConfig, config::ConfigError};
 
 fn fail(message: String) -> Result<(), ConfigError> {
     Err(ConfigError(message))
@@ -22,15 +21,6 @@ pub(crate) fn positive(numbers: &[(&str, f64)]) -> Result<(), ConfigError> {
     }
 }
 
-pub(crate) fn heads_share(dim: usize, heads: usize) -> Result<(), ConfigError> {
-    if dim.is_multiple_of(heads) {
-        return Ok(());
-    }
-    fail(format!(
-        "dim {dim} is not divisible by heads {heads}: each head takes dim / heads columns"
-    ))
-}
-
 pub(crate) fn patches_tile(image: usize, patch: usize) -> Result<(), ConfigError> {
     if image.is_multiple_of(patch) {
         return Ok(());
@@ -40,7 +30,20 @@ pub(crate) fn patches_tile(image: usize, patch: usize) -> Result<(), ConfigError
     ))
 }
 
-pub(crate) fn connection(spec: &dyn Spec, dim: usize) -> Result<(), ConfigError> {
-    spec.validate(dim)
-        .map_err(|message| ConfigError(format!("connection: {message}")))
+/// What the blocks of any network must fulfil.
+pub(crate) fn trunk(trunk: &TrunkConfig<'_>) -> Result<(), ConfigError> {
+    let (dim, heads) = (trunk.dim, trunk.heads);
+    at_least_one(&[("dim", dim), ("layers", trunk.layers), ("heads", heads)])?;
+    if !dim.is_multiple_of(heads) {
+        return fail(format!(
+            "dim {dim} is not divisible by heads {heads}: each head takes dim / heads columns"
+        ));
+    }
+    positive(&[
+        ("init_std", trunk.init_std.into()),
+        ("norm.eps", trunk.norm.eps.into()),
+    ])?;
+    trunk.ffn.validate()?;
+    let of_connection = trunk.connection.validate(dim);
+    of_connection.map_err(|message| ConfigError(format!("connection: {message}")))
 }

@@ -1,6 +1,6 @@
 //! What a network is made of.
 
-use crate::checks;
+use crate::{block::TrunkConfig, checks};
 use nn::{
     connection::{ConnectionConfig, Spec},
     moe::MoeConfig,
@@ -128,14 +128,11 @@ impl TransformerConfig {
 
     /// As [`TransformerConfig::validate`], with another connection.
     pub(crate) fn validate_with(&self, connection: &dyn Spec) -> Result<(), ConfigError> {
-        checks::at_least_one(&[
-            ("vocab_size", self.vocab_size),
-            ("dim", self.dim),
-            ("layers", self.layers),
-            ("heads", self.heads),
-            ("seq", self.seq),
-        ])?;
-        checks::heads_share(self.dim, self.heads)?;
+        checks::at_least_one(&[("vocab_size", self.vocab_size), ("seq", self.seq)])?;
+        checks::trunk(&TrunkConfig {
+            connection,
+            ..self.trunk()
+        })?;
         let head_dim = self.dim / self.heads;
         if !head_dim.is_multiple_of(2) {
             return Err(ConfigError(format!(
@@ -144,13 +141,25 @@ impl TransformerConfig {
                 self.dim, self.heads
             )));
         }
-        checks::positive(&[
-            ("rope_theta", self.rope_theta),
-            ("init_std", self.init_std.into()),
-            ("norm.eps", self.norm.eps.into()),
-        ])?;
-        self.ffn.validate()?;
-        checks::connection(connection, self.dim)
+        checks::positive(&[("rope_theta", self.rope_theta)])
+    }
+
+    /// Its blocks, without the rotary positions, which take an even width of heads.
+    pub(crate) fn trunk(&self) -> TrunkConfig<'_> {
+        TrunkConfig {
+            dim: self.dim,
+            layers: self.layers,
+            heads: self.heads,
+            causal: true,
+            rotary: None,
+            qk_norm: self.qk_norm,
+            conditioned: false,
+            dropout: 0.0,
+            init_std: self.init_std,
+            norm: self.norm,
+            ffn: &self.ffn,
+            connection: self.connection.spec(),
+        }
     }
 
     /// How many sublayers the network has.

@@ -114,13 +114,10 @@ impl DitConfig {
             ("channels", self.channels),
             ("patch", self.patch),
             ("classes", self.classes),
-            ("dim", self.dim),
-            ("layers", self.layers),
-            ("heads", self.heads),
             ("timestep_features", self.timestep_features),
         ])?;
         checks::patches_tile(self.image, self.patch)?;
-        checks::heads_share(self.dim, self.heads)?;
+        checks::trunk(&self.trunk())?;
         let fail = |message: String| Err(ConfigError(message));
         if !self.dim.is_multiple_of(4) {
             return fail(format!(
@@ -141,15 +138,10 @@ impl DitConfig {
                 self.label_dropout
             ));
         }
-        checks::positive(&[
-            ("init_std", self.init_std.into()),
-            ("norm.eps", self.norm.eps.into()),
-        ])?;
         if let Err(message) = self.noise.validate() {
             return fail(format!("noise.{message}"));
         }
-        self.ffn.validate()?;
-        checks::connection(self.connection.spec(), self.dim)
+        Ok(())
     }
 
     /// The sizes of an image and its patches.
@@ -158,6 +150,24 @@ impl DitConfig {
             channels: self.channels,
             image: self.image,
             patch: self.patch,
+        }
+    }
+
+    /// Its blocks.
+    pub(crate) fn trunk(&self) -> TrunkConfig<'_> {
+        TrunkConfig {
+            dim: self.dim,
+            layers: self.layers,
+            heads: self.heads,
+            causal: false,
+            rotary: None,
+            qk_norm: self.qk_norm,
+            conditioned: true,
+            dropout: 0.0,
+            init_std: self.init_std,
+            norm: self.norm,
+            ffn: &self.ffn,
+            connection: self.connection.spec(),
         }
     }
 
@@ -218,27 +228,13 @@ impl Dit {
         });
         let classes = [config.classes + 1, dim];
         let class_embed = b.param("class_embed.weight", classes, Decay::Yes, init);
-        let trunk = TrunkConfig {
-            dim,
-            layers: config.layers,
-            heads: config.heads,
-            causal: false,
-            rotary: None,
-            qk_norm: config.qk_norm,
-            conditioned: true,
-            dropout: 0.0,
-            init_std: config.init_std,
-            norm: config.norm,
-            ffn: &config.ffn,
-            connection: config.connection.spec(),
-        };
         let model = Self {
             config: config.clone(),
             patch_embed,
             positions: positions_2d(config.image / config.patch, dim),
             timestep_mlp,
             class_embed,
-            trunk: Trunk::new(&trunk, b),
+            trunk: Trunk::new(&config.trunk(), b),
             final_modulation: ShiftScale::new(b, "final_modulation", dim),
             head: Linear::with_bias(b, "head", dim, config.patches().width(), Init::Zeros),
         };
@@ -265,8 +261,9 @@ impl Dit {
     #[track_caller]
     pub fn losses<'t>(&self, tape: &'t Tape, noisy: Noisy<'_>, noise: &[f32]) -> Loss<'t> {
         let (predicted, router) = self.forward(tape, noisy);
-        let noise = tape.constant(self.shape(noise), noise);
-        let error = predicted - patches(noise, self.config.patches());
+        let sizes = self.config.patches();
+        let noise = tape.constant(sizes.batch(noise.len()), noise);
+        let error = predicted - patches(noise, sizes);
         Loss::new(predicted, mean(error * error), router)
     }
 
@@ -275,18 +272,12 @@ impl Dit {
         self.trunk.connections()
     }
 
-    /// `[batch, channels, side, side]` of images.
-    fn shape(&self, images: &[f32]) -> [usize; 4] {
-        let config = &self.config;
-        let batch = images.len() / config.patches().elements();
-        [batch, config.channels, config.image, config.image]
-    }
-
     #[track_caller]
     fn forward<'t>(&self, tape: &'t Tape, noisy: Noisy<'_>) -> (Var<'t>, Option<RouterLosses<'t>>) {
         let config = &self.config;
-        let images = tape.constant(self.shape(noisy.images), noisy.images);
-        let positions = [config.patches().count(), config.dim];
+        let sizes = config.patches();
+        let images = tape.constant(sizes.batch(noisy.images.len()), noisy.images);
+        let positions = [sizes.count(), config.dim];
         let positions = tape.constant(positions, &self.positions);
         let x = add_to_each(self.patch_embed.forward(images), positions);
         let condition = self.condition(tape, noisy);

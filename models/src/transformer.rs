@@ -63,18 +63,9 @@ impl Transformer {
         );
         let rotary = Rotary::new(config.rope_theta, dim / config.heads, config.seq);
         let trunk = TrunkConfig {
-            dim,
-            layers: config.layers,
-            heads: config.heads,
-            causal: true,
             rotary: Some(Arc::new(rotary)),
-            qk_norm: config.qk_norm,
-            conditioned: false,
-            dropout: 0.0,
-            init_std: config.init_std,
-            norm: config.norm,
-            ffn: &config.ffn,
             connection,
+            ..config.trunk()
         };
         let trunk = Trunk::new(&trunk, b);
         let head = (!config.tied_embeddings)

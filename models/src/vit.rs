@@ -103,24 +103,16 @@ impl VitConfig {
             ("channels", self.channels),
             ("patch", self.patch),
             ("classes", self.classes),
-            ("dim", self.dim),
-            ("layers", self.layers),
-            ("heads", self.heads),
         ])?;
         checks::patches_tile(self.image, self.patch)?;
-        checks::heads_share(self.dim, self.heads)?;
+        checks::trunk(&self.trunk())?;
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(ConfigError(format!(
                 "dropout is {}, expected a probability below 1",
                 self.dropout
             )));
         }
-        checks::positive(&[
-            ("init_std", self.init_std.into()),
-            ("norm.eps", self.norm.eps.into()),
-        ])?;
-        self.ffn.validate()?;
-        checks::connection(self.connection.spec(), self.dim)
+        Ok(())
     }
 
     /// The sizes of an image and its patches.
@@ -129,6 +121,24 @@ impl VitConfig {
             channels: self.channels,
             image: self.image,
             patch: self.patch,
+        }
+    }
+
+    /// Its blocks.
+    pub(crate) fn trunk(&self) -> TrunkConfig<'_> {
+        TrunkConfig {
+            dim: self.dim,
+            layers: self.layers,
+            heads: self.heads,
+            causal: false,
+            rotary: None,
+            qk_norm: self.qk_norm,
+            conditioned: false,
+            dropout: self.dropout,
+            init_std: self.init_std,
+            norm: self.norm,
+            ffn: &self.ffn,
+            connection: self.connection.spec(),
         }
     }
 
@@ -175,26 +185,12 @@ impl Vit {
             .then(|| b.param("cls_token", [dim], Decay::Yes, init.clone()));
         let positions = [config.tokens(), dim];
         let pos_embed = b.param("pos_embed", positions, Decay::Yes, init.clone());
-        let trunk = TrunkConfig {
-            dim,
-            layers: config.layers,
-            heads: config.heads,
-            causal: false,
-            rotary: None,
-            qk_norm: config.qk_norm,
-            conditioned: false,
-            dropout: config.dropout,
-            init_std: config.init_std,
-            norm: config.norm,
-            ffn: &config.ffn,
-            connection: config.connection.spec(),
-        };
         let model = Self {
             config: config.clone(),
             patch_embed,
             cls_token,
             pos_embed,
-            trunk: Trunk::new(&trunk, b),
+            trunk: Trunk::new(&config.trunk(), b),
             head: Linear::with_bias(b, "head", dim, config.classes, init),
         };
         Ok((model, builder.finish()))
@@ -236,8 +232,7 @@ impl Vit {
     #[track_caller]
     fn forward<'t>(&self, tape: &'t Tape, images: &[f32]) -> (Var<'t>, Option<RouterLosses<'t>>) {
         let config = &self.config;
-        let batch = images.len() / config.patches().elements();
-        let shape = [batch, config.channels, config.image, config.image];
+        let shape = config.patches().batch(images.len());
         let mut x = self.patch_embed.forward(tape.constant(shape, images));
         if let Some(token) = self.cls_token {
             x = prepend_token(x, tape.param(token));

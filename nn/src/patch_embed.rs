@@ -37,6 +37,12 @@ impl Patches {
         self.channels * self.image * self.image
     }
 
+    /// The shape `[batch, channels, image, image]` of images with so many elements in all.
+    pub fn batch(&self, elements: usize) -> [usize; 4] {
+        let batch = elements / self.elements();
+        [batch, self.channels, self.image, self.image]
+    }
+
     /// Calls `f` with the offset in an image and the offset in its patches of every run
     /// of `patch` elements.
     fn for_each_run(&self, mut f: impl FnMut(usize, usize)) {
