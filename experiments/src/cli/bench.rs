@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "compare")]
     profile: bool,
     /// Measure how the time grows along one axis instead, at size s with dhc
-    #[arg(long, value_enum, value_name = "AXIS", conflicts_with_all = ["compare", "profile"])]
+    #[arg(long, value_enum, value_name = "AXIS", conflicts_with_all = ["compare", "profile", "backend", "software_adapter"])]
     growth: Option<Grown>,
     /// Race this command, in turn: its last line must be JSON like that of --json
     #[arg(long, value_name = "COMMAND")]
@@ -177,7 +177,7 @@ impl Args {
     fn race(&self, peer: &str) -> Result<(), Failure> {
         let program = std::env::current_exe()?;
         let kind = self.connection.to_possible_value().expect("a named kind");
-        let ours: Vec<String> = [
+        let mut ours: Vec<String> = [
             program.display().to_string(),
             "bench".into(),
             "--json".into(),
@@ -190,6 +190,7 @@ impl Args {
             format!("--micro-batch={}", self.micro_batch),
         ]
         .into();
+        ours.extend(self.backend.flags());
         let race = compare::race(&ours, peer, self.rounds)?;
         let mut out = stdout().lock();
         if self.json {

@@ -6,7 +6,10 @@ use crate::{
 };
 use clap::ValueEnum;
 use engine::backend::Threshold;
-use std::io::{Write, stderr};
+use std::{
+    io::{Write, stderr},
+    iter,
+};
 
 /// Who multiplies matrices.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -30,6 +33,15 @@ enum Name {
 }
 
 impl BackendArgs {
+    /// The flags that say the same.
+    pub(in crate::cli) fn flags(self) -> impl Iterator<Item = String> {
+        let name = self.backend.to_possible_value().expect("a named backend");
+        let software = self
+            .software_adapter
+            .then(|| "--software-adapter".to_owned());
+        iter::once(format!("--backend={}", name.get_name())).chain(software)
+    }
+
     /// Opens it, and says what is odd about it.
     pub(in crate::cli) fn open(self) -> Result<Selected, Failure> {
         let choice = match self.backend {
