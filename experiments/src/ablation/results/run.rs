@@ -35,6 +35,8 @@ pub struct RunResult {
     pub train_loss: Option<f64>,
     /// Spikes of its training loss.
     pub spikes: usize,
+    /// Who multiplied matrices.
+    pub backend: String,
     /// Everything that depends on the speed of the machine.
     pub timing: RunTiming,
     /// The whole summary and the validation curve `(step, tokens, loss)`.
@@ -99,6 +101,7 @@ impl RunResult {
             best_val_loss: summary.best_val_loss,
             train_loss: summary.final_train_loss,
             spikes: spikes(&training),
+            backend: summary.backend.clone(),
             timing: RunTiming {
                 fast_step_ms: quantile(times, FAST_STEPS).unwrap_or(summary.median_step_ms),
                 median_step_ms: summary.median_step_ms,

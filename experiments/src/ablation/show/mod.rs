@@ -117,7 +117,10 @@ mod tests {
     use std::{path::PathBuf, sync::Arc};
 
     fn text(losses: &[(&str, &[Option<f64>])]) -> String {
-        let results = results(losses);
+        shown(&results(losses))
+    }
+
+    fn shown(results: &Results) -> String {
         let ablation = &ABLATIONS[0];
         let arms = (ablation.arms)(Tanh::Both);
         let place = (PathBuf::from("runs"), "test".to_owned());
@@ -139,7 +142,7 @@ mod tests {
         });
         Report {
             sweep: &sweep.expect("the defaults"),
-            results: &results,
+            results,
             data: &Data::from(&corpus),
             command: "experiments ablation-rate",
         }
@@ -147,6 +150,18 @@ mod tests {
     }
 
     const BASE: (&str, &[Option<f64>]) = ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1)]);
+
+    #[test]
+    fn results_that_a_device_has_made_say_so() {
+        let mut results = results(&[BASE]);
+        assert!(!shown(&results).contains("products of matrices by"));
+        results.arms[0].runs[1].backend = "wgpu: a card (Vulkan), then cpu".into();
+        let text = shown(&results);
+        assert!(
+            text.contains("by: cpu; wgpu: a card (Vulkan), then cpu"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn a_difference_is_called_by_its_name_and_noise_is_not() {

@@ -2,6 +2,7 @@
 
 use super::Report;
 use crate::{ablation::RouterMeans, paper::Quantity};
+use std::collections::BTreeSet;
 
 impl Report<'_> {
     /// Title and scales: ours and the paper's must not be mistaken for each other.
@@ -80,6 +81,14 @@ impl Report<'_> {
         }
         if let Some(note) = self.sweep.subject.paper.and_then(|paper| paper.note) {
             lines.push(note());
+        }
+        let backends: BTreeSet<&str> = results.runs().map(|run| &*run.backend).collect();
+        if backends.iter().any(|&name| name != "cpu") {
+            let names: Vec<&str> = backends.into_iter().collect();
+            lines.push(format!(
+                "products of matrices by: {}; another device has other last bits.",
+                names.join("; ")
+            ));
         }
         let fingerprint = self.data.fingerprint();
         let fingerprint = &fingerprint[..16.min(fingerprint.len())];
