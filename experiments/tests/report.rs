@@ -207,6 +207,19 @@ fn a_folder_of_single_runs_compares_them_and_settings_of_another_version_are_nam
 }
 
 #[test]
+fn runs_that_nothing_is_compared_with_are_nobodys_baseline() {
+    let root = tempfile::tempdir().expect("a directory");
+    for (name, loss) in [("yesterday", 1.5), ("today", 1.4)] {
+        write_run(&root.path().join(name), loss, 10.0);
+    }
+    let output = report(&[root.path().to_str().expect("a path")]);
+    let shown = text(&output.stdout);
+    assert!(shown.contains("no baseline is known"), "{shown}");
+    let row = shown.lines().find(|line| line.starts_with("today"));
+    assert!(row.is_some_and(|row| !row.contains("baseline")), "{shown}");
+}
+
+#[test]
 fn watch_prints_once_into_a_pipe() {
     let (_root, sweep) = made();
     fs::remove_file(sweep.join("dhc-x8/seed2/summary.json")).expect("it was there");

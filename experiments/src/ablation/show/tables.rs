@@ -54,8 +54,7 @@ impl Report<'_> {
         for arm in &self.results.arms {
             let delta = match &arm.accuracy_delta {
                 Some(delta) => Cell::from(with_interval(delta, 100.0, 2)),
-                None if arm.baseline.is_none() => Cell::new("baseline", Tone::Faint),
-                None => Cell::from(""),
+                None => self.baseline_cell(arm),
             };
             let accuracy = number(arm.accuracy, |share| format!("{:.2}", 100.0 * share));
             let mut row = vec![Cell::from(&arm.label), accuracy, delta];
@@ -109,17 +108,24 @@ impl Report<'_> {
     }
 
     fn delta_cell(&self, arm: &ArmResult) -> Cell {
-        if arm.baseline.is_none() {
-            return Cell::new("baseline", Tone::Faint);
-        }
         if let (None, Some(run)) = (arm.val_loss, arm.diverged().next()) {
             let step = run.diverged_at_step.unwrap_or(run.steps);
             return Cell::new(format!("diverged at step {step}"), Tone::Bad);
         }
         let Some(delta) = &arm.delta else {
-            return Cell::from("");
+            return self.baseline_cell(arm);
         };
         Cell::from(with_interval(delta, 1.0, 4))
+    }
+
+    /// What stands in place of a difference that there is not. Arms that nothing is compared
+    /// with, as those of a directory of unrelated runs, are nobody's baseline.
+    fn baseline_cell(&self, arm: &ArmResult) -> Cell {
+        let names = |other: &ArmResult| other.baseline.as_ref() == Some(&arm.name);
+        match self.results.arms.iter().any(names) {
+            true => Cell::new("baseline", Tone::Faint),
+            false => Cell::from(""),
+        }
     }
 
     fn verdict_cell(&self, arm: &ArmResult) -> Cell {
