@@ -22,6 +22,7 @@ pub mod state;
 pub mod stats;
 pub mod table;
 pub mod teach;
+pub mod terminal;
 pub mod train;
 pub mod trained;
 pub mod unfold;

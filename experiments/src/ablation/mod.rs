@@ -26,7 +26,7 @@ pub use progress::{Progress, RunProgress, Tick, clock};
 pub use results::{ArmResult, ArmTiming, CurvePoint, Delta, Results, RunResult, RunTiming};
 pub use routers::RouterMeans;
 pub use scheduler::{Workers, run};
-pub use show::{Learnt, Report, wrapped};
+pub use show::{Learnt, Report};
 pub use sweep::{Job, Subject, Sweep, SweepError};
 
 use crate::{paper::PaperTable, preset::Body};

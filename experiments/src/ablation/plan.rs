@@ -3,7 +3,8 @@
 use super::{Sweep, Workers, clock};
 use crate::{
     data::Data,
-    table::{Align, Cell, Colour, TERMINAL_WIDTH, Table},
+    table::{Align, Cell, Table},
+    terminal::{Colour, TERMINAL_WIDTH, wrapped},
     train::{TrainError, Trainer},
 };
 use engine::params::Decay;
@@ -171,7 +172,7 @@ impl Plan {
             ),
             format!("files would be in {}", sweep.path().display()),
         ] {
-            text.push_str(&super::show::wrapped(&line, width));
+            text.push_str(&wrapped(&line, width));
         }
         text
     }

@@ -2,12 +2,12 @@
 
 use super::{Failure, backend::BackendArgs};
 use crate::{
-    ablation::wrapped,
     bench::{
         Bench, Report, SIZES, Size, compare,
         growth::{self, Axis},
     },
-    table::{Align, Cell, Colour, TERMINAL_WIDTH, Table},
+    table::{Align, Cell, Table},
+    terminal::{Colour, TERMINAL_WIDTH, wrapped},
 };
 use clap::ValueEnum;
 use nn::connection::{ConnectionConfig, HyperConfig, PreNormConfig};

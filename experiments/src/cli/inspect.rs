@@ -4,7 +4,7 @@ use super::Failure;
 use crate::{
     inspect::{Inspection, Subject, Trace, page, summary, to_csv, to_npy},
     run_dir::{RunError, read_coefficients, write_atomically},
-    table::Colour,
+    terminal::Colour,
 };
 use std::{
     fs,

@@ -3,7 +3,8 @@
 use super::Failure;
 use crate::{
     parity::{Report, Worst, check_on},
-    table::{Align, Cell, Colour, TERMINAL_WIDTH, Table, Tone},
+    table::{Align, Cell, Table, Tone},
+    terminal::{Colour, TERMINAL_WIDTH},
 };
 use engine::backend::{Backend, CpuBackend};
 use serde::Serialize;

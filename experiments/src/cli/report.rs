@@ -2,11 +2,10 @@
 
 use super::Failure;
 use crate::{
-    ablation::wrapped,
     plot::PngError,
     report::{Recorded, RecordedError, page, plots},
     run_dir::{RunError, write_atomically},
-    table::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, TERMINAL_WIDTH, wrapped},
 };
 use std::{
     fs,

@@ -3,7 +3,7 @@
 use super::{Failure, signals::stop_flag};
 use crate::{
     report::runs_in,
-    table::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, TERMINAL_WIDTH},
     watch::{State, Watched, table},
 };
 use console::Term;

@@ -4,7 +4,10 @@ use super::{
     Inspection, Intervention, LAMBDA, Matrix, NOTHING, ORIENTATION, PARTS, Patterns, heat_map,
     short, side_by_side,
 };
-use crate::table::{Align, Cell, Colour, TERMINAL_WIDTH, Table};
+use crate::{
+    table::{Align, Cell, Table},
+    terminal::{Colour, TERMINAL_WIDTH},
+};
 use std::fmt::Write;
 
 /// What is said of a network whose connection has no coefficients of streams.

@@ -1,7 +1,7 @@
 //! Heat-maps on a terminal: numbers always, colours behind them where there are any.
 
 use super::Matrix;
-use crate::table::{Colour, TERMINAL_WIDTH};
+use crate::terminal::{Colour, TERMINAL_WIDTH, lines};
 use std::fmt::Write;
 
 /// Width of an entry with the blank before it.
@@ -11,17 +11,7 @@ const CELL: usize = 5;
 /// two digits or three; colours go from blue (negative) over white (0) to red, and are deepest
 /// at the largest magnitude of the matrix, so that nothing is cut off.
 pub fn heat_map(matrix: &Matrix, colour: Colour) -> String {
-    let mut text = String::new();
-    let mut line = 0;
-    for word in matrix.title.split(' ') {
-        if line > 0 && line + word.chars().count() >= TERMINAL_WIDTH {
-            text.push('\n');
-            line = 0;
-        }
-        text.push_str(if line > 0 { " " } else { "" });
-        text.push_str(word);
-        line += word.chars().count() + 1;
-    }
+    let mut text = lines(&matrix.title, TERMINAL_WIDTH, "").join("\n");
     text.push('\n');
     let label = label_width(matrix);
     let fitting = ((TERMINAL_WIDTH - label) / CELL).max(1);

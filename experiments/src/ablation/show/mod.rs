@@ -12,7 +12,8 @@ pub use learnt::Learnt;
 use super::{Results, RouterMeans, Sweep};
 use crate::{
     paper::{PaperTable, Quantity},
-    table::{Colour, TERMINAL_WIDTH, Table},
+    table::Table,
+    terminal::{Colour, TERMINAL_WIDTH, wrapped},
 };
 use std::fmt::Write;
 
@@ -81,29 +82,6 @@ impl Report<'_> {
             .any(|arm| arm.paper_delta.is_some());
         table.filter(|table| numbers && table.quantity == quantity)
     }
-}
-
-/// Words on lines of at most `width`; later lines are indented.
-pub fn wrapped(line: &str, width: usize) -> String {
-    use unicode_width::UnicodeWidthStr;
-    let mut text = String::new();
-    let mut used = 0;
-    for word in line.split(' ') {
-        if used == 0 {
-            text.push_str(word);
-            used = word.width();
-        } else if used + 1 + word.width() <= width {
-            text.push(' ');
-            text.push_str(word);
-            used += 1 + word.width();
-        } else {
-            text.push_str("\n  ");
-            text.push_str(word);
-            used = 2 + word.width();
-        }
-    }
-    text.push('\n');
-    text
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ pub(super) use choice::BackendArgs;
 
 use super::{Failure, parity::print_reports};
 use crate::{
-    ablation::wrapped,
     device::{Choice, Selected},
-    table::TERMINAL_WIDTH,
+    terminal::{TERMINAL_WIDTH, wrapped},
 };
 use engine::backend::{Threshold, wgpu};
 use std::{

@@ -1,11 +1,11 @@
 //! `backend bench`: GFLOP/s by size.
 
 use crate::{
-    ablation::wrapped,
     cli::Failure,
     device::{Choice, Selected},
     stats::median,
-    table::{Align, Cell, Colour, TERMINAL_WIDTH, Table},
+    table::{Align, Cell, Table},
+    terminal::{Colour, TERMINAL_WIDTH, wrapped},
 };
 use engine::backend::{Backend, CpuBackend, Layout, Product, Threshold};
 use serde::Serialize;

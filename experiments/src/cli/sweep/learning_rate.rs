@@ -2,13 +2,11 @@
 
 use super::{RunArgs, ablation::preset, planning};
 use crate::{
-    ablation::{
-        ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError, Tanh, wrapped,
-    },
+    ablation::{ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError, Tanh},
     cli::{Failure, settings::Settings},
     config::nearest_word,
     run_dir::{shell_word, write_atomically},
-    table::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, TERMINAL_WIDTH, wrapped},
 };
 use std::fmt::Write;
 use toml::{Table, Value};

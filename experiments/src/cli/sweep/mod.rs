@@ -14,7 +14,7 @@ use crate::{
     config::ConfigError,
     data::Source,
     run_dir::{Environment, RunError, shell_line},
-    table::Colour,
+    terminal::Colour,
 };
 use clap::ValueEnum;
 use seeds::Seeds;

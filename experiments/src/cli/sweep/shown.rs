@@ -3,7 +3,7 @@
 use crate::{
     ablation::{Progress, Report, Results, Study},
     run_dir::{RunError, write_atomically},
-    table::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, TERMINAL_WIDTH},
 };
 use serde_json::json;
 

@@ -2,7 +2,8 @@
 
 use super::plan::role;
 use crate::{
-    table::{Align, Cell, Colour, TERMINAL_WIDTH, Table},
+    table::{Align, Cell, Table},
+    terminal::{Colour, TERMINAL_WIDTH},
     train::Trainer,
 };
 use engine::profile::Times;

@@ -1,0 +1,165 @@
+//! Tables: one set of rows, shown on a terminal, as Markdown and as CSV.
+
+mod formats;
+mod text;
+
+use unicode_width::UnicodeWidthStr;
+
+/// On which side the text of a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// For names.
+    Left,
+    /// For numbers.
+    Right,
+}
+
+/// How a cell is coloured where there is colour. It never carries meaning of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tone {
+    /// Not at all.
+    #[default]
+    Plain,
+    /// Green.
+    Good,
+    /// Red.
+    Bad,
+    /// Faint.
+    Faint,
+}
+
+impl Tone {
+    /// The SGR parameter that starts it.
+    fn code(self) -> Option<u8> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some(32),
+            Self::Bad => Some(31),
+            Self::Faint => Some(2),
+        }
+    }
+
+    /// Its class in a page.
+    fn class(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("good"),
+            Self::Bad => Some("bad"),
+            Self::Faint => Some("faint"),
+        }
+    }
+}
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    /// A cell of some tone. Control characters become blanks.
+    pub fn new(text: impl AsRef<str>, tone: Tone) -> Self {
+        let visible = |c: char| if c.is_control() { ' ' } else { c };
+        Self {
+            text: text.as_ref().chars().map(visible).collect(),
+            tone,
+        }
+    }
+}
+
+impl<S: AsRef<str>> From<S> for Cell {
+    fn from(text: S) -> Self {
+        Self::new(text, Tone::Plain)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Column {
+    header: String,
+    align: Align,
+}
+
+/// A table. Units belong into the headers: `step (ms)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// An empty table with the headers of its columns.
+    ///
+    /// # Panics
+    /// If there is no column.
+    #[track_caller]
+    pub fn new<'h>(columns: impl IntoIterator<Item = (&'h str, Align)>) -> Self {
+        let columns: Vec<Column> = columns
+            .into_iter()
+            .map(|(header, align)| Column {
+                header: header.to_owned(),
+                align,
+            })
+            .collect();
+        assert!(
+            !columns.is_empty(),
+            "table: 0 columns, expected at least one"
+        );
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row.
+    ///
+    /// # Panics
+    /// If it does not have one cell for each column.
+    #[track_caller]
+    pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
+        let row: Vec<Cell> = row.into_iter().collect();
+        assert_eq!(
+            row.len(),
+            self.columns.len(),
+            "table: the row has {} cells, expected {}",
+            row.len(),
+            self.columns.len()
+        );
+        self.rows.push(row);
+    }
+}
+
+/// A text with blanks up to a width.
+fn padded(text: &str, width: usize, align: Align) -> String {
+    let blanks = " ".repeat(width.saturating_sub(text.width()));
+    match align {
+        Align::Left => format!("{text}{blanks}"),
+        Align::Right => format!("{blanks}{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn sample() -> Table {
+        let mut table = Table::new([
+            ("arm", Align::Left),
+            ("validation loss (nats)", Align::Right),
+            ("step (ms)", Align::Right),
+        ]);
+        table.push(["pre-norm", "1.8200", "12.5"].map(Cell::from));
+        table.push([
+            Cell::from("DHC×4"),
+            Cell::new("1.7931", Tone::Good),
+            Cell::from("1025.5"),
+        ]);
+        table
+    }
+
+    #[test]
+    #[should_panic(expected = "the row has 1 cells, expected 3")]
+    fn a_row_of_another_length_is_a_bug() {
+        sample().push([Cell::from("x")]);
+    }
+}

@@ -1,0 +1,168 @@
+//! Tables on a terminal.
+
+use super::{Cell, Table, padded};
+use crate::terminal::{Colour, lines};
+use unicode_width::UnicodeWidthStr;
+
+/// Blanks between columns.
+const GAP: usize = 2;
+
+impl Table {
+    /// The table for a terminal of `width` columns. Headers are broken at blanks; columns that
+    /// find no room follow in further blocks, each beginning with the first column again.
+    pub fn to_text(&self, width: usize, colour: Colour) -> String {
+        let widths: Vec<usize> = (0..self.columns.len()).map(|i| self.width_of(i)).collect();
+        let mut text = String::new();
+        for block in blocks(&widths, width) {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            self.write_block(&mut text, &block, &widths, colour);
+        }
+        text
+    }
+
+    /// The width of a column: of its widest cell or of the longest word of its header.
+    fn width_of(&self, column: usize) -> usize {
+        let words = self.columns[column].header.split(' ').map(str::width);
+        let cells = self.rows.iter().map(|row| row[column].text.width());
+        words.chain(cells).max().unwrap_or(0)
+    }
+
+    fn write_block(&self, text: &mut String, block: &[usize], widths: &[usize], colour: Colour) {
+        let headers: Vec<Vec<String>> = block
+            .iter()
+            .map(|&column| lines(&self.columns[column].header, widths[column], ""))
+            .collect();
+        let height = headers.iter().map(Vec::len).max().unwrap_or(0);
+        let blank = Cell::from("");
+        for line in 0..height {
+            // Headers stand on the rule, short ones with empty lines above.
+            let cells: Vec<Cell> = headers
+                .iter()
+                .map(|header| {
+                    (line + header.len())
+                        .checked_sub(height)
+                        .map_or(blank.clone(), |line| Cell::from(&header[line]))
+                })
+                .collect();
+            self.write_line(text, block, widths, cells.iter(), colour);
+        }
+        let rule: usize = block.iter().map(|&column| widths[column] + GAP).sum();
+        text.push_str(&"─".repeat(rule - GAP));
+        text.push('\n');
+        for row in &self.rows {
+            let cells = block.iter().map(|&column| &row[column]);
+            self.write_line(text, block, widths, cells, colour);
+        }
+    }
+
+    fn write_line<'c>(
+        &self,
+        text: &mut String,
+        block: &[usize],
+        widths: &[usize],
+        cells: impl Iterator<Item = &'c Cell>,
+        colour: Colour,
+    ) {
+        let mut line = String::new();
+        for (position, (cell, &column)) in cells.zip(block).enumerate() {
+            if position > 0 {
+                line.push_str(&" ".repeat(GAP));
+            }
+            let cell_text = padded(&cell.text, widths[column], self.columns[column].align);
+            match (colour, cell.tone.code()) {
+                (Colour::On, Some(code)) => {
+                    line.push_str(&format!("\x1b[{code}m{cell_text}\x1b[0m"));
+                }
+                _ => line.push_str(&cell_text),
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+/// Columns of each block: as many as fit beside the first column, but at least one more.
+fn blocks(widths: &[usize], limit: usize) -> Vec<Vec<usize>> {
+    let mut blocks = vec![vec![0]];
+    let mut used = widths[0];
+    for (column, &width) in widths.iter().enumerate().skip(1) {
+        let block = blocks.last_mut().expect("never empty");
+        if used + GAP + width > limit && block.len() > 1 {
+            blocks.push(vec![0, column]);
+            used = widths[0] + GAP + width;
+        } else {
+            block.push(column);
+            used += GAP + width;
+        }
+    }
+    blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        table::{Align, tests::sample},
+        terminal::TERMINAL_WIDTH,
+    };
+
+    #[test]
+    fn numbers_end_in_one_column_and_headers_stand_on_the_rule() {
+        let text = sample().to_text(TERMINAL_WIDTH, Colour::Off);
+        let expected = [
+            "          validation",
+            "                loss    step",
+            "arm           (nats)    (ms)",
+            "────────────────────────────",
+            "pre-norm      1.8200    12.5",
+            "DHC×4         1.7931  1025.5",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn wide_characters_count_twice() {
+        let mut table = Table::new([("名前", Align::Left), ("n", Align::Right)]);
+        table.push(["超接続", "4"].map(Cell::from));
+        table.push(["ab", "12"].map(Cell::from));
+        assert_eq!(
+            table.to_text(80, Colour::Off),
+            "名前     n\n──────────\n超接続   4\nab      12\n"
+        );
+    }
+
+    #[test]
+    fn a_table_too_wide_is_broken_into_blocks_that_repeat_the_first_column() {
+        let headers: Vec<String> = (0..12).map(|i| format!("column{i:02}")).collect();
+        let mut table = Table::new(headers.iter().map(|h| (h.as_str(), Align::Right)));
+        table.push((0..12).map(|i| Cell::from(format!("value-{i:02}"))));
+        for width in [20, 40, 80] {
+            let text = table.to_text(width, Colour::Off);
+            assert!(text.lines().all(|line| line.width() <= width), "{text}");
+            for i in 1..12 {
+                assert_eq!(text.matches(&format!("value-{i:02}")).count(), 1);
+            }
+            let blocks = text.split("\n\n").count();
+            assert_eq!(text.matches("value-00").count(), blocks);
+        }
+    }
+
+    #[test]
+    fn colour_changes_no_visible_character() {
+        let table = sample();
+        let coloured = table.to_text(80, Colour::On);
+        assert!(coloured.contains("\x1b[32m"));
+        let stripped = coloured.replace("\x1b[32m", "").replace("\x1b[0m", "");
+        assert_eq!(stripped, table.to_text(80, Colour::Off));
+    }
+
+    #[test]
+    fn control_characters_cannot_reach_the_terminal() {
+        let mut table = Table::new([("arm", Align::Left)]);
+        table.push([Cell::from("a\x1b[2Jb\nc")]);
+        let text = table.to_text(80, Colour::On);
+        assert!(!text.contains('\x1b') && text.lines().count() == 3);
+    }
+}
