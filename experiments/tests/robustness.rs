@@ -228,6 +228,16 @@ fn in_name_space(place: &Place, script: &str) -> Option<Output> {
     Some(inside(script).expect("unshare"))
 }
 
+/// Of a script that says the status of each of its two attempts.
+#[track_caller]
+fn fails_and_then_succeeds(output: &Output) {
+    let statuses: String = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|line| line.starts_with("status"))
+        .collect();
+    assert_eq!(statuses, "status 1status 0", "{}", said(output));
+}
+
 /// A real file system that is too small for two states, and larger afterwards.
 #[test]
 fn a_full_disk_is_reported_and_with_more_space_the_run_goes_on() {
@@ -241,11 +251,7 @@ fn a_full_disk_is_reported_and_with_more_space_the_run_goes_on() {
     let Some(output) = in_name_space(&place, &script) else {
         return;
     };
-    let statuses: String = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter(|line| line.starts_with("status"))
-        .collect();
-    assert_eq!(statuses, "status 1status 0", "{}", said(&output));
+    fails_and_then_succeeds(&output);
     assert!(said(&output).contains("no space left"), "{}", said(&output));
     assert!(
         said(&output).contains("going on from step"),
@@ -269,11 +275,7 @@ fn a_disk_that_becomes_read_only_ends_the_run_with_its_state_kept() {
     let Some(output) = in_name_space(&place, &script) else {
         return;
     };
-    let statuses: String = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter(|line| line.starts_with("status"))
-        .collect();
-    assert_eq!(statuses, "status 1status 0", "{}", said(&output));
+    fails_and_then_succeeds(&output);
     assert!(said(&output).contains("cannot write"), "{}", said(&output));
     assert!(result(&place.path("run")) == undisturbed());
 }

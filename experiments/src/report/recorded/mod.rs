@@ -1,27 +1,29 @@
 //! What a directory of runs says.
 
+mod compared;
+mod error;
+mod learnt;
+
+pub use error::RecordedError;
+pub use learnt::LearntFrom;
+
 use super::{
     found::{ReadConfig, read_config, runs_in},
     settings::first_difference,
 };
 use crate::{
-    ablation::{
-        ABLATIONS, Ablation, Arm, Learnt, Report, Results, RunResult, Subject, Sweep, Tanh,
-    },
+    ablation::{Arm, Report, Results, RunResult, Sweep},
     config::RunConfig,
     measure::Measure,
-    run_dir::{
-        COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, Environment, RunError, RunId, read_metrics,
-    },
+    run_dir::{COMMAND_FILE, ENVIRONMENT_FILE, Environment, RunId, read_metrics},
 };
+use compared::{ablation_of, arms, read_sweep_file, subject};
+use learnt::data_of;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
 };
-
-/// The file that a sweep writes beside its runs.
-const SWEEP_FILE: &str = "sweep.toml";
 
 /// What was read from a directory of runs.
 #[derive(Debug, Clone)]
@@ -39,92 +41,6 @@ pub struct Recorded {
     /// What a reader has to know: runs that are not finished, missing or damaged, settings, data
     /// or programs that differ where they should not.
     pub remarks: Vec<String>,
-}
-
-/// The data of runs, as far as their files name it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LearntFrom {
-    name: String,
-    fingerprint: String,
-}
-
-impl Learnt for LearntFrom {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
-    fn sizes(&self) -> Option<String> {
-        None
-    }
-
-    fn validation(&self, config: &RunConfig) -> Option<String> {
-        (Measure::of(&config.model) == Measure::Bytes).then(|| {
-            let windows = config.train.eval_batches * config.train.batch;
-            let bytes = config.model.tokens();
-            format!("up to {windows} fixed windows of {bytes} bytes, as many as the text has")
-        })
-    }
-}
-
-/// Why there is nothing to report.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum RecordedError {
-    /// The directory cannot be listed.
-    Run(RunError),
-    /// There is no run in it.
-    NoRuns {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// No run has a configuration that this program understands.
-    NoConfiguration {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with the first.
-        reason: String,
-    },
-    /// An arm that was asked for is not there.
-    NoSuchArm {
-        /// Its name.
-        name: String,
-        /// Those that are there.
-        known: Vec<String>,
-    },
-}
-
-impl fmt::Display for RecordedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Run(error) => error.fmt(f),
-            Self::NoRuns { path } => write!(
-                f,
-                "{} holds no runs: expected ARM/seedN/{CONFIG_FILE}, as ablations, sweeps and train write them below runs/NAME",
-                path.display()
-            ),
-            Self::NoConfiguration { path, reason } => write!(
-                f,
-                "no run in {} has a configuration that can be read: {reason}",
-                path.display()
-            ),
-            Self::NoSuchArm { name, known } => {
-                write!(f, "there is no arm {name}; there are {}", known.join(", "))
-            }
-        }
-    }
-}
-
-impl std::error::Error for RecordedError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Run(error) => Some(error),
-            _ => None,
-        }
-    }
 }
 
 impl Recorded {
@@ -259,99 +175,10 @@ impl Recorded {
     }
 }
 
-fn read_sweep_file(directory: &Path, remarks: &mut Vec<String>) -> toml::Table {
-    let Ok(text) = fs::read_to_string(directory.join(SWEEP_FILE)) else {
-        return toml::Table::new();
-    };
-    text.parse().unwrap_or_else(|_| {
-        remarks.push(format!("{SWEEP_FILE} is damaged and was not used"));
-        toml::Table::new()
-    })
-}
-
 fn push_new<T: PartialEq>(known: &mut Vec<T>, value: Option<T>) {
     if let Some(value) = value.filter(|value| !known.contains(value)) {
         known.push(value);
     }
-}
-
-fn text<'t>(table: &'t toml::Table, section: &str, key: &str) -> Option<&'t str> {
-    table.get(section)?.get(key)?.as_str()
-}
-
-/// The ablation that the sweep file or else a command line names.
-fn ablation_of(made_by: &toml::Table, commands: &[String]) -> Option<&'static Ablation> {
-    let name = made_by.get("ablation").and_then(toml::Value::as_str);
-    let words = commands.iter().flat_map(|command| command.split(' '));
-    let mut names = name.into_iter().chain(words);
-    names.find_map(|name| ABLATIONS.iter().find(|ablation| ablation.name == name))
-}
-
-fn subject(directory: &Path, ablation: Option<&Ablation>, made_by: &toml::Table) -> Subject {
-    let text = |key| made_by.get(key).and_then(toml::Value::as_str);
-    let folder = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
-    let folder = folder
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    let known = ablation.map(Subject::from);
-    Subject {
-        name: (text("ablation").map(str::to_owned))
-            .or(known.as_ref().map(|known| known.name.clone()))
-            .or(folder)
-            .unwrap_or_else(|| "runs".to_owned()),
-        title: (text("title").map(str::to_owned))
-            .or(known.as_ref().map(|known| known.title.clone()))
-            .unwrap_or_else(|| "arms by the names of their directories".to_owned()),
-        paper: known.and_then(|known| known.paper),
-    }
-}
-
-/// The arms with a configuration, in the order of the ablation; others after them by name,
-/// baselines first.
-fn arms(
-    ablation: Option<&Ablation>,
-    made_by: &toml::Table,
-    baseline: Option<&str>,
-    configs: &BTreeMap<String, (u64, RunConfig)>,
-) -> Result<Vec<(Arm, RunConfig)>, RecordedError> {
-    if let Some(name) = baseline.filter(|name| !configs.contains_key(*name)) {
-        return Err(RecordedError::NoSuchArm {
-            name: name.to_owned(),
-            known: configs.keys().cloned().collect(),
-        });
-    }
-    let known: Vec<Arm> = ablation.map_or_else(Vec::new, |a| (a.arms)(Tanh::Both));
-    let usual = Arm::pre_norm().name;
-    let mut arms = Vec::new();
-    for (name, (_, config)) in configs {
-        let place = known.iter().position(|arm| &arm.name == name);
-        let mut arm = match place {
-            Some(place) => known[place].clone(),
-            None => Arm {
-                baseline: configs
-                    .contains_key(&usual)
-                    .then(|| usual.clone())
-                    .filter(|usual| usual != name),
-                ..Arm::of(name, name, &Default::default())
-            },
-        };
-        if let Some(label) = text(made_by, "labels", name) {
-            arm.label = label.to_owned();
-        }
-        if made_by.contains_key("baselines") {
-            arm.baseline = text(made_by, "baselines", name).map(str::to_owned);
-        }
-        if let Some(baseline) = baseline {
-            arm.baseline = (name != baseline).then(|| baseline.to_owned());
-        }
-        let order = (place.unwrap_or(usize::MAX), arm.baseline.is_some());
-        arms.push((order, arm, config.clone()));
-    }
-    arms.sort_by_key(|(order, ..)| *order);
-    Ok(arms
-        .into_iter()
-        .map(|(_, arm, config)| (arm, config))
-        .collect())
 }
 
 fn unfinished(id: &RunId, steps: usize) -> String {
@@ -363,27 +190,4 @@ fn unfinished(id: &RunId, steps: usize) -> String {
         },
         Err(error) => format!("{name}: {error}"),
     }
-}
-
-fn data_of<'r>(runs: impl Iterator<Item = &'r RunResult>, remarks: &mut Vec<String>) -> LearntFrom {
-    let mut data: Vec<LearntFrom> = Vec::new();
-    for run in runs {
-        let summary = run.summary();
-        let one = LearntFrom {
-            name: summary.corpus.clone(),
-            fingerprint: summary.corpus_fingerprint.clone(),
-        };
-        push_new(&mut data, Some(one));
-    }
-    if data.len() > 1 {
-        remarks.push(format!(
-            "the runs learnt from {} different texts or sets of images: their losses do not compare",
-            data.len()
-        ));
-    }
-    let unknown = || "unknown".to_owned();
-    data.into_iter().next().unwrap_or_else(|| LearntFrom {
-        name: unknown(),
-        fingerprint: unknown(),
-    })
 }
