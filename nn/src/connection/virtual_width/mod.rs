@@ -16,6 +16,9 @@
 //!
 //! m = 1 is a hyper-connection that always reads stream 0 first.
 
+mod pieces;
+mod slot_norm;
+
 use super::{
     Account, Connection, Site, Spec, State, Sublayer,
     hyper::{PredictorNorm, kernels::slots::WriteForm, ops::PredictorNormParams},
@@ -24,13 +27,13 @@ use super::{
 };
 use crate::linear::Linear;
 use engine::{
-    kernels::norm,
-    op::{Backward, Forward, Op},
     params::{Builder, Decay, Init, ParamId},
     shape::Shape,
     tape::{Tape, Var},
 };
+use pieces::{copies, means, of_pieces, transposed};
 use serde::{Deserialize, Serialize};
+use slot_norm::slot_norm;
 
 /// How an embedding of the network's width becomes the wide state. The paper embeds tokens
 /// at the virtual width itself.
@@ -247,81 +250,6 @@ impl VirtualWidth {
     }
 }
 
-/// `[n, m]`: 1 where slot j has a copy of piece i, `j mod m = i`.
-fn copies(m: usize, n: usize) -> Vec<f32> {
-    let element = |at: usize| f32::from(at / m % m == at % m);
-    (0..n * m).map(element).collect()
-}
-
-/// `[n, m]`: what takes the mean of all copies of a piece.
-fn means(m: usize, n: usize) -> Vec<f32> {
-    let mut means = copies(m, n);
-    for (at, mean) in means.iter_mut().enumerate() {
-        let piece = at % m;
-        *mean /= (piece..n).step_by(m).count() as f32;
-    }
-    means
-}
-
-/// The transpose of a matrix of `columns` columns.
-fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
-    let rows = matrix.len() / columns;
-    let element = |at: usize| matrix[at % rows * columns + at / rows];
-    (0..matrix.len()).map(element).collect()
-}
-
-/// What a matrix of `columns` columns does to numbers, done to pieces of `width` numbers:
-/// every element times the identity.
-fn of_pieces(matrix: &[f32], columns: usize, width: usize) -> Vec<f32> {
-    let wide = columns * width;
-    let mut out = vec![0.0; matrix.len() * width * width];
-    for (at, &value) in matrix.iter().enumerate() {
-        for c in 0..width {
-            out[(at / columns * width + c) * wide + at % columns * width + c] = value;
-        }
-    }
-    out
-}
-
-struct SlotNorm {
-    width: usize,
-    eps: f32,
-}
-
-impl Op for SlotNorm {
-    fn name(&self) -> &'static str {
-        "slot_norm"
-    }
-
-    fn forward(&self, cx: &mut Forward<'_>) {
-        let [x] = cx.inputs();
-        let [y, stats] = cx.outputs();
-        norm::layer_norm(y, stats, x, self.width, None, None, self.eps);
-    }
-
-    /// That of a layer norm of every slot.
-    fn backward(&self, cx: &mut Backward<'_>) {
-        let [x] = cx.inputs();
-        let [_, stats] = cx.outputs();
-        let dx = cx.input_grad(0);
-        norm::layer_norm_backward(dx, None, None, cx.grad(), x, self.width, None, stats);
-    }
-}
-
-/// A group norm without parameters: every slot of `width` numbers of the state `[.., n *
-/// width]` less its mean, over its standard deviation.
-///
-/// # Panics
-/// If the slots do not divide the state.
-#[track_caller]
-fn slot_norm(x: Var<'_>, width: usize, eps: f32) -> Var<'_> {
-    let shape = x.shape();
-    let stats = Shape::from([2 * shape.len() / width]);
-    let op = SlotNorm { width, eps };
-    let [y, _] = x.tape().apply(op, &[x], [shape, stats]);
-    y
-}
-
 impl Connection for VirtualWidth {
     fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
         let (m, n) = (self.config.fractions, self.config.slots);
@@ -378,45 +306,5 @@ impl Connection for VirtualWidth {
             flops: products + predictor,
             saved: n * w + m * w + coefficients,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use engine::check::{Check, CheckInput};
-
-    #[test]
-    fn the_norm_of_slots_has_the_gradient_of_its_formula() {
-        let width = 5;
-        Check::new(
-            "slot_norm",
-            vec![CheckInput::normal([2, 15], 1.0, 1)],
-            |_, v: &[Var<'_>]| vec![slot_norm(v[0], width, 1e-2)],
-            |x| {
-                let slots = x[0].chunks(width).flat_map(|slot| {
-                    let mean = slot.iter().sum::<f64>() / width as f64;
-                    let square = slot.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
-                    let root = (square / width as f64 + f64::from(1e-2_f32)).sqrt();
-                    slot.iter().map(move |x| (x - mean) / root)
-                });
-                vec![slots.collect()]
-            },
-        )
-        .run();
-    }
-
-    #[test]
-    fn pieces_and_their_copies() {
-        assert_eq!(copies(2, 3), [1.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
-        assert_eq!(means(2, 3), [0.5, 0.0, 0.0, 1.0, 0.5, 0.0]);
-        assert_eq!(transposed(&copies(2, 3), 2), [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
-        assert_eq!(
-            of_pieces(&[1.0, 2.0], 2, 2),
-            [
-                1.0, 0.0, 2.0, 0.0, //
-                0.0, 1.0, 0.0, 2.0
-            ]
-        );
     }
 }
