@@ -191,6 +191,17 @@ const DIFFUSION: &[&str] = &[
     "train.final_fraction=0",
 ];
 
+/// What makes either of them small.
+const IMAGES_SMOKE: &[&str] = &[
+    "model.dim=32",
+    "model.layers=2",
+    "model.heads=2",
+    "model.ffn.hidden=64",
+    "train.steps=60",
+    "train.warmup=6",
+    "train.eval_every=20",
+];
+
 /// Every preset, by body, smallest first.
 pub const PRESETS: &[Preset] = &[
     Preset {
@@ -254,18 +265,7 @@ pub const PRESETS: &[Preset] = &[
         size: "smoke",
         about: "does everything work? Too short for any result",
         seeds: 3,
-        settings: &[
-            VISION,
-            &[
-                "model.dim=32",
-                "model.layers=2",
-                "model.heads=2",
-                "model.ffn.hidden=64",
-                "train.steps=60",
-                "train.warmup=6",
-                "train.eval_every=20",
-            ],
-        ],
+        settings: &[VISION, IMAGES_SMOKE],
     },
     Preset {
         body: Body::Vision,
@@ -303,18 +303,7 @@ pub const PRESETS: &[Preset] = &[
         size: "smoke",
         about: "does everything work? Too short for any result",
         seeds: 3,
-        settings: &[
-            DIFFUSION,
-            &[
-                "model.dim=32",
-                "model.layers=2",
-                "model.heads=2",
-                "model.ffn.hidden=64",
-                "train.steps=60",
-                "train.warmup=6",
-                "train.eval_every=20",
-            ],
-        ],
+        settings: &[DIFFUSION, IMAGES_SMOKE],
     },
     Preset {
         body: Body::Diffusion,
