@@ -1,0 +1,181 @@
+//! How a network registers its parameters.
+
+use super::{Decay, Init, Param, ParamId, Params, Part};
+use crate::{backend::unique_number, buffer::Buffer, rng::Key, shape::Shape};
+use std::sync::Arc;
+
+/// Parameters start at multiples of this many elements (one cache line).
+const ALIGNMENT: usize = 16;
+
+/// Registers the parameters of a network under nested paths.
+pub struct Builder {
+    entries: Vec<Param>,
+    values: Vec<f32>,
+    path: String,
+    key: Key,
+    trainable: bool,
+}
+
+impl Builder {
+    /// An empty network whose initialisation draws from `key`.
+    pub fn new(key: Key) -> Self {
+        Self {
+            entries: Vec::new(),
+            values: Vec::new(),
+            path: String::new(),
+            key,
+            trainable: true,
+        }
+    }
+
+    /// The path of `name` here.
+    pub fn path(&self, name: &str) -> String {
+        match (self.path.is_empty(), name.is_empty()) {
+            (true, _) => name.to_owned(),
+            (_, true) => self.path.clone(),
+            _ => format!("{}.{name}", self.path),
+        }
+    }
+
+    /// Registers what `build` registers below `name`.
+    pub fn scope<T>(&mut self, name: impl AsRef<str>, build: impl FnOnce(&mut Self) -> T) -> T {
+        let path = self.path(name.as_ref());
+        let outer = std::mem::replace(&mut self.path, path);
+        let result = build(self);
+        self.path = outer;
+        result
+    }
+
+    /// Registers what `build` registers as frozen if `frozen`.
+    pub fn frozen_if<T>(&mut self, frozen: bool, build: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.trainable;
+        self.trainable = outer && !frozen;
+        let result = build(self);
+        self.trainable = outer;
+        result
+    }
+
+    /// Registers a parameter.
+    ///
+    /// # Panics
+    /// If the name is taken.
+    #[track_caller]
+    pub fn param(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        decay: Decay,
+        init: Init,
+    ) -> ParamId {
+        let shape = shape.into();
+        self.fused(name, &[(name, shape)], shape, decay, &init)
+    }
+
+    /// Registers a parameter that consists of named parts, one below the other.
+    ///
+    /// # Panics
+    /// If a name is taken or the parts do not add up to the shape.
+    #[track_caller]
+    pub fn fused(
+        &mut self,
+        name: &str,
+        parts: &[(&str, Shape)],
+        shape: impl Into<Shape>,
+        decay: Decay,
+        init: &Init,
+    ) -> ParamId {
+        let shape = shape.into();
+        let name = self.path(name);
+        let start = self.values.len();
+        let mut offset = start;
+        let parts: Vec<Part> = parts
+            .iter()
+            .map(|&(part, part_shape)| {
+                let part = Part {
+                    name: self.path(part),
+                    shape: part_shape,
+                    range: offset..offset + part_shape.len(),
+                };
+                assert!(
+                    self.entries
+                        .iter()
+                        .flat_map(|param| &param.parts)
+                        .all(|other| other.name != part.name),
+                    "parameters: {} is registered twice",
+                    part.name
+                );
+                offset = part.range.end;
+                part
+            })
+            .collect();
+        assert_eq!(
+            offset - start,
+            shape.len(),
+            "parameters: the parts of {name} do not add up to {shape}"
+        );
+        self.values.resize(offset.next_multiple_of(ALIGNMENT), 0.0);
+        for part in &parts {
+            init.fill(
+                self.key.named(&part.name),
+                &mut self.values[part.range.clone()],
+            );
+        }
+        let id = ParamId(self.entries.len() as u32);
+        self.entries.push(Param {
+            name,
+            shape,
+            range: start..offset,
+            decay,
+            trainable: self.trainable,
+            parts,
+        });
+        id
+    }
+
+    /// The finished parameters.
+    pub fn finish(self) -> Params {
+        Params {
+            entries: Arc::new(self.entries),
+            slab: Arc::new(Buffer::copy_of(&self.values)),
+            network: unique_number(),
+            version: unique_number(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::network, *};
+
+    #[test]
+    fn a_fused_parameter_starts_like_its_parts_alone() {
+        let init = Init::Uniform { bound: 0.5 };
+        let mut fused = Builder::new(Key::new(1));
+        let id = fused.fused(
+            "qkv",
+            &[("q", [2, 3].into()), ("k", [1, 3].into())],
+            [3, 3],
+            Decay::Yes,
+            &init,
+        );
+        let fused = fused.finish();
+        let mut apart = Builder::new(Key::new(1));
+        let k = apart.param("k", [1, 3], Decay::Yes, init);
+        assert_eq!(fused.value(id)[6..], *apart.finish().value(k));
+    }
+
+    #[test]
+    fn parameters_start_on_cache_lines() {
+        for (_, param) in network(true).iter() {
+            assert_eq!(param.range.start % ALIGNMENT, 0);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "registered twice")]
+    fn a_name_can_be_used_once() {
+        let mut builder = Builder::new(Key::new(0));
+        builder.param("a", [1], Decay::No, Init::Zeros);
+        builder.param("a", [1], Decay::No, Init::Zeros);
+    }
+}
