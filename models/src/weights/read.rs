@@ -89,7 +89,7 @@ impl TensorFile {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// The configuration of a file written by [`to_bytes`].
+    /// The configuration of a file written by [`to_bytes`](super::to_bytes).
     ///
     /// # Errors
     /// [`WeightsError::Config`] if it is missing, of another format version or does

@@ -29,7 +29,7 @@ pub struct ArmResult {
     /// Operations beyond those of the baseline, as a fraction.
     pub extra_flops_fraction: Option<f64>,
     /// Mean final validation loss over the seeds that ended well, in the unit of
-    /// [`Results::loss_unit`].
+    /// [`Results::loss_unit`](super::Results::loss_unit).
     pub val_loss: Option<f64>,
     /// The same in bits per byte, if it is of bytes.
     pub bits_per_byte: Option<f64>,
