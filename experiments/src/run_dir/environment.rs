@@ -127,3 +127,17 @@ fn value_of(text: &str, key: &str, separator: char) -> Option<String> {
         .find(|(name, _)| name.trim() == key)
         .map(|(_, value)| value.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commit_is_known_wherever_the_program_was_built_from_a_checkout() {
+        let checkout = concat!(env!("CARGO_MANIFEST_DIR"), "/../.git");
+        let commit = git().map(|git| git.commit);
+        assert_eq!(commit.is_some(), fs::exists(checkout).expect("a place"));
+        let hexadecimal = |c: char| c.is_ascii_hexdigit();
+        assert!(commit.is_none_or(|commit| commit.len() >= 40 && commit.chars().all(hexadecimal)));
+    }
+}
