@@ -77,8 +77,8 @@ impl<'a> Forward<'a> {
     }
 
     /// What the first output will be known by: for the product that makes all of it.
-    pub fn result(&self) -> Option<Identity> {
-        Some(self.result)
+    pub fn result(&self) -> Identity {
+        self.result
     }
 
     /// The shape of an input.

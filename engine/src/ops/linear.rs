@@ -38,7 +38,7 @@ impl Op for Linear {
         let [y] = cx.outputs();
         let product = Product::new(Layout::Nt, self.rows, self.inputs, self.outputs);
         let job = Job {
-            result: cx.result().filter(|_| !self.bias),
+            result: (!self.bias).then(|| cx.result()),
             ..Job::new(product, cx.operand(0), cx.operand(1), y)
         };
         cx.backend.products(&mut [Some(job)], cx.parallel);
@@ -124,7 +124,7 @@ impl Op for Matmul {
         let [y] = cx.outputs();
         let product = Product::new(Layout::Nn, self.m, self.k, self.n);
         let job = Job {
-            result: cx.result(),
+            result: Some(cx.result()),
             ..Job::new(product, cx.operand(0), cx.operand(1), y)
         };
         cx.backend.products(&mut [Some(job)], cx.parallel);
