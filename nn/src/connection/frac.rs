@@ -14,8 +14,8 @@
 
 use super::{
     Account, Connection, Site, Spec, State, Sublayer,
-    hyper::{PredictorNorm, kernels::slots::WriteForm, ops::PredictorNormParams},
-    slot_predictor::{SlotPredictor, predict},
+    dynamic::Dynamic,
+    hyper::{PredictorNorm, kernels::slots::WriteForm},
     slots::{Slots, read, write},
 };
 use engine::{
@@ -104,15 +104,6 @@ struct Frac {
     dynamic: Option<Dynamic>,
 }
 
-#[derive(Debug)]
-struct Dynamic {
-    alpha_fn: ParamId,
-    beta_fn: ParamId,
-    alpha_scale: ParamId,
-    beta_scale: ParamId,
-    norm: Option<(ParamId, Option<ParamId>)>,
-}
-
 impl Frac {
     fn new(config: &FracConfig, site: Site, b: &mut Builder) -> Self {
         let m = config.fractions;
@@ -147,22 +138,12 @@ impl Frac {
     /// `[Y | A]` and B, per token or for all.
     fn coefficients<'t>(&self, tape: &'t Tape, slots: Slots, state: Var<'t>) -> (Var<'t>, Var<'t>) {
         let (alpha, beta) = (tape.param(self.static_alpha), tape.param(self.static_beta));
-        let Some(dynamic) = &self.dynamic else {
-            return (alpha, beta);
-        };
-        let params = SlotPredictor {
-            alpha_fn: tape.param(dynamic.alpha_fn),
-            beta_fn: tape.param(dynamic.beta_fn),
-            static_alpha: alpha,
-            static_beta: beta,
-            alpha_scale: tape.param(dynamic.alpha_scale),
-            beta_scale: tape.param(dynamic.beta_scale),
-            norm: PredictorNormParams::of(tape, dynamic.norm),
-            eps: self.eps,
-            tanh: self.config.tanh,
-            tau: 1.0,
-        };
-        predict(slots, state, &params)
+        match &self.dynamic {
+            Some(dynamic) => {
+                dynamic.of_slots(slots, state, (alpha, beta), self.eps, self.config.tanh, 1.0)
+            }
+            None => (alpha, beta),
+        }
     }
 }
 

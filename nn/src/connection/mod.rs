@@ -13,6 +13,7 @@ mod attention_residual;
 mod cayley;
 pub mod constrained;
 mod dense_former;
+mod dynamic;
 mod frac;
 mod highway;
 pub mod hyper;

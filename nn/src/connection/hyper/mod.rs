@@ -13,6 +13,7 @@ pub use config::{FrozenPart, HyperConfig, OutputInitScale, PredictorNorm, ReadIn
 
 use super::{
     Account, Connection, Site, State, Sublayer,
+    dynamic::Dynamic,
     reduction::Reducer,
     slots::{Slots, edited, write},
 };
@@ -57,15 +58,6 @@ pub struct Hyper {
     static_beta: ParamId,
     dynamic: Option<Dynamic>,
     reducer: Reducer,
-}
-
-#[derive(Debug)]
-struct Dynamic {
-    alpha_fn: ParamId,
-    beta_fn: ParamId,
-    alpha_scale: ParamId,
-    beta_scale: ParamId,
-    norm: Option<(ParamId, Option<ParamId>)>,
 }
 
 impl Hyper {

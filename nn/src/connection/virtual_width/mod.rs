@@ -21,8 +21,8 @@ mod slot_norm;
 
 use super::{
     Account, Connection, Site, Spec, State, Sublayer,
-    hyper::{PredictorNorm, kernels::slots::WriteForm, ops::PredictorNormParams},
-    slot_predictor::{SlotPredictor, predict},
+    dynamic::Dynamic,
+    hyper::{PredictorNorm, kernels::slots::WriteForm},
     slots::{Slots, read, write},
 };
 use crate::linear::Linear;
@@ -169,15 +169,6 @@ struct VirtualWidth {
     narrow: Option<Linear>,
 }
 
-#[derive(Debug)]
-struct Dynamic {
-    alpha_fn: ParamId,
-    beta_fn: ParamId,
-    alpha_scale: ParamId,
-    beta_scale: ParamId,
-    norm: Option<(ParamId, Option<ParamId>)>,
-}
-
 impl VirtualWidth {
     fn new(config: &VirtualWidthConfig, site: Site, b: &mut Builder) -> Self {
         let (m, n) = (config.fractions, config.slots);
@@ -230,23 +221,17 @@ impl VirtualWidth {
 
     fn coefficients<'t>(&self, tape: &'t Tape, slots: Slots, state: Var<'t>) -> (Var<'t>, Var<'t>) {
         let (alpha, beta) = (tape.param(self.static_alpha), tape.param(self.static_beta));
-        let Some(dynamic) = &self.dynamic else {
-            return (alpha, beta);
-        };
-        let root = (self.width as f32).sqrt();
-        let params = SlotPredictor {
-            alpha_fn: tape.param(dynamic.alpha_fn),
-            beta_fn: tape.param(dynamic.beta_fn),
-            static_alpha: alpha,
-            static_beta: beta,
-            alpha_scale: tape.param(dynamic.alpha_scale),
-            beta_scale: tape.param(dynamic.beta_scale),
-            norm: PredictorNormParams::of(tape, dynamic.norm),
-            eps: self.eps,
-            tanh: self.config.tanh,
-            tau: self.config.tau.unwrap_or(root),
-        };
-        predict(slots, state, &params)
+        match &self.dynamic {
+            Some(dynamic) => dynamic.of_slots(
+                slots,
+                state,
+                (alpha, beta),
+                self.eps,
+                self.config.tanh,
+                self.config.tau.unwrap_or((self.width as f32).sqrt()),
+            ),
+            None => (alpha, beta),
+        }
     }
 }
 
