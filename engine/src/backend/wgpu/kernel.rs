@@ -1,6 +1,6 @@
 //! The source of the kernel, written out for one tile and one kind of product.
 
-use super::super::Layout;
+use super::super::{Layout, Product};
 use std::fmt::Write;
 
 /// How a workgroup divides a block of C.
@@ -28,7 +28,7 @@ const fn tile(m_each: u32, n_each: u32, rows: u32, columns: u32, depth: u32) -> 
 }
 
 /// The tiles that are tried, the least demanding first.
-pub(super) const TILES: [Tile; 8] = [
+pub(super) const TILES: [Tile; 10] = [
     tile(4, 4, 8, 8, 8),
     tile(4, 4, 16, 16, 16),
     tile(8, 8, 8, 8, 8),
@@ -37,6 +37,8 @@ pub(super) const TILES: [Tile; 8] = [
     tile(8, 8, 8, 16, 8),
     tile(8, 8, 16, 16, 8),
     tile(8, 8, 16, 16, 16),
+    tile(16, 8, 8, 16, 8),
+    tile(16, 8, 16, 16, 8),
 ];
 
 impl Tile {
@@ -68,16 +70,24 @@ pub(super) struct Kind {
     /// Whether the stored rows of all matrices are multiples of four elements, so that they
     /// are read four at a time.
     pub whole: bool,
+    /// Whether the last step through the summed dimension is a short one.
+    pub short: bool,
 }
 
 impl Kind {
-    pub fn new(layout: Layout, shapes: [[usize; 2]; 3]) -> Self {
+    pub fn new(product: &Product, tile: Tile) -> Self {
         Self {
-            turn_a: layout != Layout::Tn,
-            turn_b: layout == Layout::Nt,
-            whole: shapes.iter().all(|[_, columns]| columns % 4 == 0),
+            turn_a: product.layout != Layout::Tn,
+            turn_b: product.layout == Layout::Nt,
+            whole: whole(product),
+            short: !product.k.is_multiple_of(tile.depth as usize),
         }
     }
+}
+
+/// Whether the stored rows of all matrices are multiples of four elements.
+pub(super) fn whole(product: &Product) -> bool {
+    product.shapes().iter().all(|[_, columns]| columns % 4 == 0)
 }
 
 /// The kernel in WGSL. Bindings: 0 A, 1 B, 2 C, 3 the extents m, k, n.
@@ -105,18 +115,12 @@ fn write_source(w: &mut String, tile: Tile, kind: Kind) -> std::fmt::Result {
 @group(0) @binding(1) var<storage, read> b: array<{element}>;
 @group(0) @binding(2) var<storage, read_write> c: array<{element}>;
 @group(0) @binding(3) var<uniform> extents: Extents;
-var<workgroup> left: array<vec4<f32>, {}>;
-var<workgroup> right: array<vec4<f32>, {}>;
-",
-        2 * depth * wide_m,
-        2 * depth * wide_n
+var<workgroup> left: array<array<array<vec4<f32>, {wide_m}>, {depth}>, 2>;
+var<workgroup> right: array<array<array<vec4<f32>, {wide_n}>, {depth}>, 2>;
+"
     )?;
-    let stored = |turn, along| match turn {
-        true => (along, "extents.k"),
-        false => ("extents.k", along),
-    };
-    write_read(w, "a", stored(kind.turn_a, "extents.m"), kind.whole)?;
-    write_read(w, "b", stored(kind.turn_b, "extents.n"), kind.whole)?;
+    write_read(w, "a", (kind.turn_a, "extents.m"), kind)?;
+    write_read(w, "b", (kind.turn_b, "extents.n"), kind)?;
     write_store(w, kind.whole)?;
 
     // Blocks 0 .. blocks_a are of A, the others of B.
@@ -163,13 +167,9 @@ var<workgroup> right: array<vec4<f32>, {}>;
         fetch("a", kind.turn_a, "m0"),
         fetch("b", kind.turn_b, "n0")
     )?;
-    let put = |memory: &str, wide: u32| -> String {
+    let put = |memory: &str| -> String {
         (0..4)
-            .map(|i| {
-                format!(
-                    "{memory}[(half * {depth}u + 4u * deep + {i}u) * {wide}u + along] = block[{i}]; "
-                )
-            })
+            .map(|i| format!("{memory}[half][4u * deep + {i}u][along] = block[{i}]; "))
             .collect()
     };
     write!(
@@ -184,8 +184,8 @@ var<workgroup> right: array<vec4<f32>, {}>;
     }}
 }}
 ",
-        put("left", wide_m),
-        put("right", wide_n)
+        put("left"),
+        put("right")
     )?;
 
     let rounds = blocks.div_ceil(size);
@@ -227,14 +227,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for g in 0..groups {
             writeln!(
                 w,
-                "        let a_{g} = left[(half * {depth}u + {p}u) * {wide_m}u + {}u + y];",
+                "        let a_{g} = left[half][{p}][{}u + y];",
                 g * tile.rows
             )?;
         }
         for j in 0..vectors {
             writeln!(
                 w,
-                "        let b_{j} = right[(half * {depth}u + {p}u) * {wide_n}u + {}u + x];",
+                "        let b_{j} = right[half][{p}][{}u + x];",
                 j * tile.columns
             )?;
         }
@@ -269,30 +269,46 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     writeln!(w, "}}")
 }
 
-/// A function that reads four elements along a stored row, zeros beyond the edges.
+/// A function that reads four elements along a stored row, zeros beyond the end of the summed
+/// dimension. What it reads beyond the other edge goes into sums that are not stored: it may
+/// be anything.
 fn write_read(
     w: &mut String,
     name: &str,
-    (rows, columns): (&str, &str),
-    whole: bool,
+    (turn, along): (bool, &str),
+    kind: Kind,
 ) -> std::fmt::Result {
+    let columns = if turn { "extents.k" } else { along };
     writeln!(
         w,
         "fn read_{name}(row: u32, column: u32) -> vec4<f32> {{
-    if (row >= {rows} || column >= {columns}) {{ return vec4<f32>(); }}
     let at = row * {columns} + column;"
     )?;
-    if whole {
+    if kind.short {
+        let deep = if turn { "column" } else { "row" };
+        writeln!(w, "    if ({deep} >= extents.k) {{ return vec4<f32>(); }}")?;
+    }
+    if kind.whole {
         writeln!(w, "    return {name}[at / 4u];")?;
-    } else {
+    } else if kind.short && turn {
         writeln!(w, "    var v = vec4<f32>({name}[at], 0.0, 0.0, 0.0);")?;
         for (i, component) in [(1, "y"), (2, "z"), (3, "w")] {
             writeln!(
                 w,
-                "    if (column + {i}u < {columns}) {{ v.{component} = {name}[at + {i}u]; }}"
+                "    if (column + {i}u < extents.k) {{ v.{component} = {name}[at + {i}u]; }}"
             )?;
         }
         writeln!(w, "    return v;")?;
+    } else {
+        let element = |i| format!("{name}[at + {i}u]");
+        writeln!(
+            w,
+            "    return vec4<f32>({}, {}, {}, {});",
+            element(0),
+            element(1),
+            element(2),
+            element(3)
+        )?;
     }
     writeln!(w, "}}")
 }

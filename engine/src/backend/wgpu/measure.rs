@@ -4,7 +4,7 @@ use super::{
     super::{Backend, CpuBackend, Job, Layout, Product},
     WgpuBackend,
     device::runs,
-    kernel::{Kind, TILES, Tile},
+    kernel::{TILES, Tile},
     submission::Call,
     tuning::{Class, Tuning},
 };
@@ -16,8 +16,7 @@ const CUBES: [usize; 6] = [64, 128, 256, 512, 1024, 2048];
 impl WgpuBackend {
     /// The fastest tile for products like this one, measured on the first of them.
     pub(super) fn tile(&self, product: &Product) -> Tile {
-        let kind = Kind::new(product.layout, product.shapes());
-        let class = Class::of(product, kind.whole);
+        let class = Class::of(product);
         let mut tuning = self.tuning.lock().expect("no holder panics");
         if let Some(&tile) = tuning.tiles.get(&class)
             && runs(&self.device.adapter, &tile)

@@ -43,9 +43,7 @@ impl WgpuBackend {
 
     /// Adds a product to what the encoder does.
     pub(super) fn encode(&self, call: &Call<'_>, encoder: &mut wgpu::CommandEncoder, rounds: u32) {
-        let Product {
-            layout, m, k, n, ..
-        } = call.product;
+        let Product { m, k, n, .. } = call.product;
         let shapes = call.product.shapes();
         let device = &self.device.device;
         let extents = device.create_buffer(&wgpu::BufferDescriptor {
@@ -79,7 +77,7 @@ impl WgpuBackend {
             layout: &self.layout,
             entries: &entries,
         });
-        let pipeline = self.pipeline(call.tile, Kind::new(layout, shapes));
+        let pipeline = self.pipeline(call.tile, Kind::new(&call.product, call.tile));
         let [block_m, block_n] = call.tile.block().map(|block| block as usize);
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         pass.set_pipeline(&pipeline);

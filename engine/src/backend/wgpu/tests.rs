@@ -4,7 +4,7 @@ use super::{
     super::{Backend, CpuBackend, Layout, Options, Product, Threshold},
     WgpuBackend,
     device::runs,
-    kernel::{Kind, TILES},
+    kernel::TILES,
     tuning::Class,
 };
 
@@ -27,7 +27,6 @@ fn every_tile_computes_every_kind_of_product() {
         // Multiples of four, and none; beyond one block of most tiles.
         for [m, k, n] in [[68, 36, 76], [67, 37, 75]] {
             let product = Product::new(layout, m, k, n);
-            let kind = Kind::new(layout, product.shapes());
             let [a, b, c] = product.shapes().map(|[rows, columns]| {
                 let value = |i: usize| (i * 7919 % 257) as f32 / 128.0 - 1.0;
                 (0..rows * columns).map(value).collect::<Vec<_>>()
@@ -39,7 +38,7 @@ fn every_tile_computes_every_kind_of_product() {
                 if !runs(backend.adapter(), &tile) {
                     continue;
                 }
-                let class = Class::of(&product, kind.whole);
+                let class = Class::of(&product);
                 let mut tuning = backend.tuning.lock().unwrap();
                 tuning.tiles.insert(class, tile);
                 drop(tuning);

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Adapter, Layout, Product},
-    kernel::{TILES, Tile},
+    kernel::{TILES, Tile, whole},
 };
 use std::{
     collections::BTreeMap,
@@ -24,13 +24,13 @@ pub(super) struct Class {
 }
 
 impl Class {
-    pub fn of(product: &Product, whole: bool) -> Self {
+    pub fn of(product: &Product) -> Self {
         Self {
             layout: name(product.layout),
             m: product.m.next_power_of_two(),
             k: product.k.next_power_of_two(),
             n: product.n.next_power_of_two(),
-            whole,
+            whole: whole(product),
         }
     }
 }
@@ -166,7 +166,7 @@ mod tests {
             ..Tuning::default()
         };
         for (i, layout) in [Layout::Nn, Layout::Nt, Layout::Tn].into_iter().enumerate() {
-            let class = Class::of(&Product::new(layout, 100 + i, 7, 33), i == 1);
+            let class = Class::of(&Product::new(layout, 100 + i, 8, 32 + i));
             tuning.tiles.insert(class, TILES[i]);
         }
         assert_eq!(Tuning::parse(&tuning.to_text()), Ok(tuning));
