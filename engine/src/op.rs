@@ -1,7 +1,7 @@
 //! What an operation is: a forward and, without exception, a backward.
 
 use crate::{
-    backend::{Backend, Identity, Operand},
+    backend::{Backend, Identity, Operand, Place},
     kernels::elementwise,
     pool::Pool,
     shape::Shape,
@@ -34,6 +34,13 @@ pub trait Op: Any + Send {
     /// gradients of the outputs.
     fn backward(&self, cx: &mut Backward<'_>);
 
+    /// Whether everything that forward and backward read goes to the backend as an
+    /// [operand](Forward::operand), so that only a device need have it. What any other
+    /// operation reads is brought back first.
+    fn takes_away(&self) -> bool {
+        false
+    }
+
     /// Whether output `i` depends on the inputs smoothly; an operation that reads an
     /// output without a gradient (indices, counts, a saved statistic) does not ask for
     /// one either.
@@ -48,9 +55,10 @@ pub struct Forward<'a> {
     pub(crate) inputs: [&'a [f32]; MAX_INPUTS],
     pub(crate) input_shapes: [Shape; MAX_INPUTS],
     pub(crate) input_identities: [Option<Identity>; MAX_INPUTS],
+    pub(crate) input_away: [bool; MAX_INPUTS],
     pub(crate) outputs: [&'a mut [f32]; MAX_OUTPUTS],
-    /// What the first output will be known by.
-    pub(crate) result: Identity,
+    /// Of the first output.
+    pub(crate) place: Place<'a>,
     /// Integers recorded with [`Tape::ints`](crate::tape::Tape::ints).
     pub(crate) ints: &'a [u32],
     /// Where scratch memory comes from.
@@ -73,12 +81,14 @@ impl<'a> Forward<'a> {
         Operand {
             values: self.inputs[i],
             identity: self.input_identities[i],
+            away: self.input_away[i],
         }
     }
 
-    /// What the first output will be known by: for the product that makes all of it.
-    pub fn result(&self) -> Identity {
-        self.result
+    /// What the first output will be known by, and whether it may stay on a device: for the
+    /// job that makes all of it.
+    pub fn place(&self) -> Option<Place<'a>> {
+        Some(self.place)
     }
 
     /// The shape of an input.
@@ -102,11 +112,15 @@ pub struct Backward<'a> {
     pub(crate) inputs: [&'a [f32]; MAX_INPUTS],
     pub(crate) input_shapes: [Shape; MAX_INPUTS],
     pub(crate) input_identities: [Option<Identity>; MAX_INPUTS],
+    pub(crate) input_away: [bool; MAX_INPUTS],
     /// What the gradient of output 0 is known by.
     pub(crate) gradient: Identity,
+    pub(crate) gradient_away: bool,
     pub(crate) outputs: [&'a [f32]; MAX_OUTPUTS],
     pub(crate) output_grads: [Option<&'a [f32]>; MAX_OUTPUTS],
     pub(crate) input_grads: [Option<Grad<'a>>; MAX_INPUTS],
+    /// Of the gradients of the inputs.
+    pub(crate) places: [Option<Place<'a>>; MAX_INPUTS],
     /// Inputs whose gradient may be the very buffer of the output's.
     pub(crate) movable: [bool; MAX_INPUTS],
     /// The input that takes over the gradient buffer of output 0.
@@ -131,6 +145,7 @@ impl<'a> Backward<'a> {
         Operand {
             values: self.inputs[i],
             identity: self.input_identities[i],
+            away: self.input_away[i],
         }
     }
 
@@ -165,6 +180,7 @@ impl<'a> Backward<'a> {
         Operand {
             values: self.grad(),
             identity: Some(self.gradient),
+            away: self.gradient_away,
         }
     }
 
@@ -176,6 +192,12 @@ impl<'a> Backward<'a> {
     /// Where the gradient of input `i` goes, if it needs one; can be taken once.
     pub fn input_grad(&mut self, i: usize) -> Option<Grad<'a>> {
         self.input_grads[i].take()
+    }
+
+    /// What the gradient of input `i` is known by and whether it may stay on a device, where
+    /// that is possible: for the job that makes or adds all of it.
+    pub fn place(&self, i: usize) -> Option<Place<'a>> {
+        self.places[i]
     }
 
     /// Passes the gradient of output 0 on to input `i` as it is: moved where

@@ -7,11 +7,13 @@
 //! bits of a step are those of its shards, for any number of threads.
 
 use crate::{
+    backend::{Backend, Identity},
     kernels::elementwise,
-    params::{Gradients, Params},
+    params::{Gradients, Mark, ParamId, Params},
     tape::{Tape, Var},
 };
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Elements of the slab that one task adds up over the shards.
 const BLOCK: usize = 1 << 14;
@@ -41,7 +43,7 @@ impl Shards {
         assert!(count > 0, "shards: at least one is needed");
         Self {
             tapes: (0..count).map(|_| new_tape()).collect(),
-            gradients: vec![Gradients::new(params); count],
+            gradients: (0..count).map(|_| Gradients::new(params)).collect(),
         }
     }
 
@@ -61,6 +63,9 @@ impl Shards {
     /// `forward` records a micro-batch and returns its loss, whose gradient is added
     /// to the shard's, with anything to be kept. Afterwards
     /// [`Shards::gradients`] holds the sum over all micro-batches.
+    ///
+    /// Results and gradients may stay on the device of a backend until they are read. What
+    /// is lost if it fails is computed again by the CPU: the whole step is.
     pub fn step<T: Send>(
         &mut self,
         params: &Params,
@@ -73,6 +78,7 @@ impl Shards {
         };
         let work = |tape: &mut Tape, gradients: &mut Gradients, first, slots: &mut [T]| {
             gradients.clear();
+            tape.set_leaving(true);
             for (offset, slot) in slots.iter_mut().enumerate() {
                 let micro_batch = MicroBatch {
                     index: first + offset,
@@ -85,17 +91,23 @@ impl Shards {
                 *slot = kept;
             }
             tape.reset();
+            tape.set_leaving(false);
             gradients.settle(params);
         };
-        run(
-            &mut self.tapes,
-            &mut self.gradients,
-            0,
-            results,
-            total,
-            &work,
-        );
-        self.add_up();
+        loop {
+            let failed = self.backend().failure().is_some();
+            let (tapes, gradients) = (&mut self.tapes, &mut self.gradients);
+            run(tapes, gradients, 0, results, total, &work);
+            self.add_up(params);
+            if failed || self.backend().failure().is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Who multiplies matrices: the same for all shards.
+    fn backend(&self) -> Arc<dyn Backend> {
+        self.tapes[0].backend()
     }
 
     /// The gradients of the last step.
@@ -108,20 +120,56 @@ impl Shards {
         &mut self.gradients[0]
     }
 
-    /// Adds the gradients of all shards to those of the first, in their order.
-    fn add_up(&mut self) {
+    /// Adds the gradients of all shards to those of the first, in their order: on a device
+    /// those that only it has.
+    fn add_up(&mut self, params: &Params) {
+        let backend = self.backend();
+        let away = self.away(params, &*backend);
         let (first, others) = self.gradients.split_first_mut().expect("a shard");
         for other in &*others {
             first.adopt_marks(other);
         }
-        let sums = first.slab_mut().par_chunks_mut(BLOCK);
+        let (slab, marks) = first.split();
+        let sums = slab.par_chunks_mut(BLOCK);
         sums.enumerate().for_each(|(block, sum)| {
             let start = block * BLOCK;
-            for other in &*others {
-                let addend = &other.slab()[start..start + sum.len()];
-                elementwise::copy(sum, true, addend);
+            for (id, range) in params.within(start..start + sum.len()) {
+                if marks[id.index()] != Mark::Away {
+                    for other in &*others {
+                        let addend = &other.slab()[range.clone()];
+                        let sum = &mut sum[range.start - start..range.end - start];
+                        elementwise::copy(sum, true, addend);
+                    }
+                }
             }
         });
+        if !away.is_empty() {
+            first.bring_sums(params, &away, &*backend);
+        }
+    }
+
+    /// The parameters whose gradients are on a device alone, with what the shards' parts are
+    /// known by. Those that are only partly there are brought back.
+    fn away(&mut self, params: &Params, backend: &dyn Backend) -> Vec<(ParamId, Vec<Identity>)> {
+        let mut away = Vec::new();
+        for (id, param) in params.iter() {
+            let (mut here, mut there) = (false, Vec::new());
+            for gradients in &self.gradients {
+                match gradients.mark(id) {
+                    Mark::Untouched => {}
+                    Mark::Here => here = true,
+                    Mark::Away => there.push(gradients.identity(id)),
+                }
+            }
+            if here && !there.is_empty() {
+                for gradients in &mut self.gradients {
+                    gradients.bring_one(id, param.range.clone(), backend, true);
+                }
+            } else if !there.is_empty() {
+                away.push((id, there));
+            }
+        }
+        away
     }
 }
 

@@ -1,5 +1,8 @@
-use super::{Backend, Job};
-use crate::kernels::matmul::{matmul, matmul_parallel};
+use super::{Backend, Function, Job, Work};
+use crate::kernels::{
+    activation,
+    matmul::{matmul, matmul_parallel},
+};
 
 /// The processor that the program runs on. Same bits for any number of threads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,14 +14,31 @@ impl Backend for CpuBackend {
     }
 
     #[track_caller]
-    fn products(&self, jobs: &mut [Option<Job<'_>>], parallel: bool) {
-        let matmul = if parallel { matmul_parallel } else { matmul };
-        for Job {
-            product, a, b, c, ..
-        } in jobs.iter_mut().flatten()
-        {
-            matmul(*product, a.values, b.values, c);
+    fn compute(&self, jobs: &mut [Option<Job<'_>>], parallel: bool) {
+        for Job { work, a, b, c, .. } in jobs.iter_mut().flatten() {
+            compute(*work, a.values, b.values, c, parallel);
         }
+    }
+}
+
+/// One job.
+#[track_caller]
+pub(super) fn compute(work: Work, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool) {
+    match work {
+        Work::Product(product) => {
+            let matmul = if parallel { matmul_parallel } else { matmul };
+            matmul(product, a, b, c);
+        }
+        Work::Forward(Function::Gelu) => activation::gelu(c, a),
+        Work::Forward(Function::SwiGlu { hidden }) => activation::swiglu(c, a, hidden),
+        Work::Backward {
+            function: Function::Gelu,
+            accumulate,
+        } => activation::gelu_backward(c, accumulate, a, b),
+        Work::Backward {
+            function: Function::SwiGlu { hidden },
+            accumulate,
+        } => activation::swiglu_backward(c, accumulate, a, b, hidden),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Element-wise non-linearities.
 
 use crate::{
+    backend::{Function, Job},
     kernels::activation as kernels,
     op::{Backward, Forward, Op},
     tape::Var,
@@ -40,11 +41,6 @@ macro_rules! element_wise {
 }
 
 element_wise! {
-    /// `y = x Phi(x)` with the exact normal distribution function, `Phi(x) = (1 +
-    /// erf(x / sqrt 2)) / 2`; `dx = dy (Phi(x) + x phi(x))`.
-    gelu, Gelu, gelu_backward(inputs)
-}
-element_wise! {
     /// `y = x sigmoid(x)`; `dx = dy s (1 + x (1 - s))`, `s = sigmoid(x)`.
     silu, Silu, silu_backward(inputs)
 }
@@ -57,27 +53,35 @@ element_wise! {
     sigmoid, Sigmoid, sigmoid_backward(outputs)
 }
 
-struct SwiGlu {
-    hidden: usize,
-}
-
-impl Op for SwiGlu {
+impl Op for Function {
     fn name(&self) -> &'static str {
-        "swiglu"
+        Function::name(self)
+    }
+
+    fn takes_away(&self) -> bool {
+        true
     }
 
     fn forward(&self, cx: &mut Forward<'_>) {
-        let [gate_up] = cx.inputs();
         let [y] = cx.outputs();
-        kernels::swiglu(y, gate_up, self.hidden);
+        let job = Job::forward(*self, cx.operand(0), y).to(cx.place());
+        cx.backend.compute(&mut [Some(job)], cx.parallel);
     }
 
     fn backward(&self, cx: &mut Backward<'_>) {
-        let [gate_up] = cx.inputs();
-        if let Some(d) = cx.input_grad(0) {
-            kernels::swiglu_backward(d.values, d.accumulate, cx.grad(), gate_up, self.hidden);
+        let (dy, x, place) = (cx.grad_operand(), cx.operand(0), cx.place(0));
+        if let Some(dx) = cx.input_grad(0) {
+            let job = Job::backward(*self, dy, x, dx).to(place);
+            cx.backend.compute(&mut [Some(job)], cx.parallel);
         }
     }
+}
+
+/// `y = x Phi(x)` with the exact normal distribution function, `Phi(x) = (1 + erf(x / sqrt
+/// 2)) / 2`; `dx = dy (Phi(x) + x phi(x))`.
+pub fn gelu(x: Var<'_>) -> Var<'_> {
+    let [y] = x.tape().apply(Function::Gelu, &[x], [x.shape()]);
+    y
 }
 
 /// `y = silu(gate) up` for rows `gate | up`: `[.., 2 hidden]` to `[.., hidden]`
@@ -95,7 +99,7 @@ pub fn swiglu(gate_up: Var<'_>) -> Var<'_> {
         );
     }
     let hidden = shape.width() / 2;
-    let op = SwiGlu { hidden };
+    let op = Function::SwiGlu { hidden };
     let [y] = gate_up
         .tape()
         .apply(op, &[gate_up], [shape.with_width(hidden)]);

@@ -2,23 +2,26 @@
 
 use crate::{
     backend::{Job, Layout, Operand, Product},
-    kernels::{Grad, bias},
+    kernels::bias,
     op::{Backward, Forward, Op},
     tape::Var,
 };
 
-/// The product that is the gradient of an input.
-fn job<'a>(product: Product, a: Operand<'a>, b: Operand<'a>, grad: Grad<'a>) -> Job<'a> {
+/// The product that is the gradient of input `i`, if it needs one.
+fn gradient<'a>(
+    cx: &mut Backward<'a>,
+    i: usize,
+    product: Product,
+    [a, b]: [Operand<'a>; 2],
+) -> Option<Job<'a>> {
+    let place = cx.place(i);
+    let grad = cx.input_grad(i)?;
     let accumulate = grad.accumulate;
-    Job::new(
-        Product {
-            accumulate,
-            ..product
-        },
-        a,
-        b,
-        grad.values,
-    )
+    let product = Product {
+        accumulate,
+        ..product
+    };
+    Some(Job::new(product, a, b, grad.values).to(place))
 }
 
 struct Linear {
@@ -33,15 +36,18 @@ impl Op for Linear {
         "linear"
     }
 
+    fn takes_away(&self) -> bool {
+        !self.bias
+    }
+
     fn forward(&self, cx: &mut Forward<'_>) {
         let [_, _, b] = cx.inputs();
         let [y] = cx.outputs();
         let product = Product::new(Layout::Nt, self.rows, self.inputs, self.outputs);
-        let job = Job {
-            result: (!self.bias).then(|| cx.result()),
-            ..Job::new(product, cx.operand(0), cx.operand(1), y)
-        };
-        cx.backend.products(&mut [Some(job)], cx.parallel);
+        let job = Job::new(product, cx.operand(0), cx.operand(1), y);
+        // The bias is the CPU's.
+        let place = cx.place().filter(|_| !self.bias);
+        cx.backend.compute(&mut [Some(job.to(place))], cx.parallel);
         if self.bias {
             bias::add_bias(y, b);
         }
@@ -54,10 +60,10 @@ impl Op for Linear {
         let dw = Product::new(Layout::Tn, self.outputs, self.rows, self.inputs);
         let (x, weight) = (cx.operand(0), cx.operand(1));
         let mut jobs = [
-            cx.input_grad(0).map(|grad| job(dx, dy, weight, grad)),
-            cx.input_grad(1).map(|grad| job(dw, dy, x, grad)),
+            gradient(cx, 0, dx, [dy, weight]),
+            gradient(cx, 1, dw, [dy, x]),
         ];
-        cx.backend.products(&mut jobs, cx.parallel);
+        cx.backend.compute(&mut jobs, cx.parallel);
         if let Some(db) = cx.input_grad(2) {
             bias::bias_backward(db.values, db.accumulate, dy.values);
         }
@@ -120,14 +126,16 @@ impl Op for Matmul {
         "matmul"
     }
 
+    fn takes_away(&self) -> bool {
+        true
+    }
+
     fn forward(&self, cx: &mut Forward<'_>) {
         let [y] = cx.outputs();
         let product = Product::new(Layout::Nn, self.m, self.k, self.n);
-        let job = Job {
-            result: Some(cx.result()),
-            ..Job::new(product, cx.operand(0), cx.operand(1), y)
-        };
-        cx.backend.products(&mut [Some(job)], cx.parallel);
+        let job = Job::new(product, cx.operand(0), cx.operand(1), y);
+        cx.backend
+            .compute(&mut [Some(job.to(cx.place()))], cx.parallel);
     }
 
     /// `dA = dC Bᵀ`, `dB = Aᵀ dC`.
@@ -135,11 +143,8 @@ impl Op for Matmul {
         let (a, b, dc) = (cx.operand(0), cx.operand(1), cx.grad_operand());
         let da = Product::new(Layout::Nt, self.m, self.n, self.k);
         let db = Product::new(Layout::Tn, self.k, self.m, self.n);
-        let mut jobs = [
-            cx.input_grad(0).map(|grad| job(da, dc, b, grad)),
-            cx.input_grad(1).map(|grad| job(db, a, dc, grad)),
-        ];
-        cx.backend.products(&mut jobs, cx.parallel);
+        let mut jobs = [gradient(cx, 0, da, [dc, b]), gradient(cx, 1, db, [a, dc])];
+        cx.backend.compute(&mut jobs, cx.parallel);
     }
 }
 

@@ -6,6 +6,7 @@ mod init;
 
 pub use builder::Builder;
 pub use gradients::Gradients;
+pub(crate) use gradients::Mark;
 pub use init::Init;
 
 use crate::{
@@ -89,6 +90,21 @@ impl Params {
     /// One parameter.
     pub fn get(&self, id: ParamId) -> &Param {
         &self.entries[id.index()]
+    }
+
+    /// The parameters that have elements in a range of the slab, with the range of these.
+    pub(crate) fn within(
+        &self,
+        range: Range<usize>,
+    ) -> impl Iterator<Item = (ParamId, Range<usize>)> {
+        let entries = &self.entries;
+        let first = entries.partition_point(|param| param.range.end <= range.start);
+        let rest = entries[first..].iter().zip(first as u32..);
+        rest.take_while(move |(param, _)| param.range.start < range.end)
+            .map(move |(param, i)| {
+                let here = param.range.start.max(range.start)..param.range.end.min(range.end);
+                (ParamId(i), here)
+            })
     }
 
     /// How many parameters (tensors) there are.

@@ -2,7 +2,7 @@
 
 use super::{Edit, Noise};
 use crate::{
-    backend::{Backend, CpuBackend, Identity, unique_number},
+    backend::{Away, Backend, CpuBackend, Identity, unique_number},
     buffer::Buffer,
     op::{MAX_INPUTS, Op},
     params::{ParamId, Params},
@@ -29,11 +29,13 @@ pub(super) struct Arena {
     pub(super) backend: Arc<dyn Backend>,
     /// Tells the values since the last reset from all others.
     pub(super) number: u64,
-    /// Gradients handed to operations since the last reset.
-    pub(super) gradients: u32,
+    /// Backwards since the last reset.
+    pub(super) passes: u32,
     pub(super) parallel: bool,
     pub(super) recording: bool,
     pub(super) keeping: bool,
+    /// See [`Tape::set_leaving`](super::Tape::set_leaving).
+    pub(super) leaving: bool,
     pub(super) profile: Option<Profile>,
 }
 
@@ -59,10 +61,11 @@ impl Default for Arena {
             pool: Pool::default(),
             backend: Arc::new(CpuBackend),
             number: unique_number(),
-            gradients: 0,
+            passes: 0,
             parallel: false,
             recording: true,
             keeping: false,
+            leaving: false,
             profile: None,
         }
     }
@@ -73,6 +76,10 @@ pub(super) struct Value {
     pub(super) storage: Storage,
     pub(super) needs_grad: bool,
     pub(super) grad: Option<Buffer>,
+    /// Whether only a device has the elements.
+    pub(super) away: bool,
+    /// Whether only a device has the gradient.
+    pub(super) grad_away: bool,
 }
 
 pub(super) enum Storage {
@@ -98,6 +105,8 @@ impl Arena {
             storage,
             needs_grad: needs_grad && self.recording,
             grad: None,
+            away: false,
+            grad_away: false,
         });
         id
     }
@@ -123,7 +132,52 @@ impl Arena {
         self.noise = None;
         self.backend.release(self.number);
         self.number = unique_number();
-        self.gradients = 0;
+        self.passes = 0;
+    }
+
+    /// Whether results may stay on a device until something else than a job of the backend
+    /// reads them.
+    pub(super) fn leaves(&self) -> bool {
+        self.leaving && self.recording && !self.keeping
+    }
+
+    /// What the gradient of a value is known by.
+    pub(super) fn gradient_identity(&self, id: u32) -> Identity {
+        Identity::Gradient {
+            tape: self.number,
+            pass: self.passes,
+            number: id,
+        }
+    }
+
+    /// Fetches values that only a device has.
+    pub(super) fn bring(&mut self, ids: impl Iterator<Item = u32>) {
+        for number in ids {
+            let value = &mut self.values[number as usize];
+            if let (true, Storage::Owned(values)) = (value.away, &mut value.storage) {
+                let tape = self.number;
+                let identities = &[Identity::Value { tape, number }];
+                let away = Away { identities, values };
+                self.backend.bring(&mut [away], self.parallel);
+                value.away = false;
+            }
+        }
+    }
+
+    /// Fetches gradients that only a device has.
+    pub(super) fn bring_gradients(&mut self, ids: impl Iterator<Item = u32>) {
+        for id in ids {
+            let identity = self.gradient_identity(id);
+            let value = &mut self.values[id as usize];
+            if let (true, Some(values)) = (value.grad_away, &mut value.grad) {
+                let identities = &[identity];
+                let away = Away { identities, values };
+                self.backend.bring(&mut [away], self.parallel);
+                // It may change from now on.
+                self.backend.forget(identity);
+                value.grad_away = false;
+            }
+        }
     }
 
     /// What the elements of values are known by until the next reset.
@@ -174,4 +228,16 @@ pub(super) fn shapes_of<const N: usize>(
         *shape = values[id as usize].shape;
     }
     shapes
+}
+
+/// Which values only a device has.
+pub(super) fn away_of<const N: usize>(
+    values: &[Value],
+    ids: impl Iterator<Item = u32>,
+) -> [bool; N] {
+    let mut away = [false; N];
+    for (away, id) in away.iter_mut().zip(ids) {
+        *away = values[id as usize].away;
+    }
+    away
 }

@@ -2,19 +2,26 @@
 
 use super::{
     Tape, Var,
-    arena::{Arena, Storage, shapes_of, slices_of},
+    arena::{Arena, Storage, away_of, shapes_of, slices_of},
 };
 use crate::{
-    backend::Identity,
+    backend::{Identity, Place},
     buffer::Buffer,
     op::{Backward, Grad, MAX_INPUTS, MAX_OUTPUTS},
-    params::{Gradients, ParamId},
+    params::{Gradients, Mark, ParamId},
 };
-use std::{ops::Range, time::Instant};
+use std::{
+    iter, mem,
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
 
 impl Tape {
     /// Adds to `gradients` the gradient of a scalar with respect to every parameter
-    /// that it depends on. Values of the tape are freed on the way.
+    /// that it depends on. Values of the tape are freed on the way. A tape that
+    /// [leaves](Tape::set_leaving) results on a device does so with gradients too:
+    /// [`Gradients::bring`] fetches them.
     ///
     /// # Panics
     /// If `loss` has more than one element, or was recorded without a gradient.
@@ -38,6 +45,9 @@ impl Tape {
     #[track_caller]
     pub fn backward_from(&self, cotangents: &[(Var<'_>, &[f32])], gradients: &mut Gradients) {
         let inner = &mut *self.inner.borrow_mut();
+        // What an earlier backward has left.
+        inner.bring_gradients(0..inner.values.len() as u32);
+        inner.passes += 1;
         for &(var, cotangent) in cotangents {
             let value = &mut inner.values[var.id as usize];
             assert!(
@@ -66,7 +76,8 @@ impl Tape {
     /// The gradient that a leaf made by [`Tape::input`] received, or any value of a
     /// tape that [keeps](Tape::set_keeping) them; zeros if none.
     pub fn grad(&self, var: Var<'_>) -> Vec<f32> {
-        let inner = self.inner.borrow();
+        let inner = &mut *self.inner.borrow_mut();
+        inner.bring_gradients(iter::once(var.id));
         let value = &inner.values[var.id as usize];
         match &value.grad {
             Some(grad) => grad.to_vec(),
@@ -81,6 +92,8 @@ struct Places {
     slots: [Slot; MAX_INPUTS],
     buffers: [Buffer; MAX_INPUTS],
     ranges: [Range<usize>; MAX_INPUTS],
+    /// Whether only a device has the gradient, before and after.
+    away: [AtomicBool; MAX_INPUTS],
 }
 
 /// How the gradient of one input of a record is held during its backward.
@@ -110,6 +123,9 @@ impl Arena {
     /// Hands the gradients of a record's outputs on to its inputs and frees the outputs.
     fn backward_of(&mut self, position: usize, gradients: &mut Gradients) {
         let outputs = self.records[position].outputs.clone();
+        if !self.ops[position].takes_away() {
+            self.bring_gradients(outputs.clone());
+        }
         let mut output_grads: [Option<Buffer>; MAX_OUTPUTS] = Default::default();
         let mut any = false;
         for (slot, id) in output_grads.iter_mut().zip(outputs.clone()) {
@@ -127,11 +143,27 @@ impl Arena {
             if let Some(grad) = grad {
                 self.pool.give(grad);
             }
+            self.forget(id);
             let value = &mut self.values[id as usize];
-            let storage = std::mem::replace(&mut value.storage, Storage::Freed);
+            let storage = mem::replace(&mut value.storage, Storage::Freed);
             if let Storage::Owned(buffer) = storage {
                 self.pool.give(buffer);
             }
+        }
+    }
+
+    /// Lets go of what only a device has of a value.
+    fn forget(&mut self, id: u32) {
+        let identity = self.gradient_identity(id);
+        let value = &mut self.values[id as usize];
+        if mem::take(&mut value.grad_away) {
+            self.backend.forget(identity);
+        }
+        if mem::take(&mut value.away) {
+            self.backend.forget(Identity::Value {
+                tape: self.number,
+                number: id,
+            });
         }
     }
 
@@ -146,18 +178,33 @@ impl Arena {
         let count = inputs.len();
         ids[..count].copy_from_slice(&self.edges[inputs]);
         let ids = &ids[..count];
+        let takes_away = self.ops[position].takes_away();
+        if !takes_away {
+            self.bring(ids.iter().copied());
+            self.bring(self.records[position].outputs.clone());
+        }
+        // What is added to itself has to be here for that.
+        let repeated = (1..count).any(|i| (0..i).any(|j| self.same(ids[j], ids[i])));
+        let leaves = self.leaves() && !repeated;
+        if !(takes_away && leaves) {
+            self.bring_gradients(ids.iter().copied());
+            self.bring_sums(ids, gradients);
+        }
         let mut places = self.places_of(ids, gradients);
 
         let input_identities = self.identities(ids.iter().copied());
-        self.gradients += 1;
-        let gradient = Identity::Gradient {
-            tape: self.number,
-            number: self.gradients,
+        let first = self.records[position].outputs.start;
+        let gradient = self.gradient_identity(first);
+        let identity_of = |i: usize| match places.slots[i] {
+            Slot::Value { .. } => Some(self.gradient_identity(ids[i])),
+            Slot::Param { id, .. } => Some(gradients.identity(id)),
+            Slot::None | Slot::Repeated { .. } => None,
         };
+        let identities: [_; MAX_INPUTS] = std::array::from_fn(identity_of);
         let record = &self.records[position];
         let started = self.profile.is_some().then(Instant::now);
         let op = &self.ops[position];
-        let (slab, touched) = gradients.split();
+        let (slab, marks) = gradients.split();
         let moved = {
             let mut in_slab = slab
                 .get_disjoint_mut(places.ranges.clone())
@@ -169,7 +216,9 @@ impl Arena {
                 inputs: slices_of(&self.values, &self.params, ids.iter().copied()),
                 input_shapes: shapes_of(&self.values, ids.iter().copied()),
                 input_identities,
+                input_away: away_of(&self.values, ids.iter().copied()),
                 gradient,
+                gradient_away: self.values[first as usize].grad_away,
                 outputs: slices_of(&self.values, &self.params, record.outputs.clone()),
                 output_grads: std::array::from_fn(|i| output_grads[i].as_deref()),
                 input_grads: std::array::from_fn(|_| {
@@ -191,6 +240,11 @@ impl Arena {
                         }),
                     }
                 }),
+                places: std::array::from_fn(|i| {
+                    let away = Some(&places.away[i]);
+                    let identity = identities[i].filter(|_| leaves)?;
+                    Some(Place { identity, away })
+                }),
                 movable: std::array::from_fn(|i| {
                     !self.keeping && matches!(places.slots[i], Slot::Value { accumulate: false })
                 }),
@@ -211,13 +265,24 @@ impl Arena {
         };
         if let Some(i) = moved {
             let grad = output_grads[0].take().expect("the gradient of the output");
-            self.pool
-                .give(std::mem::replace(&mut places.buffers[i], grad));
+            self.pool.give(mem::replace(&mut places.buffers[i], grad));
         }
         if let (Some(profile), Some(started)) = (&mut self.profile, started) {
             profile.backward(op.name(), record.scope.as_ref(), started.elapsed());
         }
-        self.settle(ids, places, slab, touched);
+        self.settle(ids, places, slab, marks);
+    }
+
+    /// Fetches gradients of parameters among the inputs that only a device has.
+    fn bring_sums(&self, ids: &[u32], gradients: &mut Gradients) {
+        for &id in ids {
+            if let (Storage::Param(param), Some(params)) =
+                (&self.values[id as usize].storage, &self.params)
+            {
+                let range = params.get(*param).range.clone();
+                gradients.bring_one(*param, range, &*self.backend, self.parallel);
+            }
+        }
     }
 
     /// Finds a place for the gradient of every input that needs one.
@@ -227,6 +292,7 @@ impl Arena {
             slots,
             buffers,
             ranges,
+            away,
         } = &mut places;
         for (i, &id) in ids.iter().enumerate() {
             let value = &self.values[id as usize];
@@ -240,11 +306,13 @@ impl Arena {
             } else if let Storage::Param(param) = value.storage {
                 let params = self.params.as_ref().expect("bound parameters");
                 ranges[i] = params.get(param).range.clone();
+                *away[i].get_mut() = gradients.is_away(param);
                 slots[i] = Slot::Param {
                     id: param,
                     accumulate: gradients.touched(param),
                 };
             } else if let Some(grad) = self.values[id as usize].grad.take() {
+                *away[i].get_mut() = self.values[id as usize].grad_away;
                 buffers[i] = grad;
                 slots[i] = Slot::Value { accumulate: true };
             } else {
@@ -256,16 +324,17 @@ impl Arena {
     }
 
     /// Adds up what the places hold and makes it the gradients of the inputs.
-    fn settle(&mut self, ids: &[u32], places: Places, slab: &mut [f32], touched: &mut [bool]) {
+    fn settle(&mut self, ids: &[u32], places: Places, slab: &mut [f32], marks: &mut [Mark]) {
         let Places {
             slots,
             mut buffers,
             ranges,
+            away,
         } = places;
         // Last to first, so that each repeated input adds into a settled one.
         for i in (0..ids.len()).rev() {
             if let Slot::Repeated { first } = slots[i] {
-                let extra = std::mem::take(&mut buffers[i]);
+                let extra = mem::take(&mut buffers[i]);
                 let target: &mut [f32] = match slots[first] {
                     Slot::Param { .. } => &mut slab[ranges[first].clone()],
                     _ => &mut buffers[first],
@@ -276,8 +345,17 @@ impl Arena {
         }
         for (i, buffer) in buffers.into_iter().enumerate().take(ids.len()) {
             match slots[i] {
-                Slot::Value { .. } => self.values[ids[i] as usize].grad = Some(buffer),
-                Slot::Param { id, .. } => touched[id.index()] = true,
+                Slot::Value { .. } => {
+                    let value = &mut self.values[ids[i] as usize];
+                    value.grad = Some(buffer);
+                    value.grad_away = away[i].load(Ordering::Relaxed);
+                }
+                Slot::Param { id, .. } => {
+                    marks[id.index()] = match away[i].load(Ordering::Relaxed) {
+                        true => Mark::Away,
+                        false => Mark::Here,
+                    };
+                }
                 Slot::None | Slot::Repeated { .. } => {}
             }
         }

@@ -66,6 +66,12 @@ impl Tape {
     ///
     /// Operations on constants alone are not recorded: their outputs are constants.
     pub fn graph(&self, gradients: &Gradients) -> Graph {
+        {
+            let inner = &mut *self.inner.borrow_mut();
+            let all = 0..inner.values.len() as u32;
+            inner.bring(all.clone());
+            inner.bring_gradients(all);
+        }
         let inner = self.inner.borrow();
         let mut computed = vec![false; inner.values.len()];
         for record in &inner.records {

@@ -73,6 +73,11 @@ impl Tape {
         inner.backend = backend;
     }
 
+    /// Who multiplies matrices.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.inner.borrow().backend)
+    }
+
     /// Takes buffers from `pool`.
     pub fn with_pool(mut self, pool: Pool) -> Self {
         self.inner.get_mut().pool = pool;
@@ -88,6 +93,13 @@ impl Tape {
     /// memory.
     pub fn set_keeping(&mut self) {
         self.inner.get_mut().keeping = true;
+    }
+
+    /// Lets results stay on a device, where the backend has one, until the processor reads
+    /// them: what is [recorded](Tape::set_recording) from now on. What is lost with a device
+    /// becomes zeros; [`Backend::failure`] says so.
+    pub fn set_leaving(&mut self, leaving: bool) {
+        self.inner.get_mut().leaving = leaving;
     }
 
     /// Measures the time of every operation from now on.

@@ -2,15 +2,15 @@
 
 use super::{
     Tape, Var,
-    arena::{Record, Storage, shapes_of, slices_of},
+    arena::{Record, Storage, away_of, shapes_of, slices_of},
 };
 use crate::{
-    backend::Identity,
+    backend::{Identity, Place},
     buffer::Buffer,
     op::{Forward, MAX_INPUTS, MAX_OUTPUTS, Op},
     shape::Shape,
 };
-use std::{any::Any, time::Instant};
+use std::{any::Any, sync::atomic::AtomicBool, time::Instant};
 
 impl Tape {
     /// Executes an operation and records it.
@@ -33,6 +33,10 @@ impl Tape {
             op.name()
         );
         let inner = &mut *self.inner.borrow_mut();
+        if !op.takes_away() {
+            inner.bring(inputs.iter().map(|v| v.id));
+        }
+        let away = AtomicBool::new(false);
         let mut buffers: [Buffer; N] = output_shapes.map(|shape| inner.pool.take(shape.len()));
         let started = inner.profile.is_some().then(Instant::now);
         {
@@ -41,9 +45,13 @@ impl Tape {
                 inputs: slices_of(&inner.values, &inner.params, inputs.iter().map(|v| v.id)),
                 input_shapes: shapes_of(&inner.values, inputs.iter().map(|v| v.id)),
                 input_identities: inner.identities(inputs.iter().map(|v| v.id)),
-                result: Identity::Value {
-                    tape: inner.number,
-                    number: inner.values.len() as u32,
+                input_away: away_of(&inner.values, inputs.iter().map(|v| v.id)),
+                place: Place {
+                    identity: Identity::Value {
+                        tape: inner.number,
+                        number: inner.values.len() as u32,
+                    },
+                    away: inner.leaves().then_some(&away),
                 },
                 outputs: std::array::from_fn(|_| {
                     slices
@@ -69,6 +77,9 @@ impl Tape {
         for (i, (buffer, shape)) in buffers.into_iter().zip(output_shapes).enumerate() {
             let needs_grad = needs_grad && op.carries_gradient(i);
             inner.push(shape, Storage::Owned(buffer), needs_grad);
+        }
+        if let Some(first) = inner.values.get_mut(first as usize) {
+            first.away = away.into_inner();
         }
         if needs_grad {
             let start = inner.edges.len();

@@ -38,7 +38,12 @@ impl<'t> Var<'t> {
     /// If a backward has freed them, or if `read` uses the tape.
     #[track_caller]
     pub fn with_value<T>(self, read: impl FnOnce(&[f32]) -> T) -> T {
-        let inner = self.tape.inner.borrow();
+        let tape = &self.tape.inner;
+        let away = tape.borrow().values[self.id as usize].away;
+        if away {
+            tape.borrow_mut().bring(std::iter::once(self.id));
+        }
+        let inner = tape.borrow();
         read(slice_of(&inner.values[self.id as usize], &inner.params))
     }
 

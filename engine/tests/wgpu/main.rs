@@ -3,6 +3,7 @@
 #![cfg(feature = "wgpu")]
 
 mod failure;
+mod leaving;
 mod measured;
 mod products;
 mod residence;

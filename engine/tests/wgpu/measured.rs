@@ -45,20 +45,23 @@ fn what_stays_on_the_device_makes_thin_products_worth_while() {
         let mut y = vec![0.0; m * weight.values.len() / k];
         let product = Product::new(Layout::Nt, m, k, weight.values.len() / k);
         let job = Job::new(product, rows, weight, &mut y);
-        let work = || backend.products(&mut [Some(job)], false);
+        let work = || backend.compute(&mut [Some(job)], false);
         moved(&backend, work).submissions == 1
     };
     let unknown = |values| Operand {
         values,
         identity: None,
+        away: false,
     };
     let parameter = Operand {
         values: params.value(weight),
         identity: Some(params.identity(weight)),
+        away: false,
     };
     let value = Operand {
         values: &rows,
         identity: Some(Identity::Value { tape: 1, number: 0 }),
+        away: false,
     };
     // Six rows and a matrix; the matrix is a parameter, and so sent once for many products.
     assert!(!goes(unknown(&rows[..6 * DIM]), unknown(parameter.values)));

@@ -100,12 +100,13 @@ fn the_matrices_of_experts_stay_on_the_device() {
             let all = Operand {
                 values: params.value(weight),
                 identity: Some(params.identity(weight)),
+                away: false,
             };
             for expert in [2, 0, 1, 2] {
                 let matrix = all.part(expert * 32..(expert + 1) * 32);
                 let (mut got, mut want) = ([0.0; 20], [0.0; 20]);
                 let job = Job::new(product, x[..].into(), matrix, &mut got);
-                backend.products(&mut [Some(job)], false);
+                backend.compute(&mut [Some(job)], false);
                 CpuBackend.matmul(product, &x, matrix.values, &mut want, false);
                 assert_close(&got, &want);
             }

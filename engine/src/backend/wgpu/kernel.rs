@@ -72,15 +72,18 @@ pub(super) struct Kind {
     pub whole: bool,
     /// Whether the last step through the summed dimension is a short one.
     pub short: bool,
+    /// Whether the product is added to C.
+    pub adds: bool,
 }
 
 impl Kind {
-    pub fn new(product: &Product, tile: Tile) -> Self {
+    pub fn new(product: &Product, tile: Tile, adds: bool) -> Self {
         Self {
             turn_a: product.layout != Layout::Tn,
             turn_b: product.layout == Layout::Nt,
             whole: whole(product),
             short: !product.k.is_multiple_of(tile.depth as usize),
+            adds,
         }
     }
 }
@@ -121,7 +124,7 @@ var<workgroup> right: array<array<array<vec4<f32>, {wide_n}>, {depth}>, 2>;
     )?;
     write_read(w, "a", (kind.turn_a, "extents.m"), kind)?;
     write_read(w, "b", (kind.turn_b, "extents.n"), kind)?;
-    write_store(w, kind.whole)?;
+    write_store(w, kind)?;
 
     // Blocks 0 .. blocks_a are of A, the others of B.
     let blocks_a = depth / 4 * wide_m;
@@ -314,21 +317,26 @@ fn write_read(
 }
 
 /// A function that writes four elements along a row of C, nothing beyond the edges.
-fn write_store(w: &mut String, whole: bool) -> std::fmt::Result {
+fn write_store(w: &mut String, kind: Kind) -> std::fmt::Result {
+    let put = |at: &str, new: &str| match kind.adds {
+        true => format!("c[{at}] = c[{at}] + {new};"),
+        false => format!("c[{at}] = {new};"),
+    };
     writeln!(
         w,
         "fn store(row: u32, column: u32, v: vec4<f32>) {{
     if (row >= extents.m || column >= extents.n) {{ return; }}
     let at = row * extents.n + column;"
     )?;
-    if whole {
-        writeln!(w, "    c[at / 4u] = v;")?;
+    if kind.whole {
+        writeln!(w, "    {}", put("at / 4u", "v"))?;
     } else {
-        writeln!(w, "    c[at] = v.x;")?;
+        writeln!(w, "    {}", put("at", "v.x"))?;
         for (i, component) in [(1, "y"), (2, "z"), (3, "w")] {
             writeln!(
                 w,
-                "    if (column + {i}u < extents.n) {{ c[at + {i}u] = v.{component}; }}"
+                "    if (column + {i}u < extents.n) {{ {} }}",
+                put(&format!("at + {i}u"), &format!("v.{component}"))
             )?;
         }
     }

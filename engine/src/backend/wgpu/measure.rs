@@ -60,11 +60,7 @@ impl WgpuBackend {
                 .queue
                 .write_buffer(buffer, 0, bytemuck::cast_slice(&values));
         }
-        let call = Call {
-            product: *product,
-            tile,
-            buffers: buffers.each_ref(),
-        };
+        let call = Call::product(product, tile, false, buffers.each_ref());
         let timed = |rounds| {
             let mut encoder = self.device.encoder();
             self.encode(&call, &mut encoder, rounds);

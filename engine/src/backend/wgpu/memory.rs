@@ -1,7 +1,7 @@
 //! Buffers of the device and of the transfers, used again.
 
 use super::{
-    super::{Identity, Operand, Traffic},
+    super::{Identity, Job, Operand, Traffic},
     device::{Device, Failed},
     transfer::{Returned, Transfer},
 };
@@ -34,6 +34,8 @@ struct Kept {
     version: u64,
     made: u64,
     used: u64,
+    /// Whether it is no copy: nobody else has the elements.
+    only: bool,
 }
 
 /// All buffers.
@@ -46,6 +48,8 @@ pub(super) struct Memory {
     readbacks: Idle,
     kept: BTreeMap<Identity, Kept>,
     kept_bytes: u64,
+    /// Of what nobody else has.
+    only_bytes: u64,
     /// The last result of each tape.
     results: BTreeMap<u64, Identity>,
     budget: u64,
@@ -63,6 +67,7 @@ impl Memory {
             readbacks: Idle::default(),
             kept: BTreeMap::new(),
             kept_bytes: 0,
+            only_bytes: 0,
             results: BTreeMap::new(),
             budget,
             clock: 0,
@@ -153,6 +158,7 @@ impl Memory {
                 }
                 kept.buffer.clone()
             }
+            _ if operand.away => return Err(self.lost()),
             (_, key) => {
                 let same = |transfer: &&Transfer<'_>| std::ptr::eq(transfer.values, operand.values);
                 if let (None, Some(transfer)) = (key, transfers.iter().find(same)) {
@@ -160,7 +166,9 @@ impl Memory {
                 }
                 let matrix = self.matrix(size_of_val(operand.values) as u64);
                 match key {
-                    Some((identity, version)) => self.keep(identity, version, matrix.clone()),
+                    Some((identity, version)) => {
+                        self.keep(identity, version, matrix.clone(), false)
+                    }
                     None => scratch.push(matrix.clone()),
                 }
                 matrix
@@ -188,80 +196,142 @@ impl Memory {
         Ok(())
     }
 
-    /// The place of a result. One that is known by an identity is kept for the next product
-    /// of its tape, which makes the place free again unless it has used it.
+    /// Whether the result of a job may stay, and there is room for it. One that is added to
+    /// what is elsewhere may not.
+    pub fn leaves(&self, job: &Job<'_>) -> bool {
+        let may = job.place.is_some_and(|place| place.away.is_some());
+        let bytes = size_of_val(&*job.c) as u64;
+        match job.work.accumulates() {
+            true => job.is_away(),
+            false => may && self.only_bytes + class_of(bytes) <= self.budget,
+        }
+    }
+
+    /// The place of a result, which stays there alone if it `leaves` nothing to be fetched.
+    ///
+    /// A copy of a value that is fetched is kept for the next job of its tape, which makes the
+    /// place free again unless it has used it.
     pub fn result(
         &mut self,
-        identity: Option<Identity>,
-        bytes: u64,
+        job: &Job<'_>,
+        leaves: bool,
         scratch: &mut Vec<wgpu::Buffer>,
-    ) -> wgpu::Buffer {
-        let matrix = self.matrix(bytes);
-        let Some(identity @ Identity::Value { tape, .. }) = identity else {
-            scratch.push(matrix.clone());
-            return matrix;
-        };
+    ) -> Result<wgpu::Buffer, Failed> {
         self.clock += 1;
+        let identity = job.place.map(|place| place.identity);
+        let bytes = size_of_val(&*job.c) as u64;
+        let whole = !job.work.accumulates();
+        if let (true, Some(identity)) = (leaves, identity) {
+            return match (self.kept.get_mut(&identity), whole) {
+                // The sum of the last step is the place for the next one.
+                (Some(kept), _) => {
+                    kept.used = self.clock;
+                    let buffer = kept.buffer.clone();
+                    self.set_only(&identity, true);
+                    Ok(buffer)
+                }
+                (None, true) => {
+                    let matrix = self.matrix(bytes);
+                    self.keep(identity, 0, matrix.clone(), true);
+                    Ok(matrix)
+                }
+                (None, false) => Err(self.lost()),
+            };
+        }
+        let matrix = self.matrix(bytes);
+        let Some(identity @ Identity::Value { tape, .. }) = identity.filter(|_| whole) else {
+            scratch.push(matrix.clone());
+            return Ok(matrix);
+        };
         if let Some(last) = self.results.insert(tape, identity)
             && let Some(kept) = self.kept.get(&last)
             && kept.used == kept.made
-            && let Some(buffer) = self.forget(&last)
+            && !kept.only
         {
-            self.matrices.give(buffer);
+            self.forget(&last);
         }
-        self.keep(identity, 0, matrix.clone());
-        matrix
+        self.keep(identity, 0, matrix.clone(), false);
+        Ok(matrix)
+    }
+
+    /// The place of what was left.
+    pub fn left(&mut self, identity: &Identity) -> Result<wgpu::Buffer, Failed> {
+        self.clock += 1;
+        match self.kept.get_mut(identity) {
+            Some(kept) => {
+                kept.used = self.clock;
+                Ok(kept.buffer.clone())
+            }
+            None => Err(self.lost()),
+        }
+    }
+
+    /// What nobody else has is gone.
+    fn lost(&self) -> Failed {
+        self.device.failure.set("the device has lost a result");
+        Failed
+    }
+
+    /// Notes whether nobody else has what is kept.
+    pub fn set_only(&mut self, identity: &Identity, only: bool) {
+        if let Some(kept) = self.kept.get_mut(identity) {
+            let size = kept.buffer.size();
+            if std::mem::replace(&mut kept.only, only) {
+                self.only_bytes -= size;
+            }
+            if only {
+                self.only_bytes += size;
+            }
+        }
     }
 
     /// Keeps a copy; what was not used for longest makes room for it. What another thread
     /// may be about to read is not used again, only let go of.
-    fn keep(&mut self, identity: Identity, version: u64, buffer: wgpu::Buffer) {
+    fn keep(&mut self, identity: Identity, version: u64, buffer: wgpu::Buffer, only: bool) {
         self.kept_bytes += buffer.size();
+        if only {
+            self.only_bytes += buffer.size();
+        }
         let kept = Kept {
             buffer,
             version,
             made: self.clock,
             used: self.clock,
+            only,
         };
         self.kept.insert(identity, kept);
         while self.kept_bytes > self.budget {
-            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used);
-            let Some((&identity, _)) = oldest else { break };
-            self.forget(&identity);
+            let copies = self.kept.iter().filter(|(_, kept)| !kept.only);
+            let Some((&oldest, _)) = copies.min_by_key(|(_, kept)| kept.used) else {
+                break;
+            };
+            self.take(&oldest);
         }
     }
 
-    fn forget(&mut self, identity: &Identity) -> Option<wgpu::Buffer> {
+    fn take(&mut self, identity: &Identity) -> Option<wgpu::Buffer> {
+        self.set_only(identity, false);
         let kept = self.kept.remove(identity)?;
         self.kept_bytes -= kept.buffer.size();
         Some(kept.buffer)
     }
 
+    /// Forgets a value, gradient or sum, whose place is used again.
+    pub fn forget(&mut self, identity: &Identity) {
+        if let Some(buffer) = self.take(identity) {
+            self.matrices.give(buffer);
+        }
+    }
+
     /// Forgets the values and gradients of a tape.
     pub fn release(&mut self, tape: u64) {
         self.results.remove(&tape);
-        let number = 0;
-        for (first, last) in [
-            (
-                Identity::Value { tape, number },
-                Identity::Value {
-                    tape,
-                    number: u32::MAX,
-                },
-            ),
-            (
-                Identity::Gradient { tape, number },
-                Identity::Gradient {
-                    tape,
-                    number: u32::MAX,
-                },
-            ),
-        ] {
-            while let Some((&identity, _)) = self.kept.range(first..=last).next() {
-                let buffer = self.forget(&identity);
-                buffer
-                    .into_iter()
-                    .for_each(|buffer| self.matrices.give(buffer));
+        let value = |number| Identity::Value { tape, number };
+        let gradient = |pass, number| Identity::Gradient { tape, pass, number };
+        let all = u32::MAX;
+        for range in [value(0)..=value(all), gradient(0, 0)..=gradient(all, all)] {
+            while let Some((&identity, _)) = self.kept.range(range.clone()).next() {
+                self.forget(&identity);
             }
         }
     }
@@ -275,7 +345,7 @@ fn key_of(identity: Identity) -> (Identity, u64) {
             let version = std::mem::take(version);
             (place, version)
         }
-        Identity::Value { .. } | Identity::Gradient { .. } => (place, 0),
+        Identity::Value { .. } | Identity::Gradient { .. } | Identity::Sum { .. } => (place, 0),
     }
 }
 

@@ -6,6 +6,7 @@
 //! one submission; their results come back. Whatever fails is computed on the CPU.
 
 mod device;
+mod element_wise;
 mod kernel;
 mod measure;
 mod memory;
@@ -18,18 +19,20 @@ mod tuning;
 pub use device::adapters;
 
 use super::{
-    Adapter, Backend, CpuBackend, DeviceError, Identity, Job, Operand, Options, Product, Threshold,
-    Traffic,
+    Adapter, Away, Backend, DeviceError, Identity, Job, Operand, Options, Place, Product,
+    Threshold, Traffic, Work, cpu,
 };
 use device::Device;
-use kernel::{Kind, TILES, Tile};
+use kernel::TILES;
 use memory::Memory;
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
+use submission::Kernel;
 use tuning::Tuning;
 
 /// A GPU.
@@ -39,7 +42,7 @@ pub struct WgpuBackend {
     layout: wgpu::BindGroupLayout,
     pipeline_layout: wgpu::PipelineLayout,
     memory: Mutex<Memory>,
-    pipelines: Mutex<BTreeMap<(Tile, Kind), wgpu::ComputePipeline>>,
+    pipelines: Mutex<BTreeMap<Kernel, wgpu::ComputePipeline>>,
     tuning: Mutex<Tuning>,
     tunes: bool,
     cache: Option<PathBuf>,
@@ -131,30 +134,85 @@ impl WgpuBackend {
         self.memory.lock().expect("no holder panics")
     }
 
-    /// Whether the device computes a product: it can, and it is as large and as dense as the
-    /// cube of the threshold, which has `2 s³` operations for `12 s²` bytes. Parameters do not
-    /// count as bytes to be moved: they are sent once for all micro-batches.
-    fn takes(&self, job: &Job<'_>, memory: &Memory) -> bool {
-        let product = job.product;
-        let bytes = |[rows, columns]: [usize; 2]| (4 * rows * columns) as u64;
+    /// Whether the device can do a job.
+    fn can(&self, job: &Job<'_>) -> bool {
         let limit = self.adapter().max_binding.min(self.adapter().max_buffer);
         // The buffer of a matrix may be an eighth larger.
-        let fits = |shape| bytes(shape) + bytes(shape) / 4 < limit;
-        let [m, n] = TILES[0].block().map(|block| block as usize);
-        let groups = product.m.div_ceil(m).max(product.n.div_ceil(n));
-        let stays = |factor: &Operand<'_>| {
-            matches!(factor.identity, Some(Identity::Parameter { .. })) || memory.has(factor)
+        let fits = |values: &[f32]| {
+            let bytes = size_of_val(values) as u64;
+            bytes + bytes / 4 < limit
         };
-        let sent = [&job.a, &job.b].into_iter().filter(|factor| !stays(factor));
-        let moved = sent.map(|factor| factor.values.len()).sum::<usize>() + job.c.len();
-        let (flops, moved) = (product.flops() as f64, 4.0 * moved as f64);
-        let edge = self.threshold as f64;
-        product.flops() > 0
-            && flops >= 2.0 * edge.powi(3)
-            && flops >= moved * edge / 6.0
-            && product.shapes().into_iter().all(fits)
+        let groups = match job.work {
+            Work::Product(product) => {
+                let [m, n] = TILES[0].block().map(|block| block as usize);
+                product.m.div_ceil(m).max(product.n.div_ceil(n))
+            }
+            Work::Forward(_) | Work::Backward { .. } => 0,
+        };
+        [job.a.values, job.b.values, job.c].into_iter().all(fits)
+            && !job.c.is_empty()
+            && !job.a.values.is_empty()
             && groups < 1 << 16
             && !self.device.failure.is_set()
+    }
+
+    /// Whether the device does a job: what only it has stays there. Of the products, it does
+    /// those that are as large and as dense as the cube of the threshold, which has `2 s³`
+    /// operations for `12 s²` bytes. Parameters and their gradients do not count as bytes to
+    /// be moved: they are sent and fetched once for all micro-batches.
+    fn takes(&self, job: &Job<'_>, memory: &Memory) -> bool {
+        let worth = |product: Product| {
+            let stays = |factor: &Operand<'_>| {
+                matches!(factor.identity, Some(Identity::Parameter { .. })) || memory.has(factor)
+            };
+            let sent = [&job.a, &job.b].into_iter().filter(|factor| !stays(factor));
+            let sum = |place: &Place<'_>| matches!(place.identity, Identity::Sum { .. });
+            let fetched = match job.place.as_ref().is_some_and(sum) && memory.leaves(job) {
+                true => 0,
+                false => job.c.len(),
+            };
+            let moved = sent.map(|factor| factor.values.len()).sum::<usize>() + fetched;
+            let (flops, moved) = (product.flops() as f64, 4.0 * moved as f64);
+            let edge = self.threshold as f64;
+            flops >= 2.0 * edge.powi(3) && flops >= moved * edge / 6.0
+        };
+        self.can(job)
+            && (job.needs_device()
+                || match job.work {
+                    Work::Product(product) => worth(product),
+                    Work::Forward(_) | Work::Backward { .. } => false,
+                })
+    }
+
+    /// A job that the device does not do.
+    fn compute_here(&self, job: &mut Job<'_>, parallel: bool) {
+        let (a, b) = (self.here(&job.a, parallel), self.here(&job.b, parallel));
+        if let Some(place) = job.place.filter(Place::is_away) {
+            if job.work.accumulates() {
+                let (identities, values) = (&[place.identity], &mut *job.c);
+                self.bring(&mut [Away { identities, values }], parallel);
+            }
+            self.forget(place.identity);
+            place.set_away(false);
+        }
+        cpu::compute(job.work, &a, &b, job.c, parallel);
+    }
+
+    /// The elements of an operand.
+    fn here<'a>(&self, operand: &Operand<'a>, parallel: bool) -> Cow<'a, [f32]> {
+        let Some(identity) = operand.identity.filter(|_| operand.away) else {
+            return Cow::Borrowed(operand.values);
+        };
+        let mut values = vec![0.0; operand.values.len()];
+        let (identities, elements) = (&[identity], &mut values[..]);
+        let away = Away {
+            identities,
+            values: elements,
+        };
+        self.bring(&mut [away], parallel);
+        // The tape still counts on the device.
+        self.memory().set_only(&identity, true);
+        Cow::Owned(values)
     }
 }
 
@@ -177,13 +235,8 @@ impl Backend for WgpuBackend {
     }
 
     #[track_caller]
-    fn products(&self, jobs: &mut [Option<Job<'_>>], parallel: bool) {
-        for Job {
-            product, a, b, c, ..
-        } in jobs.iter().flatten()
-        {
-            product.check(a.values, b.values, c);
-        }
+    fn compute(&self, jobs: &mut [Option<Job<'_>>], parallel: bool) {
+        jobs.iter().flatten().for_each(Job::check);
         let (mut here, mut there): (Vec<_>, Vec<_>) = {
             let memory = self.memory();
             let jobs = jobs.iter_mut().flatten();
@@ -192,12 +245,17 @@ impl Backend for WgpuBackend {
         if !there.is_empty() && self.run(&mut there, parallel).is_err() {
             here.append(&mut there);
         }
-        for Job {
-            product, a, b, c, ..
-        } in here
-        {
-            CpuBackend.matmul(*product, a.values, b.values, c, parallel);
+        for job in here {
+            self.compute_here(job, parallel);
         }
+    }
+
+    fn bring(&self, away: &mut [Away<'_>], parallel: bool) {
+        WgpuBackend::bring(self, away, parallel);
+    }
+
+    fn forget(&self, identity: Identity) {
+        self.memory().forget(&identity);
     }
 
     fn release(&self, tape: u64) {

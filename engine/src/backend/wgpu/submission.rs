@@ -1,29 +1,95 @@
-//! A submission: operands sent, products computed, results fetched.
+//! A submission: operands sent, jobs done, results fetched.
 
 use super::{
-    super::{Job, Product},
+    super::{Away, Job, Product, Work},
     WgpuBackend,
     device::Failed,
-    kernel::{self, Kind, Tile},
+    element_wise, kernel,
+    kernel::Kind,
     transfer::take_over,
 };
 use std::sync::mpsc;
 
-/// Where the operands and the result of one product are on the device.
+/// A kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kernel {
+    /// Of a product.
+    Product(kernel::Tile, Kind),
+    /// Of an element-wise function.
+    ElementWise(element_wise::Kind),
+}
+
+impl Kernel {
+    fn source(self) -> String {
+        match self {
+            Self::Product(tile, kind) => kernel::source(tile, kind),
+            Self::ElementWise(kind) => element_wise::source(kind),
+        }
+    }
+}
+
+/// Something that the device does to matrices it has.
 pub(super) struct Call<'a> {
-    pub product: Product,
-    pub tile: Tile,
-    pub buffers: [&'a wgpu::Buffer; 3],
+    pub kernel: Kernel,
+    /// What the kernel is told: the extents.
+    pub extents: [usize; 3],
+    /// Workgroups.
+    pub groups: [u32; 2],
+    /// A, B and C with their elements.
+    pub buffers: [(&'a wgpu::Buffer, usize); 3],
+}
+
+impl<'a> Call<'a> {
+    /// A product, which is added to what is there if `adds`.
+    pub fn product(
+        product: &Product,
+        tile: kernel::Tile,
+        adds: bool,
+        buffers: [&'a wgpu::Buffer; 3],
+    ) -> Self {
+        let [block_m, block_n] = tile.block().map(|block| block as usize);
+        let sizes = product.shapes().map(|[rows, columns]| rows * columns);
+        Self {
+            kernel: Kernel::Product(tile, Kind::new(product, tile, adds)),
+            extents: [product.m, product.k, product.n],
+            groups: [
+                product.n.div_ceil(block_n) as u32,
+                product.m.div_ceil(block_m) as u32,
+            ],
+            buffers: std::array::from_fn(|i| (buffers[i], sizes[i])),
+        }
+    }
+
+    /// An element-wise function of A and B, with `count` elements to be made.
+    pub fn element_wise(
+        kind: element_wise::Kind,
+        [count, hidden]: [usize; 2],
+        buffers: [(&'a wgpu::Buffer, usize); 3],
+    ) -> Self {
+        Self {
+            kernel: Kernel::ElementWise(kind),
+            extents: [count, hidden, 0],
+            groups: element_wise::groups(count),
+            buffers,
+        }
+    }
+}
+
+/// A result on its way back.
+struct Readback {
+    buffer: wgpu::Buffer,
+    bytes: u64,
+    arrived: mpsc::Receiver<bool>,
 }
 
 impl WgpuBackend {
-    pub(super) fn pipeline(&self, tile: Tile, kind: Kind) -> wgpu::ComputePipeline {
+    fn pipeline(&self, kernel: Kernel) -> wgpu::ComputePipeline {
         let mut pipelines = self.pipelines.lock().expect("no holder panics");
-        let made = pipelines.entry((tile, kind)).or_insert_with(|| {
+        let made = pipelines.entry(kernel).or_insert_with(|| {
             let device = &self.device.device;
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some("product"),
-                source: wgpu::ShaderSource::Wgsl(kernel::source(tile, kind).into()),
+                source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
             });
             device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some("product"),
@@ -41,10 +107,8 @@ impl WgpuBackend {
         made.clone()
     }
 
-    /// Adds a product to what the encoder does.
+    /// Adds a call to what the encoder does.
     pub(super) fn encode(&self, call: &Call<'_>, encoder: &mut wgpu::CommandEncoder, rounds: u32) {
-        let Product { m, k, n, .. } = call.product;
-        let shapes = call.product.shapes();
         let device = &self.device.device;
         let extents = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("extents"),
@@ -52,19 +116,19 @@ impl WgpuBackend {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let values = [m, k, n, 0].map(|extent| extent as u32);
+        let [x, y, z] = call.extents.map(|extent| extent as u32);
+        let values = [x, y, z, 0];
         self.device
             .queue
             .write_buffer(&extents, 0, bytemuck::cast_slice(&values));
         let mut entries = Vec::with_capacity(4);
-        for (binding, (buffer, [rows, columns])) in call.buffers.iter().zip(shapes).enumerate() {
-            let bytes = (4 * rows * columns) as u64;
+        for (binding, &(buffer, elements)) in call.buffers.iter().enumerate() {
             entries.push(wgpu::BindGroupEntry {
                 binding: binding as u32,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer,
                     offset: 0,
-                    size: wgpu::BufferSize::new(bytes),
+                    size: wgpu::BufferSize::new(4 * elements as u64),
                 }),
             });
         }
@@ -77,33 +141,68 @@ impl WgpuBackend {
             layout: &self.layout,
             entries: &entries,
         });
-        let pipeline = self.pipeline(call.tile, Kind::new(&call.product, call.tile));
-        let [block_m, block_n] = call.tile.block().map(|block| block as usize);
+        let pipeline = self.pipeline(call.kernel);
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         pass.set_pipeline(&pipeline);
         pass.set_bind_group(0, &group, &[]);
         for _ in 0..rounds {
-            pass.dispatch_workgroups(n.div_ceil(block_n) as u32, m.div_ceil(block_m) as u32, 1);
+            pass.dispatch_workgroups(call.groups[0], call.groups[1], 1);
         }
     }
 
-    /// Computes all jobs in one submission. Afterwards either all results are there, or none
-    /// has been touched.
+    /// Lets the encoder do the work of a job on matrices that the device has.
+    fn encode_job(
+        &self,
+        job: &Job<'_>,
+        leaves: bool,
+        buffers: [&wgpu::Buffer; 3],
+        encoder: &mut wgpu::CommandEncoder,
+    ) {
+        let [a, b, c] = buffers;
+        let [a_len, b_len, c_len] = [job.a.values.len(), job.b.values.len(), job.c.len()];
+        let call = match job.work {
+            Work::Product(product) => {
+                let tile = self.tile(&product);
+                Call::product(&product, tile, leaves && product.accumulate, buffers)
+            }
+            Work::Forward(function) => {
+                let kind = element_wise::Kind::Forward(function.into());
+                let sizes = [c_len, element_wise::width(function)];
+                Call::element_wise(kind, sizes, [(a, a_len), (a, a_len), (c, c_len)])
+            }
+            Work::Backward {
+                function,
+                accumulate,
+            } => {
+                let adds = leaves && accumulate;
+                let kind = element_wise::Kind::Backward(function.into(), adds);
+                let sizes = [a_len, element_wise::width(function)];
+                Call::element_wise(kind, sizes, [(a, a_len), (b, b_len), (c, c_len)])
+            }
+        };
+        self.encode(&call, encoder, 1);
+    }
+
+    /// Does all jobs in one submission. Afterwards either all results are there, or none
+    /// has been touched. Those that may stay on the device are not waited for.
     pub(super) fn run(&self, jobs: &mut [&mut Job<'_>], parallel: bool) -> Result<(), Failed> {
-        let tiles: Vec<Tile> = jobs.iter().map(|job| self.tile(&job.product)).collect();
         let mut encoder = self.device.encoder();
-        let (mut transfers, mut scratch, mut readbacks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut transfers, mut scratch) = (Vec::new(), Vec::new());
+        let mut places = Vec::with_capacity(jobs.len());
         let returned = {
             let mut memory = self.memory();
             memory.traffic.submissions += 1;
-            for (job, tile) in jobs.iter().zip(tiles) {
+            for job in &*jobs {
                 let a = memory.operand(&job.a, &mut transfers, &mut scratch)?;
-                let b = memory.operand(&job.b, &mut transfers, &mut scratch)?;
+                let b = match job.b.values {
+                    [] => a.clone(),
+                    _ => memory.operand(&job.b, &mut transfers, &mut scratch)?,
+                };
+                let leaves = memory.leaves(job);
+                let c = memory.result(job, leaves, &mut scratch)?;
                 let bytes = size_of_val(&*job.c) as u64;
-                let whole = job.result.filter(|_| !job.product.accumulate);
-                let c = memory.result(whole, bytes, &mut scratch);
-                let readback = memory.readback(bytes);
-                readbacks.push((readback, job.product, tile, [a, b, c]));
+                let readback = (!leaves).then(|| memory.readback(bytes));
+                places.push((readback, [a, b, c]));
             }
             memory.returned.clone()
         };
@@ -112,57 +211,133 @@ impl WgpuBackend {
             self.device
                 .checked(transfer.write(&mut encoder, parallel))?;
         }
-        for (readback, product, tile, buffers) in &readbacks {
-            let call = Call {
-                product: *product,
-                tile: *tile,
-                buffers: buffers.each_ref(),
-            };
-            self.encode(&call, &mut encoder, 1);
-            let [m, n] = [product.m, product.n];
-            encoder.copy_buffer_to_buffer(&buffers[2], 0, readback, 0, (4 * m * n) as u64);
+        for (job, (readback, buffers)) in jobs.iter().zip(&places) {
+            let leaves = readback.is_none();
+            self.encode_job(job, leaves, buffers.each_ref(), &mut encoder);
+            if let Some(readback) = readback {
+                let bytes = size_of_val(&*job.c) as u64;
+                encoder.copy_buffer_to_buffer(&buffers[2], 0, readback, 0, bytes);
+            }
         }
         let submission = self.device.queue.submit([encoder.finish()]);
         for transfer in transfers {
             transfer.give_back(&returned);
         }
-        let (sender, mapped) = mpsc::channel();
-        for (readback, ..) in &readbacks {
-            let sender = sender.clone();
-            readback.map_async(wgpu::MapMode::Read, .., move |result| {
-                // The receiver is gone only after a failure.
-                let _ = sender.send(result.is_ok());
-            });
+        let mut results = Vec::with_capacity(jobs.len());
+        for (job, (readback, _)) in jobs.iter_mut().zip(&places) {
+            if let Some(buffer) = readback {
+                let readback = Readback::of(buffer.clone(), size_of_val(&*job.c));
+                results.push((readback, &mut *job.c, job.work.accumulates()));
+            }
         }
-        self.device.wait(submission)?;
-        for _ in &readbacks {
-            let arrived = mapped.recv().ok().filter(|&mapped| mapped);
-            self.device
-                .checked(arrived.ok_or("a result did not arrive"))?;
+        if !results.is_empty() {
+            self.fetch(results, submission, parallel)?;
+        } else if self.device.failure.is_set() {
+            return Err(Failed);
         }
-        let views: Result<Vec<_>, _> = readbacks
-            .iter()
-            .map(|(buffer, product, ..)| {
-                buffer.get_mapped_range(..(4 * product.m * product.n) as u64)
-            })
-            .collect();
-        let views = self.device.checked(views)?;
-        let mut fetched = 0;
-        for (job, view) in jobs.iter_mut().zip(&views) {
-            fetched += view.len() as u64;
-            let result = bytemuck::cast_slice(view);
-            take_over(job.c, result, job.product.accumulate, parallel);
+        for (job, (readback, _)) in jobs.iter().zip(&places) {
+            if let Some(place) = &job.place {
+                place.set_away(readback.is_none());
+            }
         }
-        drop(views);
         let mut memory = self.memory();
-        memory.traffic.fetched += fetched;
-        for (readback, ..) in readbacks {
-            readback.unmap();
-            memory.give_readback(readback);
-        }
         for matrix in scratch {
             memory.give_matrix(matrix);
         }
         Ok(())
+    }
+
+    /// Waits for results of a submission. Afterwards either all are there, or none has been
+    /// touched.
+    fn fetch(
+        &self,
+        results: Vec<(Readback, &mut [f32], bool)>,
+        submission: wgpu::SubmissionIndex,
+        parallel: bool,
+    ) -> Result<(), Failed> {
+        self.device.wait(submission)?;
+        let views: Result<Vec<_>, Failed> = results
+            .iter()
+            .map(|(readback, ..)| {
+                let arrived = readback.arrived.recv().ok().filter(|&mapped| mapped);
+                self.device
+                    .checked(arrived.ok_or("a result did not arrive"))?;
+                let bytes = readback.bytes;
+                self.device
+                    .checked(readback.buffer.get_mapped_range(..bytes))
+            })
+            .collect();
+        let mut buffers = Vec::with_capacity(results.len());
+        for ((readback, c, adds), view) in results.into_iter().zip(views?) {
+            take_over(c, bytemuck::cast_slice(&view), adds, parallel);
+            buffers.push((readback.buffer, readback.bytes));
+        }
+        let mut memory = self.memory();
+        for (buffer, bytes) in buffers {
+            memory.traffic.fetched += bytes;
+            buffer.unmap();
+            memory.give_readback(buffer);
+        }
+        Ok(())
+    }
+
+    /// Brings back what only the device has, all of it on its way before the first is waited
+    /// for.
+    pub(super) fn bring(&self, away: &mut [Away<'_>], parallel: bool) {
+        if self.device.failure.is_set() {
+            away.iter_mut().for_each(|away| away.values.fill(0.0));
+            return;
+        }
+        let sent: Vec<_> = away.iter().map(|away| self.send_back(away)).collect();
+        for (away, sent) in away.iter_mut().zip(sent) {
+            let done = sent.and_then(|(readback, submission)| {
+                self.fetch(vec![(readback, away.values, false)], submission, parallel)
+            });
+            if done.is_err() {
+                away.values.fill(0.0);
+            }
+        }
+    }
+
+    /// Lets the device add up and send back what only it has; it keeps copies.
+    fn send_back(&self, away: &Away<'_>) -> Result<(Readback, wgpu::SubmissionIndex), Failed> {
+        let mut encoder = self.device.encoder();
+        let bytes = size_of_val(away.values);
+        let (sum, addends, buffer) = {
+            let mut memory = self.memory();
+            memory.traffic.submissions += 1;
+            let places = away.identities.iter().map(|identity| memory.left(identity));
+            let mut places = places.collect::<Result<Vec<_>, _>>()?.into_iter();
+            let sum = places.next().ok_or(Failed)?;
+            for identity in away.identities {
+                memory.set_only(identity, false);
+            }
+            (sum, places, memory.readback(bytes as u64))
+        };
+        for addend in addends {
+            let len = away.values.len();
+            let buffers = [(&addend, len), (&addend, len), (&sum, len)];
+            let call = Call::element_wise(element_wise::Kind::Add, [len, 0], buffers);
+            self.encode(&call, &mut encoder, 1);
+        }
+        encoder.copy_buffer_to_buffer(&sum, 0, &buffer, 0, bytes as u64);
+        let submission = self.device.queue.submit([encoder.finish()]);
+        Ok((Readback::of(buffer, bytes), submission))
+    }
+}
+
+impl Readback {
+    /// What a submission has copied to a buffer.
+    fn of(buffer: wgpu::Buffer, bytes: usize) -> Self {
+        let (sender, arrived) = mpsc::channel();
+        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone only after a failure.
+            let _ = sender.send(result.is_ok());
+        });
+        Self {
+            buffer,
+            bytes: bytes as u64,
+            arrived,
+        }
     }
 }

@@ -1,0 +1,127 @@
+//! The source of the kernels of element-wise functions.
+
+use super::super::Function;
+
+/// Invocations of a workgroup.
+const SIZE: usize = 64;
+
+/// The most workgroups in one direction.
+const GROUPS: usize = (1 << 16) - 1;
+
+/// A function, whatever the width of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
+    Gelu,
+    SwiGlu,
+}
+
+impl From<Function> for Form {
+    fn from(function: Function) -> Self {
+        match function {
+            Function::Gelu => Self::Gelu,
+            Function::SwiGlu { .. } => Self::SwiGlu,
+        }
+    }
+}
+
+/// The width that a kernel is told.
+pub(super) fn width(function: Function) -> usize {
+    match function {
+        Function::Gelu => 0,
+        Function::SwiGlu { hidden } => hidden,
+    }
+}
+
+/// What a kernel does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// `C = f(A)`.
+    Forward(Form),
+    /// `C = f'(B) A`, or added to C if so.
+    Backward(Form, bool),
+    /// `C += A`.
+    Add,
+}
+
+/// Workgroups for so many elements of A, or of C in a forward.
+pub(super) fn groups(count: usize) -> [u32; 2] {
+    let groups = count.div_ceil(SIZE);
+    [groups.min(GROUPS) as u32, groups.div_ceil(GROUPS) as u32]
+}
+
+/// The kernel in WGSL. Bindings: 0 A, 1 B, 2 C, 3 the number of elements and the width.
+pub(super) fn source(kind: Kind) -> String {
+    let (functions, body) = match kind {
+        Kind::Forward(Form::Gelu) => (NORMAL, "c[i] = a[i] * normal(a[i]).x;".into()),
+        Kind::Backward(Form::Gelu, adds) => {
+            let new = "a[i] * (n.x + b[i] * n.y)";
+            (
+                NORMAL,
+                format!("let n = normal(b[i]); {}", put("i", new, adds)),
+            )
+        }
+        Kind::Forward(Form::SwiGlu) => (
+            SIGMOID,
+            format!("{ROW} c[i] = a[gate] * sigmoid(a[gate]) * a[up];"),
+        ),
+        Kind::Backward(Form::SwiGlu, adds) => {
+            let dgate = put("gate", "a[i] * b[up] * s * (1.0 + x * (1.0 - s))", adds);
+            let dup = put("up", "a[i] * x * s", adds);
+            let body = format!("{ROW} let x = b[gate]; let s = sigmoid(x); {dgate} {dup}");
+            (SIGMOID, body)
+        }
+        Kind::Add => ("", put("i", "a[i]", true)),
+    };
+    format!(
+        "struct Extents {{ count: u32, width: u32 }}
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+@group(0) @binding(3) var<uniform> extents: Extents;
+{functions}
+@compute @workgroup_size({SIZE})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) me: u32) {{
+    let i = (group.y * {GROUPS}u + group.x) * {SIZE}u + me;
+    if (i >= extents.count) {{ return; }}
+    {body}
+}}
+"
+    )
+}
+
+fn put(at: &str, new: &str, adds: bool) -> String {
+    match adds {
+        true => format!("c[{at}] = c[{at}] + {new};"),
+        false => format!("c[{at}] = {new};"),
+    }
+}
+
+/// Where element i of y has its gate and its up.
+const ROW: &str =
+    "let gate = i + i / extents.width * extents.width; let up = gate + extents.width;";
+
+/// `1 / (1 + e^-x)`, without overflow.
+const SIGMOID: &str = "fn sigmoid(x: f32) -> f32 {
+    let e = exp(-abs(x));
+    return select(e, 1.0, x >= 0.0) / (1.0 + e);
+}";
+
+/// Phi and phi as the processor computes them (`simd::normal`).
+const NORMAL: &str = "fn normal(x: f32) -> vec2<f32> {
+    let t = min(abs(x), 14.0);
+    let e = exp(-0.5 * t * t);
+    let u = 1.0 / (0.3 * t + 1.0);
+    let w = 0.3 * t * u;
+    var p = 0.018008055;
+    p = fma(p, w, -0.06380341);
+    p = fma(p, w, 0.05722946);
+    p = fma(p, w, 0.02124954);
+    p = fma(p, w, 0.018216837);
+    p = fma(p, w, -0.13834767);
+    p = fma(p, w, -0.08122621);
+    p = fma(p, w, 0.61816026);
+    p = fma(p, w, -0.8298076);
+    p = fma(p, w, 0.5);
+    let tail = e * u * p;
+    return vec2<f32>(select(1.0 - tail, tail, x < 0.0), e * 0.3989423);
+}";
