@@ -1,6 +1,6 @@
 //! Which backend a command works with.
 
-use engine::backend::{Backend, CpuBackend, DeviceError, Options, Threshold, wgpu};
+use engine::backend::{Backend, CpuBackend, DeviceError, Options, wgpu};
 use std::{env, fmt, path::PathBuf, sync::Arc};
 
 /// What was asked for.
@@ -47,21 +47,19 @@ impl fmt::Debug for Selected {
 }
 
 impl Selected {
-    /// Opens what was asked for. `software` accepts an adapter that the processor itself
-    /// plays, which is not worth tuning for, and `threshold` is the size from which on products go there.
+    /// Opens what was asked for. An adapter that the processor itself plays is not worth
+    /// tuning for; measurements of others are kept in the user's cache.
     ///
     /// # Errors
     /// [`DeviceError`] if a GPU was asked for and there is none.
-    pub fn open(choice: Choice, software: bool, threshold: Threshold) -> Result<Self, DeviceError> {
+    pub fn open(choice: Choice, options: Options) -> Result<Self, DeviceError> {
         if choice == Choice::Cpu {
             return Ok(Self::default());
         }
         let options = Options {
-            software,
-            tuning: !software,
-            threshold,
+            tuning: !options.software,
             cache: cache_directory(),
-            ..Options::default()
+            ..options
         };
         match wgpu::open(&options) {
             Ok(backend) => Ok(Self {

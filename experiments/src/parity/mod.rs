@@ -139,7 +139,8 @@ struct Compared {
 
 fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Compared, ParityError> {
     let file = &case.file;
-    let tape = Tape::new().with_backend(Arc::clone(backend));
+    let mut tape = Tape::new().with_backend(Arc::clone(backend));
+    tape.set_leaving(true);
     tape.bind(&case.params);
     let recorded = case.subject.forward(&tape);
     let outputs = expected(file, &recorded.outputs)?;
@@ -157,6 +158,7 @@ fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Compared, ParityEr
     }
     let mut gradients = Gradients::new(&case.params);
     tape.backward_from(&[(recorded.objective, &recorded.cotangent)], &mut gradients);
+    gradients.bring(&case.params, &**backend, false);
     gradients.settle(&case.params);
     let parts = case.params.parts().map(|part| {
         let gradient = gradients.slab()[part.range.clone()].to_vec();
@@ -228,6 +230,7 @@ fn train_along(
     let mut optimiser = AdamW::new(&case.params, train.optimiser());
     let mut gradients = Gradients::new(&case.params);
     let mut tape = Tape::new().with_backend(Arc::clone(backend));
+    tape.set_leaving(true);
     let mut losses = Vec::new();
     for (step, expected) in file.floats(LOSSES)?.into_iter().enumerate() {
         tape.bind(&case.params);
@@ -239,6 +242,7 @@ fn train_along(
         });
         gradients.clear();
         tape.backward(recorded.objective, &mut gradients);
+        gradients.bring(&case.params, &**backend, false);
         gradients.settle(&case.params);
         tape.reset();
         optimiser.update(&mut case.params, &gradients, train.lr);

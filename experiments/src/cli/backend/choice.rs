@@ -5,7 +5,7 @@ use crate::{
     device::{Choice, Selected},
 };
 use clap::ValueEnum;
-use engine::backend::Threshold;
+use engine::backend::{Options, Threshold};
 use std::{
     io::{Write, stderr},
     iter,
@@ -20,6 +20,14 @@ pub(in crate::cli) struct BackendArgs {
     /// Accept an adapter that the processor itself plays, to try the kernels
     #[arg(long)]
     software_adapter: bool,
+    /// Memory of the device for what stays there between products
+    #[arg(
+        long,
+        default_value_t = 4,
+        value_name = "GIB",
+        value_parser = clap::value_parser!(u64).range(1..=1024)
+    )]
+    device_memory: u64,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -39,7 +47,10 @@ impl BackendArgs {
         let software = self
             .software_adapter
             .then(|| "--software-adapter".to_owned());
-        iter::once(format!("--backend={}", name.get_name())).chain(software)
+        let memory = format!("--device-memory={}", self.device_memory);
+        let memory = (self.device_memory != 4).then_some(memory);
+        let flags = iter::once(format!("--backend={}", name.get_name()));
+        flags.chain(software).chain(memory)
     }
 
     /// Opens it, and says what is odd about it.
@@ -55,7 +66,13 @@ impl BackendArgs {
             true => Threshold::Cube(0),
             false => Threshold::Measured,
         };
-        let selected = Selected::open(choice, self.software_adapter, threshold)?;
+        let options = Options {
+            software: self.software_adapter,
+            threshold,
+            budget: self.device_memory << 30,
+            ..Options::default()
+        };
+        let selected = Selected::open(choice, options)?;
         for note in &selected.notes {
             // Nobody may be listening; the work goes on regardless.
             let _ = writeln!(stderr(), "{note}");

@@ -7,7 +7,7 @@ use crate::{
     table::{Align, Cell, Table},
     terminal::{Colour, TERMINAL_WIDTH, wrapped},
 };
-use engine::backend::{Backend, CpuBackend, Layout, Product, Threshold};
+use engine::backend::{Backend, CpuBackend, Layout, Options, Product, Threshold};
 use serde::Serialize;
 use std::{
     io::{Write, stdout},
@@ -55,7 +55,12 @@ impl Args {
             return Err(Failure::Usage("--largest: expected at least 64".into()));
         }
         let software = self.software_adapter;
-        let selected = Selected::open(Choice::Gpu, software, Threshold::Cube(0))?;
+        let everything = Options {
+            software,
+            threshold: Threshold::Cube(0),
+            ..Options::default()
+        };
+        let selected = Selected::open(Choice::Gpu, everything)?;
         let device = &*selected.backend;
         let mut measured = Measured {
             backend: device.name().to_owned(),
