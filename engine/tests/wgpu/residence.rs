@@ -156,3 +156,42 @@ fn what_does_not_fit_the_budget_makes_room_and_stays_right() {
         assert_close(&on_device.1, &on_cpu.1);
     }
 }
+
+#[test]
+fn threads_that_need_a_changed_weight_send_it_once_and_together() {
+    const WIDE: usize = 600;
+    let Some(backend) = device() else { return };
+    let mut builder = Builder::new(Key::new(5));
+    let init = Init::Normal { std: 0.2 };
+    // Some blocks, the last of which is a short one.
+    let weight = builder.param("weight", [WIDE, WIDE], Decay::Yes, init);
+    let mut params = builder.finish();
+    let x = values(WIDE, 1);
+    let product = Product::new(Layout::Nt, 1, WIDE, WIDE);
+    for change in 0..5 {
+        params.slab_mut()[WIDE * WIDE - 1] += 1.0;
+        let operand = Operand {
+            values: params.value(weight),
+            identity: Some(params.identity(weight)),
+            away: false,
+        };
+        let mut want = [0.0; WIDE];
+        CpuBackend.matmul(product, &x, operand.values, &mut want, false);
+        let barrier = std::sync::Barrier::new(4);
+        let traffic = moved(&backend, || {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        let mut got = [0.0; WIDE];
+                        barrier.wait();
+                        let job = Job::new(product, x[..].into(), operand, &mut got);
+                        backend.compute(&mut [Some(job)], false);
+                        assert_close(&got, &want);
+                    });
+                }
+            });
+        });
+        let once = (WIDE * WIDE + 4 * WIDE) as u64 * 4;
+        assert_eq!(traffic.sent, once, "change {change}");
+    }
+}

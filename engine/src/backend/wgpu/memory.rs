@@ -3,6 +3,7 @@
 use super::{
     super::{Identity, Job, Operand, Traffic},
     device::{Device, Failed},
+    sending::Sending,
     transfer::{Returned, Transfer},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -36,6 +37,17 @@ struct Kept {
     used: u64,
     /// Whether it is no copy: nobody else has the elements.
     only: bool,
+    /// On its way here.
+    sending: Option<Arc<Sending>>,
+}
+
+/// What has to be sent before a submission.
+#[derive(Default)]
+pub(super) struct Needs<'a> {
+    /// What this submission sends.
+    pub transfers: Vec<Transfer<'a>>,
+    /// Weights that are on their way: others need them as well.
+    pub weights: Vec<(Arc<Sending>, &'a [f32])>,
 }
 
 /// All buffers.
@@ -137,14 +149,12 @@ impl Memory {
         })
     }
 
-    /// The place of an operand on the device. If it is not there yet, `transfers` receives
-    /// what has to be sent before it is read; the buffer goes to `scratch` unless it is kept.
-    ///
-    /// Parameters are sent at once: another thread may use them as soon as it has the lock.
+    /// The place of an operand on the device. If it is not there yet, `needs` receives what
+    /// has to be done before it is read; the buffer goes to `scratch` unless it is kept.
     pub fn operand<'a>(
         &mut self,
         operand: &Operand<'a>,
-        transfers: &mut Vec<Transfer<'a>>,
+        needs: &mut Needs<'a>,
         scratch: &mut Vec<wgpu::Buffer>,
     ) -> Result<wgpu::Buffer, Failed> {
         self.clock += 1;
@@ -154,6 +164,13 @@ impl Memory {
             (Some(kept), Some((_, version))) => {
                 kept.used = self.clock;
                 if std::mem::replace(&mut kept.version, version) == version {
+                    if kept.sending.as_ref().is_some_and(|way| way.is_submitted()) {
+                        kept.sending = None;
+                    }
+                    let sending = kept.sending.iter().cloned();
+                    needs
+                        .weights
+                        .extend(sending.map(|way| (way, operand.values)));
                     return Ok(kept.buffer.clone());
                 }
                 kept.buffer.clone()
@@ -161,13 +178,13 @@ impl Memory {
             _ if operand.away => return Err(self.lost()),
             (_, key) => {
                 let same = |transfer: &&Transfer<'_>| std::ptr::eq(transfer.values, operand.values);
-                if let (None, Some(transfer)) = (key, transfers.iter().find(same)) {
+                if let (None, Some(transfer)) = (key, needs.transfers.iter().find(same)) {
                     return Ok(transfer.matrix.clone());
                 }
                 let matrix = self.matrix(size_of_val(operand.values) as u64);
                 match key {
                     Some((identity, version)) => {
-                        self.keep(identity, version, matrix.clone(), false)
+                        self.keep(identity, version, matrix.clone(), false);
                     }
                     None => scratch.push(matrix.clone()),
                 }
@@ -175,25 +192,23 @@ impl Memory {
             }
         };
         let bytes = size_of_val(operand.values) as u64;
-        let transfer = Transfer {
-            values: operand.values,
-            upload: self.upload(bytes),
-            matrix: matrix.clone(),
-        };
+        let upload = self.upload(bytes);
         self.traffic.sent += bytes;
-        match operand.identity {
-            Some(Identity::Parameter { .. }) => self.send(transfer)?,
-            _ => transfers.push(transfer),
+        match (operand.identity, key) {
+            (Some(Identity::Parameter { .. }), Some((identity, _))) => {
+                let sending = Sending::new(upload, matrix.clone(), operand.values.len());
+                if let Some(kept) = self.kept.get_mut(&identity) {
+                    kept.sending = Some(sending.clone());
+                }
+                needs.weights.push((sending, operand.values));
+            }
+            _ => needs.transfers.push(Transfer {
+                values: operand.values,
+                upload,
+                matrix: matrix.clone(),
+            }),
         }
         Ok(matrix)
-    }
-
-    fn send(&self, transfer: Transfer<'_>) -> Result<(), Failed> {
-        let mut encoder = self.device.encoder();
-        self.device.checked(transfer.write(&mut encoder, false))?;
-        self.device.queue.submit([encoder.finish()]);
-        transfer.give_back(&self.returned);
-        Ok(())
     }
 
     /// Whether the result of a job may stay, and there is room for it. One that is added to
@@ -298,6 +313,7 @@ impl Memory {
             made: self.clock,
             used: self.clock,
             only,
+            sending: None,
         };
         self.kept.insert(identity, kept);
         while self.kept_bytes > self.budget {

@@ -10,6 +10,7 @@ mod element_wise;
 mod kernel;
 mod measure;
 mod memory;
+mod sending;
 mod submission;
 #[cfg(test)]
 mod tests;

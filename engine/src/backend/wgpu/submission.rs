@@ -6,6 +6,7 @@ use super::{
     device::Failed,
     element_wise, kernel,
     kernel::Kind,
+    memory::Needs,
     transfer::take_over,
 };
 use std::sync::mpsc;
@@ -187,16 +188,16 @@ impl WgpuBackend {
     /// has been touched. Those that may stay on the device are not waited for.
     pub(super) fn run(&self, jobs: &mut [&mut Job<'_>], parallel: bool) -> Result<(), Failed> {
         let mut encoder = self.device.encoder();
-        let (mut transfers, mut scratch) = (Vec::new(), Vec::new());
+        let (mut needs, mut scratch) = (Needs::default(), Vec::new());
         let mut places = Vec::with_capacity(jobs.len());
         let returned = {
             let mut memory = self.memory();
             memory.traffic.submissions += 1;
             for job in &*jobs {
-                let a = memory.operand(&job.a, &mut transfers, &mut scratch)?;
+                let a = memory.operand(&job.a, &mut needs, &mut scratch)?;
                 let b = match job.b.values {
                     [] => a.clone(),
-                    _ => memory.operand(&job.b, &mut transfers, &mut scratch)?,
+                    _ => memory.operand(&job.b, &mut needs, &mut scratch)?,
                 };
                 let leaves = memory.leaves(job);
                 let c = memory.result(job, leaves, &mut scratch)?;
@@ -207,7 +208,10 @@ impl WgpuBackend {
             memory.returned.clone()
         };
         // Without the lock: other threads copy and multiply meanwhile.
-        for transfer in &transfers {
+        for (weight, values) in &needs.weights {
+            weight.help(values, &self.device, &returned)?;
+        }
+        for transfer in &needs.transfers {
             self.device
                 .checked(transfer.write(&mut encoder, parallel))?;
         }
@@ -220,8 +224,8 @@ impl WgpuBackend {
             }
         }
         let submission = self.device.queue.submit([encoder.finish()]);
-        for transfer in transfers {
-            transfer.give_back(&returned);
+        for transfer in needs.transfers {
+            returned.after_submission(&transfer.upload);
         }
         let mut results = Vec::with_capacity(jobs.len());
         for (job, (readback, _)) in jobs.iter_mut().zip(&places) {

@@ -14,6 +14,17 @@ impl Returned {
     pub fn take(&self) -> Vec<wgpu::Buffer> {
         std::mem::take(&mut self.0.lock().expect("no holder panics"))
     }
+
+    /// After a submission that reads a buffer: it comes back when the device has done so.
+    pub fn after_submission(&self, upload: &wgpu::Buffer) {
+        let (returned, buffer) = (self.clone(), upload.clone());
+        let give = move |mapped: Result<(), wgpu::BufferAsyncError>| {
+            if mapped.is_ok() {
+                returned.0.lock().expect("no holder panics").push(buffer);
+            }
+        };
+        upload.map_async(wgpu::MapMode::Write, .., give);
+    }
 }
 
 /// Elements on their way to the device.
@@ -51,17 +62,6 @@ impl Transfer<'_> {
         let bytes = size_of_val(self.values) as u64;
         encoder.copy_buffer_to_buffer(&self.upload, 0, &self.matrix, 0, bytes);
         Ok(())
-    }
-
-    /// After the submission: the buffer of the transfer comes back when the device has read it.
-    pub fn give_back(self, returned: &Returned) {
-        let (returned, upload) = (returned.clone(), self.upload.clone());
-        let give = move |mapped: Result<(), wgpu::BufferAsyncError>| {
-            if mapped.is_ok() {
-                returned.0.lock().expect("no holder panics").push(upload);
-            }
-        };
-        self.upload.map_async(wgpu::MapMode::Write, .., give);
     }
 }
 
