@@ -102,7 +102,7 @@ fn tiles_are_measured_once_for_an_adapter_and_a_damaged_file_again() {
 
     // Another choice than the measured one is kept too: nothing is measured again.
     let (rest, tile) = text.trim_end().rsplit_once(' ').unwrap();
-    let other = ["4x4/8x8/8", "4x4/16x16/16"]
+    let other = ["4x4/8x8/8/1", "4x4/16x16/16/1"]
         .into_iter()
         .find(|&other| other != tile);
     let edited = format!("{rest} {}\n", other.unwrap());

@@ -39,14 +39,15 @@ pub(super) enum Kind {
     Forward(Form),
     /// `C = f'(B) A`, or added to C if so.
     Backward(Form, bool),
-    /// `C += A`.
-    Add,
+    /// The sum of as many matrices as the width says, which lie one behind the other in A;
+    /// added to C if so.
+    Sum(bool),
 }
 
 /// Workgroups for so many elements of A, or of C in a forward.
-pub(super) fn groups(count: usize) -> [u32; 2] {
+pub(super) fn groups(count: usize) -> [u32; 3] {
     let groups = count.div_ceil(SIZE);
-    [groups.min(GROUPS) as u32, groups.div_ceil(GROUPS) as u32]
+    [groups.min(GROUPS) as u32, groups.div_ceil(GROUPS) as u32, 1]
 }
 
 /// The kernel in WGSL. Bindings: 0 A, 1 B, 2 C, 3 the number of elements and the width.
@@ -70,7 +71,11 @@ pub(super) fn source(kind: Kind) -> String {
             let body = format!("{ROW} let x = b[gate]; let s = sigmoid(x); {dgate} {dup}");
             (SIGMOID, body)
         }
-        Kind::Add => ("", put("i", "a[i]", true)),
+        Kind::Sum(adds) => {
+            let sum = "var sum = a[i];
+    for (var j = 1u; j < extents.width; j++) { sum += a[i + j * extents.count]; }";
+            ("", format!("{sum} {}", put("i", "sum", adds)))
+        }
     };
     format!(
         "struct Extents {{ count: u32, width: u32 }}

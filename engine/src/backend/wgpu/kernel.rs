@@ -7,7 +7,9 @@ use std::fmt::Write;
 ///
 /// A workgroup of `rows` times `columns` invocations computes a block of C of
 /// `m_each * rows` times `n_each * columns`; it goes through the summed dimension in steps
-/// of `depth`. Each invocation holds `m_each * n_each` sums in registers.
+/// of `depth`. Each invocation holds `m_each * n_each` sums in registers. With several
+/// `slices` of the summed dimension there is a workgroup for each of them, so that a small C
+/// occupies a large device; what they have made is added up afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tile {
     pub m_each: u32,
@@ -15,6 +17,7 @@ pub(super) struct Tile {
     pub rows: u32,
     pub columns: u32,
     pub depth: u32,
+    pub slices: u32,
 }
 
 const fn tile(m_each: u32, n_each: u32, rows: u32, columns: u32, depth: u32) -> Tile {
@@ -24,11 +27,16 @@ const fn tile(m_each: u32, n_each: u32, rows: u32, columns: u32, depth: u32) -> 
         rows,
         columns,
         depth,
+        slices: 1,
     }
 }
 
+const fn sliced(slices: u32, tile: Tile) -> Tile {
+    Tile { slices, ..tile }
+}
+
 /// The tiles that are tried, the least demanding first.
-pub(super) const TILES: [Tile; 10] = [
+pub(super) const TILES: [Tile; 13] = [
     tile(4, 4, 8, 8, 8),
     tile(4, 4, 16, 16, 16),
     tile(8, 8, 8, 8, 8),
@@ -39,12 +47,29 @@ pub(super) const TILES: [Tile; 10] = [
     tile(8, 8, 16, 16, 16),
     tile(16, 8, 8, 16, 8),
     tile(16, 8, 16, 16, 8),
+    sliced(4, tile(8, 8, 8, 8, 16)),
+    sliced(4, tile(8, 4, 16, 16, 16)),
+    sliced(4, tile(8, 8, 16, 16, 8)),
 ];
+
+/// Bytes of what all slices make: more, and they are not worth their traffic.
+const SLICED_BYTES: usize = 1 << 26;
 
 impl Tile {
     /// Rows and columns of the block of C.
     pub fn block(&self) -> [u32; 2] {
         [self.m_each * self.rows, self.n_each * self.columns]
+    }
+
+    /// The tile for a product: without slices if it is short along the summed dimension, or
+    /// large all the same.
+    pub fn for_product(self, product: &Product) -> Self {
+        let Product { m, k, n, .. } = *product;
+        let long = k >= 4 * (self.slices * self.depth) as usize;
+        match long && 4 * self.slices as usize * m * n <= SLICED_BYTES {
+            true => self,
+            false => Self { slices: 1, ..self },
+        }
     }
 
     /// Invocations of a workgroup.
@@ -193,6 +218,18 @@ var<workgroup> right: array<array<array<vec4<f32>, {wide_n}>, {depth}>, 2>;
 
     let rounds = blocks.div_ceil(size);
     let (groups, vectors) = (tile.m_each / 4, tile.n_each / 4);
+    // A slice is so many whole steps; its sums lie behind those of the slices before it.
+    let slice = match tile.slices {
+        1 => "let begin = 0u; let end = extents.k; let first = 0u;".to_owned(),
+        slices => format!(
+            "let steps = (extents.k + {}u) / {}u;
+    let begin = group.z * steps * {depth}u;
+    let end = min(extents.k, begin + steps * {depth}u);
+    let first = group.z * extents.m * extents.n;",
+            slices * depth - 1,
+            slices * depth
+        ),
+    };
     write!(
         w,
         "@compute @workgroup_size({size})
@@ -201,6 +238,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let y = me / {columns}u;
     let m0 = group.y * {block_m}u;
     let n0 = group.x * {block_n}u;
+    {slice}
 ",
         columns = tile.columns
     )?;
@@ -211,14 +249,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     for r in 0..rounds {
         let number = r * size;
-        writeln!(w, "    var next_{r} = fetch(me + {number}u, m0, n0, 0u);")?;
+        writeln!(
+            w,
+            "    var next_{r} = fetch(me + {number}u, m0, n0, begin);"
+        )?;
         writeln!(w, "    put(me + {number}u, 0u, next_{r});")?;
     }
     write!(
         w,
         "    workgroupBarrier();
     var half = 0u;
-    for (var k0 = {depth}u; k0 < extents.k + {depth}u; k0 += {depth}u) {{
+    for (var k0 = begin + {depth}u; k0 < end + {depth}u; k0 += {depth}u) {{
 "
     )?;
     for r in 0..rounds {
@@ -262,7 +303,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for j in 0..vectors {
             writeln!(
                 w,
-                "    store(m0 + 4u * ({}u + y) + {}u, n0 + 4u * ({}u + x), sum_{i}_{j});",
+                "    store(first, m0 + 4u * ({}u + y) + {}u, n0 + 4u * ({}u + x), sum_{i}_{j});",
                 i / 4 * tile.rows,
                 i % 4,
                 j * tile.columns
@@ -324,9 +365,9 @@ fn write_store(w: &mut String, kind: Kind) -> std::fmt::Result {
     };
     writeln!(
         w,
-        "fn store(row: u32, column: u32, v: vec4<f32>) {{
+        "fn store(first: u32, row: u32, column: u32, v: vec4<f32>) {{
     if (row >= extents.m || column >= extents.n) {{ return; }}
-    let at = row * extents.n + column;"
+    let at = first + row * extents.n + column;"
     )?;
     if kind.whole {
         writeln!(w, "    {}", put("at / 4u", "v"))?;

@@ -5,7 +5,6 @@ use super::{
     WgpuBackend,
     device::runs,
     kernel::{TILES, Tile},
-    submission::Call,
     tuning::{Class, Tuning},
 };
 use std::time::{Duration, Instant};
@@ -44,7 +43,7 @@ impl WgpuBackend {
         }
     }
 
-    /// The time of one product on operands that are there, about three milliseconds' worth
+    /// The time of one product on operands that are there, about ten milliseconds' worth
     /// of it; `None` if the device fails.
     pub(super) fn time(&self, product: &Product, tile: Tile) -> Option<Duration> {
         let sizes = product.shapes().map(|[rows, columns]| rows * columns);
@@ -60,10 +59,11 @@ impl WgpuBackend {
                 .queue
                 .write_buffer(buffer, 0, bytemuck::cast_slice(&values));
         }
-        let call = Call::product(product, tile, false, buffers.each_ref());
-        let timed = |rounds| {
+        let mut scratch = Vec::new();
+        let mut timed = |rounds| {
             let mut encoder = self.device.encoder();
-            self.encode(&call, &mut encoder, rounds);
+            let (work, buffers) = ((product, tile, false), buffers.each_ref());
+            self.encode_product(work, buffers, &mut encoder, &mut scratch, rounds);
             let started = Instant::now();
             let submission = self.device.queue.submit([encoder.finish()]);
             self.device.wait(submission).ok()?;
@@ -71,11 +71,12 @@ impl WgpuBackend {
         };
         timed(1)?;
         let once = timed(1)?;
-        let rounds = (Duration::from_millis(3).as_nanos() / once.as_nanos().max(1)).clamp(1, 100);
+        let rounds = (Duration::from_millis(10).as_nanos() / once.as_nanos().max(1)).clamp(1, 500);
         let time = timed(rounds as u32)?;
         let mut memory = self.memory();
         buffers
             .into_iter()
+            .chain(scratch)
             .for_each(|buffer| memory.give_matrix(buffer));
         Some(time)
     }

@@ -9,7 +9,7 @@ use super::{
     memory::Needs,
     transfer::take_over,
 };
-use std::sync::mpsc;
+use std::{iter, sync::mpsc};
 
 /// A kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,30 +35,42 @@ pub(super) struct Call<'a> {
     /// What the kernel is told: the extents.
     pub extents: [usize; 3],
     /// Workgroups.
-    pub groups: [u32; 2],
+    pub groups: [u32; 3],
     /// A, B and C with their elements.
     pub buffers: [(&'a wgpu::Buffer, usize); 3],
 }
 
 impl<'a> Call<'a> {
-    /// A product, which is added to what is there if `adds`.
+    /// A product, which is added to what is there if `adds`. The slices of a tile that has
+    /// some go to `partial`, and a second call adds them up.
     pub fn product(
         product: &Product,
         tile: kernel::Tile,
         adds: bool,
         buffers: [&'a wgpu::Buffer; 3],
-    ) -> Self {
+        partial: Option<&'a wgpu::Buffer>,
+    ) -> (Self, Option<Self>) {
         let [block_m, block_n] = tile.block().map(|block| block as usize);
         let sizes = product.shapes().map(|[rows, columns]| rows * columns);
-        Self {
-            kernel: Kernel::Product(tile, Kind::new(product, tile, adds)),
+        let mut buffers: [_; 3] = std::array::from_fn(|i| (buffers[i], sizes[i]));
+        let slices = tile.slices as usize;
+        let sum = partial.map(|partial| {
+            let (kind, [count, c]) = (element_wise::Kind::Sum(adds), [sizes[2], slices]);
+            let result = std::mem::replace(&mut buffers[2], (partial, slices * count));
+            let slices = buffers[2];
+            Self::element_wise(kind, [count, c], [slices, slices, result])
+        });
+        let call = Self {
+            kernel: Kernel::Product(tile, Kind::new(product, tile, adds && sum.is_none())),
             extents: [product.m, product.k, product.n],
             groups: [
                 product.n.div_ceil(block_n) as u32,
                 product.m.div_ceil(block_m) as u32,
+                tile.slices,
             ],
-            buffers: std::array::from_fn(|i| (buffers[i], sizes[i])),
-        }
+            buffers,
+        };
+        (call, sum)
     }
 
     /// An element-wise function of A and B, with `count` elements to be made.
@@ -108,8 +120,22 @@ impl WgpuBackend {
         made.clone()
     }
 
-    /// Adds a call to what the encoder does.
-    pub(super) fn encode(&self, call: &Call<'_>, encoder: &mut wgpu::CommandEncoder, rounds: u32) {
+    /// Adds calls to what the encoder does, so many times over.
+    fn encode(&self, calls: &[Call<'_>], encoder: &mut wgpu::CommandEncoder, rounds: u32) {
+        let bound: Vec<_> = calls.iter().map(|call| self.bound(call)).collect();
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for _ in 0..rounds {
+            for (call, (pipeline, group)) in calls.iter().zip(&bound) {
+                pass.set_pipeline(pipeline);
+                pass.set_bind_group(0, group, &[]);
+                let [x, y, z] = call.groups;
+                pass.dispatch_workgroups(x, y, z);
+            }
+        }
+    }
+
+    /// The pipeline of a call with its matrices.
+    fn bound(&self, call: &Call<'_>) -> (wgpu::ComputePipeline, wgpu::BindGroup) {
         let device = &self.device.device;
         let extents = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("extents"),
@@ -142,13 +168,29 @@ impl WgpuBackend {
             layout: &self.layout,
             entries: &entries,
         });
-        let pipeline = self.pipeline(call.kernel);
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        pass.set_pipeline(&pipeline);
-        pass.set_bind_group(0, &group, &[]);
-        for _ in 0..rounds {
-            pass.dispatch_workgroups(call.groups[0], call.groups[1], 1);
-        }
+        (self.pipeline(call.kernel), group)
+    }
+
+    /// Adds a product to what the encoder does, so many times over. What the slices of the
+    /// tile make goes to scratch memory.
+    pub(super) fn encode_product(
+        &self,
+        (product, tile, adds): (&Product, kernel::Tile, bool),
+        buffers: [&wgpu::Buffer; 3],
+        encoder: &mut wgpu::CommandEncoder,
+        scratch: &mut Vec<wgpu::Buffer>,
+        rounds: u32,
+    ) {
+        let tile = tile.for_product(product);
+        let partial = (tile.slices > 1).then(|| {
+            let bytes = 4 * tile.slices as usize * product.m * product.n;
+            let partial = self.memory().matrix(bytes as u64);
+            scratch.push(partial.clone());
+            partial
+        });
+        let (call, sum) = Call::product(product, tile, adds, buffers, partial.as_ref());
+        let calls: Vec<_> = iter::once(call).chain(sum).collect();
+        self.encode(&calls, encoder, rounds);
     }
 
     /// Lets the encoder do the work of a job on matrices that the device has.
@@ -158,13 +200,15 @@ impl WgpuBackend {
         leaves: bool,
         buffers: [&wgpu::Buffer; 3],
         encoder: &mut wgpu::CommandEncoder,
+        scratch: &mut Vec<wgpu::Buffer>,
     ) {
         let [a, b, c] = buffers;
         let [a_len, b_len, c_len] = [job.a.values.len(), job.b.values.len(), job.c.len()];
         let call = match job.work {
             Work::Product(product) => {
-                let tile = self.tile(&product);
-                Call::product(&product, tile, leaves && product.accumulate, buffers)
+                let adds = leaves && product.accumulate;
+                let work = (&product, self.tile(&product), adds);
+                return self.encode_product(work, buffers, encoder, scratch, 1);
             }
             Work::Forward(function) => {
                 let kind = element_wise::Kind::Forward(function.into());
@@ -181,7 +225,7 @@ impl WgpuBackend {
                 Call::element_wise(kind, sizes, [(a, a_len), (b, b_len), (c, c_len)])
             }
         };
-        self.encode(&call, encoder, 1);
+        self.encode(&[call], encoder, 1);
     }
 
     /// Does all jobs in one submission. Afterwards either all results are there, or none
@@ -217,10 +261,11 @@ impl WgpuBackend {
         }
         for (job, (readback, buffers)) in jobs.iter().zip(&places) {
             let leaves = readback.is_none();
-            self.encode_job(job, leaves, buffers.each_ref(), &mut encoder);
+            let buffers = buffers.each_ref();
+            self.encode_job(job, leaves, buffers, &mut encoder, &mut scratch);
             if let Some(readback) = readback {
                 let bytes = size_of_val(&*job.c) as u64;
-                encoder.copy_buffer_to_buffer(&buffers[2], 0, readback, 0, bytes);
+                encoder.copy_buffer_to_buffer(buffers[2], 0, readback, 0, bytes);
             }
         }
         let submission = self.device.queue.submit([encoder.finish()]);
@@ -321,8 +366,9 @@ impl WgpuBackend {
         for addend in addends {
             let len = away.values.len();
             let buffers = [(&addend, len), (&addend, len), (&sum, len)];
-            let call = Call::element_wise(element_wise::Kind::Add, [len, 0], buffers);
-            self.encode(&call, &mut encoder, 1);
+            let kind = element_wise::Kind::Sum(true);
+            let call = Call::element_wise(kind, [len, 1], buffers);
+            self.encode(&[call], &mut encoder, 1);
         }
         encoder.copy_buffer_to_buffer(&sum, 0, &buffer, 0, bytes as u64);
         let submission = self.device.queue.submit([encoder.finish()]);

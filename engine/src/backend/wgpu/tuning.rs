@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The first line of the file.
-const HEADER: &str = "matrix product tuning 2";
+const HEADER: &str = "matrix product tuning 3";
 
 /// Products that share a tile: a layout, and the extents up to the next power of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,7 +143,7 @@ impl Tuning {
     }
 }
 
-/// A tile as a word: sums of an invocation, invocations, depth.
+/// A tile as a word: sums of an invocation, invocations, depth, slices.
 fn shown(tile: &Tile) -> String {
     let Tile {
         m_each,
@@ -151,8 +151,9 @@ fn shown(tile: &Tile) -> String {
         rows,
         columns,
         depth,
+        slices,
     } = tile;
-    format!("{m_each}x{n_each}/{rows}x{columns}/{depth}")
+    format!("{m_each}x{n_each}/{rows}x{columns}/{depth}/{slices}")
 }
 
 #[cfg(test)]
@@ -180,11 +181,11 @@ mod tests {
             (&format!("{HEADER}\nthreshold x\n"), "line 2"),
             (&format!("{HEADER}\nthreshold 1\ntile nn 1 2\n"), "line 3"),
             (
-                &format!("{HEADER}\ntile nn 1 2 4 true 9x9/1x1/8\n"),
+                &format!("{HEADER}\ntile nn 1 2 4 true 9x9/1x1/8/1\n"),
                 "line 2",
             ),
             (
-                &format!("{HEADER}\ntile xx 1 2 4 true 4x4/8x8/8\n"),
+                &format!("{HEADER}\ntile xx 1 2 4 true 4x4/8x8/8/1\n"),
                 "line 2",
             ),
         ] {
