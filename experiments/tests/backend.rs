@@ -154,6 +154,41 @@ mod with_devices {
     }
 
     #[test]
+    fn products_are_timed_by_shape_cubes_and_those_of_a_step() {
+        let root = tempfile::tempdir().unwrap();
+        if !adapter(root.path()) {
+            return;
+        }
+        // Rows of x, of the weights of the race at size s: 128 wide, 344 hidden.
+        let rows = 2048 / 64;
+        let layers = [[128, 384], [128, 128], [128, 688], [344, 128]];
+        let step = layers.map(|[inputs, outputs]| {
+            [
+                [rows, inputs, outputs],
+                [rows, outputs, inputs],
+                [outputs, rows, inputs],
+            ]
+        });
+        for (arguments, want) in [
+            (&["--largest=64"][..], vec![[64; 3]; 3]),
+            (&["--step=s", "--shards=64"], step.concat()),
+        ] {
+            let bench = ["backend", "bench", "--software-adapter", "--json"];
+            let output = experiments(root.path(), &[&bench, arguments].concat());
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let rows = report["rows"].as_array().unwrap();
+            let extents = rows
+                .iter()
+                .map(|row| ["m", "k", "n"].map(|name| row[name].as_u64().unwrap()));
+            assert_eq!(extents.collect::<Vec<_>>(), want);
+            for rate in ["cpu", "device", "device_alone"] {
+                assert!(rows.iter().all(|row| row[rate].as_f64().unwrap() > 0.0));
+            }
+        }
+    }
+
+    #[test]
     fn a_training_on_the_device_says_so_and_learns_the_same() {
         let root = tempfile::tempdir().unwrap();
         if !adapter(root.path()) {

@@ -64,6 +64,15 @@ pub const SIZES: [Size; 4] = [
     },
 ];
 
+/// The size of this name.
+///
+/// # Errors
+/// Which names there are.
+pub fn named(name: &str) -> Result<Size, String> {
+    let found = SIZES.into_iter().find(|size| size.name == name);
+    found.ok_or_else(|| "expected s, m, l or xl".into())
+}
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Bench {

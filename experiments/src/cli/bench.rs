@@ -3,8 +3,9 @@
 use super::{Failure, backend::BackendArgs};
 use crate::{
     bench::{
-        Bench, Report, SIZES, Size, compare,
+        Bench, Report, Size, compare,
         growth::{self, Axis},
+        named,
     },
     table::{Align, Cell, Table},
     terminal::{Colour, TERMINAL_WIDTH, wrapped},
@@ -18,7 +19,7 @@ use std::io::{Write, stderr, stdout};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Size of network and batch
-    #[arg(long, default_value = "s", value_parser = size)]
+    #[arg(long, default_value = "s", value_parser = named)]
     size: Size,
     /// What carries the hidden state
     #[arg(long, value_enum, default_value = "pre_norm")]
@@ -70,11 +71,6 @@ enum Grown {
     Dim,
     /// T = 64 ... 1024
     Seq,
-}
-
-fn size(name: &str) -> Result<Size, String> {
-    let found = SIZES.into_iter().find(|size| size.name == name);
-    found.ok_or_else(|| "expected s, m, l or xl".into())
 }
 
 impl Args {

@@ -1,6 +1,7 @@
 //! `backend bench`: GFLOP/s by size.
 
 use crate::{
+    bench::{Size, named},
     cli::Failure,
     device::{Choice, Selected},
     stats::median,
@@ -14,12 +15,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Cubes in the three layouts of a training step, `C[edge, edge]` of two matrices as large.
+/// Products in the three layouts of a training step: cubes, or those of a step.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The largest cube
     #[arg(long, default_value_t = 2048, value_name = "N")]
     largest: usize,
+    /// Instead of cubes the products of the linear layers of `bench --size SIZE`, forward and
+    /// both gradients
+    #[arg(long, value_name = "SIZE", value_parser = named, conflicts_with = "largest")]
+    step: Option<Size>,
+    /// Into how many shards the batch of --step is cut
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4096), requires = "step")]
+    shards: u64,
     /// Accept an adapter that the processor itself plays
     #[arg(long)]
     software_adapter: bool,
@@ -31,8 +39,11 @@ pub(super) struct Args {
 /// One line of the table; rates in 10⁹ operations a second.
 #[derive(Serialize)]
 struct Row {
-    layout: &'static str,
-    size: usize,
+    product: String,
+    /// C is m x n, the summed dimension is k.
+    m: usize,
+    k: usize,
+    n: usize,
     cpu: f64,
     /// Operands sent, result fetched.
     device: f64,
@@ -49,52 +60,85 @@ struct Measured {
     crossover: Option<usize>,
 }
 
+const LAYOUTS: [(Layout, &str); 3] = [
+    (Layout::Nn, "A B"),
+    (Layout::Nt, "A Bᵀ"),
+    (Layout::Tn, "Aᵀ B"),
+];
+
+/// Cubes up to this edge.
+fn cubes(largest: usize) -> Vec<(String, Product)> {
+    let edges = (6..)
+        .map(|power| 1 << power)
+        .take_while(|&edge| edge <= largest);
+    let all = edges.flat_map(|edge| {
+        LAYOUTS.map(|(layout, name)| (name.to_owned(), Product::new(layout, edge, edge, edge)))
+    });
+    all.collect()
+}
+
+/// The products of the linear layers of a block: `y = x Wᵀ`, `dx = dy W`, `dW = dyᵀ x`.
+fn of_step(size: Size, shards: usize) -> Vec<(String, Product)> {
+    let [dim, _, _, hidden] = size.network;
+    let rows = (size.batch * size.seq).div_ceil(shards);
+    let layers = [
+        ("qkv", dim, 3 * dim),
+        ("o", dim, dim),
+        ("gate|up", dim, 2 * hidden),
+        ("down", hidden, dim),
+    ];
+    let all = layers.into_iter().flat_map(|(name, inputs, outputs)| {
+        [
+            (" y", Product::new(Layout::Nt, rows, inputs, outputs)),
+            (" dx", Product::new(Layout::Nn, rows, outputs, inputs)),
+            (" dW", Product::new(Layout::Tn, outputs, rows, inputs)),
+        ]
+        .map(|(what, product)| (name.to_owned() + what, product))
+    });
+    all.collect()
+}
+
 impl Args {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.largest < 64 {
             return Err(Failure::Usage("--largest: expected at least 64".into()));
         }
-        let software = self.software_adapter;
         let everything = Options {
-            software,
+            software: self.software_adapter,
             threshold: Threshold::Cube(0),
             ..Options::default()
         };
         let selected = Selected::open(Choice::Gpu, everything)?;
         let device = &*selected.backend;
+        let products = match self.step {
+            Some(size) => of_step(size, self.shards as usize),
+            None => cubes(self.largest),
+        };
         let mut measured = Measured {
             backend: device.name().to_owned(),
             threads: rayon::current_num_threads(),
-            rows: Vec::new(),
+            rows: Vec::with_capacity(products.len()),
             crossover: None,
         };
-        let sizes = (6..).map(|power| 1 << power);
-        for size in sizes.take_while(|&size| size <= self.largest) {
-            for (layout, name) in [
-                (Layout::Nn, "A B"),
-                (Layout::Nt, "A Bᵀ"),
-                (Layout::Tn, "Aᵀ B"),
-            ] {
-                let product = Product::new(layout, size, size, size);
-                let rate = |time: Duration| product.flops() as f64 / time.as_secs_f64() / 1e9;
-                measured.rows.push(Row {
-                    layout: name,
-                    size,
-                    cpu: rate(time(&CpuBackend, product)),
-                    device: rate(time(device, product)),
-                    device_alone: device.time_on_device(product).map(rate),
-                });
-                if let Some(message) = device.failure() {
-                    return Err(Failure::Failed(message));
-                }
+        for (name, product) in products {
+            let rate = |time: Duration| product.flops() as f64 / time.as_secs_f64() / 1e9;
+            let Product { m, k, n, .. } = product;
+            measured.rows.push(Row {
+                product: name,
+                m,
+                k,
+                n,
+                cpu: rate(time(&CpuBackend, product)),
+                device: rate(time(device, product)),
+                device_alone: device.time_on_device(product).map(rate),
+            });
+            if let Some(message) = device.failure() {
+                return Err(Failure::Failed(message));
             }
         }
-        let faster = |size: usize| {
-            let mut rows = measured.rows.iter().filter(|row| row.size == size);
-            rows.all(|row| row.device > row.cpu)
-        };
-        let mut sizes = measured.rows.iter().map(|row| row.size);
-        measured.crossover = sizes.find(|&size| faster(size));
+        if self.step.is_none() {
+            measured.crossover = crossover(&measured.rows);
+        }
         let mut out = stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&measured)?)?;
@@ -105,42 +149,59 @@ impl Args {
             measured.backend, measured.threads
         );
         write!(out, "{}", wrapped(&who, TERMINAL_WIDTH))?;
-        let mut table = Table::new([
-            ("product", Align::Left),
-            ("edge", Align::Right),
-            ("CPU GFLOP/s", Align::Right),
-            ("device, with transfers", Align::Right),
-            ("device alone", Align::Right),
-        ]);
-        for row in &measured.rows {
-            let alone = row
-                .device_alone
-                .map_or("?".into(), |rate| format!("{rate:.1}"));
-            table.push(
-                [
-                    row.layout.to_owned(),
-                    row.size.to_string(),
-                    format!("{:.1}", row.cpu),
-                    format!("{:.1}", row.device),
-                    alone,
-                ]
-                .map(Cell::from),
-            );
-        }
-        write!(
-            out,
-            "{}",
-            table.to_text(TERMINAL_WIDTH, Colour::for_stdout())
-        )?;
-        match measured.crossover {
-            Some(size) => writeln!(out, "the device, transfers included, overtakes at {size}")?,
-            None => writeln!(
+        let table = table(&measured.rows).to_text(TERMINAL_WIDTH, Colour::for_stdout());
+        write!(out, "{table}")?;
+        match (self.step, measured.crossover) {
+            (Some(_), _) => {}
+            (None, Some(edge)) => {
+                writeln!(out, "the device, transfers included, overtakes at {edge}")?;
+            }
+            (None, None) => writeln!(
                 out,
                 "the device, transfers included, never overtakes the CPU"
             )?,
         }
         Ok(())
     }
+}
+
+/// The smallest cube that the device computes sooner in every layout.
+fn crossover(rows: &[Row]) -> Option<usize> {
+    let faster = |edge: usize| {
+        let mut cubes = rows.iter().filter(|row| row.m == edge);
+        cubes.all(|row| row.device > row.cpu)
+    };
+    rows.iter().map(|row| row.m).find(|&edge| faster(edge))
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new([
+        ("product", Align::Left),
+        ("m", Align::Right),
+        ("k", Align::Right),
+        ("n", Align::Right),
+        ("CPU GFLOP/s", Align::Right),
+        ("device, with transfers", Align::Right),
+        ("device alone", Align::Right),
+    ]);
+    for row in rows {
+        let alone = row
+            .device_alone
+            .map_or("?".into(), |rate| format!("{rate:.1}"));
+        table.push(
+            [
+                row.product.clone(),
+                row.m.to_string(),
+                row.k.to_string(),
+                row.n.to_string(),
+                format!("{:.1}", row.cpu),
+                format!("{:.1}", row.device),
+                alone,
+            ]
+            .map(Cell::from),
+        );
+    }
+    table
 }
 
 /// The median time of a product: 7 times, or as often as fits a second, after one that
