@@ -124,6 +124,10 @@ pub(super) fn whole(product: &Product) -> bool {
 /// brought there as blocks of 4 x 4, which are turned in registers where the stored rows
 /// run along the summed dimension. Invocations that are neighbours read neighbouring
 /// vectors, so that no bank of the memory is asked twice.
+///
+/// The memory is an array of arrays: an index that is a constant needs no check against the
+/// end, and the checks of the others are the same in all steps, so that the compiler does
+/// them once, outside of the inner loop.
 pub(super) fn source(tile: Tile, kind: Kind) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
