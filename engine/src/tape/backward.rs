@@ -178,6 +178,7 @@ impl Arena {
         let count = inputs.len();
         ids[..count].copy_from_slice(&self.edges[inputs]);
         let ids = &ids[..count];
+        let started = self.profile.is_some().then(Instant::now);
         let takes_away = self.ops[position].takes_away();
         if !takes_away {
             self.bring(ids.iter().copied());
@@ -202,7 +203,6 @@ impl Arena {
         };
         let identities: [_; MAX_INPUTS] = std::array::from_fn(identity_of);
         let record = &self.records[position];
-        let started = self.profile.is_some().then(Instant::now);
         let op = &self.ops[position];
         let (slab, marks) = gradients.split();
         let moved = {

@@ -33,12 +33,12 @@ impl Tape {
             op.name()
         );
         let inner = &mut *self.inner.borrow_mut();
+        let started = inner.profile.is_some().then(Instant::now);
         if !op.takes_away() {
             inner.bring(inputs.iter().map(|v| v.id));
         }
         let away = AtomicBool::new(false);
         let mut buffers: [Buffer; N] = output_shapes.map(|shape| inner.pool.take(shape.len()));
-        let started = inner.profile.is_some().then(Instant::now);
         {
             let mut slices = buffers.iter_mut();
             let mut cx = Forward {

@@ -2,8 +2,9 @@
 //!
 //! The operands of a product are sent to the device unless it has them already: weights
 //! stay there until the optimiser changes them, inputs of a layer from the forward to its
-//! backward, the gradient of its output for both of its products. Several products go in
-//! one submission; their results come back. Whatever fails is computed on the CPU.
+//! backward, the gradient of its output for both of its products. Several jobs go in one
+//! submission; their results come back, or stay where the tape allows it until they are
+//! asked for. Whatever fails is computed on the CPU.
 
 mod device;
 mod element_wise;
@@ -191,7 +192,7 @@ impl WgpuBackend {
         if let Some(place) = job.place.filter(Place::is_away) {
             if job.work.accumulates() {
                 let (identities, values) = (&[place.identity], &mut *job.c);
-                self.bring(&mut [Away { identities, values }], parallel);
+                self.bring(&mut [Away { identities, values }], false, parallel);
             }
             self.forget(place.identity);
             place.set_away(false);
@@ -210,9 +211,8 @@ impl WgpuBackend {
             identities,
             values: elements,
         };
-        self.bring(&mut [away], parallel);
         // The tape still counts on the device.
-        self.memory().set_only(&identity, true);
+        self.bring(&mut [away], true, parallel);
         Cow::Owned(values)
     }
 }
@@ -252,7 +252,7 @@ impl Backend for WgpuBackend {
     }
 
     fn bring(&self, away: &mut [Away<'_>], parallel: bool) {
-        WgpuBackend::bring(self, away, parallel);
+        WgpuBackend::bring(self, away, false, parallel);
     }
 
     fn forget(&self, identity: Identity) {

@@ -55,10 +55,10 @@ impl<'a> Call<'a> {
         let mut buffers: [_; 3] = std::array::from_fn(|i| (buffers[i], sizes[i]));
         let slices = tile.slices as usize;
         let sum = partial.map(|partial| {
-            let (kind, [count, c]) = (element_wise::Kind::Sum(adds), [sizes[2], slices]);
-            let result = std::mem::replace(&mut buffers[2], (partial, slices * count));
-            let slices = buffers[2];
-            Self::element_wise(kind, [count, c], [slices, slices, result])
+            let (kind, extents) = (element_wise::Kind::Sum(adds), [sizes[2], slices]);
+            let made = (partial, slices * sizes[2]);
+            let result = std::mem::replace(&mut buffers[2], made);
+            Self::element_wise(kind, extents, [made, made, result])
         });
         let call = Self {
             kernel: Kernel::Product(tile, Kind::new(product, tile, adds && sum.is_none())),
@@ -331,13 +331,14 @@ impl WgpuBackend {
     }
 
     /// Brings back what only the device has, all of it on its way before the first is waited
-    /// for.
-    pub(super) fn bring(&self, away: &mut [Away<'_>], parallel: bool) {
+    /// for. It `stays` there if that is still counted on.
+    pub(super) fn bring(&self, away: &mut [Away<'_>], stays: bool, parallel: bool) {
         if self.device.failure.is_set() {
             away.iter_mut().for_each(|away| away.values.fill(0.0));
             return;
         }
-        let sent: Vec<_> = away.iter().map(|away| self.send_back(away)).collect();
+        let sent = away.iter().map(|away| self.send_back(away, stays));
+        let sent: Vec<_> = sent.collect();
         for (away, sent) in away.iter_mut().zip(sent) {
             let done = sent.and_then(|(readback, submission)| {
                 self.fetch(vec![(readback, away.values, false)], submission, parallel)
@@ -348,8 +349,12 @@ impl WgpuBackend {
         }
     }
 
-    /// Lets the device add up and send back what only it has; it keeps copies.
-    fn send_back(&self, away: &Away<'_>) -> Result<(Readback, wgpu::SubmissionIndex), Failed> {
+    /// Lets the device add up and send back what only it has.
+    fn send_back(
+        &self,
+        away: &Away<'_>,
+        stays: bool,
+    ) -> Result<(Readback, wgpu::SubmissionIndex), Failed> {
         let mut encoder = self.device.encoder();
         let bytes = size_of_val(away.values);
         let (sum, addends, buffer) = {
@@ -359,7 +364,7 @@ impl WgpuBackend {
             let mut places = places.collect::<Result<Vec<_>, _>>()?.into_iter();
             let sum = places.next().ok_or(Failed)?;
             for identity in away.identities {
-                memory.set_only(identity, false);
+                memory.set_only(identity, stays);
             }
             (sum, places, memory.readback(bytes as u64))
         };
