@@ -18,6 +18,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+// As many as columns, so that all values and the square weight have one shape.
 const ROWS: usize = 12;
 const DIM: usize = 12;
 const HIDDEN: usize = 20;
@@ -154,6 +155,10 @@ fn what_does_not_fit_comes_back_at_once() {
 #[derive(Clone, Copy, Debug)]
 enum Move {
     Linear(usize),
+    /// The weight of `Linear`, read by the CPU.
+    Weighed(usize),
+    /// `Linear` in every other micro-batch, `Weighed` in the others.
+    Either(usize),
     Thin(usize),
     SwiGlu(usize),
     Gelu(usize),
@@ -174,6 +179,9 @@ fn played<'t>(network: &Network, tape: &'t Tape, moves: &[Move], index: usize) -
         let square = || tape.param(network.square);
         let made = match step {
             Move::Linear(i) => ops::linear(of(i), square(), None),
+            Move::Weighed(i) => of(i) * square(),
+            Move::Either(i) if index % 2 == 0 => ops::linear(of(i), square(), None),
+            Move::Either(i) => of(i) * square(),
             Move::Thin(i) => {
                 let inner = ops::linear(of(i), tape.param(network.gate_up), None);
                 let halves = ops::swiglu(inner);
@@ -213,6 +221,8 @@ fn any_network_has_the_losses_and_gradients_of_the_cpu() {
     let one = any::<usize>;
     let moves = prop_oneof![
         one().prop_map(Move::Linear),
+        one().prop_map(Move::Weighed),
+        one().prop_map(Move::Either),
         one().prop_map(Move::Thin),
         one().prop_map(Move::SwiGlu),
         one().prop_map(Move::Gelu),
