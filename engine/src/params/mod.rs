@@ -222,4 +222,23 @@ mod tests {
         let _shared = params.share();
         params.slab_mut();
     }
+
+    #[test]
+    fn windows_of_the_slab_find_every_element_of_every_parameter_once() {
+        let params = network(true);
+        let len = params.slab().len();
+        for window in [1, 3, 16, 17, len] {
+            let mut found = vec![Vec::new(); params.len()];
+            for start in (0..len).step_by(window) {
+                let end = len.min(start + window);
+                for (id, range) in params.within(start..end) {
+                    assert!(start <= range.start && range.end <= end);
+                    found[id.index()].extend(range);
+                }
+            }
+            for (id, param) in params.iter() {
+                assert_eq!(found[id.index()], Vec::from_iter(param.range.clone()));
+            }
+        }
+    }
 }
