@@ -180,7 +180,7 @@ fn played<'t>(network: &Network, tape: &'t Tape, moves: &[Move], index: usize) -
         let made = match step {
             Move::Linear(i) => ops::linear(of(i), square(), None),
             Move::Weighed(i) => of(i) * square(),
-            Move::Either(i) if index % 2 == 0 => ops::linear(of(i), square(), None),
+            Move::Either(i) if index.is_multiple_of(2) => ops::linear(of(i), square(), None),
             Move::Either(i) => of(i) * square(),
             Move::Thin(i) => {
                 let inner = ops::linear(of(i), tape.param(network.gate_up), None);

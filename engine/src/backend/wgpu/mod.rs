@@ -6,6 +6,7 @@
 //! submission; their results come back, or stay where the tape allows it until they are
 //! asked for. Whatever fails is computed on the CPU.
 
+mod call;
 mod device;
 mod element_wise;
 mod kernel;
@@ -24,6 +25,7 @@ use super::{
     Adapter, Away, Backend, DeviceError, Identity, Job, Operand, Options, Place, Product,
     Threshold, Traffic, Work, cpu,
 };
+use call::Kernel;
 use device::Device;
 use kernel::TILES;
 use memory::Memory;
@@ -34,7 +36,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use submission::Kernel;
 use tuning::Tuning;
 
 /// A GPU.
