@@ -87,8 +87,8 @@ impl<'a> Forward<'a> {
 
     /// What the first output will be known by, and whether it may stay on a device: for the
     /// job that makes all of it.
-    pub fn place(&self) -> Option<Place<'a>> {
-        Some(self.place)
+    pub fn place(&self) -> Place<'a> {
+        self.place
     }
 
     /// The shape of an input.

@@ -64,7 +64,7 @@ impl Op for Function {
 
     fn forward(&self, cx: &mut Forward<'_>) {
         let [y] = cx.outputs();
-        let job = Job::forward(*self, cx.operand(0), y).to(cx.place());
+        let job = Job::forward(*self, cx.operand(0), y).to(Some(cx.place()));
         cx.backend.compute(&mut [Some(job)], cx.parallel);
     }
 

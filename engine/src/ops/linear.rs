@@ -46,7 +46,7 @@ impl Op for Linear {
         let product = Product::new(Layout::Nt, self.rows, self.inputs, self.outputs);
         let job = Job::new(product, cx.operand(0), cx.operand(1), y);
         // The bias is the CPU's.
-        let place = cx.place().filter(|_| !self.bias);
+        let place = (!self.bias).then(|| cx.place());
         cx.backend.compute(&mut [Some(job.to(place))], cx.parallel);
         if self.bias {
             bias::add_bias(y, b);
@@ -135,7 +135,7 @@ impl Op for Matmul {
         let product = Product::new(Layout::Nn, self.m, self.k, self.n);
         let job = Job::new(product, cx.operand(0), cx.operand(1), y);
         cx.backend
-            .compute(&mut [Some(job.to(cx.place()))], cx.parallel);
+            .compute(&mut [Some(job.to(Some(cx.place())))], cx.parallel);
     }
 
     /// `dA = dC Bᵀ`, `dB = Aᵀ dC`.

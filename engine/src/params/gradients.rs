@@ -49,7 +49,7 @@ impl Gradients {
     }
 
     /// Whether only a device has the gradient of a parameter.
-    pub fn is_away(&self, id: ParamId) -> bool {
+    pub(crate) fn is_away(&self, id: ParamId) -> bool {
         self.mark(id) == Mark::Away
     }
 

@@ -74,6 +74,19 @@ fn step(
     (losses, shards.gradients().slab().to_vec())
 }
 
+/// What a step moves that has the losses and gradients of another.
+fn traffic_of(
+    backend: &WgpuBackend,
+    want: &(Vec<f32>, Vec<f32>),
+    step: impl FnOnce() -> (Vec<f32>, Vec<f32>),
+) -> Traffic {
+    moved(backend, || {
+        let got = step();
+        assert_close(&got.0, &want.0);
+        assert_close(&got.1, &want.1);
+    })
+}
+
 fn shards(count: usize, params: &Params, backend: Option<&Arc<WgpuBackend>>) -> Shards {
     Shards::new(count, params, || match backend {
         Some(backend) => Tape::new().with_backend(backend.clone()),
@@ -102,13 +115,7 @@ fn what_stands_between_two_products_stays_and_gradients_of_weights_come_back_onc
         let want = step(&mut shards(count, params, None), params, 6, forward);
         let mut there = shards(count, params, Some(&backend));
         for steps in 0..4 {
-            let mut got = None;
-            let traffic = moved(&backend, || {
-                got = Some(step(&mut there, params, 6, forward));
-            });
-            let got = got.expect("a step");
-            assert_close(&got.0, &want.0);
-            assert_close(&got.1, &want.1);
+            let traffic = traffic_of(&backend, &want, || step(&mut there, params, 6, forward));
             // Of six micro-batches x and dy, and y and dx.
             let first = count == 1 && steps == 0;
             let sent = 12 * rows + if first { weights } else { 0 };

@@ -69,15 +69,15 @@ impl<'a> Call<'a> {
         (call, sum)
     }
 
-    /// An element-wise function of A and B, with `count` elements to be made.
+    /// An element-wise function of A and B, for `count` elements, or a sum of `matrices`.
     pub fn element_wise(
         kind: element_wise::Kind,
-        [count, hidden]: [usize; 2],
+        [count, matrices]: [usize; 2],
         buffers: [(&'a wgpu::Buffer, usize); 3],
     ) -> Self {
         Self {
             kernel: Kernel::ElementWise(kind),
-            extents: [count, hidden, 0],
+            extents: [count, matrices, 0],
             groups: element_wise::groups(count),
             buffers,
         }
@@ -205,18 +205,15 @@ impl WgpuBackend {
                 return self.encode_product(work, buffers, encoder, scratch, 1);
             }
             Work::Forward(function) => {
-                let kind = element_wise::Kind::Forward(function.into());
-                let sizes = [c_len, element_wise::width(function)];
-                Call::element_wise(kind, sizes, [(a, a_len), (a, a_len), (c, c_len)])
+                let kind = element_wise::Kind::Forward(function);
+                Call::element_wise(kind, [c_len, 0], [(a, a_len), (a, a_len), (c, c_len)])
             }
             Work::Backward {
                 function,
                 accumulate,
             } => {
-                let adds = leaves && accumulate;
-                let kind = element_wise::Kind::Backward(function.into(), adds);
-                let sizes = [a_len, element_wise::width(function)];
-                Call::element_wise(kind, sizes, [(a, a_len), (b, b_len), (c, c_len)])
+                let kind = element_wise::Kind::Backward(function, leaves && accumulate);
+                Call::element_wise(kind, [a_len, 0], [(a, a_len), (b, b_len), (c, c_len)])
             }
         };
         self.encode(&[call], encoder, 1);

@@ -8,39 +8,14 @@ const SIZE: usize = 64;
 /// The most workgroups in one direction.
 const GROUPS: usize = (1 << 16) - 1;
 
-/// A function, whatever the width of its rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Form {
-    Gelu,
-    SwiGlu,
-}
-
-impl From<Function> for Form {
-    fn from(function: Function) -> Self {
-        match function {
-            Function::Gelu => Self::Gelu,
-            Function::SwiGlu { .. } => Self::SwiGlu,
-        }
-    }
-}
-
-/// The width that a kernel is told.
-pub(super) fn width(function: Function) -> usize {
-    match function {
-        Function::Gelu => 0,
-        Function::SwiGlu { hidden } => hidden,
-    }
-}
-
 /// What a kernel does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// `C = f(A)`.
-    Forward(Form),
+    Forward(Function),
     /// `C = f'(B) A`, or added to C if so.
-    Backward(Form, bool),
-    /// The sum of as many matrices as the width says, which lie one behind the other in A;
-    /// added to C if so.
+    Backward(Function, bool),
+    /// The sum of matrices that lie one behind the other in A; added to C if so.
     Sum(bool),
 }
 
@@ -50,35 +25,37 @@ pub(super) fn groups(count: usize) -> [u32; 3] {
     [groups.min(GROUPS) as u32, groups.div_ceil(GROUPS) as u32, 1]
 }
 
-/// The kernel in WGSL. Bindings: 0 A, 1 B, 2 C, 3 the number of elements and the width.
+/// The kernel in WGSL. Bindings: 0 A, 1 B, 2 C, 3 the number of elements and, for a
+/// sum, of matrices.
 pub(super) fn source(kind: Kind) -> String {
     let (functions, body) = match kind {
-        Kind::Forward(Form::Gelu) => (NORMAL, "c[i] = a[i] * normal(a[i]).x;".into()),
-        Kind::Backward(Form::Gelu, adds) => {
+        Kind::Forward(Function::Gelu) => (NORMAL, "c[i] = a[i] * normal(a[i]).x;".into()),
+        Kind::Backward(Function::Gelu, adds) => {
             let new = "a[i] * (n.x + b[i] * n.y)";
             (
                 NORMAL,
                 format!("let n = normal(b[i]); {}", put("i", new, adds)),
             )
         }
-        Kind::Forward(Form::SwiGlu) => (
+        Kind::Forward(Function::SwiGlu { hidden }) => (
             SIGMOID,
-            format!("{ROW} c[i] = a[gate] * sigmoid(a[gate]) * a[up];"),
+            format!("{} c[i] = a[gate] * sigmoid(a[gate]) * a[up];", row(hidden)),
         ),
-        Kind::Backward(Form::SwiGlu, adds) => {
+        Kind::Backward(Function::SwiGlu { hidden }, adds) => {
             let dgate = put("gate", "a[i] * b[up] * s * (1.0 + x * (1.0 - s))", adds);
             let dup = put("up", "a[i] * x * s", adds);
-            let body = format!("{ROW} let x = b[gate]; let s = sigmoid(x); {dgate} {dup}");
+            let row = row(hidden);
+            let body = format!("{row} let x = b[gate]; let s = sigmoid(x); {dgate} {dup}");
             (SIGMOID, body)
         }
         Kind::Sum(adds) => {
             let sum = "var sum = a[i];
-    for (var j = 1u; j < extents.width; j++) { sum += a[i + j * extents.count]; }";
+    for (var j = 1u; j < extents.matrices; j++) { sum += a[i + j * extents.count]; }";
             ("", format!("{sum} {}", put("i", "sum", adds)))
         }
     };
     format!(
-        "struct Extents {{ count: u32, width: u32 }}
+        "struct Extents {{ count: u32, matrices: u32 }}
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
@@ -94,16 +71,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     )
 }
 
-fn put(at: &str, new: &str, adds: bool) -> String {
+/// `C = ...` or `C += ...` at one place.
+pub(super) fn put(at: &str, new: &str, adds: bool) -> String {
     match adds {
         true => format!("c[{at}] = c[{at}] + {new};"),
         false => format!("c[{at}] = {new};"),
     }
 }
 
-/// Where element i of y has its gate and its up.
-const ROW: &str =
-    "let gate = i + i / extents.width * extents.width; let up = gate + extents.width;";
+/// Where element i of y, in rows of `hidden`, has its gate and its up.
+fn row(hidden: usize) -> String {
+    format!("let gate = i + i / {hidden}u * {hidden}u; let up = gate + {hidden}u;")
+}
 
 /// `1 / (1 + e^-x)`, without overflow.
 const SIGMOID: &str = "fn sigmoid(x: f32) -> f32 {

@@ -1,6 +1,9 @@
 //! The source of the kernel, written out for one tile and one kind of product.
 
-use super::super::{Layout, Product};
+use super::{
+    super::{Layout, Product},
+    element_wise::put,
+};
 use std::fmt::Write;
 
 /// How a workgroup divides a block of C.
@@ -363,10 +366,7 @@ fn write_read(
 
 /// A function that writes four elements along a row of C, nothing beyond the edges.
 fn write_store(w: &mut String, kind: Kind) -> std::fmt::Result {
-    let put = |at: &str, new: &str| match kind.adds {
-        true => format!("c[{at}] = c[{at}] + {new};"),
-        false => format!("c[{at}] = {new};"),
-    };
+    let put = |at: &str, new: &str| put(at, new, kind.adds);
     writeln!(
         w,
         "fn store(first: u32, row: u32, column: u32, v: vec4<f32>) {{

@@ -3,15 +3,12 @@
 
 use super::{
     device::{Device, Failed},
-    transfer::Returned,
+    transfer::{BLOCK, Returned, copy_over, write_block},
 };
 use std::sync::{
     Arc, Condvar, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
-
-/// Elements that a thread copies at a time.
-const BLOCK: usize = 1 << 16;
 
 /// A weight on its way.
 #[derive(Debug)]
@@ -72,11 +69,7 @@ impl Sending {
                 break;
             }
             let values = &values[block * BLOCK..self.len.min((block + 1) * BLOCK)];
-            let (first, bytes) = ((4 * block * BLOCK) as u64, size_of_val(values) as u64);
-            let written = self
-                .upload
-                .get_mapped_range_mut(first..first + bytes)
-                .map(|mut range| range.copy_from_slice(bytemuck::cast_slice(values)));
+            let written = write_block(&self.upload, block, values);
             well &= device.checked(written).is_ok();
             copied += 1;
         }
@@ -101,10 +94,8 @@ impl Sending {
     }
 
     fn submit(&self, device: &Device, returned: &Returned) {
-        self.upload.unmap();
         let mut encoder = device.encoder();
-        let bytes = 4 * self.len as u64;
-        encoder.copy_buffer_to_buffer(&self.upload, 0, &self.matrix, 0, bytes);
+        copy_over(&self.upload, &self.matrix, self.len, &mut encoder);
         device.queue.submit([encoder.finish()]);
         returned.after_submission(&self.upload);
     }

@@ -4,7 +4,31 @@ use rayon::prelude::*;
 use std::sync::{Arc, Mutex};
 
 /// Elements that one task copies.
-const BLOCK: usize = 1 << 16;
+pub(super) const BLOCK: usize = 1 << 16;
+
+/// Writes the elements of a block, or of all from it on, to a buffer that can be written.
+pub(super) fn write_block(
+    upload: &wgpu::Buffer,
+    block: usize,
+    values: &[f32],
+) -> Result<(), wgpu::MapRangeError> {
+    let (first, bytes) = ((4 * block * BLOCK) as u64, size_of_val(values) as u64);
+    upload
+        .get_mapped_range_mut(first..first + bytes)?
+        .copy_from_slice(bytemuck::cast_slice(values));
+    Ok(())
+}
+
+/// Lets `encoder` copy what was written to the device.
+pub(super) fn copy_over(
+    upload: &wgpu::Buffer,
+    matrix: &wgpu::Buffer,
+    len: usize,
+    encoder: &mut wgpu::CommandEncoder,
+) {
+    upload.unmap();
+    encoder.copy_buffer_to_buffer(upload, 0, matrix, 0, 4 * len as u64);
+}
 
 /// Buffers that can be written again.
 #[derive(Clone, Debug, Default)]
@@ -42,15 +66,7 @@ impl Transfer<'_> {
         encoder: &mut wgpu::CommandEncoder,
         parallel: bool,
     ) -> Result<(), wgpu::MapRangeError> {
-        let write = |(i, values): (usize, &[f32])| {
-            let first = (4 * i * BLOCK) as u64;
-            let bytes: &[u8] = bytemuck::cast_slice(values);
-            let range = first..first + bytes.len() as u64;
-            self.upload
-                .get_mapped_range_mut(range)?
-                .copy_from_slice(bytes);
-            Ok(())
-        };
+        let write = |(block, values): (usize, &[f32])| write_block(&self.upload, block, values);
         match parallel {
             true => {
                 let blocks = self.values.par_chunks(BLOCK).enumerate();
@@ -58,9 +74,7 @@ impl Transfer<'_> {
             }
             false => write((0, self.values))?,
         }
-        self.upload.unmap();
-        let bytes = size_of_val(self.values) as u64;
-        encoder.copy_buffer_to_buffer(&self.upload, 0, &self.matrix, 0, bytes);
+        copy_over(&self.upload, &self.matrix, self.values.len(), encoder);
         Ok(())
     }
 }

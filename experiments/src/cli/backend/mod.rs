@@ -93,14 +93,18 @@ fn list() -> Result<(), Failure> {
     Ok(())
 }
 
-fn check(mut files: Vec<PathBuf>, software: bool, json: bool) -> Result<(), Failure> {
-    // All products, however small.
+/// A device that computes all products, however small.
+fn for_everything(software: bool) -> Result<Selected, Failure> {
     let everything = Options {
         software,
         threshold: Threshold::Cube(0),
         ..Options::default()
     };
-    let selected = Selected::open(Choice::Gpu, everything)?;
+    Ok(Selected::open(Choice::Gpu, everything)?)
+}
+
+fn check(mut files: Vec<PathBuf>, software: bool, json: bool) -> Result<(), Failure> {
+    let selected = for_everything(software)?;
     if files.is_empty() {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"));
         let entries = fs::read_dir(folder).map_err(|_| {

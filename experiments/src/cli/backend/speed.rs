@@ -3,12 +3,11 @@
 use crate::{
     bench::{Size, named},
     cli::Failure,
-    device::{Choice, Selected},
     stats::median,
     table::{Align, Cell, Table},
     terminal::{Colour, TERMINAL_WIDTH, wrapped},
 };
-use engine::backend::{Backend, CpuBackend, Layout, Options, Product, Threshold};
+use engine::backend::{Backend, CpuBackend, Layout, Product};
 use serde::Serialize;
 use std::{
     io::{Write, stdout},
@@ -103,12 +102,7 @@ impl Args {
         if self.largest < 64 {
             return Err(Failure::Usage("--largest: expected at least 64".into()));
         }
-        let everything = Options {
-            software: self.software_adapter,
-            threshold: Threshold::Cube(0),
-            ..Options::default()
-        };
-        let selected = Selected::open(Choice::Gpu, everything)?;
+        let selected = super::for_everything(self.software_adapter)?;
         let device = &*selected.backend;
         let products = match self.step {
             Some(size) => of_step(size, self.shards as usize),
