@@ -1,7 +1,7 @@
 //! Whatever a network learns from.
 
 use super::{
-    Corpus, DataError,
+    Corpus, DataAccount, DataError,
     images::{ImageSet, ImageSizes},
 };
 use crate::config::RunConfig;
@@ -67,29 +67,11 @@ impl Data {
         Source::of(config).open()
     }
 
-    /// How much of it there is to train on, and to validate on: `7164198 bytes to train on,
-    /// 795985 to validate`.
-    pub fn sizes(&self) -> String {
-        let (train, validation, what) = match self {
-            Self::Text(corpus) => (corpus.train.len(), corpus.validation.len(), "bytes"),
-            Self::Images(set) => (set.train.len(), set.test.len(), "images"),
-        };
-        format!("{train} {what} to train on, {validation} to validate")
-    }
-
-    /// What a person calls it.
-    pub fn name(&self) -> &str {
+    /// What was read, what was left out and why, and what validates.
+    pub fn account(&self) -> &DataAccount {
         match self {
-            Self::Text(corpus) => &corpus.name,
-            Self::Images(set) => &set.name,
-        }
-    }
-
-    /// SHA-256 in hex of all of it.
-    pub fn fingerprint(&self) -> &str {
-        match self {
-            Self::Text(corpus) => &corpus.fingerprint,
-            Self::Images(set) => &set.fingerprint,
+            Self::Text(corpus) => &corpus.account,
+            Self::Images(set) => &set.account,
         }
     }
 

@@ -22,6 +22,7 @@ mod shapes;
 pub use batches::{ImageBatch, ImageBatches};
 pub use error::ImageError;
 
+use super::{DataAccount, FileRead, Unit};
 use engine::rng::Key;
 use nn::patch_embed::Patches;
 use rand::seq::SliceRandom;
@@ -91,10 +92,9 @@ pub struct ImageSet {
     pub sizes: ImageSizes,
     /// The names of the classes.
     pub classes: Vec<String>,
-    /// What a person calls the data.
-    pub name: String,
-    /// SHA-256 in hex of the training part and the test part, pixels then labels of each.
-    pub fingerprint: String,
+    /// What was read. Its fingerprint is of the training part and the test part, pixels then
+    /// labels of each.
+    pub account: DataAccount,
 }
 
 /// Generated images to train on, and to test on.
@@ -160,14 +160,14 @@ impl ImageSet {
         let ImageSizes { side, channels } = self.sizes;
         if wanted != self.sizes {
             return Err(ImageError::WrongSizes {
-                path: PathBuf::from(&self.name),
+                path: PathBuf::from(&self.account.name),
                 found: [side, side, channels],
                 wanted,
             });
         }
         if classes != self.classes.len() {
             return Err(ImageError::WrongClasses {
-                name: self.name.clone(),
+                name: self.account.name.clone(),
                 found: self.classes.len(),
                 wanted: classes,
             });
@@ -253,13 +253,22 @@ impl ImageSet {
             hash.update(&part.pixels);
             hash.update(&part.labels);
         }
+        let mut account = DataAccount::new(&name, Unit::Images);
+        account.fingerprint = super::hex(&hash.finalize());
+        account.split = "the test part".to_owned();
+        account.read(FileRead {
+            name,
+            kind: "images".to_owned(),
+            training: train.len() as u64,
+            validation: test.len() as u64,
+            ..FileRead::default()
+        });
         Self {
-            fingerprint: super::hex(&hash.finalize()),
             train,
             test,
             sizes,
             classes,
-            name,
+            account,
         }
     }
 }
