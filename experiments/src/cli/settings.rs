@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::{
     config::{ConfigError, Layers},
+    data::Source,
     preset::Preset,
 };
 use std::path::PathBuf;
@@ -24,14 +25,39 @@ pub(super) struct Settings {
     data: Option<String>,
 }
 
+/// The failure of a configuration that makes no sense, or cannot be read.
+pub(super) fn usage(error: ConfigError) -> Failure {
+    match error {
+        error @ ConfigError::Unreadable { .. } => Failure::Failed(error.to_string()),
+        error => Failure::Usage(error.to_string()),
+    }
+}
+
 impl Settings {
-    /// The preset, the file over it, the overrides over both, and the data.
-    pub(super) fn over(&self, preset: &Preset) -> Result<Layers, ConfigError> {
-        self.lay_over(Layers::defaults().set(&preset.settings())?)
+    /// The preset, the file over it, the overrides over both, and the data; and what the data
+    /// decide where none of these but the preset says it.
+    pub(super) fn over(&self, preset: &Preset) -> Result<Layers, Failure> {
+        self.over_common(preset, Table::new())
+    }
+
+    /// The same, with the settings that a sweep has in common over the preset.
+    pub(super) fn over_common(&self, preset: &Preset, common: Table) -> Result<Layers, Failure> {
+        let preset = Layers::defaults().set(&preset.settings()).map_err(usage)?;
+        let chosen = self.lay_over(Layers::none().table(common.clone()));
+        let chosen = chosen.map_err(usage)?;
+        let layers = self.lay_over(preset.table(common)).map_err(usage)?;
+        // What is wrong is said where the settings are complete.
+        let Ok(config) = layers.clone().resolve() else {
+            return Ok(layers);
+        };
+        let decided = Source::of(&config).settings()?.into_iter();
+        let free = decided.filter(|(key, _)| !chosen.sets(key));
+        let settings: Vec<String> = free.map(|(key, value)| format!("{key}={value}")).collect();
+        layers.set(&settings).map_err(usage)
     }
 
     /// The file and the overrides over these layers, and the data.
-    pub(super) fn lay_over(&self, mut layers: Layers) -> Result<Layers, ConfigError> {
+    fn lay_over(&self, mut layers: Layers) -> Result<Layers, ConfigError> {
         if let Some(path) = &self.config {
             layers = layers.file(path)?;
         }

@@ -22,6 +22,22 @@ impl Layers {
         Self::over(&RunConfig::default())
     }
 
+    /// No settings at all: to hold those that somebody chooses.
+    pub fn none() -> Self {
+        Self {
+            settings: Table::new(),
+            replaced: Table::new(),
+        }
+    }
+
+    /// Whether these layers give a value to `key.path`.
+    pub fn sets(&self, key: &str) -> bool {
+        let mut parts = key.split('.');
+        let last = parts.next_back().expect("a split has one part at least");
+        let table = parts.try_fold(&self.settings, |table, part| table.get(part)?.as_table());
+        table.is_some_and(|table| table.contains_key(last))
+    }
+
     /// What is given, to be laid over.
     pub fn over(config: &RunConfig) -> Self {
         Self {

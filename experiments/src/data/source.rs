@@ -3,6 +3,7 @@
 use super::{
     Corpus, DataAccount, DataError,
     images::{ImageSet, ImageSizes},
+    nanogpt,
 };
 use crate::config::RunConfig;
 use std::{path::PathBuf, sync::Arc};
@@ -37,6 +38,24 @@ impl Source {
                 };
                 Self::Images(config.data.path(), sizes)
             }
+        }
+    }
+
+    /// Keys and values of the settings that the data decide where nobody has chosen them: the
+    /// kind and the number of tokens of a text that comes as tokens.
+    ///
+    /// # Errors
+    /// If what decides them cannot be read.
+    pub fn settings(&self) -> Result<Vec<(&'static str, String)>, DataError> {
+        match self {
+            Self::Text(Some(path)) if nanogpt::is_in(path) => {
+                let (vocabulary, _) = nanogpt::vocabulary(path)?;
+                Ok(vec![
+                    ("data.tokens", "ids".to_owned()),
+                    ("model.vocab_size", vocabulary.to_string()),
+                ])
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -78,7 +97,7 @@ impl Data {
     /// Bytes of all of it.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Text(corpus) => corpus.train.len() + corpus.validation.len(),
+            Self::Text(corpus) => corpus.train.size() + corpus.validation.size(),
             Self::Images(set) => set.train.pixels.len() + set.test.pixels.len(),
         }
     }

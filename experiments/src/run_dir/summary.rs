@@ -1,7 +1,7 @@
 //! How a run ended: `summary.json`.
 
 use super::{LossByNoiseLevel, RunError, SUMMARY_FILE, environment::cpu, read_if_there};
-use crate::data::DataAccount;
+use crate::data_account::DataAccount;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
