@@ -50,6 +50,12 @@ impl Settings {
         let Ok(config) = layers.clone().resolve() else {
             return Ok(layers);
         };
+        let ignored = "train.eval_batches";
+        if config.model.patches().is_some() && self.keys().any(|key| key == ignored) {
+            return Err(Failure::Usage(format!(
+                "--set {ignored}: it is for text; of images, all of the test part validates"
+            )));
+        }
         let decided = Source::of(&config).settings()?.into_iter();
         let free = decided.filter(|(key, _)| !chosen.sets(key));
         let settings: Vec<String> = free.map(|(key, value)| format!("{key}={value}")).collect();
@@ -69,10 +75,14 @@ impl Settings {
         Ok(layers)
     }
 
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        let settings = self.set.iter();
+        settings.filter_map(|setting| Some(setting.split_once('=')?.0.trim()))
+    }
+
     /// The keys of the overrides, where they are for the runs of several seeds.
     pub(super) fn keys_for_all(&self) -> Result<Vec<String>, Failure> {
-        let key = |setting: &String| Some(setting.split_once('=')?.0.trim().to_owned());
-        let keys: Vec<String> = self.set.iter().filter_map(key).collect();
+        let keys: Vec<String> = self.keys().map(str::to_owned).collect();
         if keys.iter().any(|key| key == "train.seed") {
             let message = "--set train.seed: several seeds are run, those of --seeds";
             return Err(Failure::Usage(message.into()));

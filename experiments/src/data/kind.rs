@@ -92,11 +92,11 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
 pub(super) fn recognise(head: &[u8], path: &Path) -> Option<FileKind> {
     let kind = |name, advice| Some(FileKind { name, advice });
     let contains = |part: &[u8]| head.windows(part.len()).any(|window| window == part);
-    let named = |names: &[&str]| {
-        let own = path.file_name().unwrap_or_default().to_string_lossy();
-        names.iter().any(|name| own.eq_ignore_ascii_case(name))
-    };
-    if named(&["train.bin", "val.bin"]) {
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    if own.starts_with("data_batch") || own.starts_with("test_batch") {
+        return kind("a batch of CIFAR images", IMAGES);
+    }
+    if ["train.bin", "val.bin"].contains(&&*own) {
         return kind(
             "a file of tokens, as nanoGPT writes them",
             "give the folder that holds train.bin and val.bin",
@@ -131,9 +131,15 @@ pub(super) fn recognise(head: &[u8], path: &Path) -> Option<FileKind> {
     }
 }
 
-/// The formats of documents and images whose files may hold no control byte at all.
+/// Whether a file begins as no text does, even if all its bytes are those of text: a document, an
+/// image, or anything else with a mark that no text begins with.
 pub(super) fn is_never_text(head: &[u8]) -> bool {
-    head.starts_with(b"%PDF-") || head.starts_with(b"\xff\xd8\xff")
+    let is_mark = |magic: &[u8]| magic.len() >= 4 && magic.iter().any(|byte| !byte.is_ascii());
+    head.starts_with(b"%PDF-")
+        || head.starts_with(b"\xff\xd8\xff")
+        || MAGIC
+            .iter()
+            .any(|(magic, ..)| is_mark(magic) && head.starts_with(magic))
 }
 
 /// How many bytes at even and at odd places are zero.

@@ -155,6 +155,14 @@ impl Corpus {
     }
 }
 
+/// The text of one file, all of it.
+///
+/// # Errors
+/// As [`Corpus::from_file`].
+pub fn read_text(path: &Path) -> Result<Vec<u8>, DataError> {
+    Ok(text_files::read_file(path, MOST_BYTES)?.bytes)
+}
+
 /// Bits per byte of a loss in nats per byte-level token: `nats / ln 2`.
 pub fn bits_per_byte(nats: f64) -> f64 {
     nats / std::f64::consts::LN_2

@@ -40,6 +40,10 @@ pub trait Task: Send + Sync {
     /// What the network costs.
     fn account(&self, params: &Params) -> Account;
 
+    /// The loss of whoever answers without looking: every token or class as likely as another, no
+    /// noise.
+    fn guessing_loss(&self) -> f64;
+
     /// What was read.
     fn data(&self) -> &DataAccount;
 }
@@ -103,7 +107,10 @@ impl Language {
 }
 
 /// Whether a network reads the tokens of a corpus.
-fn check_tokens(
+///
+/// # Errors
+/// [`ConfigError::Invalid`], which says what to set.
+pub(crate) fn check_tokens(
     config: &RunConfig,
     model: &TransformerConfig,
     corpus: &Corpus,
@@ -162,6 +169,10 @@ impl Task for Language {
 
     fn account(&self, params: &Params) -> Account {
         Account::of(&self.model, params)
+    }
+
+    fn guessing_loss(&self) -> f64 {
+        (self.corpus.vocabulary as f64).ln()
     }
 
     fn data(&self) -> &DataAccount {

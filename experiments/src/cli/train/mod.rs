@@ -16,7 +16,7 @@ use crate::{
     device::Selected,
     preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
-    train::{TrainError, Trainer},
+    train::{TrainError, Trainer, check_same_data},
 };
 use progress::Progress;
 use std::{
@@ -144,6 +144,7 @@ fn train(
 ) -> Result<Summary, TrainError> {
     let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
+    check_same_data(directory.path(), data.account())?;
     directory.set_command(&env::args().collect::<Vec<_>>())?;
     let threads = rayon::current_num_threads();
     directory.set_environment(&Environment {

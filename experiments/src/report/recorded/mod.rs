@@ -121,7 +121,11 @@ impl Recorded {
                 continue;
             };
             match RunResult::read(id.clone()) {
-                Ok(Some(run)) => runs[arm].push(run),
+                Ok(Some(run)) => {
+                    let own = run.summary().remarks.iter();
+                    remarks.extend(own.map(|own| format!("{} seed {}: {own}", id.arm, id.seed)));
+                    runs[arm].push(run);
+                }
                 Ok(None) => remarks.push(unfinished(&id, configs[arm].train.steps)),
                 Err(error) => remarks.push(format!("{} seed {}: {error}", id.arm, id.seed)),
             }
