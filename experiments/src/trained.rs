@@ -2,12 +2,16 @@
 
 use crate::{
     config::{ConfigError, RunConfig},
+    data::{TokenKind, VOCABULARY},
     run_dir::CONFIG_FILE,
     state::{self, StateError},
     train::WEIGHTS_FILE,
 };
 use engine::params::Params;
-use models::weights::{TensorFile, WeightsError};
+use models::{
+    model::ModelConfig,
+    weights::{TensorFile, WeightsError},
+};
 use std::{
     error::Error,
     fmt,
@@ -40,10 +44,7 @@ impl Trained {
             let of_run = RunConfig::from_file(&from.with_file_name(CONFIG_FILE)).ok();
             let config = match of_run.filter(|config| config.model == model) {
                 Some(config) => config,
-                None => RunConfig {
-                    model,
-                    ..RunConfig::default()
-                },
+                None => of_weights(model),
             };
             return Ok(Self {
                 config,
@@ -81,6 +82,18 @@ impl Trained {
         }
         Ok(())
     }
+}
+
+/// The defaults around a network. One whose vocabulary is not that of bytes reads other tokens.
+fn of_weights(model: ModelConfig) -> RunConfig {
+    let mut config = RunConfig::default();
+    if let ModelConfig::Transformer(model) = &model
+        && model.vocab_size != VOCABULARY
+    {
+        config.data.tokens = TokenKind::Ids;
+    }
+    config.model = model;
+    config
 }
 
 /// Why there is no trained network.

@@ -23,7 +23,7 @@ fn write(directory: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
 }
 
 fn prose(name: &str, bytes: usize) -> String {
-    let mut text: String = (0..bytes / 8).map(|i| format!("{name} {i}\n")).collect();
+    let mut text: String = (0..bytes / 4).map(|i| format!("{name} {i}\n")).collect();
     text.truncate(bytes);
     text
 }

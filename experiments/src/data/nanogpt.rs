@@ -17,7 +17,7 @@ const META: &str = "meta.pkl";
 /// What nanoGPT takes where there is no `meta.pkl`.
 const GPT2_VOCABULARY: usize = 50_257;
 /// A larger `meta.pkl` is none.
-const MOST_META: u64 = 64 << 20;
+const MOST_META: u64 = 8 << 20;
 
 /// Tokens that cannot be used.
 #[derive(Debug, thiserror::Error)]
