@@ -47,7 +47,7 @@ impl Settings {
         let chosen = chosen.map_err(usage)?;
         let layers = self.lay_over(preset.table(common)).map_err(usage)?;
         // What is wrong is said where the settings are complete.
-        let Ok(config) = layers.clone().resolve() else {
+        let Ok(config) = layers.clone().read() else {
             return Ok(layers);
         };
         let ignored = "train.eval_batches";

@@ -106,12 +106,20 @@ impl Layers {
         self
     }
 
+    /// The configuration as far as it is, which may not be valid as a whole yet.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`].
+    pub fn read(self) -> Result<RunConfig, ConfigError> {
+        resolve(self.settings, &self.replaced)
+    }
+
     /// The finished configuration, valid as a whole.
     ///
     /// # Errors
     /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`], [`ConfigError::Invalid`].
     pub fn resolve(self) -> Result<RunConfig, ConfigError> {
-        let config = resolve(self.settings, &self.replaced)?;
+        let config = self.read()?;
         config.validate()?;
         Ok(config)
     }

@@ -6,7 +6,7 @@
 //! it fails as soon as a dependency that only tests or other platforms need was not downloaded.
 
 use super::{
-    DataError,
+    DataError, LeftOut,
     text_files::{self, TextFile},
 };
 use crate::lockfile;
@@ -56,7 +56,7 @@ const MAX_FILE_BYTES: usize = 200_000;
 const MAX_LINE_BYTES: usize = 1_000;
 
 /// The source files of all crates in order, and what is left out, with the reason.
-pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<(String, String)>), DataError> {
+pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<LeftOut>), DataError> {
     let mut files: Vec<TextFile> = Vec::new();
     let mut left_out = Vec::new();
     let mut seen = BTreeSet::new();
@@ -81,7 +81,10 @@ pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<(String, String)>), D
                     continue;
                 }
             };
-            left_out.push((file.name, reason.to_owned()));
+            left_out.push(LeftOut {
+                name: file.name,
+                reason: reason.to_owned(),
+            });
         }
     }
     Ok((files, left_out))

@@ -134,7 +134,7 @@ impl Corpus {
         ))
     }
 
-    fn new(name: String, split: Split, left_out: Vec<(String, String)>) -> Self {
+    fn new(name: String, split: Split, left_out: Vec<LeftOut>) -> Self {
         let mut hash = Sha256::new();
         hash.update(&split.train);
         hash.update(&split.validation);
@@ -143,7 +143,7 @@ impl Corpus {
         split.files.into_iter().for_each(|file| account.read(file));
         account.split = split.how;
         account.remarks = split.remarks;
-        for (name, reason) in left_out {
+        for LeftOut { name, reason } in left_out {
             account.leave_out(name, reason);
         }
         Self {

@@ -1,7 +1,7 @@
 //! Reading text from the file system, the same way every time.
 
 use super::{
-    DataError, MOST_BYTES,
+    DataError, LeftOut, MOST_BYTES,
     decode::{Decoded, NoText, decode},
     kind::{FileKind, recognise},
 };
@@ -45,8 +45,7 @@ impl TextFile {
 #[derive(Debug, Default)]
 pub(super) struct Folder {
     pub files: Vec<TextFile>,
-    /// Names and reasons.
-    pub left_out: Vec<(String, String)>,
+    pub left_out: Vec<LeftOut>,
     /// How many of these are pictures or their labels.
     pub images: usize,
 }
@@ -97,7 +96,10 @@ pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
     };
     let mut folder = Folder::default();
     for (path, reason) in left_out {
-        folder.left_out.push((name(&path), reason.to_owned()));
+        folder.left_out.push(LeftOut {
+            name: name(&path),
+            reason: reason.to_owned(),
+        });
     }
     let mut room = MOST_BYTES;
     let mut seen: BTreeMap<[u8; 32], String> = BTreeMap::new();
@@ -139,9 +141,9 @@ pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
                 }
             }
         };
-        folder.left_out.push((name, reason));
+        folder.left_out.push(LeftOut { name, reason });
     }
-    folder.left_out.sort();
+    folder.left_out.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(folder)
 }
 

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     config::{Layers, RunConfig},
-    data::{Data, bits_per_byte},
+    data::Data,
     device::Selected,
+    measure::Measure,
     preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
     train::{TrainError, Trainer, check_same_data},
@@ -92,7 +93,7 @@ impl Args {
         }
         let stop = stop_flag();
         let summary = train(&config, &data, &directory, &backend, stop).map_err(failure)?;
-        report(&summary, directory.path())
+        report(&summary, Measure::of(&config), directory.path())
     }
 
     fn config(&self) -> Result<RunConfig, Failure> {
@@ -159,7 +160,7 @@ fn train(
 }
 
 /// How it ended, and what can be done next.
-fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
+fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), Failure> {
     let steps = summary.steps;
     let place = shell_line(&[String::new(), directory.display().to_string()]);
     let place = place.trim_start_matches("'' ");
@@ -169,7 +170,7 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
             let after = format!("after {steps} steps and {minutes:.1} minutes");
             let mut out = stdout();
             if let Some(loss) = summary.final_val_loss {
-                let worth = worth(summary, loss);
+                let worth = worth(summary, measure, loss);
                 writeln!(out, "{worth}, {after}")?;
             }
             if let Some(levels) = summary.final_val_loss_by_noise_level {
@@ -201,7 +202,7 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
 }
 
 /// The validation loss in the units of its network.
-fn worth(summary: &Summary, loss: f64) -> String {
+fn worth(summary: &Summary, measure: Measure, loss: f64) -> String {
     if let Some(accuracy) = summary.final_val_accuracy {
         return format!(
             "test accuracy {:.2} %, loss {loss:.4} nats",
@@ -211,6 +212,8 @@ fn worth(summary: &Summary, loss: f64) -> String {
     if summary.final_val_loss_by_noise_level.is_some() {
         return format!("squared error of the predicted noise {loss:.4} (1 for predicting none)");
     }
-    let bits = bits_per_byte(loss);
-    format!("validation loss {loss:.4} nats, {bits:.4} bits per byte")
+    match measure.bits_per_byte(loss) {
+        Some(bits) => format!("validation loss {loss:.4} nats, {bits:.4} bits per byte"),
+        None => format!("validation loss {loss:.4} {}", measure.unit()),
+    }
 }

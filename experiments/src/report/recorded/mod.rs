@@ -110,7 +110,7 @@ impl Recorded {
             let path = directory.to_owned();
             return Err(RecordedError::NoConfiguration { path, reason });
         };
-        let measure = Measure::of(&first);
+        let measure = Measure::of(first);
         let seeds: BTreeSet<u64> = ids.iter().map(|id| id.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
         let present: BTreeSet<(String, u64)> =
