@@ -580,3 +580,20 @@ fn mixup_is_for_images_and_refused_for_text() {
         stderr(&refused)
     );
 }
+
+#[test]
+fn a_run_worse_than_guessing_says_so_with_the_likely_reason() {
+    let dir = tokens(&[1; 9000], &[2; 3000], Some(65));
+    let run = dir.path().join("run");
+    let smoke = ["train", "--preset", "smoke", "--set", "train.steps=60"];
+    let place = ["--data", path(dir.path()), "--out", path(&run)];
+    let trained = experiments(&[&smoke[..], &place].concat());
+    let joined = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = joined(stderr(&trained));
+    let words = "is worse than guessing (4.174): the training loss is";
+    assert!(said.contains(words), "{said}");
+    let summary = fs::read_to_string(run.join("summary.json")).expect("a summary");
+    assert!(summary.contains(words), "{summary}");
+    let reported = joined(stdout(&experiments(&["report", path(&run)])));
+    assert!(reported.contains(words), "{reported}");
+}

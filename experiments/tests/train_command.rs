@@ -244,7 +244,7 @@ fn unusable_texts_are_refused_with_status_1() {
     for (path, message) in [
         (missing, "does not exist"),
         (given("empty", b""), "is empty"),
-        (given("latin1", b"caf\xe9 au lait"), "is not UTF-8"),
+        (given("binary", b"caf\0 au lait"), "is not text"),
         (given("short", b"short"), "is too short"),
     ] {
         let output = run(&["train", "--preset=smoke", "--corpus", &path, "--dry-run"]);

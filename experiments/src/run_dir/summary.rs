@@ -64,6 +64,13 @@ pub struct Summary {
     /// without mixtures of experts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routers: Vec<RouterSummary>,
+    /// How much was trained on, what was left out and what validates, without the lists of files;
+    /// `None` of runs from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataAccount>,
+    /// What a reader of these results has to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// Number of trained parameters.
     pub parameters: u64,
     /// Floating-point operations of one forward pass per token.
@@ -79,13 +86,6 @@ pub struct Summary {
     pub corpus: String,
     /// SHA-256 of the corpus.
     pub corpus_fingerprint: String,
-    /// How much was trained on, what was left out and what validates, without the lists of files;
-    /// `None` of runs from before it was kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<DataAccount>,
-    /// What a reader of these results has to know.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub remarks: Vec<String>,
 }
 
 /// The summary of the run in `directory`; `None` if it has not ended.
