@@ -239,6 +239,12 @@ fn folders_that_are_something_else_say_what_to_do_with_them() {
         "train-labels-idx1-ubyte.gz",
         gzip(b"\0\0\x08\x01\0\0\0\x01\x05"),
     );
+    write(mnist.path(), "README.md", "handwritten digits\n");
+    let cifar = directory();
+    write(cifar.path(), "data_batch_1.bin", [0; 3073]);
+    write(cifar.path(), "test_batch.bin", [0; 3073]);
+    write(cifar.path(), "batches.meta.txt", "airplane\n");
+    write(cifar.path(), "readme.html", "<html>\n");
     let classes = directory();
     for i in 0..12 {
         write(
@@ -248,7 +254,7 @@ fn folders_that_are_something_else_say_what_to_do_with_them() {
         );
     }
     write(classes.path(), "words.txt", "cat\n");
-    for folder in [&mnist, &classes] {
+    for folder in [&mnist, &cifar, &classes] {
         let error = Corpus::from_directory(folder.path()).expect_err("images");
         assert!(matches!(error, DataError::FolderOfImages { .. }), "{error}");
         assert!(error.to_string().contains("--preset vit-small"), "{error}");

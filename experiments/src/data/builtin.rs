@@ -63,14 +63,19 @@ pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<LeftOut>), DataError>
     let registry = cargo_home().join("registry").join("src");
     let located = locate(&registry, || ask_cargo(&[]))?;
     for (name, source) in BUILTIN_CRATES.iter().zip(located) {
-        for path in text_files::sorted_files(&source.join("src"))? {
+        let named = |path: &Path| {
+            let below = path.strip_prefix(&source).unwrap_or(path);
+            format!("{name}/{}", below.display())
+        };
+        let walk = text_files::walk(&source.join("src"))?;
+        let unseen = walk.left_out.iter();
+        left_out.extend(unseen.map(|(path, reason)| LeftOut::new(named(path), *reason)));
+        for path in walk.files {
             if path.extension().is_none_or(|extension| extension != "rs") {
                 continue;
             }
-            let below = path.strip_prefix(&source).unwrap_or(&path);
-            let name = format!("{name}/{}", below.display());
             let bytes = fs::read(&path).map_err(|error| text_files::unreadable(&path, error))?;
-            let file = TextFile::new(name, bytes);
+            let file = TextFile::new(named(&path), bytes);
             let reason = match &file.bytes[..] {
                 [] => "empty",
                 bytes if std::str::from_utf8(bytes).is_err() => "not UTF-8",
@@ -81,10 +86,7 @@ pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<LeftOut>), DataError>
                     continue;
                 }
             };
-            left_out.push(LeftOut {
-                name: file.name,
-                reason: reason.to_owned(),
-            });
+            left_out.push(LeftOut::new(file.name, reason));
         }
     }
     Ok((files, left_out))

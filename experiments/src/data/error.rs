@@ -112,15 +112,13 @@ pub enum DataError {
     },
     /// A directory of images where text was expected.
     #[error(
-        "{} is a folder of images ({images} files): a network for images learns from it, for \
+        "{} is a folder of images: a network for images learns from it, for \
          example --preset vit-small, or dit-small to draw; networks for text want text",
         .path.display()
     )]
     FolderOfImages {
         /// The directory.
         path: PathBuf,
-        /// Files that hold images or their labels.
-        images: usize,
     },
     /// Too little text for the windows asked for.
     #[error(

@@ -107,10 +107,7 @@ impl Corpus {
             images,
         } = text_files::read_directory(path)?;
         if images > 0 && images >= IMAGES_FOR_A_TEXT * files.len() {
-            return Err(DataError::FolderOfImages {
-                path: owned(),
-                images,
-            });
+            return Err(DataError::FolderOfImages { path: owned() });
         }
         if files.is_empty() {
             let path = owned();
