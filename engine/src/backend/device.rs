@@ -62,6 +62,8 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Bytes of operands kept on the device.
     pub budget: u64,
+    /// Whether every result comes back at once, even where it could stay on the device.
+    pub fetch_results: bool,
 }
 
 impl Default for Options {
@@ -72,6 +74,7 @@ impl Default for Options {
             threshold: Threshold::Measured,
             cache: None,
             budget: 4 << 30,
+            fetch_results: false,
         }
     }
 }

@@ -98,7 +98,7 @@ impl WgpuBackend {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let memory = Memory::new(device.clone(), options.budget);
+        let memory = Memory::new(device.clone(), options);
         let adapter = &device.adapter;
         let mut backend = Self {
             name: format!("wgpu: {} ({})", adapter.name, adapter.api),
