@@ -1,10 +1,11 @@
 //! A training step over shards of the batch.
 //!
 //! The batch is cut into a fixed number of shards, a setting and not the number of
-//! threads. Each shard runs forward and backward on its own tape with
-//! single-threaded kernels, one micro-batch after the other, while its activations
-//! stay in cache; the gradients of the shards are then added in shard order. The
-//! bits of a step are those of its shards, for any number of threads.
+//! threads. Each shard runs forward and backward on its own tape, one micro-batch after
+//! the other, while its activations stay in cache; the gradients of the shards are then
+//! added in shard order. Kernels are single-threaded where there is a shard for every
+//! thread, and share out their rows among the threads left over where there are fewer
+//! shards. The bits of a step are those of its shards, for any number of threads.
 
 use crate::{
     backend::{Backend, Identity},
@@ -76,8 +77,10 @@ impl Shards {
             shards: self.tapes.len(),
             micro_batches: results.len(),
         };
+        let idle_threads = self.tapes.len() < rayon::current_num_threads();
         let work = |tape: &mut Tape, gradients: &mut Gradients, first, slots: &mut [T]| {
             gradients.clear();
+            tape.set_parallel(idle_threads);
             tape.set_leaving(true);
             for (offset, slot) in slots.iter_mut().enumerate() {
                 let micro_batch = MicroBatch {

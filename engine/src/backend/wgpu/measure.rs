@@ -12,6 +12,15 @@ use std::time::{Duration, Instant};
 /// Sizes of cubes at which device and CPU are compared.
 const CUBES: [usize; 6] = [64, 128, 256, 512, 1024, 2048];
 
+/// How often each tile is measured.
+const ROUNDS: usize = 3;
+
+/// The time of a round.
+const ROUND: Duration = Duration::from_millis(5);
+
+/// The longest time that a device is given to reach its clock rate.
+const WARM_UP: Duration = Duration::from_millis(400);
+
 impl WgpuBackend {
     /// The fastest tile for products like this one, measured on the first of them.
     pub(super) fn tile(&self, product: &Product) -> Tile {
@@ -25,11 +34,15 @@ impl WgpuBackend {
         if !self.tunes {
             return TILES[0];
         }
-        let possible = TILES
+        let possible: Vec<Tile> = TILES
             .into_iter()
-            .filter(|tile| runs(&self.device.adapter, tile));
-        let timed = possible.filter_map(|tile| Some((self.time(product, tile)?, tile)));
-        let best = timed.min_by_key(|(time, _)| *time);
+            .filter(|tile| runs(&self.device.adapter, tile))
+            .collect();
+        let times = self.times(product, &possible);
+        let timed = times.iter().zip(possible);
+        let best = timed
+            .filter_map(|(time, tile)| Some(((*time)?, tile)))
+            .min_by_key(|(time, _)| *time);
         let tile = best.map_or(TILES[0], |(_, tile)| tile);
         tuning.tiles.insert(class, tile);
         self.save(&tuning);
@@ -43,9 +56,14 @@ impl WgpuBackend {
         }
     }
 
-    /// The time of one product on operands that are there, about ten milliseconds' worth
-    /// of it; `None` if the device fails.
-    pub(super) fn time(&self, product: &Product, tile: Tile) -> Option<Duration> {
+    /// The time of one product on operands that are there, with each of these tiles; `None`
+    /// where the device fails.
+    ///
+    /// An idle GPU runs at a fraction of its clock rate and needs tens of milliseconds of
+    /// work to leave it. All kernels are compiled first, so that nothing interrupts what
+    /// follows: work until it gets no faster, then [`ROUNDS`] rounds of about
+    /// five milliseconds for each tile in turn, of which the fastest counts.
+    pub(super) fn times(&self, product: &Product, tiles: &[Tile]) -> Vec<Option<Duration>> {
         let sizes = product.shapes().map(|[rows, columns]| rows * columns);
         let buffers = {
             let mut memory = self.memory();
@@ -59,26 +77,40 @@ impl WgpuBackend {
                 .queue
                 .write_buffer(buffer, 0, bytemuck::cast_slice(&values));
         }
-        let mut scratch = Vec::new();
-        let mut timed = |rounds| {
+        let timed = |tile, repeats: u32| {
+            let mut scratch = Vec::new();
             let mut encoder = self.device.encoder();
             let (work, buffers) = ((product, tile, false), buffers.each_ref());
-            self.encode_product(work, buffers, &mut encoder, &mut scratch, rounds);
+            self.encode_product(work, buffers, &mut encoder, &mut scratch, repeats);
             let started = Instant::now();
             let submission = self.device.queue.submit([encoder.finish()]);
             self.device.wait(submission).ok()?;
-            Some(started.elapsed() / rounds)
+            let time = started.elapsed() / repeats;
+            self.give_back(scratch);
+            Some(time)
         };
-        timed(1)?;
-        let once = timed(1)?;
-        let rounds = (Duration::from_millis(10).as_nanos() / once.as_nanos().max(1)).clamp(1, 500);
-        let time = timed(rounds as u32)?;
-        let mut memory = self.memory();
-        buffers
-            .into_iter()
-            .chain(scratch)
-            .for_each(|buffer| memory.give_matrix(buffer));
-        Some(time)
+        let repeats = |once: Duration| -> u32 {
+            (ROUND.as_nanos() / once.as_nanos().max(1)).clamp(1, 500) as u32
+        };
+        let mut times: Vec<Option<Duration>> = tiles.iter().map(|&tile| timed(tile, 1)).collect();
+        if let [Some(mut once), ..] = times[..] {
+            let started = Instant::now();
+            while started.elapsed() < WARM_UP {
+                match timed(tiles[0], repeats(once)) {
+                    Some(time) if started.elapsed() < WARM_UP / 4 || time < once * 31 / 32 => {
+                        once = once.min(time);
+                    }
+                    _ => break,
+                }
+            }
+        }
+        for _ in 0..ROUNDS {
+            for (best, &tile) in times.iter_mut().zip(tiles) {
+                *best = best.and_then(|best| Some(best.min(timed(tile, repeats(best))?)));
+            }
+        }
+        self.give_back(buffers);
+        times
     }
 
     /// The edge of the smallest cube that the device, transfers included, computes sooner

@@ -137,6 +137,13 @@ impl WgpuBackend {
         self.memory.lock().expect("no holder panics")
     }
 
+    fn give_back(&self, matrices: impl IntoIterator<Item = wgpu::Buffer>) {
+        let mut memory = self.memory();
+        matrices
+            .into_iter()
+            .for_each(|matrix| memory.give_matrix(matrix));
+    }
+
     /// Whether the device can do a job.
     fn can(&self, job: &Job<'_>) -> bool {
         let limit = self.adapter().max_binding.min(self.adapter().max_buffer);
@@ -278,6 +285,6 @@ impl Backend for WgpuBackend {
 
     fn time_on_device(&self, product: Product) -> Option<Duration> {
         let tile = self.tile(&product);
-        self.time(&product, tile)
+        self.times(&product, &[tile])[0]
     }
 }
