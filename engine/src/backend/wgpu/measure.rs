@@ -114,40 +114,31 @@ impl WgpuBackend {
     }
 
     /// The edge of the smallest cube that the device, transfers included, computes sooner
-    /// than the CPU, as measured now or before; `usize::MAX` if there is none.
+    /// than one thread of the CPU, as measured now or before; `usize::MAX` if all threads
+    /// together are faster than the device at every edge.
+    ///
+    /// A shard's thread that waits for the device leaves the other threads to their own
+    /// shards: what it gives up is its own rate. What the step as a whole gains is decided by
+    /// the rate of all threads.
     pub(super) fn measured_threshold(&self) -> usize {
         let known = self.tuning.lock().expect("no holder panics").threshold;
         if let Some(edge) = known {
             return edge;
         }
-        let mut threshold = usize::MAX;
+        let (mut smallest, mut threshold) = (None, usize::MAX);
         for edge in CUBES {
-            let product = Product::new(Layout::Nn, edge, edge, edge);
-            let values = |shift: usize| -> Vec<f32> {
-                (shift..edge * edge + shift)
-                    .map(|i| (i % 1021) as f32 / 512.0 - 1.0)
-                    .collect()
+            let Some([all, one, device]) = self.time_cube(edge) else {
+                return usize::MAX;
             };
-            let (a, b, mut c) = (values(0), values(7), values(0));
-            let mut best = [Duration::MAX; 2];
-            // The first round of the device measures tiles and makes buffers.
-            for _ in 0..4 {
-                let started = Instant::now();
-                CpuBackend.matmul(product, &a, &b, &mut c, true);
-                best[0] = best[0].min(started.elapsed());
-                let mut job = Job::new(product, a[..].into(), b[..].into(), &mut c);
-                let started = Instant::now();
-                if self.run(&mut [&mut job], true).is_err() {
-                    return usize::MAX;
-                }
-                best[1] = best[1].min(started.elapsed());
+            if device < one {
+                smallest = smallest.or(Some(edge));
             }
-            if best[1] < best[0] {
-                threshold = edge;
+            if device < all {
+                threshold = smallest.unwrap_or(edge);
                 break;
             }
             // So far behind that it will not catch up.
-            if edge >= 256 && best[1] > 4 * best[0] {
+            if edge >= 256 && device > 4 * all {
                 break;
             }
         }
@@ -155,5 +146,31 @@ impl WgpuBackend {
         tuning.threshold = Some(threshold);
         self.save(&tuning);
         threshold
+    }
+
+    /// The shortest times of a cube with all threads, with one, and on the device with its
+    /// transfers; `None` if the device fails.
+    fn time_cube(&self, edge: usize) -> Option<[Duration; 3]> {
+        let product = Product::new(Layout::Nn, edge, edge, edge);
+        let values = |shift: usize| -> Vec<f32> {
+            (shift..edge * edge + shift)
+                .map(|i| (i % 1021) as f32 / 512.0 - 1.0)
+                .collect()
+        };
+        let (a, b, mut c) = (values(0), values(7), values(0));
+        let mut best = [Duration::MAX; 3];
+        // The first round of the device measures tiles and makes buffers.
+        for _ in 0..4 {
+            for (best, parallel) in best.iter_mut().zip([true, false]) {
+                let started = Instant::now();
+                CpuBackend.matmul(product, &a, &b, &mut c, parallel);
+                *best = (*best).min(started.elapsed());
+            }
+            let mut job = Job::new(product, a[..].into(), b[..].into(), &mut c);
+            let started = Instant::now();
+            self.run(&mut [&mut job], true).ok()?;
+            best[2] = best[2].min(started.elapsed());
+        }
+        Some(best)
     }
 }
