@@ -57,7 +57,9 @@ pub fn effective_rank(singular_values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    #[track_caller]
     fn close(found: &[f64], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len(), "{found:?}");
         for (x, y) in found.iter().zip(expected) {
             assert!((x - y).abs() < 1e-12, "{found:?} is not {expected:?}");
         }
