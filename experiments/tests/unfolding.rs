@@ -3,7 +3,7 @@
 use engine::{params::Params, rng::Key};
 use experiments::{
     config::RunConfig,
-    inspect::{Subject, Trace},
+    inspect::{Band, DepthView, Inspection, LayerGain, Subject, Trace},
     train::{Quiet, Trainer, WEIGHTS_FILE},
 };
 use models::weights;
@@ -156,4 +156,88 @@ fn manifold_constrained_connections_with_a_learned_head_are_their_unfolded_matri
         "model.connection.type=identity_hc",
         "model.connection.reduction=mean",
     ]);
+}
+
+/// The columns of a table that is exported, by name, against the measures of these names.
+#[track_caller]
+fn has_columns(inspection: &Inspection, table: &str, expected: &[(&str, Vec<f64>)]) {
+    let matrices = inspection.matrices();
+    let matrix = matrices.iter().find(|matrix| matrix.name == table);
+    let matrix = matrix.expect("a table of this name");
+    let names: Vec<&str> = expected.iter().map(|(name, _)| *name).collect();
+    assert_eq!(matrix.columns, names, "{table}");
+    for (column, (name, expected)) in expected.iter().enumerate() {
+        assert_eq!(matrix.values.len(), expected.len(), "{table}");
+        let found = matrix.values.iter().map(|row| row[column]);
+        let found: Vec<f64> = found.map(|x| x.expect("an entry")).collect();
+        assert_eq!(found, *expected, "{table}: {name}");
+    }
+}
+
+#[test]
+fn every_exported_column_holds_the_measure_of_its_name() {
+    let subject = trained(&["model.connection.type=hyper", "model.connection.rate=3"]);
+    let trace = Trace::of(&subject);
+    let inspection = Inspection::of("a run", &subject, &trace, &[]);
+    let gain = |of: fn(&LayerGain) -> f64| inspection.gains.iter().map(of).collect();
+    has_columns(
+        &inspection,
+        "gain",
+        &[
+            ("forward", gain(|g| g.single.forward)),
+            ("backward", gain(|g| g.single.backward)),
+            ("spectral norm", gain(|g| g.single.spectral_norm)),
+            ("smallest", gain(|g| g.single.smallest)),
+            ("effective rank", gain(|g| g.single.effective_rank)),
+            ("composed forward", gain(|g| g.composed.forward)),
+            ("composed backward", gain(|g| g.composed.backward)),
+            ("composed spectral norm", gain(|g| g.composed.spectral_norm)),
+            ("composed smallest", gain(|g| g.composed.smallest)),
+            (
+                "composed effective rank",
+                gain(|g| g.composed.effective_rank),
+            ),
+            ("read usage", gain(|g| g.read_usage)),
+            ("write usage", gain(|g| g.write_usage)),
+        ],
+    );
+    let band = |of: fn(&Band) -> f64| inspection.similarity.iter().map(of).collect();
+    has_columns(
+        &inspection,
+        "similarity",
+        &[
+            ("p5", band(|band| band.low)),
+            ("median", band(|band| band.median)),
+            ("p95", band(|band| band.high)),
+        ],
+    );
+    let depth = |of: fn(&DepthView) -> f64| inspection.depth.iter().map(of).collect();
+    has_columns(
+        &inspection,
+        "depth",
+        &[
+            ("input rms", depth(|view| view.input_rms)),
+            ("output rms", depth(|view| view.output_rms)),
+            ("output gradient", depth(|view| view.output_gradient)),
+            (
+                "stream cosine",
+                depth(|view| view.mean_cosine().expect("streams")),
+            ),
+        ],
+    );
+    // By stream: what is said of rows is not what is said of columns.
+    let by_stream = |of: fn(&LayerGain) -> &[f64]| {
+        let column = |i: usize| inspection.gains.iter().map(|gain| of(gain)[i]).collect();
+        ["1", "2", "3"]
+            .into_iter()
+            .zip((0..3).map(column))
+            .collect::<Vec<_>>()
+    };
+    let [rows, columns] = [
+        by_stream(|gain| &gain.row_sums),
+        by_stream(|gain| &gain.column_sums),
+    ];
+    assert_ne!(rows, columns);
+    has_columns(&inspection, "row_sums", &rows);
+    has_columns(&inspection, "column_sums", &columns);
 }

@@ -77,7 +77,11 @@ fn output_projections_start_smaller_by_the_root_of_the_number_of_sublayers() {
     ] {
         for ffn in all_ffn() {
             let (_, params) = network(ffn, hyper(|c| c.output_init_scale = scale));
-            let outputs = ["attn.o.weight", "ffn.down.weight", "ffn.experts.down.weight"];
+            let outputs = [
+                "attn.o.weight",
+                "ffn.down.weight",
+                "ffn.experts.down.weight",
+            ];
             let weights = params
                 .parts()
                 .filter(|part| part.name.ends_with(".weight") && !part.name.contains("norm"))
@@ -189,7 +193,10 @@ fn moved(frozen: &[FrozenPart], dynamic: bool) -> Vec<(String, [bool; 2])> {
     let columns = |name: &str| {
         let range = part(name);
         let moved = |read: bool| {
-            let mut at = range.clone().enumerate().filter(|(i, _)| (i % 3 == 0) == read);
+            let mut at = range
+                .clone()
+                .enumerate()
+                .filter(|(i, _)| (i % 3 == 0) == read);
             at.any(|(_, i)| params.slab()[i] != start[i])
         };
         (name.to_owned(), [moved(true), moved(false)])
@@ -216,24 +223,44 @@ fn check_moved(frozen: &[FrozenPart], dynamic: bool, expected: &[[bool; 2]]) {
 fn a_frozen_read_keeps_its_static_and_its_dynamic_part_at_the_start() {
     let read = [FrozenPart::Read];
     check_moved(&read, false, &[[false, true], [true; 2]]);
-    check_moved(&read, true, &[[false, true], [true; 2], [false, true], [true; 2]]);
+    check_moved(
+        &read,
+        true,
+        &[[false, true], [true; 2], [false, true], [true; 2]],
+    );
 }
 
 #[test]
 fn a_frozen_mix_keeps_its_static_and_its_dynamic_part_at_the_start() {
     let mix = [FrozenPart::Mix];
     check_moved(&mix, false, &[[true, false], [true; 2]]);
-    check_moved(&mix, true, &[[true, false], [true; 2], [true, false], [true; 2]]);
+    check_moved(
+        &mix,
+        true,
+        &[[true, false], [true; 2], [true, false], [true; 2]],
+    );
 }
 
 #[test]
 fn other_frozen_parts_stay_and_leave_the_rest_to_learn() {
     let write = [FrozenPart::Write];
-    check_moved(&write, true, &[[true; 2], [false; 2], [true; 2], [false; 2]]);
+    check_moved(
+        &write,
+        true,
+        &[[true; 2], [false; 2], [true; 2], [false; 2]],
+    );
     let dynamic = [FrozenPart::Dynamic];
-    check_moved(&dynamic, true, &[[true; 2], [true; 2], [false; 2], [false; 2]]);
+    check_moved(
+        &dynamic,
+        true,
+        &[[true; 2], [true; 2], [false; 2], [false; 2]],
+    );
     let width = [FrozenPart::Read, FrozenPart::Mix];
-    check_moved(&width, true, &[[false; 2], [true; 2], [false; 2], [true; 2]]);
+    check_moved(
+        &width,
+        true,
+        &[[false; 2], [true; 2], [false; 2], [true; 2]],
+    );
 }
 
 /// What the routers of all blocks say is added to the loss of the task, once.
@@ -259,5 +286,9 @@ fn the_losses_of_all_routers_are_part_of_what_is_minimised_and_not_of_what_is_re
     let added = loss.total.item() - loss.task.item();
     assert!((added - weighted).abs() < 1e-5, "{added}, not {weighted}");
     let task = (31_f32).ln();
-    assert!((loss.task.item() - task).abs() < 0.2, "{}", loss.task.item());
+    assert!(
+        (loss.task.item() - task).abs() < 0.2,
+        "{}",
+        loss.task.item()
+    );
 }

@@ -283,7 +283,12 @@ mod tests {
     /// Three blocks and a half, decaying and not in turn, and a gradient without zeros.
     fn blocks() -> (Params, Gradients) {
         let mut b = Builder::new(Key::new(0));
-        for (i, decay) in [Decay::Yes, Decay::No].into_iter().cycle().take(7).enumerate() {
+        for (i, decay) in [Decay::Yes, Decay::No]
+            .into_iter()
+            .cycle()
+            .take(7)
+            .enumerate()
+        {
             let name = format!("{i}");
             b.param(&name, [BLOCK / 2 + 3], decay, Init::Constant(2.0));
         }
@@ -308,11 +313,17 @@ mod tests {
             };
             let mut optimiser = AdamW::new(&params, config);
             let returned = optimiser.update(&mut params, &gradients, 0.01);
-            assert!((returned / norm - 1.0).abs() < 1e-6, "{returned}, not {norm}");
+            assert!(
+                (returned / norm - 1.0).abs() < 1e-6,
+                "{returned}, not {norm}"
+            );
             let (first, second) = optimiser.moments();
             for (i, &gradient) in gradients.slab().iter().enumerate() {
                 let g = factor * gradient;
-                assert!((first[i] - 0.1 * g).abs() < 1e-5, "{clip}: first moment {i}");
+                assert!(
+                    (first[i] - 0.1 * g).abs() < 1e-5,
+                    "{clip}: first moment {i}"
+                );
                 let error = (second[i] - 0.05 * g * g).abs();
                 assert!(error < 1e-5, "{clip}: second moment {i}");
             }

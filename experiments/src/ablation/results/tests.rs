@@ -94,6 +94,21 @@ fn nothing_is_better_while_its_interval_holds_zero() {
     assert!(results.minimum_detectable_effect.expect("three pairs") > 0.05);
 }
 
+/// Of two arms the smaller p value is doubled and the other one stays, unless it would be the
+/// smaller then.
+#[test]
+fn the_corrected_p_value_beside_the_plain_one_is_holms() {
+    let strong = [Some(1.951), Some(2.149), Some(2.050)];
+    let weak = [Some(1.9), Some(2.12), Some(2.08)];
+    let results = results(&[BASE, ("weak", &weak), ("strong", &strong)]);
+    let delta = |arm: usize| results.arms[arm].delta.as_ref().expect("three pairs");
+    let p = |arm: usize| delta(arm).p_value.expect("three pairs");
+    let corrected = |arm: usize| delta(arm).p_holm.expect("three pairs");
+    assert!(p(2) < 0.01 && 0.05 < p(1), "{} {}", p(1), p(2));
+    assert!((corrected(2) - 2.0 * p(2)).abs() < 1e-12);
+    assert!((corrected(1) - p(1)).abs() < 1e-12);
+}
+
 #[test]
 fn one_seed_has_a_difference_but_no_interval() {
     let results = results(&[("pre-norm", &[Some(2.0)]), ("arm", &[Some(1.9)])]);

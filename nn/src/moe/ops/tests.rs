@@ -115,8 +115,12 @@ fn each_router_adds_both_its_losses_times_their_coefficients() {
             let product = |w: &[f32]| w.iter().zip(token).map(|(w, x)| f64::from(w * x)).sum();
             let logits: Vec<f64> = router.chunks(DIM).map(product).collect();
             let p = softmax64(&logits);
-            chosen64(&p, 2).into_iter().for_each(|e| load[e] += 1.0 / 14.0);
-            mean.iter_mut().zip(&p).for_each(|(mean, p)| *mean += p / 7.0);
+            chosen64(&p, 2)
+                .into_iter()
+                .for_each(|e| load[e] += 1.0 / 14.0);
+            mean.iter_mut()
+                .zip(&p)
+                .for_each(|(mean, p)| *mean += p / 7.0);
             z += logits.iter().map(|x| x.exp()).sum::<f64>().ln().powi(2) / 7.0;
         }
         let balance: f64 = load.iter().zip(mean).map(|(f, p)| 5.0 * f * p).sum();
