@@ -7,13 +7,13 @@ use common::corpus;
 use engine::{
     params::Params,
     rng::Key,
-    tape::{Tape, Var},
+    tape::{Noise, Tape, Var},
 };
 use experiments::{
     ablation::RunResult,
     config::RunConfig,
     data::{Corpus, Windows},
-    run_dir::{RunDir, RunId, Status},
+    run_dir::{RunDir, RunId, Status, read_metrics},
     state::StateError,
     train::{Language, Observer, Quiet, Score, StepReport, Task, TrainError, Trainer},
 };
@@ -142,19 +142,34 @@ fn every_step_has_the_rate_of_its_place_in_warm_up_and_decline() {
 /// rows what `validated` says of the step and the row.
 struct Told {
     inner: Language,
-    asked: Arc<Mutex<Vec<(u64, u64, usize)>>>,
+    seen: Arc<Seen>,
     validated: fn(steps: usize, row: usize) -> f32,
+}
+
+/// What a task was asked for: batches, and rows of them with the noise on their tape.
+#[derive(Default)]
+struct Seen {
+    batches: Mutex<Vec<(u64, u64, usize)>>,
+    rows: Mutex<Vec<(usize, Noise)>>,
+}
+
+impl Seen {
+    fn steps(&self) -> usize {
+        self.batches.lock().unwrap().len()
+    }
 }
 
 const VALIDATION_ROWS: usize = 5;
 
 impl Task for Told {
     fn load_batch(&mut self, seed: u64, step: u64, rows: usize) {
-        self.asked.lock().unwrap().push((seed, step, rows));
+        self.seen.batches.lock().unwrap().push((seed, step, rows));
         self.inner.load_batch(seed, step, rows);
     }
 
     fn train_loss<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> Loss<'t> {
+        let noise = tape.noise().expect("the noise of the step");
+        self.seen.rows.lock().unwrap().push((rows.start, noise));
         self.inner.train_loss(tape, rows)
     }
 
@@ -163,10 +178,17 @@ impl Task for Told {
     }
 
     fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> Score<'t> {
-        let steps = self.asked.lock().unwrap().len();
-        let count = rows.len() as f32;
+        let (steps, count) = (self.seen.steps(), rows.len() as f32);
         let sum: f32 = rows.clone().map(|row| (self.validated)(steps, row)).sum();
         let loss: Var<'t> = tape.constant([], &[sum / count]);
+        if tape.is_probing() {
+            // A router that sends even rows to one expert and odd rows to another.
+            let even = rows.clone().filter(|row| row % 2 == 0).count() as f32 / count;
+            let _scope = tape.enter("blocks.0.ffn");
+            tape.probe("load", tape.constant([2], &[even, 1.0 - even]));
+            tape.probe("entropy", loss);
+            tape.probe("dropped", tape.constant([], &[1.0]));
+        }
         Score {
             loss,
             correct: Some(rows.filter(|row| row % 2 == 0).count()),
@@ -191,31 +213,89 @@ impl Task for Told {
     }
 }
 
-type Asked = Arc<Mutex<Vec<(u64, u64, usize)>>>;
-
-fn told(config: &RunConfig, validated: fn(usize, usize) -> f32) -> (Trainer, Asked) {
+fn told(config: &RunConfig, validated: fn(usize, usize) -> f32) -> (Trainer, Arc<Seen>) {
     let ModelConfig::Transformer(model) = &config.model else {
         panic!("a transformer");
     };
     let (inner, params) = Language::new(config, model, &corpus(), Key::new(0)).unwrap();
-    let asked = Asked::default();
+    let seen = Arc::<Seen>::default();
     let task = Told {
         inner,
-        asked: Arc::clone(&asked),
+        seen: Arc::clone(&seen),
         validated,
     };
     let trainer = Trainer::with_task(config, Box::new(task), params);
-    (trainer, asked)
+    (trainer, seen)
 }
 
 #[test]
 fn every_step_asks_once_for_the_batch_of_its_number() {
-    let (mut trainer, asked) = told(&config(&["train.seed=3"]), |_, _| 1.0);
+    let (mut trainer, seen) = told(&config(&["train.seed=3"]), |_, _| 1.0);
     trainer
         .run(None, &mut Quiet, &AtomicBool::new(false))
         .unwrap();
     let expected: Vec<(u64, u64, usize)> = (0..12).map(|step| (3, step, ROWS)).collect();
-    assert_eq!(*asked.lock().unwrap(), expected);
+    assert_eq!(*seen.batches.lock().unwrap(), expected);
+}
+
+/// Dropout and whatever else is random depends on seed, step and the place in the batch.
+#[test]
+fn every_step_has_noise_of_its_own_and_every_sequence_its_place_in_it() {
+    for micro_batch in [1, 2, 3] {
+        let cut = format!("train.micro_batch={micro_batch}");
+        let (mut trainer, seen) = told(&config(&["train.seed=3", &cut]), |_, _| 1.0);
+        for step in 0..3 {
+            trainer.step();
+            let mut rows = std::mem::take(&mut *seen.rows.lock().unwrap());
+            rows.sort_by_key(|(first, _)| *first);
+            let key = Key::new(3).named("noise").at(step);
+            assert!(
+                rows.iter().all(|(_, noise)| noise.key == key),
+                "step {step}"
+            );
+            let starts = rows
+                .iter()
+                .map(|(first, noise)| (*first, noise.first_sequence));
+            let expected = (0..ROWS).step_by(micro_batch).map(|first| (first, first));
+            assert!(starts.eq(expected), "{rows:?}");
+        }
+    }
+}
+
+#[test]
+fn what_routers_add_is_minimised_but_not_reported() {
+    let corpus = corpus();
+    let experts = "model.ffn={type=\"moe\", experts=3, hidden=16, load_balance_coef=1.0}";
+    let config = config(&[STILL, LARGE, experts]);
+    let (model, params) = transformer(&config);
+    let batch = Windows::new(&corpus, SEQ).unwrap().train_batch(0, 0, ROWS);
+    let tape = Tape::new();
+    tape.bind(&params);
+    let loss = model.losses(&tape, &batch.inputs, &batch.targets, SEQ);
+    assert!(loss.total.item() > loss.task.item() + 0.9);
+    let reported = Trainer::new(&config, &corpus).unwrap().step().loss;
+    let error = (reported - f64::from(loss.task.item())).abs();
+    assert!(error < 1e-4, "{reported}, not {}", loss.task.item());
+}
+
+/// Three of five rows go to the first expert, whatever parts they are measured in.
+#[test]
+fn the_load_of_routers_is_the_mean_over_rows() {
+    let experts = "model.ffn={type=\"moe\", experts=2, hidden=16}";
+    for micro_batch in [1, 2, 3, 6] {
+        let cut = format!("train.micro_batch={micro_batch}");
+        let config = config(&[experts, "train.shards=1", &cut]);
+        let routers = told(&config, |_, row| row as f32).0.routers();
+        let [router] = &routers[..] else {
+            panic!("{routers:?}");
+        };
+        assert_eq!(router.site, "blocks.0.ffn");
+        assert!((router.load[0] - 0.6).abs() < 1e-6, "{cut}: {router:?}");
+        assert!((router.load[1] - 0.4).abs() < 1e-6, "{cut}: {router:?}");
+        assert!((router.entropy - 2.0).abs() < 1e-6, "{cut}: {router:?}");
+        let parts = VALIDATION_ROWS.div_ceil(micro_batch);
+        assert_eq!(router.dropped, parts as u64);
+    }
 }
 
 #[test]

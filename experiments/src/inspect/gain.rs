@@ -158,6 +158,13 @@ mod tests {
         assert_eq!(found[0].column_sums, [0.0, 2.0]);
     }
 
+    #[test]
+    fn streams_are_used_whatever_their_sign() {
+        assert_eq!(participation([1.0, -1.0].into_iter()), 2.0);
+        assert_eq!(participation([3.0, -1.0].into_iter()), 1.6);
+        assert_eq!(participation([0.0, 0.0].into_iter()), 0.0);
+    }
+
     /// `H' = A_rᵀ H` of one sublayer after the other: the first factor is that of the bottom.
     #[test]
     fn the_composition_of_mixes_that_do_not_commute_is_that_of_the_forward() {
