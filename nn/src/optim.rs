@@ -331,6 +331,24 @@ mod tests {
     }
 
     #[test]
+    fn an_optimiser_goes_on_from_its_moments_as_if_it_had_not_stopped() {
+        let (mut params, gradients) = blocks();
+        let mut whole = AdamW::new(&params, AdamWConfig::default());
+        for _ in 0..3 {
+            whole.update(&mut params, &gradients, 0.01);
+        }
+        let mut own = params.detached();
+        let mut resumed = AdamW::new(&own, AdamWConfig::default());
+        let (first, second) = whole.moments();
+        resumed.restore(first, second, whole.steps());
+        whole.update(&mut params, &gradients, 0.01);
+        resumed.update(&mut own, &gradients, 0.01);
+        assert_eq!(own.slab(), params.slab());
+        assert_eq!(resumed.moments(), whole.moments());
+        assert_eq!(resumed.steps(), 4);
+    }
+
+    #[test]
     fn every_element_decays_by_the_rule_of_its_own_parameter() {
         for decay_everything in [false, true] {
             let (mut params, mut gradients) = blocks();
