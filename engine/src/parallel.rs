@@ -224,3 +224,35 @@ fn run<T: Send>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ops::{scale, sum},
+        params::{Builder, Decay, Init},
+        rng::Key,
+    };
+
+    /// Micro-batch i of step k has the loss `k (i + 1) w`.
+    #[test]
+    fn gradients_are_those_of_all_micro_batches_of_this_step() {
+        let mut builder = Builder::new(Key::new(0));
+        let weight = builder.param("w", [1], Decay::No, Init::Ones);
+        let params = builder.finish();
+        for count in [1, 2, 3, 5] {
+            let mut shards = Shards::new(count, &params, Tape::new);
+            for step in 1..4 {
+                let mut indices = [usize::MAX; 5];
+                shards.step(&params, &mut indices, |tape, micro_batch| {
+                    let factor = (step * (micro_batch.index + 1)) as f32;
+                    let loss = scale(sum(tape.param(weight)), factor);
+                    (loss, micro_batch.index)
+                });
+                assert_eq!(indices, [0, 1, 2, 3, 4]);
+                let gradient = shards.gradients().slab()[0];
+                assert_eq!(gradient, 15.0 * step as f32, "{count} shards");
+            }
+        }
+    }
+}
