@@ -8,6 +8,7 @@ use crate::{
     train::{Observer, StepReport, TrainError, Trainer},
 };
 use nn::guard::Finding;
+use rayon::ThreadPoolBuildError;
 use std::{fmt, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 
 /// A sweep with all that its runs need.
@@ -47,6 +48,8 @@ pub enum Unfinished {
     },
     /// The sweep directory cannot be used.
     Run(RunError),
+    /// The operating system grants no more threads.
+    Threads(ThreadPoolBuildError),
 }
 
 impl fmt::Display for Unfinished {
@@ -63,6 +66,7 @@ impl fmt::Display for Unfinished {
             ),
             Self::Train { run, source } => write!(f, "{run}: {source}"),
             Self::Run(error) => error.fmt(f),
+            Self::Threads(error) => write!(f, "{error}: take fewer --threads or --jobs"),
         }
     }
 }
@@ -72,6 +76,7 @@ impl std::error::Error for Unfinished {
         match self {
             Self::Train { source, .. } => Some(&**source),
             Self::Run(error) => Some(error),
+            Self::Threads(error) => Some(error),
             Self::OtherData { .. } => None,
         }
     }
@@ -131,7 +136,8 @@ impl Study<'_> {
         progress: &Progress,
         ended: impl Fn() + Sync,
     ) -> Result<(), Unfinished> {
-        let done = run(pending, workers, stop, |job| {
+        let workers = workers.start().map_err(Unfinished::Threads)?;
+        let done = run(pending, &workers, stop, |job| {
             let summary = self.train_one(job, stop, progress);
             ended();
             summary.map_err(|source| Unfinished::Train {

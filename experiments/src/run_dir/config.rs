@@ -1,7 +1,7 @@
 //! Comparing configurations, and writing a command line that can be pasted.
 
 use super::RunError;
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 use toml::{Table, Value};
 
 /// Checks that the stored configuration equals the one wanted now.
@@ -57,13 +57,17 @@ pub fn shell_line(args: &[String]) -> String {
     words.join(" ")
 }
 
-/// A word as a POSIX shell reads it back.
-pub fn shell_word(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=+:,@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+/// A word as a shell reads it back, in one line: bytes that are no text, line breaks and other
+/// control characters as `$'\\n'` (POSIX 2024; bash, zsh and ksh before).
+pub fn shell_word(word: impl AsRef<OsStr>) -> String {
+    let bytes = word.as_ref().as_encoded_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./=+:,@%".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
+        Ok(text) if !text.contains(char::is_control) => {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
+        _ => format!("$'{}'", bytes.escape_ascii()),
     }
 }
 
@@ -78,5 +82,10 @@ mod tests {
             shell_line(&args),
             r"experiments --corpus 'my text'\''s.txt' ''"
         );
+    }
+
+    #[test]
+    fn a_word_with_line_breaks_stays_in_one_line() {
+        assert_eq!(shell_word("a\n'b'"), r"$'a\n\'b\''");
     }
 }

@@ -8,7 +8,7 @@ mod seeds;
 mod shown;
 mod task;
 
-use super::{Failure, backend::BackendArgs, signals::stop_flag};
+use super::{Failure, backend::BackendArgs, signals::stop_flag, thread_count};
 use crate::{
     ablation::{Plan, Progress, Results, Study, Sweep, SweepError, Workers},
     config::ConfigError,
@@ -33,7 +33,7 @@ struct RunArgs {
     #[arg(long, value_name = "N|LIST", value_parser = seeds::parse)]
     seeds: Option<Seeds>,
     /// Runs at a time [default: one for each thread]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = thread_count)]
     jobs: Option<usize>,
     #[command(flatten)]
     backend: BackendArgs,
@@ -58,6 +58,8 @@ struct RunArgs {
     /// Print a script that does each run as a task of a batch system, and stop
     #[arg(long, value_name = "SYSTEM", conflicts_with_all = ["dry_run", "list", "task", "jobs", "force"])]
     emit: Option<Emit>,
+    #[command(flatten)]
+    array: emit::ArrayArgs,
 }
 
 /// Batch systems with a script of their own; `--list` and `--task` drive any other.
@@ -105,16 +107,13 @@ impl RunArgs {
         preset: &str,
         beside: impl Fn(&Results) -> Result<String, Failure>,
     ) -> Result<(), Failure> {
-        if self.jobs == Some(0) {
-            return Err(Failure::Usage("--jobs is 0, expected at least 1".into()));
-        }
         let command: Vec<String> = env::args().collect();
         let jobs = sweep.jobs().map_err(planning)?;
         if self.list {
             return task::list(sweep, &jobs);
         }
         if let Some(Emit::Slurm) = self.emit {
-            return emit::slurm(sweep, jobs.len(), &command);
+            return self.array.emit_slurm(&sweep.name, jobs.len());
         }
         let data = Source::of(&sweep.configs[0]).open()?;
         let threads = rayon::current_num_threads();
