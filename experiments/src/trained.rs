@@ -2,6 +2,7 @@
 
 use crate::{
     config::{ConfigError, RunConfig},
+    memory,
     run_dir::CONFIG_FILE,
     state::{self, StateError},
     train::WEIGHTS_FILE,
@@ -45,6 +46,7 @@ impl Trained {
                     ..RunConfig::default()
                 },
             };
+            file.check("", &shapes(&config)?)?;
             return Ok(Self {
                 config,
                 weights: Weights::File(file),
@@ -53,14 +55,21 @@ impl Trained {
         let config = RunConfig::from_file(&from.join(CONFIG_FILE))?;
         let weights = from.join(WEIGHTS_FILE);
         if weights.exists() {
-            let weights = Weights::File(TensorFile::open(&weights)?);
+            let file = TensorFile::open(&weights)?;
+            file.check("", &shapes(&config)?)?;
+            let weights = Weights::File(file);
             return Ok(Self { config, weights });
         }
         match state::load(from)? {
-            Some(found) => Ok(Self {
-                config,
-                weights: Weights::Slab(found.state.params),
-            }),
+            Some(found) => {
+                let slab = found.state.params;
+                let needed = shapes(&config)?.iter().map(|(_, param)| param.range.end).max();
+                if needed.is_some_and(|needed| slab.len() < needed) {
+                    return Err(StateError::OtherRun.into());
+                }
+                let weights = Weights::Slab(slab);
+                Ok(Self { config, weights })
+            }
             None => Err(TrainedError::NoWeights {
                 directory: from.to_owned(),
             }),
@@ -81,6 +90,12 @@ impl Trained {
         }
         Ok(())
     }
+}
+
+/// The network, so that what was read can be compared with it before there is memory for it.
+fn shapes(config: &RunConfig) -> Result<Params, ConfigError> {
+    memory::conceivable(config)?;
+    Ok(config.model.shapes()?)
 }
 
 /// Why there is no trained network.

@@ -1,6 +1,6 @@
 //! Doing the runs of a sweep: finished ones are kept, partial ones resumed.
 
-use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run};
+use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run, seconds};
 use crate::{
     data::Data,
     device::Selected,
@@ -9,7 +9,7 @@ use crate::{
 };
 use nn::guard::Finding;
 use rayon::ThreadPoolBuildError;
-use std::{fmt, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+use std::{fmt, path::PathBuf, sync::atomic::AtomicBool};
 
 /// A sweep with all that its runs need.
 #[derive(Debug)]
@@ -217,7 +217,7 @@ impl Study<'_> {
 }
 
 fn how(summary: &Summary) -> String {
-    let time = super::clock(Duration::from_secs_f64(summary.wall_seconds.max(0.0)));
+    let time = super::clock(seconds(summary.wall_seconds));
     match (summary.status, summary.final_val_loss) {
         (Status::Ok, Some(loss)) => format!("validation loss {loss:.4} after {time}"),
         (Status::Diverged, _) => format!(
@@ -258,7 +258,7 @@ impl Observer for Shown<'_> {
                 step: report.step,
                 loss: report.loss,
                 tokens_per_second: 1e3 * self.tokens_per_step / ms,
-                step_time: Duration::from_secs_f64(ms.max(0.0) / 1e3),
+                step_time: seconds(ms / 1e3),
             });
         }
     }

@@ -159,11 +159,8 @@ impl Sweep {
                 .iter()
                 .any(|other| other.matched && other.baseline.as_ref() == Some(&arm.name))
             {
-                let count = config
-                    .model
-                    .trained_parameters()
-                    .map_err(ConfigError::from)?;
-                parameters.insert(Some(arm.name.clone()), count);
+                let account = config.model.account().map_err(ConfigError::from)?;
+                parameters.insert(Some(arm.name.clone()), account.parameters.trained);
             }
             configs.push(config);
             RunId::new(&root, &name, &arm.name, 0)?;

@@ -178,6 +178,7 @@ impl RunConfig {
     /// [`ConfigError::Invalid`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         let invalid = |reason: String| Err(ConfigError::Invalid { reason });
+        crate::memory::conceivable(self)?;
         self.model.validate()?;
         if let ModelConfig::Transformer(model) = &self.model
             && model.vocab_size < VOCABULARY

@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -36,7 +36,14 @@ impl TensorFile {
     /// # Errors
     /// [`WeightsError::Unreadable`] and those of [`TensorFile::from_bytes`].
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = fs::read(path).map_err(|source| WeightsError::Unreadable {
+        let read = || {
+            // A device may have no end.
+            if !fs::metadata(path)?.is_file() {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no file"));
+            }
+            fs::read(path)
+        };
+        let bytes = read().map_err(|source| WeightsError::Unreadable {
             file: path.to_owned(),
             source,
         })?;
@@ -165,17 +172,12 @@ impl TensorFile {
         Ok(words.iter().copied())
     }
 
-    /// Sets all of `params` from the tensors whose names begin with `prefix` (empty for
-    /// a file of weights and nothing else). If there is an error nothing is changed.
+    /// Requires the tensors of a network, whose names begin with `prefix`, and none besides. Of
+    /// its parameters only names and shapes are looked at.
     ///
     /// # Errors
-    /// Anything but [`WeightsError::Unreadable`]: every tensor has to be there, with
-    /// its shape, in F32 and finite, and none besides.
-    ///
-    /// # Panics
-    /// If a tape still reads the parameters.
-    #[track_caller]
-    pub fn load(&self, prefix: &str, params: &mut Params) -> Result<(), WeightsError> {
+    /// [`WeightsError::Missing`], [`WeightsError::Unexpected`], [`WeightsError::Shape`].
+    pub fn check(&self, prefix: &str, params: &Params) -> Result<(), WeightsError> {
         let file = || self.path.clone();
         let stored = |part: &Part| format!("{prefix}{}", part.name);
         let missing = params.parts().map(stored);
@@ -200,14 +202,31 @@ impl TensorFile {
                 tensors: unexpected,
             });
         }
+        for part in params.parts() {
+            self.expect_shape(&stored(part), part.shape.dims())?;
+        }
+        Ok(())
+    }
+
+    /// Sets all of `params` from the tensors whose names begin with `prefix` (empty for
+    /// a file of weights and nothing else). If there is an error nothing is changed.
+    ///
+    /// # Errors
+    /// Anything but [`WeightsError::Unreadable`]: every tensor has to be there, with
+    /// its shape, in F32 and finite, and none besides.
+    ///
+    /// # Panics
+    /// If a tape still reads the parameters.
+    #[track_caller]
+    pub fn load(&self, prefix: &str, params: &mut Params) -> Result<(), WeightsError> {
+        self.check(prefix, params)?;
         let mut loaded = Vec::new();
         for part in params.parts() {
-            let name = stored(part);
-            self.expect_shape(&name, part.shape.dims())?;
+            let name = format!("{prefix}{}", part.name);
             let values = self.floats(&name)?;
             if let Some(index) = values.iter().position(|value| !value.is_finite()) {
                 return Err(WeightsError::NotFinite {
-                    file: file(),
+                    file: self.path.clone(),
                     tensor: name,
                     index,
                     value: values[index],

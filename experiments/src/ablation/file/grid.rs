@@ -1,6 +1,6 @@
 //! Axes of settings and their combinations.
 
-use super::{SweepFileError, wrong};
+use super::{SweepFileError, check_count, wrong};
 use crate::{ablation::Arm, config::nearest_word};
 use nn::connection::ConnectionConfig;
 use toml::{Table, Value};
@@ -38,6 +38,18 @@ impl Axis {
                 values,
             });
         }
+        // `train = [..]` beside `"train.steps" = [..]`, or one key twice.
+        for (index, one) in axes.iter().enumerate() {
+            let within = |other: &Axis| {
+                let rest = other.key.strip_prefix(one.key.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            let others = axes.iter().enumerate().filter(|(other, _)| *other != index);
+            if let Some((_, other)) = others.into_iter().find(|(_, other)| within(other)) {
+                let reason = format!("{} gives it values too", one.key);
+                return Err(wrong(&format!("grid.{}", other.key), reason));
+            }
+        }
         let shorts: Vec<String> = axes.iter().map(|axis| axis.short.clone()).collect();
         for axis in &mut axes {
             if shorts.iter().filter(|short| **short == axis.short).count() > 1 {
@@ -50,11 +62,16 @@ impl Axis {
 
 impl<'a> Combination<'a> {
     /// Every combination, the last axis moving fastest; none without an axis.
-    pub(super) fn all_of(axes: &'a [Axis]) -> Vec<Self> {
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub(super) fn all_of(axes: &'a [Axis]) -> Result<Vec<Self>, SweepFileError> {
         if axes.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        axes.iter().fold(vec![Self(Vec::new())], |all, axis| {
+        let count = axes.iter().try_fold(1_usize, |n, axis| n.checked_mul(axis.values.len()));
+        check_count("grid", count)?;
+        Ok(axes.iter().fold(vec![Self(Vec::new())], |all, axis| {
             let with = |one: &Self, value| {
                 let mut longer = one.clone();
                 longer.0.push((axis, value));
@@ -62,7 +79,7 @@ impl<'a> Combination<'a> {
             };
             let longer = |one: Self| axis.values.iter().map(move |value| with(&one, value));
             all.into_iter().flat_map(longer).collect()
-        })
+        }))
     }
 
     /// As an arm without a baseline.

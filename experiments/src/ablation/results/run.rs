@@ -145,7 +145,7 @@ impl RunResult {
         match (after.checked_sub(1).map(|i| curve[i]), curve.get(after)) {
             (_, Some(next)) if next.step as f64 == step => Some(next.loss),
             (Some(last), Some(next)) => {
-                let share = (step - last.step as f64) / (next.step - last.step) as f64;
+                let share = (step - last.step as f64) / (next.step as f64 - last.step as f64);
                 Some(last.loss + share * (next.loss - last.loss))
             }
             (Some(last), None) => Some(last.loss),

@@ -165,8 +165,8 @@ fn confirmation(
     labels: &[String],
 ) -> Table {
     let seeds = &results.seeds;
-    let first = seeds.last().map_or(0, |last| last + 1);
-    let fresh = (first..first + seeds.len() as u64).map(|seed| Value::from(seed as i64));
+    let first = seeds.last().map_or(0, |last| last.saturating_add(1));
+    let fresh = (first..first.saturating_add(seeds.len() as u64)).map(|seed| Value::from(seed as i64));
     let arms = best.arms.iter().map(|arm| {
         let group = labels.iter().position(|label| label == &arm.label);
         let rate = rates.iter().position(|rate| *rate == arm.rate);

@@ -9,6 +9,7 @@ use crate::{
     config::{ConfigError, Layers, RunConfig},
     data::{Data, bits_per_byte},
     device::Selected,
+    memory,
     preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
     train::{TrainError, Trainer},
@@ -66,6 +67,7 @@ impl Args {
     pub fn run(self) -> Result<(), Failure> {
         let config = self.config().map_err(usage)?;
         let place = self.place(&config)?;
+        memory::of_training(&config).map_err(usage)?;
         let data = Data::open(&config)?;
         if self.dry_run {
             let trainer = Trainer::new(&config, &data).map_err(failure)?;
