@@ -5,6 +5,10 @@ use crate::{ablation::Arm, config::nearest_word};
 use nn::connection::ConnectionConfig;
 use toml::{Table, Value};
 
+const MOST_AXES: usize = 64;
+/// Parts of a key.
+const DEEPEST: usize = 16;
+
 /// A setting with the values it takes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Axis {
@@ -28,6 +32,7 @@ impl Axis {
                 Value::Array(values) if !values.is_empty() => values.clone(),
                 _ => return Err(wrong(&format!("grid.{key}"), "expected a list of values")),
             };
+            check_depth(&key)?;
             if key == "train.seed" {
                 let reason = "seeds are no axis: write seeds = 5, or seeds = [0, 3, 7]";
                 return Err(wrong("grid.train.seed", reason));
@@ -37,6 +42,10 @@ impl Axis {
                 key,
                 values,
             });
+        }
+        if axes.len() > MOST_AXES {
+            let reason = format!("{} settings, expected at most {MOST_AXES}", axes.len());
+            return Err(wrong("grid", reason));
         }
         // `train = [..]` beside `"train.steps" = [..]`, or one key twice.
         for (index, one) in axes.iter().enumerate() {
@@ -174,10 +183,18 @@ pub(super) fn baselines(
 pub(super) fn settings(table: &Table) -> Result<Table, SweepFileError> {
     let mut nested = Table::new();
     for (key, value) in leaves(table, &|_| false) {
+        check_depth(&key)?;
         insert(&mut nested, &key, value.clone())
             .ok_or_else(|| wrong(&key, "it is given both a value and settings below it"))?;
     }
     Ok(nested)
+}
+
+fn check_depth(key: &str) -> Result<(), SweepFileError> {
+    match key.split('.').count() {
+        ..=DEEPEST => Ok(()),
+        parts => Err(wrong(&key.chars().take(40).collect::<String>(), format!("a key of {parts} parts, expected at most {DEEPEST}"))),
+    }
 }
 
 fn insert(table: &mut Table, key: &str, value: Value) -> Option<()> {

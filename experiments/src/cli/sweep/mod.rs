@@ -75,7 +75,8 @@ fn planning(error: SweepError) -> Failure {
         SweepError::Run(RunError::BadName { .. })
         | SweepError::Config(_)
         | SweepError::SetByArms { .. }
-        | SweepError::OtherData { .. } => Failure::Usage(error.to_string()),
+        | SweepError::OtherData { .. }
+        | SweepError::TooMany { .. } => Failure::Usage(error.to_string()),
         error => Failure::Failed(error.to_string()),
     }
 }
