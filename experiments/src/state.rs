@@ -12,7 +12,7 @@
 //! kept, and used if this one is damaged. Nothing in a file is believed before its
 //! length and checksum are right, and no list in it is longer than the file.
 
-use crate::run_dir::{RunError, write_atomically};
+use crate::run_dir::{Replacement, RunError, STATE_MAGIC};
 use nn::guard::Guard;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,14 +22,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Name of the file.
-pub const STATE_FILE: &str = "state.bin";
-/// Name of the file before it.
-pub const PREVIOUS_STATE_FILE: &str = "state.previous.bin";
+pub use crate::run_dir::{PREVIOUS_STATE_FILE, STATE_FILE};
 
-const MAGIC: &[u8; 8] = b"HCSTATE\n";
 const VERSION: u32 = 1;
-const HEADER: usize = MAGIC.len() + 4 + 8 + 32;
+const HEADER: usize = STATE_MAGIC.len() + 4 + 8 + 32;
 
 /// Everything that the next step of a training depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,13 +144,13 @@ pub struct Found {
 /// [`StateError::Io`]; what was there before is still there then.
 pub fn save(directory: &Path, state: &TrainState) -> Result<(), StateError> {
     let path = directory.join(STATE_FILE);
-    let bytes = to_bytes(state);
+    let replacement = Replacement::write(&path, &to_bytes(state)).map_err(StateError::Io)?;
     match fs::rename(&path, directory.join(PREVIOUS_STATE_FILE)) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(StateError::Io(RunError::writing(&path, error))),
     }
-    write_atomically(&path, &bytes).map_err(StateError::Io)
+    replacement.put().map_err(StateError::Io)
 }
 
 /// The newest sound state in a directory; `None` if there is no state at all.
@@ -192,7 +188,7 @@ fn to_bytes(state: &TrainState) -> Vec<u8> {
     let payload = bincode::serde::encode_to_vec(state, bincode::config::standard())
         .expect("plain data is encoded");
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
-    bytes.extend(MAGIC);
+    bytes.extend(STATE_MAGIC);
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend((payload.len() as u64).to_le_bytes());
     bytes.extend(Sha256::digest(&payload));
@@ -206,7 +202,7 @@ fn from_bytes(path: &Path, bytes: &[u8]) -> Result<TrainState, StateError> {
         path: path(),
         reason,
     };
-    if !bytes.starts_with(&MAGIC[..bytes.len().min(MAGIC.len())]) || bytes.is_empty() {
+    if !bytes.starts_with(&STATE_MAGIC[..bytes.len().min(STATE_MAGIC.len())]) || bytes.is_empty() {
         return Err(StateError::Foreign { path: path() });
     }
     let Some((header, payload)) = bytes.split_at_checked(HEADER) else {
@@ -215,7 +211,7 @@ fn from_bytes(path: &Path, bytes: &[u8]) -> Result<TrainState, StateError> {
             bytes.len()
         )));
     };
-    let (version, rest) = header[MAGIC.len()..].split_at(4);
+    let (version, rest) = header[STATE_MAGIC.len()..].split_at(4);
     let (length, checksum) = rest.split_at(8);
     let version = u32::from_le_bytes(version.try_into().expect("4 bytes"));
     let length = u64::from_le_bytes(length.try_into().expect("8 bytes"));
@@ -253,7 +249,7 @@ mod tests {
     use super::*;
 
     fn file_with(payload: &[u8]) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
+        let mut bytes = STATE_MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend((payload.len() as u64).to_le_bytes());
         bytes.extend(Sha256::digest(payload));

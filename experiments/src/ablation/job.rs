@@ -98,7 +98,7 @@ impl Study<'_> {
         let mut pending = Vec::new();
         for job in jobs {
             if force && job.id.path.is_dir() {
-                RunDir::open(&job.id)?.clear()?;
+                RunDir::open_afresh(&job.id)?;
             }
             match read_summary(&job.id.path)?.filter(|summary| summary.status.is_final()) {
                 None => pending.push(job),

@@ -1,23 +1,30 @@
 //! Comparing configurations, and writing a command line that can be pasted.
 
-use super::RunError;
+use super::{CONFIG_FILE, RunError, read_if_there};
+use crate::files::parse_toml;
 use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 use toml::{Table, Value};
 
-/// Checks that the stored configuration equals the one wanted now.
-pub(super) fn check_same(path: &Path, stored: &str, wanted: &Table) -> Result<(), RunError> {
-    let stored: Table = stored.parse().map_err(|error: toml::de::Error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        RunError::Damaged {
-            path: path.to_owned(),
-            line: 1 + stored[..offset].matches('\n').count(),
-            reason: error.message().to_owned(),
-        }
+/// Checks that the configuration stored in a run directory equals the one wanted now; `false` if
+/// there is none. Takes no lock and writes nothing.
+///
+/// # Errors
+/// [`RunError::ConfigMismatch`] naming the first key that differs; [`RunError::Damaged`] if the
+/// stored file is not TOML; [`RunError::Unreadable`].
+pub fn check_config(directory: &Path, wanted: &Table) -> Result<bool, RunError> {
+    let path = directory.join(CONFIG_FILE);
+    let Some(stored) = read_if_there(&path)? else {
+        return Ok(false);
+    };
+    let stored = parse_toml(&stored).map_err(|wrong| RunError::Damaged {
+        path: path.clone(),
+        line: wrong.line,
+        reason: wrong.reason,
     })?;
     match first_difference(&stored, wanted) {
-        None => Ok(()),
+        None => Ok(true),
         Some((key, stored, wanted)) => Err(RunError::ConfigMismatch {
-            path: path.to_owned(),
+            path,
             key,
             stored,
             wanted,

@@ -1,6 +1,6 @@
 //! Files with one record a line, appended and never rewritten.
 
-use super::RunError;
+use super::{RunError, in_place::open_in_place};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File},
@@ -32,13 +32,7 @@ impl<R: Record> Log<R> {
     /// [`RunError::Damaged`] if a line before the last is no record; errors of reading and
     /// writing.
     pub fn open(path: &Path) -> Result<Self, RunError> {
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|error| RunError::writing(path, error))?;
+        let mut file = open_in_place(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)
             .map_err(|error| RunError::reading(path, error))?;

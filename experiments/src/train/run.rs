@@ -2,10 +2,7 @@
 
 use super::{StepReport, TrainError, Trainer, Validation, recorder::Recorder};
 use crate::{
-    run_dir::{
-        EventLog, LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary,
-        write_atomically,
-    },
+    run_dir::{EventLog, LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary},
     state,
 };
 use models::weights;
@@ -15,8 +12,7 @@ use std::{
     time::Instant,
 };
 
-/// Name of the file with the weights of a run that has ended or was stopped.
-pub const WEIGHTS_FILE: &str = "model.safetensors";
+pub use crate::run_dir::WEIGHTS_FILE;
 
 /// Is told what happens during a run.
 pub trait Observer: Send {
@@ -84,7 +80,7 @@ impl Trainer {
         let summary = run.summary(self, status);
         if let Some(directory) = directory {
             let weights = weights::to_bytes(&self.params, &self.config.model);
-            write_atomically(&directory.path().join(WEIGHTS_FILE), &weights)?;
+            directory.write(WEIGHTS_FILE, &weights)?;
             directory.set_summary(&summary)?;
         }
         Ok(summary)

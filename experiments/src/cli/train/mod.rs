@@ -40,7 +40,7 @@ pub struct Args {
     /// Go on with the run in this directory, with its own settings
     #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config", "set", "data", "seed", "out", "force"])]
     resume: Option<PathBuf>,
-    /// Remove what is in the directory and start afresh
+    /// Remove the run that is in the directory, and nothing else there, and start afresh
     #[arg(long)]
     force: bool,
     /// Fail if something does not learn (no gradient, identical streams, a saturated mix), instead
@@ -83,10 +83,10 @@ impl Args {
             return Ok(());
         }
         let backend = self.backend.open()?;
-        let directory = RunDir::open(&place)?;
-        if self.force {
-            directory.clear()?;
-        }
+        let directory = match self.force {
+            true => RunDir::open_afresh(&place)?,
+            false => RunDir::open(&place)?,
+        };
         let stop = stop_flag();
         let summary = train(&config, &data, &directory, &backend, stop).map_err(failure)?;
         report(&summary, directory.path())

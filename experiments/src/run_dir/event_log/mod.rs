@@ -2,7 +2,7 @@
 
 mod record;
 
-use super::{MetricsRecord, RunError};
+use super::{MetricsRecord, RunError, in_place::open_in_place};
 use record::{framed, scalars, steps_kept, version};
 use std::{
     fs::File,
@@ -30,13 +30,7 @@ impl EventLog {
     /// [`RunError::Unreadable`], [`RunError::Unwritable`] or [`RunError::DiskFull`].
     pub fn open(directory: &Path, step: u64) -> Result<Self, RunError> {
         let path = directory.join(EVENTS_FILE);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path);
-        let mut file = file.map_err(|error| RunError::writing(&path, error))?;
+        let mut file = open_in_place(&path)?;
         let mut bytes = Vec::new();
         let read = file.read_to_end(&mut bytes);
         read.map_err(|error| RunError::reading(&path, error))?;
