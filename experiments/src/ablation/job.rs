@@ -4,12 +4,21 @@ use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run, seconds}
 use crate::{
     data::Data,
     device::Selected,
-    run_dir::{Environment, RunDir, RunError, Status, Summary, read_summary, write_atomically},
+    run_dir::{
+        Environment, Lock, RunDir, RunError, Status, Summary, check_config, read_summary,
+        write_atomically,
+    },
     train::{Observer, StepReport, TrainError, Trainer},
 };
 use nn::guard::Finding;
 use rayon::ThreadPoolBuildError;
-use std::{fmt, path::PathBuf, sync::atomic::AtomicBool};
+use std::{
+    fmt, fs,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 /// A sweep with all that its runs need.
 #[derive(Debug)]
@@ -24,7 +33,12 @@ pub struct Study<'a> {
     pub environment: Environment,
     /// Who multiplies matrices.
     pub backend: &'a Selected,
+    /// How long a run that another process holds is waited for; `None` until it is free.
+    pub patience: Option<Duration>,
 }
+
+/// Between two looks at a run that another process holds.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Why a study did not come to its end.
 #[derive(Debug)]
@@ -38,6 +52,13 @@ pub enum Unfinished {
         stored: String,
         /// That of the data now.
         wanted: String,
+    },
+    /// Another process is working on the sweep.
+    Busy {
+        /// The sweep directory.
+        path: PathBuf,
+        /// Process and machine, if they could be read.
+        holder: Option<String>,
     },
     /// A run could not be trained.
     Train {
@@ -64,6 +85,13 @@ impl fmt::Display for Unfinished {
                 "{} was trained on other data (SHA-256 {stored}, now {wanted}): choose another --name, or --force to start afresh",
                 path.display()
             ),
+            Self::Busy { path, holder } => write!(
+                f,
+                "{} is working on the sweep {}: wait until it ends, or choose another --name; \
+                 experiments watch shows how far it is",
+                holder.as_deref().unwrap_or("another process"),
+                path.display()
+            ),
             Self::Train { run, source } => write!(f, "{run}: {source}"),
             Self::Run(error) => error.fmt(f),
             Self::Threads(error) => write!(f, "{error}: take fewer --threads or --jobs"),
@@ -77,7 +105,7 @@ impl std::error::Error for Unfinished {
             Self::Train { source, .. } => Some(&**source),
             Self::Run(error) => Some(error),
             Self::Threads(error) => Some(error),
-            Self::OtherData { .. } => None,
+            Self::OtherData { .. } | Self::Busy { .. } => None,
         }
     }
 }
@@ -95,15 +123,21 @@ impl Study<'_> {
     /// # Errors
     /// [`Unfinished::Run`] and [`Unfinished::OtherData`].
     pub fn pending(&self, jobs: Vec<Job>, force: bool) -> Result<Vec<Job>, Unfinished> {
+        let before = jobs.iter().filter(|job| force && job.id.path.is_dir());
+        let before: Vec<&Job> = before.collect();
+        // Nothing is removed while another process works on one of them.
+        for job in &before {
+            RunDir::open(&job.id)?;
+        }
+        for job in &before {
+            RunDir::open_afresh(&job.id)?;
+        }
         let mut pending = Vec::new();
         for job in jobs {
-            if force && job.id.path.is_dir() {
-                RunDir::open_afresh(&job.id)?;
-            }
             match read_summary(&job.id.path)?.filter(|summary| summary.status.is_final()) {
                 None => pending.push(job),
                 Some(summary) => {
-                    RunDir::open(&job.id)?.set_config(&job.config.to_table())?;
+                    check_config(&job.id.path, &job.config.to_table())?;
                     self.check_data(&job, &summary)?;
                 }
             }
@@ -120,6 +154,20 @@ impl Study<'_> {
             path: job.id.path.clone(),
             stored: summary.corpus_fingerprint.clone(),
             wanted: wanted.to_owned(),
+        })
+    }
+
+    /// Takes the sweep for this process, so that no second one begins the same runs with other
+    /// settings. Single tasks do not: they take their runs in turn.
+    ///
+    /// # Errors
+    /// [`Unfinished::Busy`] if another process has it; [`Unfinished::Run`].
+    pub fn take(&self) -> Result<Lock, Unfinished> {
+        let path = self.sweep.path();
+        fs::create_dir_all(&path).map_err(|error| RunError::writing(&path, error))?;
+        Lock::take(&path).map_err(|error| match error {
+            RunError::Locked { holder, .. } => Unfinished::Busy { path, holder },
+            error => error.into(),
         })
     }
 
@@ -158,8 +206,17 @@ impl Study<'_> {
         job: &Job,
         stop: &AtomicBool,
         progress: &Progress,
-    ) -> Result<Summary, TrainError> {
-        let directory = RunDir::open(&job.id)?;
+    ) -> Result<Option<Summary>, TrainError> {
+        let Some(directory) = self.in_turn(job, stop, progress)? else {
+            return Ok(None);
+        };
+        if let Some(summary) = directory.summary()?.filter(|s| s.status.is_final()) {
+            progress.begin(self.name_of(job), summary.steps, summary.steps).end(
+                true,
+                "was done by another process meanwhile and is kept",
+            );
+            return Ok(Some(summary));
+        }
         directory.set_config(&job.config.to_table())?;
         directory.set_command(self.command)?;
         directory.set_environment(&Environment {
@@ -182,7 +239,36 @@ impl Study<'_> {
                 Err(_) => run.end(false, "failed"),
             }
         }
-        summary
+        summary.map(Some)
+    }
+
+    /// The directory of a run as soon as no other process holds it; `None` if it is to stop first.
+    fn in_turn(
+        &self,
+        job: &Job,
+        stop: &AtomicBool,
+        progress: &Progress,
+    ) -> Result<Option<RunDir>, RunError> {
+        let begun = Instant::now();
+        let mut told = false;
+        while !stop.load(Ordering::SeqCst) {
+            let waits = || self.patience.is_none_or(|patience| begun.elapsed() < patience);
+            match RunDir::open(&job.id) {
+                Err(RunError::Locked { holder, .. }) if waits() => {
+                    if !told {
+                        let holder = holder.as_deref().unwrap_or("another process");
+                        progress.line(&format!(
+                            "{}: {holder} is working on it; waiting",
+                            self.name_of(job)
+                        ));
+                    }
+                    told = true;
+                    thread::sleep(BETWEEN_LOOKS);
+                }
+                opened => return opened.map(Some),
+            }
+        }
+        Ok(None)
     }
 
     /// Writes what the sweep was made from into its directory: settings in common and of each

@@ -141,6 +141,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The command as it was given; what is no text in it is shown as such.
+fn command_line() -> Vec<String> {
+    env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
 /// More would only wait for each other.
 const MOST_THREADS: usize = 1024;
 

@@ -16,9 +16,10 @@ use std::{
 /// lock cannot become stale, and nobody has to judge from afar whether its holder is alive.
 pub(super) const LOCK_FILE: &str = ".lock";
 
-/// A held lock. The file names the holder while there is one.
+/// A held lock on a directory, that of a run or that of a sweep. The file names the holder while
+/// there is one.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     directory: PathBuf,
     file: File,
     /// The directory itself, locked too where the system can: the lock file can be removed under
@@ -27,7 +28,12 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    pub(super) fn take(directory: &Path) -> Result<Self, RunError> {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// [`RunError::Locked`] if a living process holds it, [`RunError::NoLocks`] if the file system
+    /// has none; errors of reading and writing.
+    pub fn take(directory: &Path) -> Result<Self, RunError> {
         let path = directory.join(LOCK_FILE);
         let mut file = open_in_place(&path)?;
         let named = holder_in(&mut file, directory);

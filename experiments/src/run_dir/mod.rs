@@ -42,7 +42,7 @@ pub use summary::{RouterSummary, Status, Summary, read_summary};
 pub(crate) use write::Replacement;
 pub use write::{remove_stale, write_atomically};
 
-use lock::Lock;
+pub use lock::Lock;
 use std::{
     fs, io,
     path::{Path, PathBuf},

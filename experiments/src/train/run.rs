@@ -132,7 +132,8 @@ impl<'d> Run<'d> {
         let mut run = Self {
             directory,
             started: Instant::now(),
-            step_ms: Vec::with_capacity(left),
+            // Of more steps than a run takes there is nothing to gain.
+            step_ms: Vec::with_capacity(left.min(1 << 20)),
             last_train: None,
             last_validation: None,
             best_validation: None,

@@ -4,7 +4,9 @@ mod plan;
 mod profile;
 mod progress;
 
-use super::{Failure, backend::BackendArgs, settings::Settings, signals::stop_flag};
+use super::{
+    Failure, backend::BackendArgs, command_line, settings::Settings, signals::stop_flag,
+};
 use crate::{
     config::{ConfigError, Layers, RunConfig},
     data::{Data, bits_per_byte},
@@ -16,7 +18,6 @@ use crate::{
 };
 use progress::Progress;
 use std::{
-    env,
     io::{Write, stdout},
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
@@ -145,7 +146,7 @@ fn train(
 ) -> Result<Summary, TrainError> {
     let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
-    directory.set_command(&env::args().collect::<Vec<_>>())?;
+    directory.set_command(&command_line())?;
     let threads = rayon::current_num_threads();
     directory.set_environment(&Environment::current(threads, &*backend.backend))?;
     let mut progress = Progress::new(&trainer);

@@ -143,8 +143,10 @@ fn a_task_out_of_time_queues_itself_again_and_a_cancelled_one_does_not() {
             assert!(task.try_wait().expect("a child").is_none(), "it has ended");
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        let told = Command::new("kill").args([&format!("-{signal}"), &task.id().to_string()]);
-        assert!({ told }.status().expect("kill").success());
+        let told = Command::new("kill")
+            .args([&format!("-{signal}"), &task.id().to_string()])
+            .status();
+        assert!(told.expect("kill").success());
         let ended = task.wait().expect("a child");
         assert_eq!(ended.code(), Some(130));
         let log = fs::read_to_string(directory.join("log")).expect("a log");
