@@ -130,7 +130,9 @@ fn round_step(step: f64) -> f64 {
 
 /// Powers of ten, with 2 and 5 times them where there would be few.
 fn decade_ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
-    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    // The powers that double precision has.
+    let power = |value: f64| value.log10().clamp(-324.0, 308.0);
+    let (first, last) = (power(low).floor() as i32, power(high).ceil() as i32);
     let with = |factors: &[f64]| -> Vec<f64> {
         (first..=last)
             .flat_map(|power| {
