@@ -75,7 +75,9 @@ fn done(output: &Output) -> String {
 }
 
 const FIRST_RUN: &str = "runs/sweep/pre-norm/seed0/metrics.jsonl";
-const LONG: usize = 2000;
+/// Until it is stopped.
+const LONG: usize = 100_000_000;
+const SHORT: usize = 200;
 
 /// Whether with more jobs, other settings or `--force`: the first goes on as if alone.
 #[test]
@@ -95,18 +97,20 @@ fn a_second_start_of_a_sweep_is_turned_away_and_the_first_goes_on() {
         assert!(said.contains(&process) && said.contains("is working on the sweep"), "{said}");
         assert!(first.try_wait().expect("a child").is_none(), "{more:?} ended the first");
     }
+    kill("-TERM", &first);
     let first = first.wait_with_output().expect("it ends");
-    assert!(done(&first).contains("DHC x2"), "{}", said(&first));
+    assert_eq!(first.status.code(), Some(130), "{}", said(&first));
+    assert!(said(&first).contains("everything is saved"), "{}", said(&first));
 }
 
 /// A task and the whole sweep take the runs in turn, each of which is done once.
 #[test]
 fn a_task_beside_the_sweep_waits_for_its_run_and_keeps_what_it_finds() {
     let place = Place::new();
-    let mut sweep = place.sweep(LONG, &["--jobs", "1"]).spawn().expect("it starts");
+    let mut sweep = place.sweep(SHORT, &["--jobs", "1"]).spawn().expect("it starts");
     place.wait_for(FIRST_RUN, &mut sweep);
     // The run that the sweep works on, and the one that it comes to last.
-    let mut tasks = ["0", "3"].map(|task| place.sweep(LONG, &["--task", task]).spawn());
+    let mut tasks = ["0", "3"].map(|task| place.sweep(SHORT, &["--task", task]).spawn());
     for task in &mut tasks {
         let task = task.as_mut().expect("it starts");
         assert_eq!(task.wait().expect("a child").code(), Some(0));
@@ -179,7 +183,8 @@ fn signals_that_are_ignored_at_the_start_stay_ignored() {
     {
         let place = Place::new();
         let run = |ignored: bool| {
-            let mut command = place.sweep(LONG, &["--task", "0", "--force"]);
+            let steps = if ignored { SHORT } else { LONG };
+            let mut command = place.sweep(steps, &["--task", "0"]);
             if ignored {
                 // SAFETY: `signal` is one of the calls that are allowed between fork and exec.
                 unsafe {

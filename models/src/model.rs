@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// More parameters have no place in any machine's memory; sizes of networks with fewer can be
 /// computed without overflow.
-pub const MOST_PARAMETERS: f64 = (1_u64 << 46) as f64;
+pub const MOST_PARAMETERS: f64 = (1_u64 << 40) as f64;
 
 /// Any network; in files, `type` names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,9 @@ use toml::{Table, Value};
 /// The key that says which kind of thing a table describes.
 const TYPE: &str = "type";
 
+/// Parts of a key at most.
+const DEEPEST: usize = 16;
+
 /// A configuration in the making.
 #[derive(Clone, Debug)]
 pub struct Layers {
@@ -67,6 +70,9 @@ impl Layers {
             let mut parts: Vec<&str> = key.trim().split('.').map(str::trim).collect();
             if parts.iter().any(|part| part.is_empty()) {
                 return Err(bad("a part of the key is empty"));
+            }
+            if parts.len() > DEEPEST {
+                return Err(bad("the key has more parts than any setting"));
             }
             let last = parts.pop().expect("a split has one part at least");
             let mut table = &mut layer;
