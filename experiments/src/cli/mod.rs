@@ -140,6 +140,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Says what a command can live with, beside its output.
+fn remark(remarks: &[String]) {
+    for text in remarks {
+        // The terminal may be gone.
+        let _ = writeln!(io::stderr(), "note: {text}");
+    }
+}
+
 fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
     if threads == Some(0) {
         return Err(Failure::Usage("--threads is 0, expected at least 1".into()));
