@@ -43,7 +43,8 @@ impl<R: Record> Log<R> {
     /// writing.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         let (file, bytes) = open_and_read(path)?;
-        Self::of(file, path, &bytes)
+        let parsed = parse(path, &bytes)?;
+        Self::of(file, path, &bytes, parsed)
     }
 
     /// Opens the log of a run that goes on from a state: what was recorded after `step`, the
@@ -73,18 +74,18 @@ impl<R: Record> Log<R> {
             }
             bytes.truncate(mark.bytes as usize);
         }
-        let mut log = Self::of(file, path, &bytes)?;
-        log.rewind_to(step)?;
-        let mut steps = log.records.iter().map(R::step);
-        match due.find(|&due| steps.next() != Some(due)) {
-            None => Ok(log),
-            Some(due) => Err(disagrees(path, format!("it has no record of step {due}"))),
+        let parsed: Parsed<R> = parse(path, &bytes)?;
+        let mut steps = parsed.records.iter().map(R::step);
+        if let Some(due) = due.find(|&due| steps.next() != Some(due)) {
+            return Err(disagrees(path, format!("it has no record of step {due}")));
         }
+        let mut log = Self::of(file, path, &bytes, parsed)?;
+        log.rewind_to(step)?;
+        Ok(log)
     }
 
     /// The whole lines of `bytes`, which the file begins with; whatever else is in it is cut off.
-    fn of(file: File, path: &Path, bytes: &[u8]) -> Result<Self, RunError> {
-        let parsed = parse(path, bytes)?;
+    fn of(file: File, path: &Path, bytes: &[u8], parsed: Parsed<R>) -> Result<Self, RunError> {
         let mut log = Self {
             file,
             path: path.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{Observer, TrainError, Trainer, WEIGHTS_FILE};
 use crate::{
-    run_dir::{METRICS_FILE, MetricsLog, RunDir, RunError, STATE_FILE, SUMMARY_FILE, Summary},
+    run_dir::{METRICS_FILE, MetricsLog, RunDir, RunError, STATE_FILE, Summary, read_metrics},
     state::{self, Found, Logs},
 };
 use models::weights::{self, TensorFile};
@@ -38,17 +38,26 @@ impl Trainer {
                 }
                 logs = state.logs;
             }
-            None if stopped_at > 0 => {
-                return Err(TrainError::Run(RunError::Disagree {
-                    path: directory.path().join(SUMMARY_FILE),
-                    other: STATE_FILE,
-                    reason: format!(
-                        "the run was stopped after step {stopped_at}, its state is gone"
-                    ),
-                    advice: "put back a copy of the state, or start the run afresh with --force",
-                }));
+            None => {
+                // A step behind the first checkpoint was only done when that was saved.
+                let recorded = read_metrics(directory.path())?
+                    .last()
+                    .map_or(0, |last| last.step);
+                let first_state = self.config.train.checkpoint_every as u64;
+                let saved = stopped_at > 0 || (first_state > 0 && recorded > first_state);
+                if saved {
+                    return Err(TrainError::Run(RunError::Disagree {
+                        path: directory.path().join(METRICS_FILE),
+                        other: STATE_FILE,
+                        reason: format!(
+                            "the run has come to step {}, its state is gone",
+                            recorded.max(stopped_at)
+                        ),
+                        advice: "put back a copy of the state, or start the run afresh with \
+                                 --force",
+                    }));
+                }
             }
-            None => {}
         }
         let path = directory.path().join(METRICS_FILE);
         let due = (1..=self.step).filter(|&step| self.records(step));
