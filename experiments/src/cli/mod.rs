@@ -141,6 +141,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Says what a command can live with, beside its output.
+fn remark(remarks: &[String]) {
+    for text in remarks {
+        // The terminal may be gone.
+        let _ = writeln!(io::stderr(), "note: {text}");
+    }
+}
+
 /// The command as it was given; what is no text in it is shown as such.
 fn command_line() -> Vec<String> {
     env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()

@@ -1,6 +1,10 @@
 //! A run that has ended, as its files say.
 
-use super::{MetricsRecord, RunError, SUMMARY_FILE, Summary, read_metrics, read_summary};
+use super::{
+    METRICS_FILE, MetricsRecord, RunError, SUMMARY_FILE, Summary, log::read_log,
+    summary::read_with_metrics_sum,
+};
+use models::weights::hex;
 use std::path::Path;
 
 /// Summary and metrics of a run that has ended, held to each other. Reading takes no lock and
@@ -20,25 +24,29 @@ impl Ended {
     /// Files that cannot be read or are damaged, and [`RunError::Disagree`] if the results in the
     /// summary are not those that the metrics have.
     pub fn read(directory: &Path) -> Result<Option<Self>, RunError> {
-        let read = || -> Result<Option<Self>, RunError> {
-            let summary = read_summary(directory)?.filter(|summary| summary.status.is_final());
-            let Some(summary) = summary else {
-                return Ok(None);
-            };
-            let metrics = read_metrics(directory)?;
-            Ok(Some(Self { summary, metrics }))
-        };
-        let disagreement = |ended: &Option<Self>| ended.as_ref().and_then(Self::disagreement);
-        let mut ended = read()?;
-        if disagreement(&ended).is_some() {
+        match Self::read_once(directory) {
             // The run may have been begun afresh between the two files.
-            ended = read()?;
+            Err(RunError::Disagree { .. }) => Self::read_once(directory),
+            read => read,
         }
-        match disagreement(&ended) {
-            None => Ok(ended),
+    }
+
+    fn read_once(directory: &Path) -> Result<Option<Self>, RunError> {
+        let read = read_with_metrics_sum(directory)?;
+        let Some((summary, sum)) = read.filter(|(summary, _)| summary.status.is_final()) else {
+            return Ok(None);
+        };
+        let (metrics, digest) = read_log(&directory.join(METRICS_FILE))?;
+        let ended = Self { summary, metrics };
+        let changed = || {
+            let changed = sum.is_some_and(|sum| sum != hex(&digest));
+            changed.then(|| "the metrics were changed after the run had ended".to_owned())
+        };
+        match ended.disagreement().or_else(changed) {
+            None => Ok(Some(ended)),
             Some(reason) => Err(RunError::Disagree {
                 path: directory.join(SUMMARY_FILE),
-                other: super::METRICS_FILE,
+                other: METRICS_FILE,
                 reason,
                 advice: "put back a copy of the one that was changed, or do the run again with \
                          --force",

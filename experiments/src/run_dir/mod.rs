@@ -14,7 +14,8 @@
 //! | `.lock`         | held by the process that writes here                           |
 //!
 //! Whole files are written under a temporary name, synced and renamed, so a reader sees the old
-//! content or the new. Reports are made from these files alone.
+//! content or the new. State, weights and summary carry checksums, the state those of the logs too.
+//! Reports are made from these files alone.
 
 mod coefficients;
 mod config;
@@ -36,13 +37,14 @@ pub use ended::Ended;
 pub use environment::{Environment, Git};
 pub use error::RunError;
 pub use event_log::{EVENTS_FILE, EventLog};
-pub use log::{Log, Record};
+pub use log::{Log, LogMark, Record};
 pub use metrics::{LossByNoiseLevel, MetricsLog, MetricsRecord, NOISE_LEVELS, read_metrics};
 pub use summary::{RouterSummary, Status, Summary, read_summary};
 pub(crate) use write::Replacement;
 pub use write::{remove_stale, write_atomically};
 
 pub use lock::Lock;
+use log::read_log;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -199,7 +201,9 @@ impl RunDir {
     /// # Errors
     /// Errors of writing.
     pub fn set_environment(&self, environment: &Environment) -> Result<(), RunError> {
-        self.write_json(ENVIRONMENT_FILE, environment)
+        let mut text = serde_json::to_string_pretty(environment).expect("plain data becomes JSON");
+        text.push('\n');
+        self.write(ENVIRONMENT_FILE, text.as_bytes())
     }
 
     /// Opens the metrics for appending; see [`Log::open`].
@@ -218,12 +222,14 @@ impl RunDir {
         Log::open(&self.path.join(COEFFICIENTS_FILE))
     }
 
-    /// Writes the summary.
+    /// Writes the summary, with checksums of the metrics and of itself.
     ///
     /// # Errors
     /// Errors of writing.
     pub fn set_summary(&self, summary: &Summary) -> Result<(), RunError> {
-        self.write_json(SUMMARY_FILE, summary)
+        let (_, metrics) = read_log::<MetricsRecord>(&self.path.join(METRICS_FILE))?;
+        let text = summary::to_json(summary, &metrics);
+        self.write(SUMMARY_FILE, text.as_bytes())
     }
 
     /// The summary, if the run has ended before.
@@ -241,12 +247,6 @@ impl RunDir {
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), RunError> {
         self.check_lock()?;
         write_atomically(&self.path.join(name), content)
-    }
-
-    fn write_json(&self, name: &str, value: &impl serde::Serialize) -> Result<(), RunError> {
-        let mut text = serde_json::to_string_pretty(value).expect("plain data becomes JSON");
-        text.push('\n');
-        self.write(name, text.as_bytes())
     }
 }
 

@@ -10,6 +10,7 @@ mod diffusion;
 mod error;
 mod noise_levels;
 mod recorder;
+mod resume;
 mod routers;
 mod run;
 mod task;

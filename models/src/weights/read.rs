@@ -1,6 +1,6 @@
 //! From a file to tensors and parameters.
 
-use super::{FORMAT_VERSION, WeightsError};
+use super::{FORMAT_VERSION, WeightsError, checksum};
 use engine::{
     params::{Params, Part},
     shape::Shape,
@@ -36,14 +36,13 @@ impl TensorFile {
     /// # Errors
     /// [`WeightsError::Unreadable`] and those of [`TensorFile::from_bytes`].
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let read = || {
+        let bytes = match fs::metadata(path) {
             // A device may have no end.
-            if !fs::metadata(path)?.is_file() {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no file"));
-            }
-            fs::read(path)
+            Ok(there) if !there.is_file() => Err(io::ErrorKind::InvalidInput.into()),
+            Ok(_) => fs::read(path),
+            Err(error) => Err(error),
         };
-        let bytes = read().map_err(|source| WeightsError::Unreadable {
+        let bytes = bytes.map_err(|source| WeightsError::Unreadable {
             file: path.to_owned(),
             source,
         })?;
@@ -53,7 +52,8 @@ impl TensorFile {
     /// The content of a file; `path` names it in messages.
     ///
     /// # Errors
-    /// [`WeightsError::Malformed`] unless the header describes exactly the data.
+    /// [`WeightsError::Malformed`] unless the header describes exactly the data,
+    /// [`WeightsError::Changed`] if the file has a checksum, and another content.
     pub fn from_bytes(path: impl Into<PathBuf>, bytes: Vec<u8>) -> Result<Self, WeightsError> {
         let path = path.into();
         let (header_len, header) = match SafeTensors::read_metadata(&bytes) {
@@ -78,12 +78,44 @@ impl TensorFile {
             (name, tensor)
         });
         let tensors = tensors.collect();
-        Ok(Self {
+        let file = Self {
             path,
             metadata: metadata.into_iter().collect(),
             tensors,
             bytes,
-        })
+        };
+        // Another version may sum up other things.
+        let ours = file.metadata("format_version") == Some(FORMAT_VERSION);
+        let changed = match file.metadata("sha256") {
+            Some(sum) => sum != file.checksum(),
+            // Never written without a checksum.
+            None => file.metadata("step").is_some(),
+        };
+        match ours && changed {
+            true => Err(WeightsError::Changed { file: file.path }),
+            false => Ok(file),
+        }
+    }
+
+    fn checksum(&self) -> String {
+        let metadata = ["format_version", "config", "step"].map(|key| self.metadata(key));
+        let tensors = self.tensors.iter().map(|(name, tensor)| checksum::Tensor {
+            name,
+            dtype: tensor.dtype,
+            shape: &tensor.shape,
+            bytes: &self.bytes[tensor.bytes.clone()],
+        });
+        checksum::checksum(&metadata, tensors.collect())
+    }
+
+    /// Whether the content was checked: files of others and of earlier versions have no checksum.
+    pub fn is_checked(&self) -> bool {
+        self.metadata("sha256").is_some()
+    }
+
+    /// The steps of training behind the weights, if the file says it.
+    pub fn step(&self) -> Option<u64> {
+        self.metadata("step")?.parse().ok()
     }
 
     /// Where it was read.

@@ -76,7 +76,7 @@ impl RunResult {
     /// The result of a run; `None` if it has not ended.
     ///
     /// # Errors
-    /// Files that cannot be read or are damaged.
+    /// Files that cannot be read, are damaged or disagree.
     pub fn read(id: RunId) -> Result<Option<Self>, RunError> {
         let ended = Ended::read(&id.path)?;
         Ok(ended.map(|ended| Self::new(id, ended.summary, &ended.metrics)))
