@@ -1,5 +1,6 @@
-//! Small files of text, whoever wrote them.
+//! Files, whoever wrote them: their size and kind are looked at before memory is taken.
 
+use crate::memory::{available, readable};
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Read},
@@ -7,8 +8,8 @@ use std::{
 };
 use toml::Table;
 
-/// Larger ones are no configuration, command line or list of settings.
-const LARGEST: u64 = 16 << 20;
+/// Larger texts are no configuration, command line or list of settings.
+const LARGEST_TEXT: u64 = 16 << 20;
 
 /// The text of a file. A device, which may have no end, and a file of more than 16 MB are refused.
 ///
@@ -16,18 +17,35 @@ const LARGEST: u64 = 16 << 20;
 /// The operating system's, and [`ErrorKind::InvalidInput`], [`ErrorKind::FileTooLarge`] and
 /// [`ErrorKind::InvalidData`] if it is not UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
-    let kind = fs::metadata(path)?.file_type();
-    if !kind.is_file() && is_device(kind) {
-        let error = io::Error::new(ErrorKind::InvalidInput, "this is a device, not a file");
-        return Err(error);
+    let bytes = read_at_most(&mut File::open(path)?, LARGEST_TEXT)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+}
+
+/// The content of an open file. A device and a file that takes more than a quarter of the memory
+/// are refused.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn read_bytes(file: &mut File) -> io::Result<Vec<u8>> {
+    read_at_most(file, available() / 4)
+}
+
+fn read_at_most(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
+    let about = file.metadata()?;
+    if is_device(about.file_type()) {
+        let reason = "this is a device, not a file";
+        return Err(io::Error::new(ErrorKind::InvalidInput, reason));
     }
-    let mut text = String::new();
-    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        let error = "larger than 16 MB, which no such file is";
-        return Err(io::Error::new(ErrorKind::FileTooLarge, error));
+    let mut bytes = Vec::new();
+    // A pipe has no length.
+    if about.len() <= most {
+        file.take(most + 1).read_to_end(&mut bytes)?;
     }
-    Ok(text)
+    if about.len().max(bytes.len() as u64) > most {
+        let reason = format!("it has more than {}", readable(most));
+        return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
+    }
+    Ok(bytes)
 }
 
 #[cfg(unix)]
@@ -58,7 +76,10 @@ pub fn parse_toml(text: &str) -> Result<Table, NotToml> {
     text.parse().map_err(|error: toml::de::Error| {
         let offset = error.span().map_or(0, |span| span.start.min(text.len()));
         NotToml {
-            line: 1 + text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count(),
+            line: 1 + text.as_bytes()[..offset]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count(),
             reason: error.message().to_owned(),
         }
     })
@@ -78,7 +99,9 @@ mod tests {
     #[test]
     fn a_file_too_large_for_its_purpose_is_refused() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        file.as_file().set_len(1 << 40).expect("holes take no space");
+        file.as_file()
+            .set_len(1 << 40)
+            .expect("holes take no space");
         let error = read_text(file.path()).expect_err("a terabyte");
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
     }

@@ -109,10 +109,15 @@ fn sizes(config: &RunConfig) -> String {
     }
     match model {
         ModelConfig::Transformer(text) => {
-            sizes.extend([("model.vocab_size", text.vocab_size), ("model.seq", text.seq)]);
+            sizes.extend([
+                ("model.vocab_size", text.vocab_size),
+                ("model.seq", text.seq),
+            ]);
         }
         ModelConfig::Vit(_) | ModelConfig::Dit(_) => {
-            let patches = model.patches().map(|patches| (patches.image, patches.channels));
+            let patches = model
+                .patches()
+                .map(|patches| (patches.image, patches.channels));
             let (image, channels) = patches.unwrap_or_default();
             sizes.extend([("model.image", image), ("model.channels", channels)]);
         }
@@ -132,7 +137,11 @@ pub fn readable(bytes: u64) -> String {
     let power = (bytes.max(1).ilog10() / 3) as usize;
     match power {
         0 => format!("{bytes} bytes"),
-        _ => format!("{:.1} {}", bytes as f64 / 1000_f64.powi(power as i32), UNITS[power]),
+        _ => format!(
+            "{:.1} {}",
+            bytes as f64 / 1000_f64.powi(power as i32),
+            UNITS[power]
+        ),
     }
 }
 
@@ -151,7 +160,9 @@ mod tests {
     #[test]
     fn every_preset_is_counted_without_building_it() {
         for preset in PRESETS {
-            let layers = Layers::defaults().set(&preset.settings()).expect("a preset");
+            let layers = Layers::defaults()
+                .set(&preset.settings())
+                .expect("a preset");
             let config = layers.resolve().expect("a preset");
             let account = config.model.account().expect("it can be built");
             assert!(account.parameters.total > 0, "{}", preset.name());
@@ -180,12 +191,18 @@ mod tests {
             ("dit-smoke", "model.timestep_features=9223372036854775806"),
         ] {
             let error = asked(preset, &[setting]).expect_err(setting);
-            assert!(matches!(error, ConfigError::TooLarge { .. }), "{setting}: {error}");
+            assert!(
+                matches!(error, ConfigError::TooLarge { .. }),
+                "{setting}: {error}"
+            );
             let (key, value) = setting.split_once('=').expect("a setting");
             let text = error.to_string();
             assert!(text.contains("this machine has"), "{setting}: {text}");
             if !key.contains("classes") && !key.contains("timestep") {
-                assert!(text.contains(&format!("{key} {value}")), "{setting}: {text}");
+                assert!(
+                    text.contains(&format!("{key} {value}")),
+                    "{setting}: {text}"
+                );
             }
         }
     }
@@ -198,11 +215,17 @@ mod tests {
             &["train.batch", "train.shards"],
             &["train.batch"],
         ] {
-            let settings: Vec<String> = settings.iter().map(|key| format!("{key}={LARGE}")).collect();
+            let settings: Vec<String> = settings
+                .iter()
+                .map(|key| format!("{key}={LARGE}"))
+                .collect();
             let shown: Vec<&str> = settings.iter().map(String::as_str).collect();
             let error = asked("smoke", &shown).expect_err(&settings[0]);
             assert!(
-                matches!(error, ConfigError::TooLarge { .. } | ConfigError::Invalid { .. }),
+                matches!(
+                    error,
+                    ConfigError::TooLarge { .. } | ConfigError::Invalid { .. }
+                ),
                 "{error}"
             );
         }
@@ -221,7 +244,8 @@ mod tests {
                     continue;
                 }
                 for large in LARGE {
-                    let setting = format!("model.connection={{ type = \"{kind}\", {key} = {large} }}");
+                    let setting =
+                        format!("model.connection={{ type = \"{kind}\", {key} = {large} }}");
                     // Either a sentence or bytes, but an answer.
                     let _ = asked("smoke", &[&setting, "model.layers=3"]);
                 }

@@ -32,7 +32,9 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let text: String = (0..4000).map(|i| format!("{} by {}. ", i % 61, i % 53)).collect();
+        let text: String = (0..4000)
+            .map(|i| format!("{} by {}. ", i % 61, i % 53))
+            .collect();
         fs::write(directory.path().join("text"), text).expect("space");
         fs::write(directory.path().join("sweep.toml"), SWEEP).expect("space");
         Self { directory }
@@ -58,7 +60,10 @@ impl Place {
     /// Waits until a file is there.
     fn wait_for(&self, file: &str, process: &mut Child) {
         while !self.path(file).exists() {
-            assert!(process.try_wait().expect("a child").is_none(), "it has ended");
+            assert!(
+                process.try_wait().expect("a child").is_none(),
+                "it has ended"
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -83,7 +88,10 @@ const SHORT: usize = 200;
 #[test]
 fn a_second_start_of_a_sweep_is_turned_away_and_the_first_goes_on() {
     let place = Place::new();
-    let mut first = place.sweep(LONG, &["--jobs", "1"]).spawn().expect("it starts");
+    let mut first = place
+        .sweep(LONG, &["--jobs", "1"])
+        .spawn()
+        .expect("it starts");
     place.wait_for(FIRST_RUN, &mut first);
     let process = format!("process {} on ", first.id());
     for more in [
@@ -94,20 +102,33 @@ fn a_second_start_of_a_sweep_is_turned_away_and_the_first_goes_on() {
         let second = place.sweep(LONG, more).output().expect("it starts");
         let said = said(&second);
         assert_eq!(second.status.code(), Some(1), "{more:?}: {said}");
-        assert!(said.contains(&process) && said.contains("is working on the sweep"), "{said}");
-        assert!(first.try_wait().expect("a child").is_none(), "{more:?} ended the first");
+        assert!(
+            said.contains(&process) && said.contains("is working on the sweep"),
+            "{said}"
+        );
+        assert!(
+            first.try_wait().expect("a child").is_none(),
+            "{more:?} ended the first"
+        );
     }
     kill("-TERM", &first);
     let first = first.wait_with_output().expect("it ends");
     assert_eq!(first.status.code(), Some(130), "{}", said(&first));
-    assert!(said(&first).contains("everything is saved"), "{}", said(&first));
+    assert!(
+        said(&first).contains("everything is saved"),
+        "{}",
+        said(&first)
+    );
 }
 
 /// A task and the whole sweep take the runs in turn, each of which is done once.
 #[test]
 fn a_task_beside_the_sweep_waits_for_its_run_and_keeps_what_it_finds() {
     let place = Place::new();
-    let mut sweep = place.sweep(SHORT, &["--jobs", "1"]).spawn().expect("it starts");
+    let mut sweep = place
+        .sweep(SHORT, &["--jobs", "1"])
+        .spawn()
+        .expect("it starts");
     place.wait_for(FIRST_RUN, &mut sweep);
     // The run that the sweep works on, and the one that it comes to last.
     let mut tasks = ["0", "3"].map(|task| place.sweep(SHORT, &["--task", task]).spawn());
@@ -133,7 +154,10 @@ fn a_finished_table_is_printed_by_many_at_once_and_where_nothing_can_be_written(
     let hidden = |name: &str| name.starts_with('.') && name.ends_with(".tmp");
     let names = fs::read_dir(place.path("runs/sweep")).expect("a directory");
     let names = names.map(|entry| entry.expect("an entry").file_name());
-    assert_eq!(names.filter(|name| hidden(&name.to_string_lossy())).count(), 0);
+    assert_eq!(
+        names.filter(|name| hidden(&name.to_string_lossy())).count(),
+        0
+    );
 
     let runs = ["", "/pre-norm", "/pre-norm/seed0", "/pre-norm/seed1"];
     let mode = |mode| {
@@ -153,7 +177,8 @@ fn a_finished_table_is_printed_by_many_at_once_and_where_nothing_can_be_written(
         }
         let sweep = place.sweep(6, &[]);
         let program = sweep.get_program().to_owned();
-        let script = "mount --bind . . && mount -o remount,bind,ro . && cd \"$PWD\" && exec \"$0\" \"$@\"";
+        let script =
+            "mount --bind . . && mount -o remount,bind,ro . && cd \"$PWD\" && exec \"$0\" \"$@\"";
         let read_only = Command::new("unshare")
             .args(["-m", "sh", "-c", script])
             .arg(program)
@@ -162,25 +187,38 @@ fn a_finished_table_is_printed_by_many_at_once_and_where_nothing_can_be_written(
             .output()
             .expect("unshare");
         assert_eq!(done(&read_only), table);
-        assert!(said(&read_only).contains("remark: "), "{}", said(&read_only));
+        assert!(
+            said(&read_only).contains("remark: "),
+            "{}",
+            said(&read_only)
+        );
     } else {
         let read_only = place.sweep(6, &[]).output().expect("it starts");
         assert_eq!(done(&read_only), table);
-        assert!(said(&read_only).contains("remark: "), "{}", said(&read_only));
+        assert!(
+            said(&read_only).contains("remark: "),
+            "{}",
+            said(&read_only)
+        );
     }
     mode(0o755);
 }
 
 fn kill(signal: &str, process: &Child) {
-    let told = Command::new("kill").args([signal, &process.id().to_string()]).status();
+    let told = Command::new("kill")
+        .args([signal, &process.id().to_string()])
+        .status();
     assert!(told.expect("kill").success());
 }
 
 /// `nohup` ignores SIGHUP, and shells start what is in the background without SIGINT.
 #[test]
 fn signals_that_are_ignored_at_the_start_stay_ignored() {
-    for (number, name) in [(libc::SIGHUP, "-HUP"), (libc::SIGINT, "-INT"), (libc::SIGTERM, "-TERM")]
-    {
+    for (number, name) in [
+        (libc::SIGHUP, "-HUP"),
+        (libc::SIGINT, "-INT"),
+        (libc::SIGTERM, "-TERM"),
+    ] {
         let place = Place::new();
         let run = |ignored: bool| {
             let steps = if ignored { SHORT } else { LONG };

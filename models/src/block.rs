@@ -121,7 +121,11 @@ impl TrunkConfig<'_> {
     pub(crate) fn rough_parameters(&self) -> f64 {
         let dim = self.dim as f64;
         // Two shifts, scales and gates.
-        let conditioning = if self.conditioned { 6.0 * dim * dim } else { 0.0 };
+        let conditioning = if self.conditioned {
+            6.0 * dim * dim
+        } else {
+            0.0
+        };
         self.layers as f64 * (4.0 * dim * dim + conditioning + self.ffn.rough_parameters(dim))
     }
 

@@ -29,12 +29,20 @@ pub(crate) fn at_most(sizes: &[(&str, usize, usize)]) -> Result<(), ConfigError>
 /// Sizes that are at least 1 and reasonable.
 pub(crate) fn sizes(sizes: &[(&str, usize)]) -> Result<(), ConfigError> {
     at_least_one(sizes)?;
-    at_most(&sizes.iter().map(|&(key, value)| (key, value, LARGEST)).collect::<Vec<_>>())
+    at_most(
+        &sizes
+            .iter()
+            .map(|&(key, value)| (key, value, LARGEST))
+            .collect::<Vec<_>>(),
+    )
 }
 
 pub(crate) fn image(side: usize, channels: usize, patch: usize) -> Result<(), ConfigError> {
     at_least_one(&[("image", side), ("channels", channels), ("patch", patch)])?;
-    at_most(&[("image", side, LARGEST_IMAGE), ("channels", channels, MOST_CHANNELS)])?;
+    at_most(&[
+        ("image", side, LARGEST_IMAGE),
+        ("channels", channels, MOST_CHANNELS),
+    ])?;
     patches_tile(side, patch)
 }
 

@@ -161,9 +161,7 @@ impl TransformerConfig {
     pub(crate) fn rough_parameters(&self) -> f64 {
         let ends = if self.tied_embeddings { 1.0 } else { 2.0 };
         let rotary = self.seq as f64 * (self.dim as f64 / self.heads.max(1) as f64);
-        self.trunk().rough_parameters()
-            + ends * self.vocab_size as f64 * self.dim as f64
-            + rotary
+        self.trunk().rough_parameters() + ends * self.vocab_size as f64 * self.dim as f64 + rotary
     }
 
     /// Its blocks, without the rotary positions, which take an even width of heads.

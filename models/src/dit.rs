@@ -153,7 +153,10 @@ impl DitConfig {
 
     /// Its matrices' elements, its connections not counted, for sizes that need not be reasonable.
     pub(crate) fn rough_parameters(&self) -> f64 {
-        let (patch, side) = (self.patch as f64, self.image as f64 / self.patch.max(1) as f64);
+        let (patch, side) = (
+            self.patch as f64,
+            self.image as f64 / self.patch.max(1) as f64,
+        );
         let pixels = 2.0 * self.channels as f64 * patch * patch;
         let condition = self.timestep_features as f64 + self.classes as f64 + 3.0 * self.dim as f64;
         let ends = pixels + side * side + condition;
@@ -232,7 +235,11 @@ impl Dit {
     /// If the configuration cannot be built.
     pub fn of_shapes(config: &DitConfig) -> Result<(Self, Params), ConfigError> {
         config.validate()?;
-        Ok(Self::build(config, Vec::new(), Builder::of_shapes(Key::new(0))))
+        Ok(Self::build(
+            config,
+            Vec::new(),
+            Builder::of_shapes(Key::new(0)),
+        ))
     }
 
     fn build(config: &DitConfig, positions: Vec<f32>, mut builder: Builder) -> (Self, Params) {

@@ -50,7 +50,12 @@ impl Transformer {
     ) -> Result<(Self, Params), ConfigError> {
         config.validate_with(connection)?;
         let rotary = Rotary::new(config.rope_theta, config.dim / config.heads, config.seq);
-        Ok(Self::build(config, connection, Some(rotary), Builder::new(key)))
+        Ok(Self::build(
+            config,
+            connection,
+            Some(rotary),
+            Builder::new(key),
+        ))
     }
 
     /// What [`Transformer::new`] builds without the memory for it: to be counted, not used.

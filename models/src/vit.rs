@@ -99,9 +99,7 @@ impl VitConfig {
     /// The keys, their values and what is expected.
     pub fn validate(&self) -> Result<(), ConfigError> {
         checks::countable(self.rough_parameters())?;
-        checks::sizes(&[
-            ("classes", self.classes),
-        ])?;
+        checks::sizes(&[("classes", self.classes)])?;
         checks::image(self.image, self.channels, self.patch)?;
         checks::trunk(&self.trunk())?;
         if !(0.0..1.0).contains(&self.dropout) {
@@ -124,7 +122,10 @@ impl VitConfig {
 
     /// Its matrices' elements, its connections not counted, for sizes that need not be reasonable.
     pub(crate) fn rough_parameters(&self) -> f64 {
-        let (patch, side) = (self.patch as f64, self.image as f64 / self.patch.max(1) as f64);
+        let (patch, side) = (
+            self.patch as f64,
+            self.image as f64 / self.patch.max(1) as f64,
+        );
         let ends = self.channels as f64 * patch * patch + side * side + self.classes as f64;
         self.trunk().rough_parameters() + ends * self.dim as f64
     }

@@ -13,16 +13,46 @@ const TEXT: &[&[&str]] = &[
     &["train", "--preset", "smoke", "--dry-run", "--data", "text"],
 ];
 const GREY: &[&[&str]] = &[&[
-    "train", "--preset", "vit-smoke", "--dry-run", "--data", ".", "--set", "model.image=8",
-    "--set", "model.patch=4", "--set", "model.classes=2",
+    "train",
+    "--preset",
+    "vit-smoke",
+    "--dry-run",
+    "--data",
+    ".",
+    "--set",
+    "model.image=8",
+    "--set",
+    "model.patch=4",
+    "--set",
+    "model.classes=2",
 ]];
 const COLOUR: &[&[&str]] = &[&[
-    "train", "--preset", "vit-smoke", "--dry-run", "--data", ".", "--set", "model.image=32",
-    "--set", "model.channels=3",
+    "train",
+    "--preset",
+    "vit-smoke",
+    "--dry-run",
+    "--data",
+    ".",
+    "--set",
+    "model.image=32",
+    "--set",
+    "model.channels=3",
 ]];
 const FOLDER: &[&[&str]] = &[&[
-    "train", "--preset", "vit-smoke", "--dry-run", "--data", ".", "--set", "model.image=8",
-    "--set", "model.channels=3", "--set", "model.patch=4", "--set", "model.classes=2",
+    "train",
+    "--preset",
+    "vit-smoke",
+    "--dry-run",
+    "--data",
+    ".",
+    "--set",
+    "model.image=8",
+    "--set",
+    "model.channels=3",
+    "--set",
+    "model.patch=4",
+    "--set",
+    "model.classes=2",
 ]];
 const RUN: &[&[&str]] = &[
     &["report", "."],
@@ -37,7 +67,16 @@ const RESUMED: &[&[&str]] = &[
     &["sample", ".", "--tokens", "4"],
 ];
 const SETTINGS: &[&[&str]] = &[
-    &["train", "--preset", "smoke", "--dry-run", "--data", "text", "--config", "config.toml"],
+    &[
+        "train",
+        "--preset",
+        "smoke",
+        "--dry-run",
+        "--data",
+        "text",
+        "--config",
+        "config.toml",
+    ],
     &["report", "."],
     &["watch", "--once", "."],
     &["sample", ".", "--tokens", "4"],
@@ -53,7 +92,14 @@ const SWEPT: &[&[&str]] = &[
 ];
 const WEIGHTS: &[&[&str]] = &[
     &["sample", "model.safetensors", "--tokens", "4"],
-    &["inspect", "model.safetensors", "--text", "text", "--windows", "1"],
+    &[
+        "inspect",
+        "model.safetensors",
+        "--text",
+        "text",
+        "--windows",
+        "1",
+    ],
 ];
 const PARITY: &[&[&str]] = &[&["parity", "case.safetensors"]];
 

@@ -14,12 +14,15 @@ mod originals;
 mod reading;
 
 use clap::Parser;
-use reading::{Failures, Place};
+use reading::{Failure, LONGEST, Place};
 use std::{
     env,
     path::PathBuf,
     process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -52,29 +55,41 @@ fn main() -> ExitCode {
     let files = args.only.map_or(0..args.files, |file| file..file + 1);
     let (first, last) = (files.start, files.end);
     let next = AtomicU64::new(first);
-    let mut failures = Failures::default();
-    thread::scope(|scope| {
-        let workers = thread::available_parallelism().map_or(1, usize::from);
-        let work = || {
-            let mut failures = Failures::default();
-            loop {
-                let file = next.fetch_add(1, Ordering::Relaxed);
-                if file >= last {
-                    return failures;
-                }
-                place.read_one(args.seed, file, &mut failures);
-                if (file + 1) % 1000 == 0 {
-                    eprintln!("{} files", file + 1);
-                }
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let file = next.fetch_add(1, Ordering::Relaxed);
+            if file >= last {
+                return;
             }
-        };
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            failures.add(worker.join().expect("a worker does not panic"));
+            let failure = place.read_one(args.seed, file);
+            failures.lock().expect("no holder panics").extend(failure);
+            if (file + 1) % 1000 == 0 {
+                eprintln!("{} files", file + 1);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
         }
     });
-    println!("{} files read: {failures}", last - first);
-    match failures.none() {
+    let failures = failures.into_inner().expect("no holder panics");
+    let count = |wanted| {
+        failures
+            .iter()
+            .filter(|failure| **failure == wanted)
+            .count()
+    };
+    println!(
+        "{} files read: {} panics, {} aborts (more than 1 GB among them), {} hangs over {} s",
+        last - first,
+        count(Failure::Panic),
+        count(Failure::Abort),
+        count(Failure::Hang),
+        LONGEST.as_secs()
+    );
+    match failures.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

@@ -52,7 +52,9 @@ set = { model.dim = 16 }
 
 /// Writes all of them below `root`, with the program for what it makes itself.
 pub fn write(root: &Path, program: impl Fn() -> Command) {
-    let text: String = (0..800).map(|i| format!("{} by {} is {}.\n", i % 61, i % 53, i)).collect();
+    let text: String = (0..800)
+        .map(|i| format!("{} by {} is {}.\n", i % 61, i % 53, i))
+        .collect();
     let put = |path: &str, content: &[u8]| {
         let path = root.join(path);
         fs::create_dir_all(path.parent().expect("below the root")).expect("space");
@@ -68,7 +70,10 @@ pub fn write(root: &Path, program: impl Fn() -> Command) {
             "train" => put("idx/train-images-idx3-ubyte", &images),
             _ => put("idx/t10k-images-idx3-ubyte.gz", &gzip(&images)),
         }
-        put(&format!("idx/{part}-labels-idx1-ubyte"), &idx(&[count], &labels));
+        put(
+            &format!("idx/{part}-labels-idx1-ubyte"),
+            &idx(&[count], &labels),
+        );
     }
     for name in ["data_batch_1", "test_batch"] {
         let record = |i: usize| (0..3073).map(move |j| if j == 0 { i % 10 } else { i * j % 256 });
@@ -91,7 +96,11 @@ pub fn write(root: &Path, program: impl Fn() -> Command) {
     };
     for name in ["run", "stopped"] {
         put(&format!("{name}/text"), text.as_bytes());
-        let arguments = [&["train"], &TINY[..], &["--out=.", "--set=train.tensorboard=true"]];
+        let arguments = [
+            &["train"],
+            &TINY[..],
+            &["--out=.", "--set=train.tensorboard=true"],
+        ];
         assert!(run(name, &arguments.concat()), "a run of its own fails");
     }
     // As if it had been killed after its last state but one.
@@ -99,8 +108,11 @@ pub fn write(root: &Path, program: impl Fn() -> Command) {
         fs::remove_file(root.join("stopped").join(file)).expect("the run has written it");
     }
     put("weights/text", text.as_bytes());
-    fs::copy(root.join("run/model.safetensors"), root.join("weights/model.safetensors"))
-        .expect("space");
+    // Without their checksum, as earlier versions wrote them: else all damage is refused for that.
+    let mut weights = fs::read(root.join("run/model.safetensors")).expect("its own");
+    let key = weights.windows(8).position(|word| word == b"\"sha256\"");
+    weights[key.expect("a checksum")..][..8].copy_from_slice(b"\"unused\"");
+    put("weights/model.safetensors", &weights);
     put("sweeping/text", text.as_bytes());
     put("sweeping/swept.toml", SWEEP.as_bytes());
     let arguments = ["sweep", "swept.toml", "--data", "text", "--out", "."];
@@ -116,7 +128,11 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn idx(dimensions: &[u32], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, dimensions.len() as u8];
-    bytes.extend(dimensions.iter().flat_map(|dimension| dimension.to_be_bytes()));
+    bytes.extend(
+        dimensions
+            .iter()
+            .flat_map(|dimension| dimension.to_be_bytes()),
+    );
     bytes.extend(data);
     bytes
 }
@@ -133,7 +149,9 @@ fn png(i: u8) -> Vec<u8> {
         encoder.set_color(png::ColorType::Rgb);
         3
     };
-    let pixels: Vec<u8> = (0..64 * channels).map(|j| ((j + usize::from(i)) % 4) as u8).collect();
+    let pixels: Vec<u8> = (0..64 * channels)
+        .map(|j| ((j + usize::from(i)) % 4) as u8)
+        .collect();
     let mut writer = encoder.write_header().expect("memory");
     writer.write_image_data(&pixels).expect("memory");
     drop(writer);

@@ -8,7 +8,7 @@ use super::{
 use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use std::{
-    fmt, fs,
+    fs,
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -18,44 +18,20 @@ use std::{
 use tempfile::TempDir;
 
 /// Longer is a hang.
-const LONGEST: Duration = Duration::from_secs(10);
+pub const LONGEST: Duration = Duration::from_secs(10);
 /// A process that takes more memory is refused it, and aborts.
 #[cfg(unix)]
 const MOST_MEMORY: u64 = 1 << 30;
 
-/// What has gone wrong how often.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Failures {
-    panics: u64,
-    aborts: u64,
-    hangs: u64,
-}
-
-impl Failures {
-    /// Whether nothing has.
-    pub fn none(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Adds what others have seen.
-    pub fn add(&mut self, other: Self) {
-        self.panics += other.panics;
-        self.aborts += other.aborts;
-        self.hangs += other.hangs;
-    }
-}
-
-impl fmt::Display for Failures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} panics, {} aborts (more than 1 GB among them), {} hangs over {} s",
-            self.panics,
-            self.aborts,
-            self.hangs,
-            LONGEST.as_secs()
-        )
-    }
+/// What no file may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// A panic.
+    Panic,
+    /// An end by a signal; that of a process that wants more memory than it may have, too.
+    Abort,
+    /// More than [`LONGEST`].
+    Hang,
 }
 
 /// Sound files, and the program that reads them.
@@ -88,7 +64,7 @@ impl Place {
     }
 
     /// Damages file number `number` and reads it.
-    pub fn read_one(&self, seed: u64, number: u64, failures: &mut Failures) {
+    pub fn read_one(&self, seed: u64, number: u64) -> Option<Failure> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(number);
         let Kind { file, read_by } = &KINDS[number as usize % KINDS.len()];
@@ -113,28 +89,29 @@ impl Place {
         let arguments = read_by.choose(&mut rng).expect("somebody reads it");
         let mut command = self.command();
         command.current_dir(here.path()).args(*arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let (status, said) = run(command.spawn().expect("the program starts"));
-        let what = match status {
-            None => {
-                failures.hangs += 1;
-                "hang"
-            }
+        let failure = match status {
+            None => Failure::Hang,
             Some(status) if said.contains("panicked at") || status.code() == Some(101) => {
-                failures.panics += 1;
-                "panic"
+                Failure::Panic
             }
-            Some(status) if status.code().is_none() => {
-                failures.aborts += 1;
-                "abort"
-            }
-            Some(_) => return,
+            Some(status) if status.code().is_none() => Failure::Abort,
+            Some(_) => return None,
         };
-        let kept = self.keep.join(format!("{seed}-{number}-{what}"));
+        let kept = self.keep.join(format!("{seed}-{number}-{failure:?}"));
         copy(here.path(), &kept);
         let account = format!("{file}\n{}\n\n{said}", arguments.join(" "));
         fs::write(kept.join("failure.txt"), account).expect("space");
-        eprintln!("{what}: {file} by {}, kept in {}", arguments.join(" "), kept.display());
+        eprintln!(
+            "{failure:?}: {file} by {}, kept in {}",
+            arguments.join(" "),
+            kept.display()
+        );
+        Some(failure)
     }
 
     /// The bytes of any original.

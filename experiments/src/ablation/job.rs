@@ -211,10 +211,9 @@ impl Study<'_> {
             return Ok(None);
         };
         if let Some(summary) = directory.summary()?.filter(|s| s.status.is_final()) {
-            progress.begin(self.name_of(job), summary.steps, summary.steps).end(
-                true,
-                "was done by another process meanwhile and is kept",
-            );
+            progress
+                .begin(self.name_of(job), summary.steps, summary.steps)
+                .end(true, "was done by another process meanwhile and is kept");
             return Ok(Some(summary));
         }
         directory.set_config(&job.config.to_table())?;
@@ -252,7 +251,10 @@ impl Study<'_> {
         let begun = Instant::now();
         let mut told = false;
         while !stop.load(Ordering::SeqCst) {
-            let waits = || self.patience.is_none_or(|patience| begun.elapsed() < patience);
+            let waits = || {
+                self.patience
+                    .is_none_or(|patience| begun.elapsed() < patience)
+            };
             match RunDir::open(&job.id) {
                 Err(RunError::Locked { holder, .. }) if waits() => {
                     if !told {

@@ -8,8 +8,7 @@ use models::{config::ConfigError, model::ModelConfig};
 /// # Errors
 /// If one of the networks cannot be built.
 pub(super) fn match_parameters(model: &mut ModelConfig, wanted: u64) -> Result<(), ConfigError> {
-    let counted =
-        |model: &ModelConfig| Ok(model.account()?.parameters.trained as f64);
+    let counted = |model: &ModelConfig| Ok(model.account()?.parameters.trained as f64);
     let now = counted(model)?;
     let hidden = model.ffn().hidden();
     let mut wider = model.clone();

@@ -151,7 +151,9 @@ fn remark(remarks: &[String]) {
 
 /// The command as it was given; what is no text in it is shown as such.
 fn command_line() -> Vec<String> {
-    env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
+    env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// More would only wait for each other.
@@ -170,7 +172,10 @@ fn thread_count(text: &str) -> Result<usize, String> {
 fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
     let granted = || {
         let granted = env::var("SLURM_CPUS_PER_TASK").ok()?;
-        let granted = granted.parse::<usize>().ok().filter(|granted| *granted > 0)?;
+        let granted = granted
+            .parse::<usize>()
+            .ok()
+            .filter(|granted| *granted > 0)?;
         Some(granted.min(available_parallelism().ok()?.get()))
     };
     rayon::ThreadPoolBuilder::new()

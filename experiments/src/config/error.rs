@@ -93,7 +93,11 @@ impl fmt::Display for ConfigError {
                 settings,
             } => {
                 // More than 64 bits hold is only known to be more.
-                let than = if *needed == u64::MAX { "more than" } else { "about" };
+                let than = if *needed == u64::MAX {
+                    "more than"
+                } else {
+                    "about"
+                };
                 write!(
                     f,
                     "this needs {than} {} of memory, this machine has {}: choose smaller sizes \

@@ -205,7 +205,9 @@ impl RunConfig {
             }
             // Of these, several are multiplied.
             if value > LARGEST && !matches!(key, "steps" | "log_every") {
-                return invalid(format!("train.{key} is {value}, expected at most {LARGEST}"));
+                return invalid(format!(
+                    "train.{key} is {value}, expected at most {LARGEST}"
+                ));
             }
         }
         if !train.batch.is_multiple_of(train.micro_batch) {

@@ -87,9 +87,13 @@ pub(super) fn connection(reader: &Reader) -> Result<(Box<dyn Subject>, Params), 
         return Err(reader.invalid(reason));
     }
     // What follows takes memory for these sizes: they have to be those of the tensors.
-    reader.file.expect_shape("param.sublayer.weight", &[dim, dim])?;
+    reader
+        .file
+        .expect_shape("param.sublayer.weight", &[dim, dim])?;
     let found = reader.file.shape("input.hidden").unwrap_or_default();
-    let elements = batch.checked_mul(seq).and_then(|tokens| tokens.checked_mul(dim));
+    let elements = batch
+        .checked_mul(seq)
+        .and_then(|tokens| tokens.checked_mul(dim));
     if elements.is_none_or(|elements| elements > found.iter().product()) {
         let reason = format!("batch {batch}, seq {seq}, dim {dim}: input.hidden is {found:?}");
         return Err(reader.invalid(reason));
@@ -173,8 +177,7 @@ pub(super) fn transformer(reader: &Reader) -> Result<(Box<dyn Subject>, Params),
     let invalid = |error: ConfigError| reader.invalid(error.to_string());
     let (_, shapes) = Transformer::of_shapes(&config).map_err(invalid)?;
     reader.file.check("param.", &shapes)?;
-    let (model, params) = Transformer::new(&config, Key::new(KEY))
-        .map_err(invalid)?;
+    let (model, params) = Transformer::new(&config, Key::new(KEY)).map_err(invalid)?;
     let decoder = Decoder {
         model,
         tokens,

@@ -254,7 +254,12 @@ mod tests {
     #[test]
     fn numbers_of_any_size_have_a_few_ticks() {
         const LARGE: f64 = f64::MAX;
-        for values in [[-LARGE, LARGE], [0.0, 5e-324], [1e308, LARGE], [1e300, 1.0000001e300]] {
+        for values in [
+            [-LARGE, LARGE],
+            [0.0, 5e-324],
+            [1e308, LARGE],
+            [1e300, 1.0000001e300],
+        ] {
             for scale in [Scale::Linear, Scale::Log] {
                 let axis = Axis {
                     scale,

@@ -1,10 +1,11 @@
 //! Files with one record a line, appended and never rewritten.
 
 use super::{RunError, STATE_FILE, in_place::open_in_place};
+use crate::files::read_bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -177,9 +178,7 @@ impl<R: Record> Log<R> {
 
 fn open_and_read(path: &Path) -> Result<(File, Vec<u8>), RunError> {
     let mut file = open_in_place(path)?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)
-        .map_err(|error| RunError::reading(path, error))?;
+    let bytes = read_bytes(&mut file).map_err(|error| RunError::reading(path, error))?;
     Ok((file, bytes))
 }
 
@@ -199,7 +198,8 @@ fn disagrees(path: &Path, reason: String) -> RunError {
 /// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record, or
 /// steps are out of order.
 pub(super) fn read_log<R: Record>(path: &Path) -> Result<(Vec<R>, [u8; 32]), RunError> {
-    let bytes = match fs::read(path) {
+    let read = File::open(path).and_then(|mut file| read_bytes(&mut file));
+    let bytes = match read {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(RunError::reading(path, error)),

@@ -224,7 +224,10 @@ mod tests {
             &[f64::MIN_POSITIVE, -f64::MIN_POSITIVE],
         ] {
             let estimate = Estimate::of(sample).expect("two at least");
-            assert!((0.0..=1.0).contains(&estimate.p_value), "{sample:?}: {estimate:?}");
+            assert!(
+                (0.0..=1.0).contains(&estimate.p_value),
+                "{sample:?}: {estimate:?}"
+            );
             let _ = (estimate.effect_size(), estimate.corrected_effect_size());
             let _ = (quantile(sample.to_vec(), 0.3), median(sample.to_vec()));
         }

@@ -182,7 +182,9 @@ fn check_streams(key: &str, streams: usize) -> Result<(), String> {
     match streams {
         0 => Err(format!("{key} is 0, expected at least 1")),
         1..=MOST_STREAMS => Ok(()),
-        _ => Err(format!("{key} is {streams}, expected at most {MOST_STREAMS}")),
+        _ => Err(format!(
+            "{key} is {streams}, expected at most {MOST_STREAMS}"
+        )),
     }
 }
 

@@ -78,7 +78,9 @@ impl<'a> Combination<'a> {
         if axes.is_empty() {
             return Ok(Vec::new());
         }
-        let count = axes.iter().try_fold(1_usize, |n, axis| n.checked_mul(axis.values.len()));
+        let count = axes
+            .iter()
+            .try_fold(1_usize, |n, axis| n.checked_mul(axis.values.len()));
         check_count("grid", count)?;
         Ok(axes.iter().fold(vec![Self(Vec::new())], |all, axis| {
             let with = |one: &Self, value| {
@@ -193,7 +195,10 @@ pub(super) fn settings(table: &Table) -> Result<Table, SweepFileError> {
 fn check_depth(key: &str) -> Result<(), SweepFileError> {
     match key.split('.').count() {
         ..=DEEPEST => Ok(()),
-        parts => Err(wrong(&key.chars().take(40).collect::<String>(), format!("a key of {parts} parts, expected at most {DEEPEST}"))),
+        parts => Err(wrong(
+            &key.chars().take(40).collect::<String>(),
+            format!("a key of {parts} parts, expected at most {DEEPEST}"),
+        )),
     }
 }
 

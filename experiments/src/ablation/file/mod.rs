@@ -148,8 +148,14 @@ const MOST_ARMS: usize = 5000;
 fn check_count(key: &str, arms: Option<usize>) -> Result<(), SweepFileError> {
     match arms {
         Some(..=MOST_ARMS) => Ok(()),
-        Some(arms) => Err(wrong(key, format!("{arms} arms, expected at most {MOST_ARMS}"))),
-        None => Err(wrong(key, format!("more arms than can be counted, expected at most {MOST_ARMS}"))),
+        Some(arms) => Err(wrong(
+            key,
+            format!("{arms} arms, expected at most {MOST_ARMS}"),
+        )),
+        None => Err(wrong(
+            key,
+            format!("more arms than can be counted, expected at most {MOST_ARMS}"),
+        )),
     }
 }
 

@@ -142,7 +142,14 @@ fn the_example_of_the_documentation_is_a_sweep() {
 fn a_grid_of_more_arms_than_anyone_reads_is_refused_before_it_is_made() {
     let forty: Vec<String> = (1..=40).map(|i| i.to_string()).collect();
     let axis = |key: &str| format!("{key} = [{}]\n", forty.join(", "));
-    let keys = ["steps", "warmup", "batch", "shards", "eval_every", "log_every"];
+    let keys = [
+        "steps",
+        "warmup",
+        "batch",
+        "shards",
+        "eval_every",
+        "log_every",
+    ];
     let six: String = keys.map(|key| axis(&format!("train.{key}"))).concat();
     let said = refused(&format!("[grid]\n{six}"));
     assert!(said.contains("4096000000 arms, expected at most"), "{said}");
@@ -152,7 +159,9 @@ fn a_grid_of_more_arms_than_anyone_reads_is_refused_before_it_is_made() {
     let single: String = (0..1000).map(|i| format!("a.k{i} = [1]\n")).collect();
     let said = refused(&format!("[grid]\n{single}"));
     assert!(said.contains("1000 settings"), "{said}");
-    let arms: String = (0..6000).map(|i| format!("[[arm]]\nname = \"a{i}\"\n")).collect();
+    let arms: String = (0..6000)
+        .map(|i| format!("[[arm]]\nname = \"a{i}\"\n"))
+        .collect();
     let said = refused(&arms);
     assert!(said.contains("6000 arms"), "{said}");
 }
@@ -173,7 +182,9 @@ fn axes_that_set_the_same_thing_are_refused() {
 fn a_key_without_end_is_refused() {
     let key = ["a"; 100_000].join(".");
     for section in ["grid", "set"] {
-        let said = refused(&format!("[{section}]\n\"{key}\" = [1]\n[[arm]]\nname = \"a\"\n"));
+        let said = refused(&format!(
+            "[{section}]\n\"{key}\" = [1]\n[[arm]]\nname = \"a\"\n"
+        ));
         assert!(said.contains("100000 parts"), "{section}");
     }
 }

@@ -45,7 +45,9 @@ impl ArrayArgs {
     ) -> String {
         let tasks = runs.min(self.array_limit.get());
         let last = tasks - 1;
-        let at_once = self.max_running.map_or_else(String::new, |n| format!("%{n}"));
+        let at_once = self
+            .max_running
+            .map_or_else(String::new, |n| format!("%{n}"));
         let (program, directory) = (shell_word(program), shell_word(directory));
         let (options, files) = for_a_task(arguments);
         format!(

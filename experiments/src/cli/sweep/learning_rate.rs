@@ -169,7 +169,8 @@ fn confirmation(
 ) -> Table {
     let seeds = &results.seeds;
     let first = seeds.last().map_or(0, |last| last.saturating_add(1));
-    let fresh = (first..first.saturating_add(seeds.len() as u64)).map(|seed| Value::from(seed as i64));
+    let fresh =
+        (first..first.saturating_add(seeds.len() as u64)).map(|seed| Value::from(seed as i64));
     let arms = best.arms.iter().map(|arm| {
         let group = labels.iter().position(|label| label == &arm.label);
         let rate = rates.iter().position(|rate| *rate == arm.rate);

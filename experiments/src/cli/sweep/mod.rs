@@ -142,14 +142,21 @@ impl RunArgs {
         };
         let pending = study.pending(jobs, force)?;
         let fitting = fitting_runs(needed);
-        if self.jobs.is_some_and(|jobs| jobs.min(pending.len()) > fitting) {
+        if self
+            .jobs
+            .is_some_and(|jobs| jobs.min(pending.len()) > fitting)
+        {
             return Err(Failure::Usage(format!(
                 "--jobs: a run needs about {}, this machine has {}: expected at most {fitting}",
                 readable(needed.unwrap_or(0)),
                 readable(available())
             )));
         }
-        let workers = Workers::new(self.jobs.or(Some(threads.min(fitting))), threads, pending.len());
+        let workers = Workers::new(
+            self.jobs.or(Some(threads.min(fitting))),
+            threads,
+            pending.len(),
+        );
         if self.dry_run {
             let plan = Plan::of(sweep, &data)?;
             write!(stdout(), "{}", plan.to_text(sweep, pending.len(), workers))?;

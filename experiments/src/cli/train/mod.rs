@@ -4,9 +4,7 @@ mod plan;
 mod profile;
 mod progress;
 
-use super::{
-    Failure, backend::BackendArgs, command_line, settings::Settings, signals::stop_flag,
-};
+use super::{Failure, backend::BackendArgs, command_line, settings::Settings, signals::stop_flag};
 use crate::{
     config::{ConfigError, Layers, RunConfig},
     data::{Data, bits_per_byte},

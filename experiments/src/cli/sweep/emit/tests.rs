@@ -54,7 +54,9 @@ fn runs(script: &str, directory: &Path, task: usize) -> Vec<Vec<String>> {
         .filter(|line| !line.is_empty())
         .map(|line| {
             let words = line.split(|byte| *byte == 0);
-            let mut words: Vec<_> = words.map(|word| String::from_utf8_lossy(word).into()).collect();
+            let mut words: Vec<_> = words
+                .map(|word| String::from_utf8_lossy(word).into())
+                .collect();
             words.pop();
             words
         })
@@ -74,12 +76,27 @@ fn a_script_does_its_runs_in_directories_of_any_name() {
         "größe",
     ] {
         let (_root, directory, program) = place(name);
-        let given = ["sweep", "LAST ARGUMENTS.toml", "--set", "a=\"b c\"", "$HOME", ""];
+        let given = [
+            "sweep",
+            "LAST ARGUMENTS.toml",
+            "--set",
+            "a=\"b c\"",
+            "$HOME",
+            "",
+        ];
         let given = given.map(OsString::from);
         let script = array(1000, None).slurm("LAST_try", 8, &program, &directory, &given);
         assert!(script.contains("\n#SBATCH --job-name=LAST_try\n#SBATCH --array=0-7\n"));
-        let mut expected = vec![directory.display().to_string(), "--threads".into(), "3".into()];
-        expected.extend(given.iter().map(|word| word.to_str().expect("text").to_owned()));
+        let mut expected = vec![
+            directory.display().to_string(),
+            "--threads".into(),
+            "3".into(),
+        ];
+        expected.extend(
+            given
+                .iter()
+                .map(|word| word.to_str().expect("text").to_owned()),
+        );
         expected.extend(["--task".into(), "5".into()]);
         assert_eq!(runs(&script, &directory, 5), [expected], "{name}");
     }
@@ -118,7 +135,8 @@ fn more_runs_than_tasks_are_shared_out_and_each_is_done_once() {
 }
 
 /// A run that saves its state when told to, and then fails to be done.
-const SLOW: &str = "#!/bin/bash\ntrap 'exit 130' TERM\necho begun >>log\nfor i in {1..200}; do sleep 0.05; done\n";
+const SLOW: &str =
+    "#!/bin/bash\ntrap 'exit 130' TERM\necho begun >>log\nfor i in {1..200}; do sleep 0.05; done\n";
 
 #[test]
 fn a_task_out_of_time_queues_itself_again_and_a_cancelled_one_does_not() {
@@ -131,7 +149,11 @@ fn a_task_out_of_time_queues_itself_again_and_a_cancelled_one_does_not() {
         let script = array(1, None).slurm("n", 4, &program, &directory, &words("sweep"));
         let file = directory.join("array.sh");
         fs::write(&file, script).expect("space");
-        let path = format!("{}:{}", directory.display(), env::var("PATH").expect("a path"));
+        let path = format!(
+            "{}:{}",
+            directory.display(),
+            env::var("PATH").expect("a path")
+        );
         let mut task = Command::new("bash")
             .arg(&file)
             .env("PATH", path)
