@@ -2,8 +2,8 @@
 
 mod record;
 
-use super::{MetricsRecord, RunError};
-use record::{framed, scalars, steps_kept, version};
+use super::{METRICS_FILE, MetricsRecord, RunError, in_place::open_in_place, write_atomically};
+use record::{framed, kept, scalars, version};
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
@@ -19,37 +19,54 @@ pub const EVENTS_FILE: &str = "events.out.tfevents.0.experiments";
 pub struct EventLog {
     file: File,
     path: PathBuf,
+    damaged: usize,
 }
 
 impl EventLog {
-    /// Opens or creates the event file in a run directory, and cuts off what is torn or belongs
-    /// to steps after `step`: what the run did after the state that it goes on from, and will do
+    /// Opens or creates the event file in a run directory, and leaves out what is torn, damaged or
+    /// of steps after `step`: what the run did after the state that it goes on from, and will do
     /// again.
     ///
     /// # Errors
     /// [`RunError::Unreadable`], [`RunError::Unwritable`] or [`RunError::DiskFull`].
     pub fn open(directory: &Path, step: u64) -> Result<Self, RunError> {
         let path = directory.join(EVENTS_FILE);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path);
-        let mut file = file.map_err(|error| RunError::writing(&path, error))?;
+        let mut file = open_in_place(&path)?;
         let mut bytes = Vec::new();
         let read = file.read_to_end(&mut bytes);
         read.map_err(|error| RunError::reading(&path, error))?;
-        let kept = steps_kept(&bytes, step) as u64;
+        let kept = kept(&bytes, step);
+        if !bytes.starts_with(&kept.bytes) {
+            write_atomically(&path, &kept.bytes)?;
+            file = open_in_place(&path)?;
+        }
+        let length = kept.bytes.len() as u64;
         let cut = file
-            .set_len(kept)
-            .and_then(|()| file.seek(SeekFrom::Start(kept)));
+            .set_len(length)
+            .and_then(|()| file.seek(SeekFrom::Start(length)));
         cut.map_err(|error| RunError::writing(&path, error))?;
-        let mut log = Self { file, path };
-        if kept == 0 {
+        let damaged = kept.damaged;
+        let mut log = Self {
+            file,
+            path,
+            damaged,
+        };
+        if length == 0 {
             log.write(&framed(&version(now())))?;
         }
         Ok(log)
+    }
+
+    /// What was damaged and left out, in a sentence.
+    pub fn damage(&self) -> Option<String> {
+        let Self { path, damaged, .. } = self;
+        (*damaged > 0).then(|| {
+            format!(
+                "{}: {damaged} bytes of damaged records were left out, what is around them was \
+                 kept; {METRICS_FILE} has all of it",
+                path.display()
+            )
+        })
     }
 
     /// Appends one record as scalars: `loss/train`, `loss/validation`, `accuracy/validation`,

@@ -1,141 +1,13 @@
 //! Whatever ends a run early leaves a state from which it goes on to the same bytes.
 
-#![cfg(unix)]
-
+use crate::place::{PROGRAM, Place, STEPS, result, said, signal, sized, train, undisturbed};
 use engine::skipped::skipped;
-use experiments::run_dir::read_metrics;
 use std::{
     fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
     thread,
     time::Duration,
 };
-use tempfile::TempDir;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_experiments");
-
-/// A directory with a text.
-struct Place {
-    directory: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let words = ["so ", "it ", "goes ", "and ", "ends. "];
-        let text: String = (0..6000).map(|i| words[(i * i + i / 7) % 5]).collect();
-        fs::write(directory.path().join("text"), text).expect("a text");
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.current_dir(self.directory.path()).args(arguments);
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("it starts")
-    }
-
-    fn spawn(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).spawn().expect("it starts")
-    }
-
-    /// Starts `train` and waits until the run has a state to go on from.
-    fn begun(&self) -> Child {
-        let mut child = self.spawn(&train(&[STEPS]));
-        let state = self.path("run").join("state.bin");
-        while !state.exists() {
-            let ended = child.try_wait().expect("a child");
-            assert!(ended.is_none_or(|status| status.success()), "{ended:?}");
-            thread::sleep(Duration::from_millis(2));
-        }
-        child
-    }
-
-    /// A place with a run that a signal has ended on its way, and what was said. A machine that
-    /// looks away meanwhile may let the run come to its end: then another one.
-    fn with_run_ended_by(name: &str) -> (Self, Output) {
-        for _ in 0..20 {
-            let place = Self::new();
-            let mut child = place.begun();
-            if name == "-HUP" {
-                drop(child.stderr.take());
-            }
-            signal(name, &child);
-            let output = child.wait_with_output().expect("a child");
-            if output.status.code() != Some(0) {
-                return (place, output);
-            }
-        }
-        panic!("{name} ends no run");
-    }
-}
-
-const SIZES: [&str; 12] = [
-    "--data=text",
-    "--set=model.dim=16",
-    "--set=model.seq=16",
-    "--set=model.ffn.hidden=24",
-    "--set=train.batch=4",
-    "--set=train.micro_batch=1",
-    "--set=train.warmup=4",
-    "--set=train.eval_every=40",
-    "--set=train.eval_batches=2",
-    "--set=train.log_every=7",
-    "--set=train.checkpoint_every=3",
-    "--set=train.record_every=5",
-];
-
-fn sized<'a>(first: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
-    [first, &["--preset=smoke"], &SIZES, more].concat()
-}
-
-/// `train`, into the directory `run`.
-fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    sized(&["train", "--out=run"], more)
-}
-
-const STEPS: &str = "--set=train.steps=400";
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Metrics without times, and the bytes of the coefficients and the weights.
-fn result(run: &Path) -> (Vec<String>, Vec<u8>) {
-    let mut records = read_metrics(run).expect("metrics");
-    for record in &mut records {
-        record.ms = 0.0;
-    }
-    let lines = records.iter().map(|record| format!("{record:?}")).collect();
-    let mut bytes = fs::read(run.join("coefficients.jsonl")).unwrap_or_default();
-    bytes.extend(fs::read(run.join("model.safetensors")).expect("weights"));
-    (lines, bytes)
-}
-
-/// What an undisturbed `train` leaves.
-fn undisturbed() -> (Vec<String>, Vec<u8>) {
-    let place = Place::new();
-    let output = place.run(&train(&[STEPS]));
-    assert!(output.status.success(), "{}", said(&output));
-    result(&place.path("run"))
-}
-
-fn signal(name: &str, child: &Child) {
-    let sent = Command::new("kill")
-        .args([name, &child.id().to_string()])
-        .status();
-    assert!(sent.expect("kill").success());
-}
 
 /// Two runs at a time, killed at moments that have nothing to do with what they are doing.
 #[test]
@@ -224,15 +96,20 @@ fn a_second_process_on_a_run_is_turned_away_and_harms_nothing() {
     assert!(result(&place.path("run")) == expected);
 }
 
-/// `/dev/full` in place of the file that the state is written to.
+/// A limit on the size of files in place of a disk that is full: the state is larger.
 #[test]
 fn a_state_that_cannot_be_written_ends_the_run_and_the_one_before_is_gone_on_from() {
     let expected = undisturbed();
-    let (place, _) = Place::with_run_ended_by("-INT");
-    symlink("/dev/full", place.path("run/.state.bin.tmp")).expect("a link");
-    let output = place.run(&["train", "--resume=run"]);
+    let place = Place::interrupted();
+    let resume = format!("trap '' XFSZ; ulimit -f 40; exec {PROGRAM} train --resume=run");
+    let output = place.shell(&resume);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("no space left"), "{}", said(&output));
+    assert!(
+        said(&output).contains("cannot write run/state.bin"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(place.temporaries(), Vec::<String>::new());
     let output = place.run(&["train", "--resume=run"]);
     assert!(output.status.success(), "{}", said(&output));
     assert!(result(&place.path("run")) == expected);
@@ -243,7 +120,7 @@ fn in_name_space(place: &Place, script: &str) -> Option<Output> {
     let inside = |script: &str| {
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
-        command.current_dir(place.directory.path()).output()
+        command.current_dir(place.path("")).output()
     };
     if !inside("mount -t tmpfs none /mnt").is_ok_and(|output| output.status.success()) {
         skipped("no name space to mount a disk in");
