@@ -1,6 +1,6 @@
 //! Whatever ends a run early leaves a state from which it goes on to the same bytes.
 
-use crate::place::{PROGRAM, Place, STEPS, result, said, signal, sized, train, undisturbed};
+use crate::place::{PROGRAM, Place, STEPS, result, said, sized, train, undisturbed};
 use std::{
     fs,
     process::{Command, Output},
