@@ -138,7 +138,7 @@ impl fmt::Display for StateError {
 
 impl StateError {
     /// Whether the file is not what was written, so that the one before it may be used.
-    fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         matches!(
             self,
             Self::Foreign { .. } | Self::Length { .. } | Self::Corrupt { .. }

@@ -63,6 +63,7 @@ fn a_record_that_was_changed_is_refused() {
         replace(&place, "metrics.jsonl", to, from);
     }
     // Out of order: seen by every reader.
+    let place = Place::ended();
     replace(&place, "metrics.jsonl", "\"step\":1,", "\"step\":90,");
     let error = experiments::run_dir::read_metrics(&place.path("run")).expect_err("out of order");
     assert!(

@@ -1,6 +1,6 @@
 //! Whatever ends a run early leaves a state from which it goes on to the same bytes.
 
-use crate::place::{PROGRAM, Place, STEPS, result, said, signal, sized, train, undisturbed};
+use crate::place::{PROGRAM, Place, STEPS, result, said, sized, train, undisturbed};
 use engine::skipped::skipped;
 use std::{
     fs,
@@ -84,7 +84,7 @@ fn every_request_to_end_leaves_a_run_that_says_how_to_go_on_and_does() {
 fn a_second_process_on_a_run_is_turned_away_and_harms_nothing() {
     let expected = undisturbed();
     let place = Place::new();
-    let mut first = place.begun();
+    let mut first = place.begun(&[STEPS]);
     let second = place.run(&train(&[STEPS]));
     // The first may have been quicker.
     if first.try_wait().expect("a child").is_none() {

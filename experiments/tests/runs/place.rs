@@ -34,12 +34,12 @@ impl Place {
         place
     }
 
-    /// A place with a run in `run` that a signal has ended on its way, and what was said. On a
-    /// loaded machine a run may come to its end first: then another one.
+    /// A place with a run that a signal has ended on its way, and what was said. A machine that
+    /// looks away meanwhile may let the run come to its end: then another one.
     pub fn with_run_ended_by(name: &str) -> (Self, Output) {
         for _ in 0..20 {
             let place = Self::new();
-            let mut child = place.begun();
+            let mut child = place.begun(&[STEPS]);
             if name == "-HUP" {
                 drop(child.stderr.take());
             }
@@ -53,8 +53,8 @@ impl Place {
     }
 
     /// Starts `train` and waits until the run has a state to go on from.
-    pub fn begun(&self) -> Child {
-        let mut child = self.spawn(&train(&[STEPS]));
+    pub fn begun(&self, more: &[&str]) -> Child {
+        let mut child = self.spawn(&train(more));
         let state = self.path("run").join("state.bin");
         while !state.exists() {
             let ended = child.try_wait().expect("a child");
@@ -97,16 +97,8 @@ impl Place {
         command.args(["-c", script]).output().expect("a shell")
     }
 
-    /// Waits until a run has a state to go on from.
-    pub fn await_state(&self, run: &str) {
-        let state = self.path(run).join("state.bin");
-        while !state.exists() {
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// Goes on with the run and says how that ended; it is refused with these words, and its
-    /// files are as they were.
+    /// Goes on with the run, which is refused with these words and leaves its files as they were,
+    /// but for what says who tried.
     #[track_caller]
     pub fn refused(&self, words: &[&str]) {
         let before = files(&self.path("run"));
@@ -116,7 +108,8 @@ impl Place {
             assert!(said(&output).contains(word), "{word}: {}", said(&output));
         }
         let after = files(&self.path("run"));
-        for (name, content) in before {
+        let who = ["command.txt", "env.json"];
+        for (name, content) in before.into_iter().filter(|file| !who.contains(&&*file.0)) {
             let same = after
                 .iter()
                 .any(|file| *file == (name.clone(), content.clone()));
@@ -190,6 +183,8 @@ pub fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 pub const STEPS: &str = "--set=train.steps=400";
+/// More than a test waits for.
+pub const ENDLESS: &str = "--set=train.steps=100000000";
 
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
