@@ -1,7 +1,10 @@
 //! What is taken as text, what is not, and what is said about it: the whole policy of
 //! docs/data.md, from files and from the command line.
 
-use experiments::data::{Corpus, DataAccount, DataError, TokenKind, TokensError};
+use experiments::{
+    config::RunConfig,
+    data::{Corpus, DataAccount, DataError, TokenKind, TokensError},
+};
 use flate2::{Compression, write::GzEncoder};
 use std::{
     fs,
@@ -260,8 +263,8 @@ fn folders_that_are_something_else_say_what_to_do_with_them() {
         assert!(error.to_string().contains("--preset vit-small"), "{error}");
     }
     let run = directory();
-    write(run.path(), "config.toml", "[model]\n");
-    write(run.path(), "env.json", "{}\n");
+    let settings = RunConfig::default().to_table().to_string();
+    write(run.path(), "config.toml", settings);
     write(run.path(), "metrics.jsonl", "{}\n");
     let error = Corpus::from_directory(run.path())
         .expect_err("a run")
@@ -270,6 +273,10 @@ fn folders_that_are_something_else_say_what_to_do_with_them() {
         error.contains("train --resume") && error.contains("inspect"),
         "{error}"
     );
+    // Files of these names alone make no run.
+    write(run.path(), "config.toml", "colour = true\n");
+    let account = Corpus::from_directory(run.path()).expect("text").account;
+    assert_eq!(account.files_read, 2);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Reading text from the file system, the same way every time.
 
 use super::{
-    DataError, LeftOut, MOST_BYTES,
+    DataError, LeftOut,
     decode::{Decoded, NoText, decode},
     kind::{FileKind, recognise},
+    most_bytes,
 };
 use crate::run_dir::is_run_directory;
 use sha2::{Digest, Sha256};
@@ -99,7 +100,8 @@ pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
     for (path, reason) in left_out {
         folder.left_out.push(LeftOut::new(name(&path), reason));
     }
-    let mut room = MOST_BYTES;
+    let most = most_bytes();
+    let mut room = most;
     let mut seen: BTreeMap<[u8; 32], String> = BTreeMap::new();
     for path in files {
         let name = name(&path);
@@ -122,7 +124,7 @@ pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
             Err(DataError::TooLarge { limit, .. }) if limit == room => {
                 return Err(DataError::TooLarge {
                     path: root.to_owned(),
-                    limit: MOST_BYTES,
+                    limit: most,
                 });
             }
             Err(error) => {

@@ -7,6 +7,7 @@ mod progress;
 use super::{
     Failure,
     backend::BackendArgs,
+    command_line,
     settings::{Settings, usage},
     signals::stop_flag,
 };
@@ -15,13 +16,13 @@ use crate::{
     data::Data,
     device::Selected,
     measure::Measure,
+    memory,
     preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
     train::{TrainError, Trainer, check_same_data},
 };
 use progress::Progress;
 use std::{
-    env,
     io::{Write, stdout},
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
@@ -45,7 +46,7 @@ pub struct Args {
     /// Go on with the run in this directory, with its own settings
     #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config", "set", "data", "seed", "out", "force"])]
     resume: Option<PathBuf>,
-    /// Remove what is in the directory and start afresh
+    /// Remove the run that is in the directory, and nothing else there, and start afresh
     #[arg(long)]
     force: bool,
     /// Fail if something does not learn (no gradient, identical streams, a saturated mix), instead
@@ -72,6 +73,7 @@ impl Args {
     pub fn run(self) -> Result<(), Failure> {
         let config = self.config()?;
         let place = self.place(&config)?;
+        memory::of_training(&config).map_err(usage)?;
         let data = Data::open(&config)?;
         if self.dry_run {
             let trainer = Trainer::new(&config, &data).map_err(failure)?;
@@ -87,10 +89,10 @@ impl Args {
             return Ok(());
         }
         let backend = self.backend.open()?;
-        let directory = RunDir::open(&place)?;
-        if self.force {
-            directory.clear()?;
-        }
+        let directory = match self.force {
+            true => RunDir::open_afresh(&place)?,
+            false => RunDir::open(&place)?,
+        };
         let stop = stop_flag();
         let summary = train(&config, &data, &directory, &backend, stop).map_err(failure)?;
         report(&summary, Measure::of(&config), directory.path())
@@ -146,7 +148,7 @@ fn train(
     let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
     check_same_data(directory.path(), data.account())?;
-    directory.set_command(&env::args().collect::<Vec<_>>())?;
+    directory.set_command(&command_line())?;
     let threads = rayon::current_num_threads();
     directory.set_environment(&Environment {
         data: Some(data.account().clone()),

@@ -30,7 +30,7 @@ impl Learnt for LearntFrom {
     fn validation(&self, config: &RunConfig) -> Option<String> {
         let measure = Measure::of(config);
         matches!(measure, Measure::Bytes | Measure::Tokens).then(|| {
-            let windows = config.train.eval_batches * config.train.batch;
+            let windows = config.train.eval_batches.saturating_mul(config.train.batch);
             let (tokens, unit) = (config.model.tokens(), measure.tokens());
             format!("up to {windows} fixed windows of {tokens} {unit}, as many as the text has")
         })
