@@ -102,10 +102,7 @@ fn noisy_test(clean: &ImageBatch, size: usize, schedule: &NoiseSchedule) -> Nois
         let mut rng = Key::new(0).named("test noise").at(row as u64).rng();
         let timesteps = NoiseLevels::timesteps(level, schedule.timesteps());
         let timestep = rng.random_range(timesteps);
-        let (pixels, class) = (
-            &clean.images[image * size..][..size],
-            clean.labels[image],
-        );
+        let (pixels, class) = (&clean.images[image * size..][..size], clean.labels[image]);
         test.push(pixels, schedule, timestep, class, &mut rng);
     }
     test
@@ -291,7 +288,11 @@ mod tests {
             let rows = test_rows(images);
             let level = |wanted: usize| rows.iter().filter(|row| row.1 == wanted).count();
             let all: Vec<usize> = (0..NOISE_LEVELS).map(level).collect();
-            assert_eq!(all, [images.div_ceil(NOISE_LEVELS); NOISE_LEVELS], "{images}");
+            assert_eq!(
+                all,
+                [images.div_ceil(NOISE_LEVELS); NOISE_LEVELS],
+                "{images}"
+            );
             let image = |wanted: usize| rows.iter().filter(|row| row.0 == wanted).count();
             let all: Vec<usize> = (0..images).map(image).collect();
             let (least, most) = (all.iter().min(), all.iter().max());
