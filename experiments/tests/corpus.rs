@@ -20,8 +20,8 @@ fn a_file_gives_its_last_tenth_to_validation() {
     let dir = tempfile::tempdir().expect("directory");
     write(dir.path(), "book.txt", prose(1000));
     let corpus = Corpus::from_file(&dir.path().join("book.txt")).expect("corpus");
-    assert_eq!(corpus.name, "book.txt");
-    assert_eq!(corpus.files, 1);
+    assert_eq!(corpus.account.name, "book.txt");
+    assert_eq!(corpus.account.files_read, 1);
     assert_eq!(
         [corpus.train.clone(), corpus.validation.clone()].concat(),
         prose(1000).into_bytes()
@@ -40,7 +40,7 @@ fn the_fingerprint_of_a_file_is_its_sha256() {
     write(dir.path(), "message", message);
     let corpus = Corpus::from_file(&dir.path().join("message")).expect("corpus");
     assert_eq!(
-        corpus.fingerprint,
+        corpus.account.fingerprint,
         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
     );
 }
@@ -60,8 +60,8 @@ fn a_directory_is_read_recursively_in_sorted_order_without_hidden_files() {
     let mut reversed = names;
     reversed.reverse();
     let (one, other) = (contents(&names), contents(&reversed));
-    assert_eq!(one.fingerprint, other.fingerprint);
-    assert_eq!(one.files, 4);
+    assert_eq!(one.account.fingerprint, other.account.fingerprint);
+    assert_eq!(one.account.files_read, 4);
     let text = String::from_utf8([one.train, one.validation].concat()).expect("text");
     assert!(!text.contains("secret"));
     let at = |name: &str| text.find(name).expect(name);
@@ -80,7 +80,10 @@ fn copies_empty_and_binary_files_of_a_directory_are_counted_not_used() {
         [0x89, b'P', b'N', b'G', 0xff, 0xfe],
     );
     let corpus = Corpus::from_directory(dir.path()).expect("corpus");
-    assert_eq!((corpus.files, corpus.files_skipped), (1, 3));
+    assert_eq!(
+        (corpus.account.files_read, corpus.account.number_left_out()),
+        (1, 3)
+    );
     assert_eq!(
         corpus.train.len() + corpus.validation.len(),
         prose(100).len()
@@ -123,7 +126,13 @@ fn a_circle_of_links_does_not_trap_the_reader() {
     let dir = tempfile::tempdir().expect("directory");
     write(dir.path(), "sub/a.txt", prose(100));
     std::os::unix::fs::symlink(dir.path(), dir.path().join("sub/up")).expect("link");
-    assert_eq!(Corpus::from_directory(dir.path()).expect("corpus").files, 1);
+    assert_eq!(
+        Corpus::from_directory(dir.path())
+            .expect("corpus")
+            .account
+            .files_read,
+        1
+    );
 }
 
 #[test]
@@ -133,13 +142,13 @@ fn the_builtin_corpus_is_large_plain_source_and_the_same_every_time() {
     println!(
         "{total} bytes, {} for validation, {} files, {} skipped, {}",
         corpus.validation.len(),
-        corpus.files,
-        corpus.files_skipped,
-        corpus.fingerprint
+        corpus.account.files_read,
+        corpus.account.number_left_out(),
+        corpus.account.fingerprint
     );
     assert!(total >= 2_000_000, "{total}");
     assert!((total / 12..total / 9).contains(&corpus.validation.len()));
-    assert!(corpus.files > 10 * BUILTIN_CRATES.len());
+    assert!(corpus.account.files_read as usize > 10 * BUILTIN_CRATES.len());
     assert_eq!(Corpus::builtin().expect("again"), corpus);
     assert!(
         String::from_utf8(corpus.train)

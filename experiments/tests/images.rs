@@ -66,7 +66,7 @@ fn idx_files_are_read_plain_and_compressed() {
     write(packed.path(), "t10k-images-idx3-ubyte.gz", &gzip(&images));
     write(packed.path(), "t10k-labels-idx1-ubyte.gz", &gzip(&labels));
     let packed = open(&packed, GREY).expect("compressed images");
-    assert_eq!(plain.fingerprint, packed.fingerprint);
+    assert_eq!(plain.account.fingerprint, packed.account.fingerprint);
     assert_eq!((plain.train.len(), plain.test.len()), (45, 5));
     assert_eq!(plain.classes, ["0", "1", "2"]);
     for part in [&plain.train, &plain.test] {
@@ -372,9 +372,9 @@ fn generated_shapes_never_change() {
     assert_eq!(set.classes.len(), 10);
     // A change here would silently change every published number.
     assert!(
-        set.fingerprint.starts_with("da1a3e1cc1eef542"),
+        set.account.fingerprint.starts_with("da1a3e1cc1eef542"),
         "{}",
-        set.fingerprint
+        set.account.fingerprint
     );
     let same = (0..1000).filter(|&i| set.test.image(i, set.sizes) == set.train.image(i, set.sizes));
     assert_eq!(same.count(), 0, "no test image is a training image");

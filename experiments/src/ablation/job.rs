@@ -107,14 +107,14 @@ impl Study<'_> {
     }
 
     fn check_data(&self, job: &Job, summary: &Summary) -> Result<(), Unfinished> {
-        let wanted = self.data.fingerprint();
-        if summary.corpus_fingerprint == wanted {
+        let wanted = &self.data.account().fingerprint;
+        if summary.corpus_fingerprint == *wanted {
             return Ok(());
         }
         Err(Unfinished::OtherData {
             path: job.id.path.clone(),
             stored: summary.corpus_fingerprint.clone(),
-            wanted: wanted.to_owned(),
+            wanted: wanted.clone(),
         })
     }
 
@@ -158,6 +158,7 @@ impl Study<'_> {
         directory.set_command(self.command)?;
         directory.set_environment(&Environment {
             threads: rayon::current_num_threads(),
+            data: Some(self.data.account().clone()),
             ..self.environment.clone()
         })?;
         let mut trainer = Trainer::new(&job.config, self.data)?.with_backend(self.backend);

@@ -197,7 +197,7 @@ mod tests {
     use crate::{
         ablation::{ABLATIONS, Tanh},
         config::Layers,
-        data::Corpus,
+        data::{Corpus, DataAccount},
         preset::PRESETS,
     };
     use std::sync::Arc;
@@ -219,10 +219,11 @@ mod tests {
         let corpus = Arc::new(Corpus {
             train: text[..30_000].to_vec(),
             validation: text[30_000..].to_vec(),
-            name: "text".into(),
-            fingerprint: "00".into(),
-            files: 1,
-            files_skipped: 0,
+            account: DataAccount {
+                name: "text".into(),
+                fingerprint: "00".into(),
+                ..DataAccount::default()
+            },
         });
         let plan = Plan::of(&sweep, &Data::from(&corpus)).expect("it can be trained");
         assert!(

@@ -139,6 +139,10 @@ pub struct DataConfig {
     pub path: String,
     /// Mixup's alpha for batches of images; 0 mixes nothing.
     pub mixup: f32,
+    /// Takes a set of images of which some training batches are missing. Not written back when
+    /// off: runs from before it go on.
+    #[serde(skip_serializing_if = "is_off")]
+    pub partial: bool,
 }
 
 impl DataConfig {

@@ -4,8 +4,10 @@
 //! program's own dependencies ([`Corpus::builtin`]). It is cut into a training and a validation
 //! part that share no byte; [`Windows`] then deals out batches.
 
+mod account;
 mod builtin;
 mod error;
+mod guard;
 pub mod images;
 mod shared_passages;
 mod source;
@@ -13,6 +15,9 @@ mod split;
 mod text_files;
 mod windows;
 
+pub use account::{
+    DataAccount, FileRead, LISTED_AT_START, LISTED_WHEN_ASKED, LeftOut, Share, Unit, kind_of,
+};
 pub use builtin::BUILTIN_CRATES;
 pub use error::DataError;
 pub use source::{Data, Source};
@@ -32,15 +37,9 @@ pub struct Corpus {
     pub train: Vec<u8>,
     /// Bytes to validate on; they do not occur in `train` as a file or block.
     pub validation: Vec<u8>,
-    /// What a person calls it: the file or directory name, or `built-in`.
-    pub name: String,
-    /// SHA-256 in hex of the training part followed by the validation part. For a single file
-    /// this is the SHA-256 of the file.
-    pub fingerprint: String,
-    /// Text files used.
-    pub files: usize,
-    /// Files found but not used: not UTF-8, empty, or a copy of one already used.
-    pub files_skipped: usize,
+    /// What was read. Its name is that of the file or directory, or `built-in`; its fingerprint is
+    /// of the training part followed by the validation part: for a single file, its SHA-256.
+    pub account: DataAccount,
 }
 
 impl Corpus {
@@ -113,13 +112,18 @@ impl Corpus {
         let mut hash = Sha256::new();
         hash.update(&train);
         hash.update(&validation);
+        let mut account = DataAccount::new(name, Unit::Bytes);
+        account.fingerprint = hex(&hash.finalize());
+        account.training.amount = train.len() as u64;
+        account.validation.amount = validation.len() as u64;
+        account.files_read = files as u64;
+        for _ in 0..files_skipped {
+            account.leave_out("", "not UTF-8, empty or a copy");
+        }
         Self {
-            fingerprint: hex(&hash.finalize()),
             train,
             validation,
-            name,
-            files,
-            files_skipped,
+            account,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whatever a network learns from.
 
 use super::{
-    Corpus, DataError,
+    Corpus, DataAccount, DataError,
     images::{ImageSet, ImageSizes},
 };
 use crate::config::RunConfig;
@@ -21,8 +21,8 @@ pub enum Data {
 pub enum Source {
     /// A text file, a directory of text, or the built-in corpus.
     Text(Option<PathBuf>),
-    /// A directory of images of these sizes, or generated shapes.
-    Images(Option<PathBuf>, ImageSizes),
+    /// A directory of images of these sizes, which may be a partial set, or generated shapes.
+    Images(Option<PathBuf>, ImageSizes, bool),
 }
 
 impl Source {
@@ -35,7 +35,7 @@ impl Source {
                     side: patches.image,
                     channels: patches.channels,
                 };
-                Self::Images(config.data.path(), sizes)
+                Self::Images(config.data.path(), sizes, config.data.partial)
             }
         }
     }
@@ -50,8 +50,8 @@ impl Source {
                 let corpus = Corpus::open(path.as_deref())?;
                 Ok(Data::Text(Arc::new(corpus)))
             }
-            Self::Images(path, sizes) => {
-                let set = ImageSet::open(path.as_deref(), *sizes)?;
+            Self::Images(path, sizes, partial) => {
+                let set = ImageSet::open(path.as_deref(), *sizes, *partial)?;
                 Ok(Data::Images(Arc::new(set)))
             }
         }
@@ -67,29 +67,11 @@ impl Data {
         Source::of(config).open()
     }
 
-    /// How much of it there is to train on, and to validate on: `7164198 bytes to train on,
-    /// 795985 to validate`.
-    pub fn sizes(&self) -> String {
-        let (train, validation, what) = match self {
-            Self::Text(corpus) => (corpus.train.len(), corpus.validation.len(), "bytes"),
-            Self::Images(set) => (set.train.len(), set.test.len(), "images"),
-        };
-        format!("{train} {what} to train on, {validation} to validate")
-    }
-
-    /// What a person calls it.
-    pub fn name(&self) -> &str {
+    /// What was read, what was left out and why, and what validates.
+    pub fn account(&self) -> &DataAccount {
         match self {
-            Self::Text(corpus) => &corpus.name,
-            Self::Images(set) => &set.name,
-        }
-    }
-
-    /// SHA-256 in hex of all of it.
-    pub fn fingerprint(&self) -> &str {
-        match self {
-            Self::Text(corpus) => &corpus.fingerprint,
-            Self::Images(set) => &set.fingerprint,
+            Self::Text(corpus) => &corpus.account,
+            Self::Images(set) => &set.account,
         }
     }
 

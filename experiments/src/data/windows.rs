@@ -137,7 +137,7 @@ impl<'c> Windows<'c> {
             _ => 2,
         };
         Err(DataError::TooShort {
-            corpus: self.corpus.name.clone(),
+            corpus: self.corpus.account.name.clone(),
             part,
             have,
             need,

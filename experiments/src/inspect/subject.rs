@@ -49,7 +49,7 @@ fn images(config: &RunConfig) -> Result<Arc<ImageSet>, DataError> {
 }
 
 fn test_part(set: &ImageSet) -> String {
-    format!("test part of {}", set.name)
+    format!("test part of {}", set.account.name)
 }
 
 impl Subject {
@@ -91,7 +91,7 @@ impl Subject {
                 (
                     network,
                     params,
-                    format!("validation part of {}", data.name()),
+                    format!("validation part of {}", data.account().name),
                 )
             }
             (ModelConfig::Vit(model), None) => {

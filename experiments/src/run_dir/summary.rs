@@ -1,6 +1,7 @@
 //! How a run ended: `summary.json`.
 
 use super::{LossByNoiseLevel, RunError, SUMMARY_FILE, environment::cpu, read_if_there};
+use crate::data::DataAccount;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -78,6 +79,10 @@ pub struct Summary {
     pub corpus: String,
     /// SHA-256 of the corpus.
     pub corpus_fingerprint: String,
+    /// How much was trained on, what was left out and what validates, without the lists of files;
+    /// `None` of runs from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataAccount>,
 }
 
 /// The summary of the run in `directory`; `None` if it has not ended.

@@ -2,7 +2,10 @@
 
 use super::{NoiseLevels, Score, Task, TrainError};
 use crate::{
-    data::images::{ImageBatch, ImageBatches, ImageSet},
+    data::{
+        DataAccount,
+        images::{ImageBatch, ImageBatches, ImageSet},
+    },
     run_dir::NOISE_LEVELS,
 };
 use engine::{params::Params, rng::Key, tape::Tape};
@@ -202,8 +205,8 @@ impl Task for Diffusion {
         Account::of_dit(&self.model, params)
     }
 
-    fn data(&self) -> (&str, &str) {
-        (&self.set.name, &self.set.fingerprint)
+    fn data(&self) -> &DataAccount {
+        &self.set.account
     }
 }
 

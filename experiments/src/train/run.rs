@@ -257,7 +257,7 @@ impl<'d> Run<'d> {
 
     fn summary(&mut self, trainer: &Trainer, status: Status) -> Summary {
         let account = trainer.account();
-        let (corpus, fingerprint) = trainer.task.data();
+        let data = trainer.task.data();
         let diverged = status == Status::Diverged;
         Summary {
             status,
@@ -278,8 +278,9 @@ impl<'d> Run<'d> {
             wall_seconds: self.seconds(trainer),
             median_step_ms: self.median_step_ms(),
             backend: trainer.backend.made_by(),
-            corpus: corpus.to_owned(),
-            corpus_fingerprint: fingerprint.to_owned(),
+            corpus: data.name.clone(),
+            corpus_fingerprint: data.fingerprint.clone(),
+            data: Some(data.without_lists()),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{NoiseLevels, TrainError};
 use crate::{
     config::RunConfig,
-    data::{Batch, Corpus, Windows},
+    data::{Batch, Corpus, DataAccount, Windows},
 };
 use engine::{
     params::Params,
@@ -40,8 +40,8 @@ pub trait Task: Send + Sync {
     /// What the network costs.
     fn account(&self, params: &Params) -> Account;
 
-    /// Name and fingerprint of the data.
-    fn data(&self) -> (&str, &str);
+    /// What was read.
+    fn data(&self) -> &DataAccount;
 }
 
 /// What was measured on some validation rows.
@@ -136,7 +136,7 @@ impl Task for Language {
         Account::of(&self.model, params)
     }
 
-    fn data(&self) -> (&str, &str) {
-        (&self.corpus.name, &self.corpus.fingerprint)
+    fn data(&self) -> &DataAccount {
+        &self.corpus.account
     }
 }

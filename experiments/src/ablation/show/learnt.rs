@@ -23,15 +23,15 @@ pub trait Learnt: fmt::Debug {
 
 impl Learnt for Data {
     fn name(&self) -> &str {
-        self.name()
+        &self.account().name
     }
 
     fn fingerprint(&self) -> &str {
-        self.fingerprint()
+        &self.account().fingerprint
     }
 
     fn sizes(&self) -> Option<String> {
-        Some(self.sizes())
+        Some(self.account().sizes())
     }
 
     fn validation(&self, config: &RunConfig) -> Option<String> {

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Layers,
-        data::{Corpus, Data},
+        data::{Corpus, Data, DataAccount},
     };
     use std::{path::PathBuf, sync::Arc};
 
@@ -113,10 +113,11 @@ mod tests {
         let corpus = Arc::new(Corpus {
             train: vec![b'a'; 900],
             validation: vec![b'a'; 100],
-            name: "text".into(),
-            fingerprint: "0123456789abcdef0123".into(),
-            files: 1,
-            files_skipped: 0,
+            account: DataAccount {
+                name: "text".into(),
+                fingerprint: "0123456789abcdef0123".into(),
+                ..DataAccount::default()
+            },
         });
         Report {
             sweep: &sweep.expect("the defaults"),

@@ -12,9 +12,9 @@ use super::{Failure, backend::BackendArgs, signals::stop_flag};
 use crate::{
     ablation::{Plan, Progress, Results, Study, Sweep, SweepError, Workers},
     config::ConfigError,
-    data::Source,
+    data::{LISTED_WHEN_ASKED, Source},
     run_dir::{Environment, RunError, shell_line},
-    terminal::Colour,
+    terminal::{Colour, TERMINAL_WIDTH, wrapped},
 };
 use clap::ValueEnum;
 use seeds::Seeds;
@@ -135,9 +135,15 @@ impl RunArgs {
         if self.dry_run {
             let plan = Plan::of(sweep, &data)?;
             write!(stdout(), "{}", plan.to_text(sweep, pending.len(), workers))?;
+            for line in data.account().lines(LISTED_WHEN_ASKED) {
+                write!(stdout(), "{}", wrapped(&line, TERMINAL_WIDTH))?;
+            }
             return Ok(());
         }
         let progress = Progress::new(runs, runs - pending.len());
+        if !pending.is_empty() {
+            progress.data(data.account());
+        }
         if pending.len() < runs {
             progress.line(&format!(
                 "{} of {runs} runs have ended before and are kept",

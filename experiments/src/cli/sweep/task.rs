@@ -59,6 +59,7 @@ pub(super) fn run(
         progress.line(&format!("{name}: has ended before and is kept"));
         return Ok(());
     }
+    progress.data(study.data.account());
     let workers = Workers::new(Some(1), rayon::current_num_threads(), 1);
     let trained = study.train(&pending, workers, stop, &progress, || ());
     progress.clear();

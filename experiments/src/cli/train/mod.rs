@@ -145,8 +145,12 @@ fn train(
     directory.set_config(&config.to_table())?;
     directory.set_command(&env::args().collect::<Vec<_>>())?;
     let threads = rayon::current_num_threads();
-    directory.set_environment(&Environment::current(threads, &*backend.backend))?;
+    directory.set_environment(&Environment {
+        data: Some(data.account().clone()),
+        ..Environment::current(threads, &*backend.backend)
+    })?;
     let mut progress = Progress::new(&trainer);
+    progress.data(data.account());
     let summary = trainer.run(Some(directory), &mut progress, stop);
     progress.clear();
     summary

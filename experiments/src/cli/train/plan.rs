@@ -1,15 +1,15 @@
 //! `--dry-run`: what a run would be.
 
 use crate::{
-    data::Data,
+    data::{Data, LISTED_WHEN_ASKED},
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, TERMINAL_WIDTH, wrapped},
     train::Trainer,
 };
 use engine::params::{Decay, Param};
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
-/// Settings, parameters, operations and memory.
+/// Settings, parameters, operations, memory and data.
 pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> String {
     let mut text = trainer.config().to_table().to_string();
     let _ = writeln!(text, "\n{}", parameters(trainer));
@@ -32,7 +32,9 @@ pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> Stri
         memory as f64 / 1e6,
         data.bytes() as f64 / 1e6
     );
-    let _ = writeln!(text, "data {}, SHA-256 {}", data.name(), data.fingerprint());
+    for line in data.account().lines(LISTED_WHEN_ASKED) {
+        text.push_str(&wrapped(&line, TERMINAL_WIDTH));
+    }
     let _ = writeln!(text, "files would be in {}", directory.display());
     text
 }

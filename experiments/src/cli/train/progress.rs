@@ -1,6 +1,10 @@
 //! What a person sees while a run is under way: a bar on a terminal, lines elsewhere.
 
-use crate::train::{Observer, StepReport, Trainer};
+use crate::{
+    data::{DataAccount, LISTED_AT_START},
+    terminal::{TERMINAL_WIDTH, wrapped},
+    train::{Observer, StepReport, Trainer},
+};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use nn::guard::Finding;
 use std::{
@@ -50,6 +54,13 @@ impl Progress {
             Some(bar) => bar.println(text),
             // Nobody may be listening any more; the run goes on regardless.
             None => drop(writeln!(stderr(), "{text}")),
+        }
+    }
+
+    /// Says in a few lines what was read.
+    pub(super) fn data(&self, account: &DataAccount) {
+        for line in account.lines(LISTED_AT_START) {
+            self.line(wrapped(&line, TERMINAL_WIDTH).trim_end());
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     ablation::{Arm, Report, Results, RunResult, Sweep},
     config::RunConfig,
+    data::DataAccount,
     measure::Measure,
     run_dir::{COMMAND_FILE, ENVIRONMENT_FILE, Environment, RunId, read_metrics},
 };
@@ -34,6 +35,8 @@ pub struct Recorded {
     pub results: Results,
     /// The data of the runs.
     pub data: LearntFrom,
+    /// What the runs read, as far as they say: one account unless their data differ.
+    pub accounts: Vec<DataAccount>,
     /// The different command lines that made the runs.
     pub commands: Vec<String>,
     /// The different programs and machines that made them.
@@ -56,6 +59,7 @@ impl Recorded {
         let made_by = read_sweep_file(directory, &mut remarks);
         let mut commands: Vec<String> = Vec::new();
         let mut environments: Vec<Environment> = Vec::new();
+        let mut accounts: Vec<DataAccount> = Vec::new();
         let mut configs: BTreeMap<String, (u64, RunConfig)> = BTreeMap::new();
         let mut reason = None;
         for id in &ids {
@@ -88,7 +92,12 @@ impl Recorded {
                 Some(command.trim().to_owned()).filter(|c| !c.is_empty()),
             );
             let environment = fs::read_to_string(id.path.join(ENVIRONMENT_FILE)).ok();
-            let environment = environment.and_then(|text| serde_json::from_str(&text).ok());
+            let mut environment: Option<Environment> =
+                environment.and_then(|text| serde_json::from_str(&text).ok());
+            push_new(
+                &mut accounts,
+                environment.as_mut().and_then(|one| one.data.take()),
+            );
             push_new(&mut environments, environment);
         }
         let ablation = ablation_of(&made_by, &commands);
@@ -149,6 +158,7 @@ impl Recorded {
             },
             results,
             data,
+            accounts,
             commands,
             environments,
             remarks,
