@@ -90,6 +90,14 @@ impl Layers {
         self
     }
 
+    /// What one of the layers gives for `key.path`; nothing where it is left to the defaults of
+    /// its kind.
+    pub fn given(&self, key: &str) -> Option<&Value> {
+        let mut words = key.split('.');
+        let first = self.settings.get(words.next()?)?;
+        words.try_fold(first, |value, word| value.get(word))
+    }
+
     /// The finished configuration, valid as a whole.
     ///
     /// # Errors

@@ -59,8 +59,8 @@ pub struct TrainConfig {
     pub final_fraction: f64,
     /// Steps between two validations; 0 validates after the last step only.
     pub eval_every: usize,
-    /// Validation batches, of as many sequences as a training batch; of images, all of
-    /// the test part is used.
+    /// Validation batches, of as many sequences as a training batch; of images, all that are
+    /// not trained on are used.
     pub eval_batches: usize,
     /// The seed of the initialisation and of the order of the data.
     pub seed: u64,

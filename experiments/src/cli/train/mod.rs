@@ -202,7 +202,7 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
 fn worth(summary: &Summary, loss: f64) -> String {
     if let Some(accuracy) = summary.final_val_accuracy {
         return format!(
-            "test accuracy {:.2} %, loss {loss:.4} nats",
+            "validation accuracy {:.2} %, loss {loss:.4} nats",
             100.0 * accuracy
         );
     }

@@ -102,9 +102,8 @@ pub enum ImageError {
     Channels(usize),
     /// Images of other sizes, or with other classes, than the network takes.
     #[error(
-        "the images {name} are {0} x {0}, {1} in {classes} classes, which {set} contradicts: \
-         set {right}, or leave these settings out",
-        .sizes.side, channels(*.sizes)
+        "the images {name} are {sizes} in {classes} classes, which {set} contradicts: \
+         set {right}, or leave these settings out"
     )]
     OtherNetwork {
         /// The images by name.
@@ -126,11 +125,4 @@ pub enum ImageError {
         /// How many there are.
         found: usize,
     },
-}
-
-fn channels(sizes: ImageSizes) -> String {
-    match sizes.channels {
-        1 => "1 channel".to_owned(),
-        channels => format!("{channels} channels"),
-    }
 }

@@ -296,24 +296,35 @@ impl Folders {
             return Err(ImageError::Channels(sizes.channels));
         }
         let classes: Vec<String> = self.parts[0].keys().cloned().collect();
+        let mut account = self.account;
         let mut parts = Vec::new();
+        let (mut least, mut most) = (usize::MAX, 0);
         for of_class in &self.parts {
             let mut reading = Reading::default();
             for (label, (name, paths)) in of_class.iter().enumerate() {
                 let mut part = Part::default();
                 for path in paths {
-                    pictures::decode(path)?.append_square(sizes, &mut part.pixels);
+                    let picture = pictures::decode(path)?;
+                    picture.append_square(sizes, &mut part.pixels);
+                    least = least.min(picture.square());
+                    most = most.max(picture.square());
                     part.labels.push(label as u8);
                 }
                 reading.add(name, name, part);
             }
             parts.push(reading);
         }
+        if [least, most] != [sizes.side; 2] {
+            account.remarks.push(format!(
+                "central squares of {least} to {most} pixels a side were brought to {}",
+                sizes.side
+            ));
+        }
         Ok(Contents {
             parts,
             classes,
             sizes,
-            account: self.account,
+            account,
         })
     }
 }

@@ -112,16 +112,16 @@ fn kind(path: &Path) -> Option<usize> {
 
 /// The words of a file's name in small letters.
 fn words(path: &Path) -> impl Iterator<Item = String> {
-    let name = crate::data::file_name(path).to_lowercase();
+    let name = file_name(path).to_lowercase();
     let words = name.split(|c: char| !c.is_alphanumeric());
     words.map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
 /// The set and the part that a file's name says it is of.
 fn meaning(path: &Path) -> (String, Role) {
-    const OF_ALL: [&str; 14] = [
-        "images", "image", "img", "labels", "label", "idx", "idx1", "idx2", "idx3", "ubyte", "int",
-        "gz", "x", "y",
+    const OF_ALL: [&str; 19] = [
+        "images", "image", "img", "labels", "label", "idx", "idx1", "idx2", "idx3", "ubyte",
+        "uint8", "int", "bin", "dat", "data", "raw", "gz", "x", "y",
     ];
     let mut role = Role::Whole;
     let mut set = Vec::new();

@@ -29,7 +29,7 @@ use super::{DataAccount, FileRead, Unit};
 use nn::patch_embed::Patches;
 use open::Layout;
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::{fmt, path::Path};
 
 /// The longest side of an image.
 const LONGEST: usize = 1 << 14;
@@ -47,6 +47,14 @@ impl ImageSizes {
     /// Elements of an image.
     pub fn elements(&self) -> usize {
         self.channels * self.side * self.side
+    }
+}
+
+impl fmt::Display for ImageSizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { side, channels } = self;
+        let s = if *channels == 1 { "" } else { "s" };
+        write!(f, "{side} x {side} with {channels} channel{s}")
     }
 }
 

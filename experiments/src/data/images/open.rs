@@ -132,6 +132,8 @@ impl Layout {
         }
         account.name = file_name(path);
         account.unit = Unit::Images;
+        let about = format!("images of {sizes} in {} classes", classes.len());
+        account.remarks.insert(0, about);
         let second = parts
             .get(1)
             .map(|test| (0..test.part.len()).collect::<Vec<_>>());

@@ -311,9 +311,14 @@ impl Picture {
         }
     }
 
+    /// The side of the central square.
+    pub(super) fn square(&self) -> usize {
+        self.height.min(self.width)
+    }
+
     /// Appends the central square, resized, channel by channel.
     pub(super) fn append_square(&self, sizes: ImageSizes, out: &mut Vec<u8>) {
-        let square = self.height.min(self.width);
+        let square = self.square();
         let top = (self.height - square) / 2;
         let left = (self.width - square) / 2;
         let spans = spans(square, sizes.side);
