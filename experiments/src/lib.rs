@@ -6,6 +6,7 @@ pub mod cli;
 pub mod coefficients;
 pub mod config;
 pub mod data;
+mod data_account;
 pub mod device;
 pub mod graph;
 pub mod inspect;

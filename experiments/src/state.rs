@@ -118,7 +118,8 @@ impl fmt::Display for StateError {
             }
             Self::OtherRun => f.write_str(
                 "the saved state belongs to another configuration, corpus or version of this \
-                 program: choose another output directory, or start afresh",
+                 program (docs/data.md says which folders earlier versions split differently): \
+                 choose another output directory, or start afresh",
             ),
         }
     }

@@ -57,6 +57,7 @@ fn summary() -> Summary {
         corpus: "built-in".to_owned(),
         corpus_fingerprint: "00ff".to_owned(),
         data: None,
+        remarks: Vec::new(),
     }
 }
 

@@ -4,8 +4,10 @@ use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run};
 use crate::{
     data::Data,
     device::Selected,
-    run_dir::{Environment, RunDir, RunError, Status, Summary, read_summary, write_atomically},
-    train::{Observer, StepReport, TrainError, Trainer},
+    run_dir::{
+        Environment, RunDir, RunError, SWEEP_FILE, Status, Summary, read_summary, write_atomically,
+    },
+    train::{Observer, StepReport, TrainError, Trainer, check_same_data},
 };
 use nn::guard::Finding;
 use std::{fmt, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
@@ -155,6 +157,7 @@ impl Study<'_> {
     ) -> Result<Summary, TrainError> {
         let directory = RunDir::open(&job.id)?;
         directory.set_config(&job.config.to_table())?;
+        check_same_data(directory.path(), self.data.account())?;
         directory.set_command(self.command)?;
         directory.set_environment(&Environment {
             threads: rayon::current_num_threads(),
@@ -206,7 +209,7 @@ impl Study<'_> {
         let seeds = seeds.iter().map(|&seed| toml::Value::from(seed as i64));
         settings.insert("seeds".into(), seeds.collect::<Vec<_>>().into());
         settings.insert("arms".into(), arms.into());
-        let path = self.sweep.path().join("sweep.toml");
+        let path = self.sweep.path().join(SWEEP_FILE);
         write_atomically(&path, settings.to_string().as_bytes())
     }
 }

@@ -217,8 +217,9 @@ mod tests {
             Sweep::new(ablation.into(), arms, &common, &[], vec![0, 1], place).expect("smoke");
         let text: Vec<u8> = (0..40_000_u32).map(|i| (i * i % 251) as u8).collect();
         let corpus = Arc::new(Corpus {
-            train: text[..30_000].to_vec(),
-            validation: text[30_000..].to_vec(),
+            train: text[..30_000].to_vec().into(),
+            validation: text[30_000..].to_vec().into(),
+            vocabulary: 256,
             account: DataAccount {
                 name: "text".into(),
                 fingerprint: "00".into(),

@@ -188,7 +188,7 @@ impl Sweep {
     /// # Panics
     /// If the sweep has no arms.
     pub fn measure(&self) -> Measure {
-        Measure::of(&self.configs[0].model)
+        Measure::of(&self.configs[0])
     }
 
     /// The sweep directory.

@@ -19,9 +19,9 @@ pub struct Args {
     /// A run directory, or a safetensors file with weights and their configuration
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// The text that drives dynamic coefficients [default: the validation part of the network's
-    /// own data]
-    #[arg(long, value_name = "FILE")]
+    /// The text that drives dynamic coefficients: a file, or a folder, of which the validation part
+    /// is read [default: the validation part of the network's own data]
+    #[arg(long, value_name = "PATH")]
     text: Option<PathBuf>,
     /// Windows of text (or images) to look at
     #[arg(long, default_value_t = 8, value_name = "N")]

@@ -22,6 +22,22 @@ impl Layers {
         Self::over(&RunConfig::default())
     }
 
+    /// No settings at all: to hold those that somebody chooses.
+    pub fn none() -> Self {
+        Self {
+            settings: Table::new(),
+            replaced: Table::new(),
+        }
+    }
+
+    /// Whether these layers give a value to `key.path`.
+    pub fn sets(&self, key: &str) -> bool {
+        let mut parts = key.split('.');
+        let last = parts.next_back().expect("a split has one part at least");
+        let table = parts.try_fold(&self.settings, |table, part| table.get(part)?.as_table());
+        table.is_some_and(|table| table.contains_key(last))
+    }
+
     /// What is given, to be laid over.
     pub fn over(config: &RunConfig) -> Self {
         Self {
@@ -90,12 +106,12 @@ impl Layers {
         self
     }
 
-    /// What one of the layers gives for `key.path`; nothing where it is left to the defaults of
-    /// its kind.
-    pub fn given(&self, key: &str) -> Option<&Value> {
-        let mut words = key.split('.');
-        let first = self.settings.get(words.next()?)?;
-        words.try_fold(first, |value, word| value.get(word))
+    /// The configuration as far as it is, which may not be valid as a whole yet.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`].
+    pub fn read(self) -> Result<RunConfig, ConfigError> {
+        resolve(self.settings, &self.replaced)
     }
 
     /// The finished configuration, valid as a whole.
@@ -103,7 +119,7 @@ impl Layers {
     /// # Errors
     /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`], [`ConfigError::Invalid`].
     pub fn resolve(self) -> Result<RunConfig, ConfigError> {
-        let config = resolve(self.settings, &self.replaced)?;
+        let config = self.read()?;
         config.validate()?;
         Ok(config)
     }

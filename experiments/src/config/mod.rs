@@ -13,7 +13,7 @@ pub use error::ConfigError;
 pub use layers::Layers;
 pub use nearest::nearest_word;
 
-use crate::data::VOCABULARY;
+use crate::data::{TokenKind, VOCABULARY};
 use models::model::ModelConfig;
 use nn::{
     optim::AdamWConfig,
@@ -143,6 +143,9 @@ pub struct DataConfig {
     /// off: runs from before it go on.
     #[serde(skip_serializing_if = "is_off")]
     pub partial: bool,
+    /// What the tokens of a text are; the data decide it. Not written back when they are bytes.
+    #[serde(skip_serializing_if = "TokenKind::is_bytes")]
+    pub tokens: TokenKind,
 }
 
 impl DataConfig {
@@ -183,13 +186,25 @@ impl RunConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let invalid = |reason: String| Err(ConfigError::Invalid { reason });
         self.model.validate()?;
-        if let ModelConfig::Transformer(model) = &self.model
-            && model.vocab_size < VOCABULARY
-        {
-            return invalid(format!(
-                "model.vocab_size is {}, but a text of bytes needs {VOCABULARY}",
-                model.vocab_size
-            ));
+        match &self.model {
+            ModelConfig::Transformer(model)
+                if self.data.tokens.is_bytes() && model.vocab_size < VOCABULARY =>
+            {
+                return invalid(format!(
+                    "model.vocab_size is {}, but a text of bytes needs {VOCABULARY}",
+                    model.vocab_size
+                ));
+            }
+            ModelConfig::Transformer(_) if self.data.mixup != 0.0 => {
+                return invalid(format!(
+                    "data.mixup is {}, but text is not mixed: set 0",
+                    self.data.mixup
+                ));
+            }
+            ModelConfig::Vit(_) | ModelConfig::Dit(_) if !self.data.tokens.is_bytes() => {
+                return invalid("data.tokens is for text: leave it out for images".to_owned());
+            }
+            _ => {}
         }
         let train = &self.train;
         for (key, value) in [

@@ -3,6 +3,7 @@
 use super::{
     Corpus, DataAccount, DataError,
     images::{ImageSet, ImageSizes},
+    nanogpt,
 };
 use crate::config::RunConfig;
 use std::{path::PathBuf, sync::Arc};
@@ -67,6 +68,34 @@ impl Data {
         Source::of(config).open()
     }
 
+    /// Keys and values of the settings that the data decide where nobody has chosen them: the kind
+    /// and the number of tokens of a text that comes as tokens; sizes and classes of images. A
+    /// path with nothing at it decides nothing.
+    ///
+    /// # Errors
+    /// If what decides them cannot be read.
+    pub fn settings(config: &RunConfig) -> Result<Vec<(&'static str, String)>, DataError> {
+        let Some(path) = config.data.path().filter(|path| path.exists()) else {
+            return Ok(Vec::new());
+        };
+        if let Some(patches) = config.model.patches() {
+            let images = ImageSet::measure(&path, config.data.partial)?;
+            return Ok(vec![
+                ("model.image", images.side(patches.patch).to_string()),
+                ("model.channels", images.sizes.channels.to_string()),
+                ("model.classes", images.classes.to_string()),
+            ]);
+        }
+        if !nanogpt::is_in(&path) {
+            return Ok(Vec::new());
+        }
+        let (vocabulary, _) = nanogpt::vocabulary(&path)?;
+        Ok(vec![
+            ("data.tokens", "ids".to_owned()),
+            ("model.vocab_size", vocabulary.to_string()),
+        ])
+    }
+
     /// What was read, what was left out and why, and what validates.
     pub fn account(&self) -> &DataAccount {
         match self {
@@ -78,7 +107,7 @@ impl Data {
     /// Bytes of all of it.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Text(corpus) => corpus.train.len() + corpus.validation.len(),
+            Self::Text(corpus) => corpus.train.size() + corpus.validation.size(),
             Self::Images(set) => set.train.pixels.len() + set.test.pixels.len(),
         }
     }

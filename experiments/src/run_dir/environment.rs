@@ -1,6 +1,6 @@
 //! Where and with what a run was made: `env.json`. It holds no name of a user or a computer.
 
-use crate::{data::DataAccount, lockfile};
+use crate::{data_account::DataAccount, lockfile};
 use engine::backend::{Backend, CpuBackend};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, process::Command, thread};

@@ -53,6 +53,8 @@ pub const ENVIRONMENT_FILE: &str = "env.json";
 pub const METRICS_FILE: &str = "metrics.jsonl";
 /// Name of the file with recorded coefficients.
 pub const COEFFICIENTS_FILE: &str = "coefficients.jsonl";
+/// Name of the file with the settings of a sweep.
+pub const SWEEP_FILE: &str = "sweep.toml";
 /// Name of the summary file.
 pub const SUMMARY_FILE: &str = "summary.json";
 
@@ -229,6 +231,14 @@ impl RunDir {
         text.push('\n');
         write_atomically(&self.path.join(name), text.as_bytes())
     }
+}
+
+/// Whether a directory is one run, or a sweep that has written its results.
+pub fn is_run_directory(path: &Path) -> bool {
+    let has = |name: &str| path.join(name).is_file();
+    let written = [ENVIRONMENT_FILE, METRICS_FILE, SUMMARY_FILE];
+    has(CONFIG_FILE) && written.iter().any(|name| has(name))
+        || has(SWEEP_FILE) && has("results.json")
 }
 
 fn check_name(name: &str) -> Result<(), RunError> {

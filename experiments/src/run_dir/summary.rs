@@ -1,7 +1,7 @@
 //! How a run ended: `summary.json`.
 
 use super::{LossByNoiseLevel, RunError, SUMMARY_FILE, environment::cpu, read_if_there};
-use crate::data::DataAccount;
+use crate::data_account::DataAccount;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -83,6 +83,9 @@ pub struct Summary {
     /// `None` of runs from before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataAccount>,
+    /// What a reader of these results has to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// The summary of the run in `directory`; `None` if it has not ended.

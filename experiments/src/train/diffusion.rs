@@ -205,6 +205,11 @@ impl Task for Diffusion {
         Account::of_dit(&self.model, params)
     }
 
+    fn guessing_loss(&self) -> f64 {
+        // Noise has the variance 1.
+        1.0
+    }
+
     fn data(&self) -> &DataAccount {
         &self.set.account
     }

@@ -1,6 +1,8 @@
 //! A whole run: steps, validation, records, saved states.
 
-use super::{StepReport, TrainError, Trainer, Validation, recorder::Recorder};
+use super::{
+    StepReport, TrainError, Trainer, Validation, guessing::worse_than_guessing, recorder::Recorder,
+};
 use crate::{
     run_dir::{
         EventLog, LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary,
@@ -82,6 +84,9 @@ impl Trainer {
         }
         let status = run.train(self, observer, stop)?;
         let summary = run.summary(self, status);
+        for remark in &summary.remarks {
+            observer.warning(remark);
+        }
         if let Some(directory) = directory {
             let weights = weights::to_bytes(&self.params, &self.config.model);
             write_atomically(&directory.path().join(WEIGHTS_FILE), &weights)?;
@@ -281,7 +286,19 @@ impl<'d> Run<'d> {
             corpus: data.name.clone(),
             corpus_fingerprint: data.fingerprint.clone(),
             data: Some(data.without_lists()),
+            remarks: self.remarks(trainer, status),
         }
+    }
+
+    /// What a reader of the results has to know.
+    fn remarks(&self, trainer: &Trainer, status: Status) -> Vec<String> {
+        let (task, validation) = (&trainer.task, self.last_validation);
+        let worse = validation
+            .filter(|_| status == Status::Ok)
+            .and_then(|loss| {
+                worse_than_guessing(loss, self.last_train, task.guessing_loss(), task.data())
+            });
+        worse.into_iter().collect()
     }
 
     /// Of the steps of this process or, if there were none, of those recorded.

@@ -103,6 +103,10 @@ impl Task for Vision {
         Account::of_vit(&self.model, params)
     }
 
+    fn guessing_loss(&self) -> f64 {
+        (self.set.classes.len() as f64).ln()
+    }
+
     fn data(&self) -> &DataAccount {
         &self.set.account
     }

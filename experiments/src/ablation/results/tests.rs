@@ -49,6 +49,7 @@ pub fn run(arm: &str, seed: u64, loss: Option<f64>, ms: f64) -> RunResult {
         corpus: "text".into(),
         corpus_fingerprint: "00".into(),
         data: None,
+        remarks: Vec::new(),
     };
     RunResult::new(id, summary, &metrics)
 }

@@ -112,8 +112,9 @@ mod tests {
             place,
         );
         let corpus = Arc::new(Corpus {
-            train: vec![b'a'; 900],
-            validation: vec![b'a'; 100],
+            train: vec![b'a'; 900].into(),
+            validation: vec![b'a'; 100].into(),
+            vocabulary: 256,
             account: DataAccount {
                 name: "text".into(),
                 fingerprint: "0123456789abcdef0123".into(),

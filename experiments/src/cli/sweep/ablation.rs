@@ -2,7 +2,7 @@
 
 use super::{RunArgs, planning};
 use crate::{
-    ablation::{ABLATIONS, Ablation, Sweep, SweepError, Tanh},
+    ablation::{ABLATIONS, Ablation, Sweep, Tanh},
     cli::{Failure, settings::Settings},
     preset::{Body, Preset},
 };
@@ -85,8 +85,7 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         let Self { ablation, args } = self;
         let preset = preset(ablation.body, &args.preset)?;
-        let common = args.settings.over(preset);
-        let common = common.map_err(|error| planning(SweepError::Config(error)))?;
+        let common = args.settings.over(preset)?;
         let keys = args.settings.keys_for_all()?;
         let place = args
             .run

@@ -49,7 +49,7 @@ impl Args {
         let ablation = self.ablation()?;
         let preset = preset(ablation.body, &self.preset)?;
         let planned = |error| planning(SweepError::Config(error));
-        let common = self.settings.over(preset).map_err(planned)?;
+        let common = self.settings.over(preset)?;
         let keys = self.settings.keys_for_all()?;
         if keys.iter().any(|key| key == KEY) {
             let message = format!("--set {KEY}: the rates of this command are those of --rates");

@@ -4,14 +4,19 @@ mod plan;
 mod profile;
 mod progress;
 
-use super::{Failure, backend::BackendArgs, settings::Settings, signals::stop_flag};
+use super::{
+    Failure,
+    backend::BackendArgs,
+    settings::{Settings, usage},
+    signals::stop_flag,
+};
 use crate::{
-    config::{ConfigError, Layers, RunConfig},
+    config::{Layers, RunConfig},
     data::{Data, bits_per_byte},
     device::Selected,
     preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
-    train::{TrainError, Trainer},
+    train::{TrainError, Trainer, check_same_data},
 };
 use progress::Progress;
 use std::{
@@ -64,7 +69,7 @@ fn preset(name: &str) -> Result<&'static Preset, String> {
 impl Args {
     /// Trains, or shows what training would be.
     pub fn run(self) -> Result<(), Failure> {
-        let config = self.config().map_err(usage)?;
+        let config = self.config()?;
         let place = self.place(&config)?;
         let data = Data::open(&config)?;
         if self.dry_run {
@@ -90,9 +95,11 @@ impl Args {
         report(&summary, directory.path())
     }
 
-    fn config(&self) -> Result<RunConfig, ConfigError> {
+    fn config(&self) -> Result<RunConfig, Failure> {
         let layers = match &self.resume {
-            Some(directory) => Layers::defaults().file(&directory.join(CONFIG_FILE))?,
+            Some(directory) => Layers::defaults()
+                .file(&directory.join(CONFIG_FILE))
+                .map_err(usage)?,
             None => self.settings.over(self.preset)?,
         };
         let mut settings = Vec::new();
@@ -102,7 +109,8 @@ impl Args {
         if self.strict {
             settings.push("train.strict=true".to_owned());
         }
-        layers.set(&settings)?.resolve()
+        let layers = layers.set(&settings);
+        layers.and_then(Layers::resolve).map_err(usage)
     }
 
     /// Where the run's files are.
@@ -117,13 +125,6 @@ impl Args {
             None => RunId::new(Path::new("runs"), "train", &self.preset.name(), seed)?,
         };
         Ok(place)
-    }
-}
-
-fn usage(error: ConfigError) -> Failure {
-    match error {
-        error @ ConfigError::Unreadable { .. } => Failure::Failed(error.to_string()),
-        error => Failure::Usage(error.to_string()),
     }
 }
 
@@ -143,6 +144,7 @@ fn train(
 ) -> Result<Summary, TrainError> {
     let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
+    check_same_data(directory.path(), data.account())?;
     directory.set_command(&env::args().collect::<Vec<_>>())?;
     let threads = rayon::current_num_threads();
     directory.set_environment(&Environment {

@@ -17,6 +17,17 @@ pub struct Measured {
     pub exact: bool,
 }
 
+impl Measured {
+    /// The side of images for patches of this side: their own, or if they can be resized the
+    /// largest multiple below it.
+    pub fn side(&self, patch: usize) -> usize {
+        match (self.exact, patch) {
+            (true, _) | (_, 0) => self.sizes.side,
+            (false, patch) => (self.sizes.side / patch).max(1) * patch,
+        }
+    }
+}
+
 /// Where images are and how they are told apart, before any pixel of them is read.
 pub(super) enum Layout {
     Idx(idx::Files),

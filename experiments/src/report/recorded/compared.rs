@@ -4,11 +4,9 @@ use super::RecordedError;
 use crate::{
     ablation::{ABLATIONS, Ablation, Arm, Subject, Tanh},
     config::RunConfig,
+    run_dir::SWEEP_FILE,
 };
 use std::{collections::BTreeMap, fs, path::Path};
-
-/// The file that a sweep writes beside its runs.
-const SWEEP_FILE: &str = "sweep.toml";
 
 pub(super) fn read_sweep_file(directory: &Path, remarks: &mut Vec<String>) -> toml::Table {
     let Ok(text) = fs::read_to_string(directory.join(SWEEP_FILE)) else {

@@ -110,7 +110,7 @@ impl Recorded {
             let path = directory.to_owned();
             return Err(RecordedError::NoConfiguration { path, reason });
         };
-        let measure = Measure::of(&first.model);
+        let measure = Measure::of(&first);
         let seeds: BTreeSet<u64> = ids.iter().map(|id| id.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
         let present: BTreeSet<(String, u64)> =
@@ -121,7 +121,11 @@ impl Recorded {
                 continue;
             };
             match RunResult::read(id.clone()) {
-                Ok(Some(run)) => runs[arm].push(run),
+                Ok(Some(run)) => {
+                    let own = run.summary().remarks.iter();
+                    remarks.extend(own.map(|own| format!("{} seed {}: {own}", id.arm, id.seed)));
+                    runs[arm].push(run);
+                }
                 Ok(None) => remarks.push(unfinished(&id, configs[arm].train.steps)),
                 Err(error) => remarks.push(format!("{} seed {}: {error}", id.arm, id.seed)),
             }
