@@ -100,7 +100,10 @@ mod tests {
     /// Forty images of 12 x 12 with labels from 1 to 5.
     fn write_images(directory: &Path) {
         let file = |name: &str, dimensions: &[u32], data: &[u8]| {
-            let sizes: Vec<u8> = dimensions.iter().flat_map(|size| size.to_be_bytes()).collect();
+            let sizes: Vec<u8> = dimensions
+                .iter()
+                .flat_map(|size| size.to_be_bytes())
+                .collect();
             let header = [0, 0, 8, dimensions.len() as u8];
             let bytes = [&header[..], &sizes, data].concat();
             fs::write(directory.join(name), bytes).expect("a file");
@@ -120,7 +123,10 @@ mod tests {
             data: Some(directory.path().display().to_string()),
         };
         let preset = Preset::named("vit-smoke").expect("a preset");
-        let layers = settings.over(preset).ok().expect("the images can be measured");
+        let layers = settings
+            .over(preset)
+            .ok()
+            .expect("the images can be measured");
         let ModelConfig::Vit(model) = layers.read().expect("a configuration").model else {
             panic!("the preset is of a vision transformer");
         };

@@ -258,7 +258,10 @@ fn sizes_and_colours_of_a_folder_are_those_of_most_of_its_images() {
     let measured = || ImageSet::measure(directory.path(), false).expect("measured");
     assert_eq!((measured().sizes.side, measured().sizes.channels), (10, 1));
     assert_eq!((measured().classes, measured().exact), (2, false));
-    assert_eq!([4, 5, 16, 0].map(|patch| measured().side(patch)), [8, 10, 16, 10]);
+    assert_eq!(
+        [4, 5, 16, 0].map(|patch| measured().side(patch)),
+        [8, 10, 16, 10]
+    );
     write(
         directory.path(),
         "b/y.png",
