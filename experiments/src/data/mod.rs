@@ -8,6 +8,7 @@ mod builtin;
 mod decode;
 mod error;
 mod guard;
+mod gzip;
 pub mod images;
 mod kind;
 mod nanogpt;

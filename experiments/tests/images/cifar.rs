@@ -87,6 +87,7 @@ fn missing_batches_are_named_and_taken_as_missing_only_on_demand() {
     let lines = set.account.lines(9).join("\n");
     for part in [
         "missing: data_batch_3.bin, data_batch_5.bin",
+        "data_batch_4.bin has 10 images, the original 10000",
         "batches.meta.txt",
     ] {
         assert!(lines.contains(part), "{lines}");

@@ -4,53 +4,36 @@
 //! there, and stop at what the header promised.
 
 use super::ImageError;
-use crate::data::guard::guarded;
-use flate2::bufread::MultiGzDecoder;
+use crate::data::gzip::{Unpacked, unpack};
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, ErrorKind, Read},
+    io::{self, BufReader, ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
 /// The largest factor by which deflate can blow up its input.
 pub(super) const DEFLATE_RATIO: u64 = 1032;
 /// The most bytes that are taken from one compressed file.
-const LARGEST_UNPACKED: u64 = 1 << 32;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// Compressed files in compressed files that are looked through.
-const LAYERS: usize = 3;
+const LARGEST_UNPACKED: u64 = 1 << 30;
+/// How much of a file's beginning is looked at.
+const HEAD: usize = 12;
 
 /// A file, decompressed if it begins as gzip does, whatever its name.
 pub(super) struct Source<'p> {
     path: &'p Path,
-    reader: Box<dyn BufRead>,
-    packed: bool,
+    unpacked: Unpacked,
 }
 
 impl<'p> Source<'p> {
     pub(super) fn open(path: &'p Path) -> Result<Self, ImageError> {
         let file = File::open(path).map_err(|source| unreadable(path, source))?;
-        let mut source = Self {
-            path,
-            reader: Box::new(BufReader::new(file)),
-            packed: false,
-        };
-        for _ in 0..LAYERS {
-            if !source.peek()?.starts_with(&GZIP) {
-                break;
-            }
-            source.reader = Box::new(BufReader::new(MultiGzDecoder::new(source.reader)));
-            source.packed = true;
-        }
-        Ok(source)
+        let unpacked = checked(path, unpack(BufReader::new(file), HEAD))?;
+        Ok(Self { path, unpacked })
     }
 
-    /// The bytes that come next, as many as are there at once; none at the end.
-    pub(super) fn peek(&mut self) -> Result<&[u8], ImageError> {
-        let filled = guarded(|| self.reader.fill_buf().map(|_| ()));
-        checked(self.path, filled)?;
-        let again = self.reader.fill_buf();
-        again.map_err(|error| unreadable(self.path, error))
+    /// How it begins.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.unpacked.head
     }
 
     /// The next four bytes as a big-endian number.
@@ -91,14 +74,16 @@ impl<'p> Source<'p> {
     }
 
     fn up_to(&mut self, count: u64) -> Result<Vec<u8>, ImageError> {
-        let limit = match self.packed {
-            true => LARGEST_UNPACKED,
-            false => u64::MAX,
+        let limit = match self.unpacked.layers {
+            0 => u64::MAX,
+            _ => LARGEST_UNPACKED,
         };
         let mut bytes = Vec::new();
-        let reader = &mut self.reader;
-        let read = guarded(|| reader.take(count.min(limit)).read_to_end(&mut bytes));
-        checked(self.path, read)?;
+        let reader = self.unpacked.reader.by_ref();
+        checked(
+            self.path,
+            reader.take(count.min(limit)).read_to_end(&mut bytes),
+        )?;
         if bytes.len() as u64 == limit {
             return Err(malformed(
                 self.path,
@@ -110,8 +95,7 @@ impl<'p> Source<'p> {
 }
 
 /// What a decompressor says of bad data, or the system of a bad file.
-fn checked<T>(path: &Path, result: Result<io::Result<T>, String>) -> Result<T, ImageError> {
-    let result = result.map_err(|panicked| malformed(path, panicked))?;
+fn checked<T>(path: &Path, result: io::Result<T>) -> Result<T, ImageError> {
     result.map_err(|error| match error.kind() {
         ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
             malformed(path, error.to_string())

@@ -25,7 +25,11 @@ struct Kind {
     /// Bytes before the pixels; the last one is the class.
     labels: usize,
     classes: usize,
+    /// Images in a training batch; a test batch has 10,000.
+    images: usize,
 }
+
+const TEST_IMAGES: usize = 10_000;
 
 const CIFAR_10: Kind = Kind {
     train: &[
@@ -38,6 +42,7 @@ const CIFAR_10: Kind = Kind {
     test: "test_batch.bin",
     labels: 1,
     classes: 10,
+    images: 10_000,
 };
 
 const CIFAR_100: Kind = Kind {
@@ -45,6 +50,7 @@ const CIFAR_100: Kind = Kind {
     test: "test.bin",
     labels: 2,
     classes: 100,
+    images: 50_000,
 };
 
 /// The names of CIFAR-10's classes in the order of their labels.
@@ -149,19 +155,30 @@ impl Batches {
     }
 
     pub(super) fn read(self) -> Result<Contents, ImageError> {
+        let mut account = self.account;
         let mut parts = Vec::new();
-        for files in self.parts.iter().filter(|files| !files.is_empty()) {
+        for (files, whole) in self.parts.iter().zip([self.kind.images, TEST_IMAGES]) {
             let mut reading = Reading::default();
             for path in files {
-                reading.add(&file_name(path), "bin", self.kind.read(path)?);
+                let part = self.kind.read(path)?;
+                if part.len() != whole {
+                    account.remarks.push(format!(
+                        "{} has {} images, the original {whole}",
+                        file_name(path),
+                        part.len()
+                    ));
+                }
+                reading.add(&file_name(path), "bin", part);
             }
-            parts.push(reading);
+            if !files.is_empty() {
+                parts.push(reading);
+            }
         }
         Ok(Contents {
             parts,
             classes: self.kind.names(&self.directory),
             sizes: SIZES,
-            account: self.account,
+            account,
         })
     }
 }

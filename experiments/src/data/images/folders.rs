@@ -59,6 +59,9 @@ pub(super) fn find(path: &Path) -> Result<Option<Folders>, ImageError> {
         let classes = look.part(&directory)?;
         if classes.is_empty() {
             look.account.leave_out(name, "its images have no classes");
+        } else if !classes.keys().any(|class| parts[0].contains_key(class)) {
+            look.account
+                .leave_out(name, "it has none of the classes of train");
         } else if parts.len() == 2 {
             look.account.leave_out(name, "another part validates");
         } else {

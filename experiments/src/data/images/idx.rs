@@ -97,10 +97,8 @@ fn kind(path: &Path) -> Option<usize> {
     }
     let named = |word: &str| words(path).any(|w| w == word);
     // What cannot be unpacked is found by its name and refused when it is read.
-    let mut source = Source::open(path);
-    let start = source
-        .as_mut()
-        .map(|source| source.peek().unwrap_or_default());
+    let source = Source::open(path);
+    let start = source.as_ref().map(Source::head);
     match start {
         Ok([0, 0, kind, 3, ..]) if TYPES.contains(kind) => Some(0),
         Ok([0, 0, kind, 1 | 2, ..]) if TYPES.contains(kind) => Some(1),
