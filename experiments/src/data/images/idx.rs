@@ -121,12 +121,13 @@ fn meaning(path: &Path) -> (String, Role) {
         "images", "image", "img", "labels", "label", "idx", "idx1", "idx2", "idx3", "ubyte",
         "uint8", "int", "bin", "dat", "data", "raw", "gz", "x", "y",
     ];
+    const OF_TEST: [&str; 4] = ["t10k", "val", "valid", "validation"];
     let mut role = Role::Whole;
     let mut set = Vec::new();
     for word in words(path) {
         if word.starts_with("train") {
             role = Role::Train;
-        } else if word == "t10k" || word.starts_with("test") || word.starts_with("val") {
+        } else if word.starts_with("test") || OF_TEST.contains(&&*word) {
             role = Role::Test;
         } else if !OF_ALL.contains(&&*word) && !word.is_empty() {
             set.push(word);
