@@ -113,6 +113,16 @@ pub struct LeftOut {
     pub reason: String,
 }
 
+impl LeftOut {
+    /// Something and why it is left out.
+    pub fn new(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
 /// What was read, what was left out and why, and what validates.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataAccount {

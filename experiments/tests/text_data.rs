@@ -1,7 +1,10 @@
 //! What is taken as text, what is not, and what is said about it: the whole policy of
 //! docs/data.md, from files and from the command line.
 
-use experiments::data::{Corpus, DataAccount, DataError, TokenKind, TokensError};
+use experiments::{
+    config::RunConfig,
+    data::{Corpus, DataAccount, DataError, TokenKind, TokensError},
+};
 use flate2::{Compression, write::GzEncoder};
 use std::{
     fs,
@@ -23,7 +26,7 @@ fn write(directory: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
 }
 
 fn prose(name: &str, bytes: usize) -> String {
-    let mut text: String = (0..bytes / 8).map(|i| format!("{name} {i}\n")).collect();
+    let mut text: String = (0..bytes / 4).map(|i| format!("{name} {i}\n")).collect();
     text.truncate(bytes);
     text
 }
@@ -239,6 +242,12 @@ fn folders_that_are_something_else_say_what_to_do_with_them() {
         "train-labels-idx1-ubyte.gz",
         gzip(b"\0\0\x08\x01\0\0\0\x01\x05"),
     );
+    write(mnist.path(), "README.md", "handwritten digits\n");
+    let cifar = directory();
+    write(cifar.path(), "data_batch_1.bin", [0; 3073]);
+    write(cifar.path(), "test_batch.bin", [0; 3073]);
+    write(cifar.path(), "batches.meta.txt", "airplane\n");
+    write(cifar.path(), "readme.html", "<html>\n");
     let classes = directory();
     for i in 0..12 {
         write(
@@ -248,14 +257,14 @@ fn folders_that_are_something_else_say_what_to_do_with_them() {
         );
     }
     write(classes.path(), "words.txt", "cat\n");
-    for folder in [&mnist, &classes] {
+    for folder in [&mnist, &cifar, &classes] {
         let error = Corpus::from_directory(folder.path()).expect_err("images");
         assert!(matches!(error, DataError::FolderOfImages { .. }), "{error}");
         assert!(error.to_string().contains("--preset vit-small"), "{error}");
     }
     let run = directory();
-    write(run.path(), "config.toml", "[model]\n");
-    write(run.path(), "env.json", "{}\n");
+    let settings = RunConfig::default().to_table().to_string();
+    write(run.path(), "config.toml", settings);
     write(run.path(), "metrics.jsonl", "{}\n");
     let error = Corpus::from_directory(run.path())
         .expect_err("a run")
@@ -264,6 +273,10 @@ fn folders_that_are_something_else_say_what_to_do_with_them() {
         error.contains("train --resume") && error.contains("inspect"),
         "{error}"
     );
+    // Files of these names alone make no run.
+    write(run.path(), "config.toml", "colour = true\n");
+    let account = Corpus::from_directory(run.path()).expect("text").account;
+    assert_eq!(account.files_read, 2);
 }
 
 #[test]
@@ -579,4 +592,21 @@ fn mixup_is_for_images_and_refused_for_text() {
         "{}",
         stderr(&refused)
     );
+}
+
+#[test]
+fn a_run_worse_than_guessing_says_so_with_the_likely_reason() {
+    let dir = tokens(&[1; 9000], &[2; 3000], Some(65));
+    let run = dir.path().join("run");
+    let smoke = ["train", "--preset", "smoke", "--set", "train.steps=60"];
+    let place = ["--data", path(dir.path()), "--out", path(&run)];
+    let trained = experiments(&[&smoke[..], &place].concat());
+    let joined = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = joined(stderr(&trained));
+    let words = "is worse than guessing (4.174): the training loss is";
+    assert!(said.contains(words), "{said}");
+    let summary = fs::read_to_string(run.join("summary.json")).expect("a summary");
+    assert!(summary.contains(words), "{summary}");
+    let reported = joined(stdout(&experiments(&["report", path(&run)])));
+    assert!(reported.contains(words), "{reported}");
 }

@@ -18,9 +18,9 @@ pub(super) struct Settings {
     /// A setting such as model.dim=256 or train.steps=2000; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// What to train on: a text file or a directory of text; for images, a directory with IDX or
-    /// CIFAR files or one directory for each class [default: the source code of this program's
-    /// dependencies; generated shapes]
+    /// What to train on: a text file, a directory of text or of nanoGPT's tokens; for images, a
+    /// directory with IDX or CIFAR files or one directory for each class [default: the source
+    /// code of this program's dependencies; generated shapes]
     #[arg(long, value_name = "PATH", visible_aliases = ["corpus", "images"])]
     data: Option<String>,
 }

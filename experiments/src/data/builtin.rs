@@ -6,7 +6,7 @@
 //! it fails as soon as a dependency that only tests or other platforms need was not downloaded.
 
 use super::{
-    DataError,
+    DataError, LeftOut,
     text_files::{self, TextFile},
 };
 use crate::lockfile;
@@ -56,21 +56,26 @@ const MAX_FILE_BYTES: usize = 200_000;
 const MAX_LINE_BYTES: usize = 1_000;
 
 /// The source files of all crates in order, and what is left out, with the reason.
-pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<(String, String)>), DataError> {
+pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<LeftOut>), DataError> {
     let mut files: Vec<TextFile> = Vec::new();
     let mut left_out = Vec::new();
     let mut seen = BTreeSet::new();
     let registry = cargo_home().join("registry").join("src");
     let located = locate(&registry, || ask_cargo(&[]))?;
     for (name, source) in BUILTIN_CRATES.iter().zip(located) {
-        for path in text_files::sorted_files(&source.join("src"))? {
+        let named = |path: &Path| {
+            let below = path.strip_prefix(&source).unwrap_or(path);
+            format!("{name}/{}", below.display())
+        };
+        let walk = text_files::walk(&source.join("src"))?;
+        let unseen = walk.left_out.iter();
+        left_out.extend(unseen.map(|(path, reason)| LeftOut::new(named(path), *reason)));
+        for path in walk.files {
             if path.extension().is_none_or(|extension| extension != "rs") {
                 continue;
             }
-            let below = path.strip_prefix(&source).unwrap_or(&path);
-            let name = format!("{name}/{}", below.display());
             let bytes = fs::read(&path).map_err(|error| text_files::unreadable(&path, error))?;
-            let file = TextFile::new(name, bytes);
+            let file = TextFile::new(named(&path), bytes);
             let reason = match &file.bytes[..] {
                 [] => "empty",
                 bytes if std::str::from_utf8(bytes).is_err() => "not UTF-8",
@@ -81,7 +86,7 @@ pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<(String, String)>), D
                     continue;
                 }
             };
-            left_out.push((file.name, reason.to_owned()));
+            left_out.push(LeftOut::new(file.name, reason));
         }
     }
     Ok((files, left_out))

@@ -146,7 +146,7 @@ pub(super) fn decode(
         let (text, replaced) = encoding.decode(&bytes[mark..]);
         let mut how = format!("{}, decoded to UTF-8", encoding.name());
         if replaced > 0 {
-            how.push_str(&format!(", {replaced} characters replaced"));
+            how.push_str(&format!(", characters replaced: {replaced}"));
         }
         read_as.push(how);
         let control = text.bytes().position(is_no_text);
@@ -294,10 +294,10 @@ mod tests {
                 .expect("UTF-8")
                 .ends_with('\u{fffd}')
         );
-        assert!(read_as.expect("said").contains("1 characters replaced"));
+        assert!(read_as.expect("said").contains("characters replaced: 1"));
         // Numbers that happen to begin like a mark are no text.
         assert!(matches!(
-            read(b"\xff\xfe\0\0\x01\0"),
+            read(b"\xff\xfe\x01\0\x02\0"),
             Err(NoText::Binary { .. })
         ));
         assert!(matches!(read(b"\xff\xfe"), Err(NoText::Empty)));

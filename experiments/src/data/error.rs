@@ -1,6 +1,6 @@
 //! What can be wrong with a corpus.
 
-use super::{FileKind, TokensError, images::ImageError};
+use super::{FileKind, LeftOut, TokensError, images::ImageError};
 use std::{io, path::PathBuf};
 
 /// A corpus that cannot be used: what is wrong, where, and what to do about it.
@@ -97,8 +97,8 @@ pub enum DataError {
     NoText {
         /// The directory.
         path: PathBuf,
-        /// Name and reason of what was left out.
-        left_out: Vec<(String, String)>,
+        /// What was left out.
+        left_out: Vec<LeftOut>,
     },
     /// A directory that this program has written.
     #[error(
@@ -112,15 +112,13 @@ pub enum DataError {
     },
     /// A directory of images where text was expected.
     #[error(
-        "{} is a folder of images ({images} files): a network for images learns from it, for \
+        "{} is a folder of images: a network for images learns from it, for \
          example --preset vit-small, or dit-small to draw; networks for text want text",
         .path.display()
     )]
     FolderOfImages {
         /// The directory.
         path: PathBuf,
-        /// Files that hold images or their labels.
-        images: usize,
     },
     /// Too little text for the windows asked for.
     #[error(
@@ -184,9 +182,11 @@ fn no_text(byte: u8, offset: usize, kind: Option<&FileKind>) -> String {
 }
 
 /// `: 3 left out, such as a.png (a PNG image)`.
-fn listed(left_out: &[(String, String)]) -> String {
+fn listed(left_out: &[LeftOut]) -> String {
     match left_out.first() {
         None => String::new(),
-        Some((name, reason)) => format!(" ({} left out, such as {name}: {reason})", left_out.len()),
+        Some(LeftOut { name, reason }) => {
+            format!(" ({} left out, such as {name}: {reason})", left_out.len())
+        }
     }
 }

@@ -12,9 +12,14 @@ pub struct FileKind {
 }
 
 impl FileKind {
-    /// Whether it holds pictures or their labels.
-    pub(super) fn is_image(&self) -> bool {
-        self.advice == IMAGES
+    /// How many images it counts for where a folder of images is told from one of text: none, one,
+    /// or those of a whole set.
+    pub(super) fn images(&self) -> usize {
+        match self.advice == IMAGES {
+            false => 0,
+            true if [IDX_IMAGES, IDX_LABELS, CIFAR].contains(&self.name) => 100,
+            true => 1,
+        }
     }
 }
 
@@ -23,6 +28,9 @@ pub(super) const HEAD: usize = 512;
 
 const IMAGES: &str = "a network for images learns from a folder of them: --preset vit-small, or \
                       dit-small to draw, with the folder as --data";
+const IDX_IMAGES: &str = "an IDX file of images, as MNIST has";
+const IDX_LABELS: &str = "an IDX file of labels, as MNIST has";
+const CIFAR: &str = "a batch of CIFAR images";
 const UNPACK: &str = "unpack it and give the folder";
 const EXPORT: &str = "write its text to a plain file first";
 const WEIGHTS: &str = "weights are no text: give the text that a network is to learn from";
@@ -46,16 +54,8 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"BM", "a BMP image", IMAGES),
     (b"II*\0", "a TIFF image", IMAGES),
     (b"MM\0*", "a TIFF image", IMAGES),
-    (
-        b"\0\0\x08\x03",
-        "an IDX file of images, as MNIST has",
-        IMAGES,
-    ),
-    (
-        b"\0\0\x08\x01",
-        "an IDX file of labels, as MNIST has",
-        IMAGES,
-    ),
+    (b"\0\0\x08\x03", IDX_IMAGES, IMAGES),
+    (b"\0\0\x08\x01", IDX_LABELS, IMAGES),
     (
         b"%PDF-",
         "a PDF document",
@@ -94,7 +94,7 @@ pub(super) fn recognise(head: &[u8], path: &Path) -> Option<FileKind> {
     let contains = |part: &[u8]| head.windows(part.len()).any(|window| window == part);
     let own = path.file_name().unwrap_or_default().to_string_lossy();
     if own.starts_with("data_batch") || own.starts_with("test_batch") {
-        return kind("a batch of CIFAR images", IMAGES);
+        return kind(CIFAR, IMAGES);
     }
     if ["train.bin", "val.bin"].contains(&&*own) {
         return kind(
@@ -183,12 +183,9 @@ mod tests {
             b"\0\0\x08\x03",
             b"\0\0\x08\x01",
         ] {
-            assert!(recognise(head, Path::new("x")).is_some_and(|kind| kind.is_image()));
+            assert!(recognise(head, Path::new("x")).is_some_and(|kind| kind.images() > 0));
         }
-        assert!(
-            !recognise(b"PK\x03\x04", Path::new("x"))
-                .expect("zip")
-                .is_image()
-        );
+        let zip = recognise(b"PK\x03\x04", Path::new("x")).expect("zip");
+        assert_eq!(zip.images(), 0);
     }
 }

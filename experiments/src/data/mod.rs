@@ -31,7 +31,7 @@ pub use source::{Data, Source};
 pub use tokens::{TokenKind, Tokens};
 pub use windows::{Batch, Windows};
 
-use crate::run_dir::is_run_directory;
+use crate::{memory::available, run_dir::is_run_directory};
 use sha2::{Digest, Sha256};
 use split::Split;
 use std::path::Path;
@@ -40,8 +40,15 @@ use text_files::{Folder, TextFile};
 /// Number of distinct tokens of a byte-level corpus.
 pub const VOCABULARY: usize = 256;
 
-/// The most bytes of a corpus: more is not read.
+/// The most bytes of a corpus, whatever the memory: more is not read.
 const MOST_BYTES: u64 = 4 << 30;
+
+/// The most bytes that are read: a quarter of the memory, since a text is held twice while it is
+/// split.
+fn most_bytes() -> u64 {
+    MOST_BYTES.min(available() / 4)
+}
+
 /// A folder with this many images for each text is one of images.
 const IMAGES_FOR_A_TEXT: usize = 10;
 
@@ -78,7 +85,7 @@ impl Corpus {
     /// If the file is missing, unreadable, empty, no text, too large, or not a regular file.
     pub fn from_file(path: &Path) -> Result<Self, DataError> {
         let name = file_name(path);
-        let decoded = text_files::read_file(path, MOST_BYTES)?;
+        let decoded = text_files::read_file(path, most_bytes())?;
         let file = TextFile {
             read_as: decoded.read_as,
             ..TextFile::new(name.clone(), decoded.bytes)
@@ -109,10 +116,7 @@ impl Corpus {
             images,
         } = text_files::read_directory(path)?;
         if images > 0 && images >= IMAGES_FOR_A_TEXT * files.len() {
-            return Err(DataError::FolderOfImages {
-                path: owned(),
-                images,
-            });
+            return Err(DataError::FolderOfImages { path: owned() });
         }
         if files.is_empty() {
             let path = owned();
@@ -136,7 +140,7 @@ impl Corpus {
         ))
     }
 
-    fn new(name: String, split: Split, left_out: Vec<(String, String)>) -> Self {
+    fn new(name: String, split: Split, left_out: Vec<LeftOut>) -> Self {
         let mut hash = Sha256::new();
         hash.update(&split.train);
         hash.update(&split.validation);
@@ -145,7 +149,7 @@ impl Corpus {
         split.files.into_iter().for_each(|file| account.read(file));
         account.split = split.how;
         account.remarks = split.remarks;
-        for (name, reason) in left_out {
+        for LeftOut { name, reason } in left_out {
             account.leave_out(name, reason);
         }
         Self {
@@ -162,7 +166,7 @@ impl Corpus {
 /// # Errors
 /// As [`Corpus::from_file`].
 pub fn read_text(path: &Path) -> Result<Vec<u8>, DataError> {
-    Ok(text_files::read_file(path, MOST_BYTES)?.bytes)
+    Ok(text_files::read_file(path, most_bytes())?.bytes)
 }
 
 /// Bits per byte of a loss in nats per byte-level token: `nats / ln 2`.

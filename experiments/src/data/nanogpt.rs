@@ -2,8 +2,8 @@
 //! with the size of their vocabulary in `meta.pkl` or, without it, that of GPT-2.
 
 use super::{
-    Corpus, DataAccount, DataError, FileRead, MOST_BYTES, TokenKind, Tokens, Unit, file_name, hex,
-    kind_of, pickle, text_files,
+    Corpus, DataAccount, DataError, FileRead, TokenKind, Tokens, Unit, file_name, hex, kind_of,
+    most_bytes, pickle, text_files,
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -17,7 +17,7 @@ const META: &str = "meta.pkl";
 /// What nanoGPT takes where there is no `meta.pkl`.
 const GPT2_VOCABULARY: usize = 50_257;
 /// A larger `meta.pkl` is none.
-const MOST_META: u64 = 64 << 20;
+const MOST_META: u64 = 8 << 20;
 
 /// Tokens that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,7 @@ pub(super) fn is_in(folder: &Path) -> bool {
     let path = folder.join(TRAINING);
     path.is_file()
         && !matches!(
-            text_files::read_file(&path, MOST_BYTES),
+            text_files::read_file(&path, most_bytes()),
             Ok(_) | Err(DataError::Empty { .. })
         )
 }
@@ -113,7 +113,7 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
     let mut needed = size;
     let mut part = |name: &str, validates: bool| -> Result<Tokens, DataError> {
         let path = folder.join(name);
-        let bytes = read_bounded(&path, MOST_BYTES)?;
+        let bytes = read_bounded(&path, most_bytes())?;
         if bytes.is_empty() {
             return Err(DataError::Empty { path });
         }

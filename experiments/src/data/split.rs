@@ -1,4 +1,5 @@
-//! Cutting a text into a training and a validation part that share nothing.
+//! Cutting a text into a training and a validation part. No window crosses from one to the other, and
+//! where whole files validate, no passage of two kilobytes is in both; shorter ones may be.
 
 use super::{FileRead, kind_of, shared_passages::groups, text_files::TextFile};
 use std::ops::Range;
@@ -112,17 +113,14 @@ fn by_block(files: &[TextFile], group_of: &[usize]) -> Split {
     };
     let all_are_cut = 2 * shared > total;
     if let Some(&first) = sharing.first() {
-        let name = &files[first].name;
-        let others = sharing.len() - 1;
-        split.remarks.push(match all_are_cut {
-            true => format!(
-                "{name} and {others} other files share passages of 2 kB or more, which may be on \
-                 both sides: validation is easier than it looks"
-            ),
-            false => format!(
-                "{name} and {others} other files share passages of 2 kB or more and do not validate"
-            ),
-        });
+        let (count, name) = (sharing.len(), &files[first].name);
+        let so = match all_are_cut {
+            true => "which may be on both sides: validation is easier than it looks",
+            false => "and do not validate",
+        };
+        split.remarks.push(format!(
+            "{count} files, such as {name}, share passages of 2 kB or more, {so}"
+        ));
     }
     for (index, file) in files.iter().enumerate() {
         let mut read = entry(file);
@@ -265,7 +263,7 @@ mod tests {
 
     /// Text whose every line is its own.
     fn lines(name: &str, bytes: usize) -> String {
-        let mut text: String = (0..bytes / 8).map(|i| format!("{name} {i}\n")).collect();
+        let mut text: String = (0..bytes / 4).map(|i| format!("{name} {i}\n")).collect();
         text.truncate(bytes);
         text
     }
@@ -316,7 +314,7 @@ mod tests {
         let split = by_file(files(&[&contents[0], &contents[1], &contents[2]]));
         let validation: Vec<u64> = split.files.iter().map(|file| file.validation).collect();
         assert_eq!(validation[1..], [0, 0]);
-        assert!(split.remarks[0].contains("1.txt and 1 other files share passages"));
+        assert!(split.remarks[0].contains("2 files, such as 1.txt, share passages"));
         let split = by_file(files(&[&contents[1], &contents[2]]));
         assert!(split.validation.len() > 900);
         assert!(split.remarks[0].contains("easier than it looks"));
@@ -324,9 +322,10 @@ mod tests {
 
     #[test]
     fn a_folder_of_one_file_is_cut_as_that_file() {
-        let content = lines("a", 50_000);
+        // Without a line break at its end it gets one.
+        let content = lines("a", 49_998) + "z";
         let split = by_file(files(&[&content]));
         assert_eq!(split.train, content.as_bytes()[..45_000]);
-        assert_eq!(split.files[0].blocks, [[45_000, 50_001]]);
+        assert_eq!(split.files[0].blocks, [[45_000, 50_000]]);
     }
 }

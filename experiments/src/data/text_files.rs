@@ -1,9 +1,10 @@
 //! Reading text from the file system, the same way every time.
 
 use super::{
-    DataError, MOST_BYTES,
+    DataError, LeftOut,
     decode::{Decoded, NoText, decode},
     kind::{FileKind, recognise},
+    most_bytes,
 };
 use crate::run_dir::is_run_directory;
 use sha2::{Digest, Sha256};
@@ -16,6 +17,7 @@ use std::{
 
 /// Files and folders that are looked at; a folder with more is none of text.
 const MOST_ENTRIES: usize = 1_000_000;
+const UNREADABLE: &str = "this folder cannot be read, or not to its end";
 
 /// The content of one text file.
 #[derive(Debug)]
@@ -45,9 +47,8 @@ impl TextFile {
 #[derive(Debug, Default)]
 pub(super) struct Folder {
     pub files: Vec<TextFile>,
-    /// Names and reasons.
-    pub left_out: Vec<(String, String)>,
-    /// How many of these are pictures or their labels.
+    pub left_out: Vec<LeftOut>,
+    /// How many images are among these.
     pub images: usize,
 }
 
@@ -97,9 +98,10 @@ pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
     };
     let mut folder = Folder::default();
     for (path, reason) in left_out {
-        folder.left_out.push((name(&path), reason.to_owned()));
+        folder.left_out.push(LeftOut::new(name(&path), reason));
     }
-    let mut room = MOST_BYTES;
+    let most = most_bytes();
+    let mut room = most;
     let mut seen: BTreeMap<[u8; 32], String> = BTreeMap::new();
     for path in files {
         let name = name(&path);
@@ -122,12 +124,12 @@ pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
             Err(DataError::TooLarge { limit, .. }) if limit == room => {
                 return Err(DataError::TooLarge {
                     path: root.to_owned(),
-                    limit: MOST_BYTES,
+                    limit: most,
                 });
             }
             Err(error) => {
                 let kind = error.kind();
-                folder.images += usize::from(kind.is_some_and(|kind| kind.is_image()));
+                folder.images += kind.map_or(0, |kind| kind.images());
                 match (&error, kind) {
                     (_, Some(FileKind { name, .. })) => name.to_string(),
                     (DataError::Empty { .. }, _) => "empty".to_owned(),
@@ -139,22 +141,23 @@ pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
                 }
             }
         };
-        folder.left_out.push((name, reason));
+        folder.left_out.push(LeftOut { name, reason });
     }
-    folder.left_out.sort();
+    folder.left_out.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(folder)
 }
 
 /// Files below a folder, and what of it is not looked into.
-struct Walk {
-    files: Vec<PathBuf>,
-    left_out: Vec<(PathBuf, &'static str)>,
+pub(super) struct Walk {
+    pub files: Vec<PathBuf>,
+    /// Paths and reasons.
+    pub left_out: Vec<(PathBuf, &'static str)>,
 }
 
 /// Regular files below `root`, sorted by path. Hidden ones are left out, so are runs of this
 /// program. Links to files are followed, links to directories are not, since they may form a
 /// circle.
-fn walk(root: &Path) -> Result<Walk, DataError> {
+pub(super) fn walk(root: &Path) -> Result<Walk, DataError> {
     let mut found = Walk {
         files: Vec::new(),
         left_out: Vec::new(),
@@ -166,14 +169,15 @@ fn walk(root: &Path) -> Result<Walk, DataError> {
             Ok(entries) => entries,
             Err(error) if directory == root => return Err(unreadable(root, error)),
             Err(_) => {
-                found
-                    .left_out
-                    .push((directory, "this folder cannot be read"));
+                found.left_out.push((directory, UNREADABLE));
                 continue;
             }
         };
         for entry in entries {
-            let entry = entry.map_err(|error| unreadable(&directory, error))?;
+            let Ok(entry) = entry else {
+                found.left_out.push((directory, UNREADABLE));
+                break;
+            };
             seen += 1;
             if seen > MOST_ENTRIES {
                 return Err(DataError::TooManyFiles {
@@ -204,11 +208,6 @@ fn walk(root: &Path) -> Result<Walk, DataError> {
     }
     found.files.sort();
     Ok(found)
-}
-
-/// Regular files below `root` that are not hidden, sorted by path.
-pub(super) fn sorted_files(root: &Path) -> Result<Vec<PathBuf>, DataError> {
-    Ok(walk(root)?.files)
 }
 
 /// The names in a folder that are not hidden, sorted.

@@ -24,6 +24,7 @@ pub struct Subject {
     /// As it was before training.
     initial: Params,
     data: String,
+    remarks: Vec<String>,
 }
 
 enum Network {
@@ -112,12 +113,18 @@ impl Subject {
             params,
             initial,
             data,
+            remarks: trained.remarks().to_vec(),
         })
     }
 
     /// What the network was made from.
     pub fn config(&self) -> &RunConfig {
         &self.config
+    }
+
+    /// What the user has to know about which weights these are.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Its kind of connection.

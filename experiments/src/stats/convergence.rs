@@ -30,7 +30,7 @@ pub fn tokens_to_reach(curve: &[(u64, f64)], target: f64) -> Option<Reading> {
         None => (tokens as f64, loss < target),
         Some((tokens_above, loss_above)) => {
             let share = (loss_above - target) / (loss_above - loss);
-            let value = tokens_above as f64 + share * (tokens - tokens_above) as f64;
+            let value = tokens_above as f64 + share * (tokens as f64 - tokens_above as f64);
             (value, false)
         }
     };
@@ -43,8 +43,9 @@ pub fn tokens_to_reach(curve: &[(u64, f64)], target: f64) -> Option<Reading> {
 pub fn convergence_factor(baseline: &[(u64, f64)], arm: &[(u64, f64)]) -> Option<Reading> {
     let &(tokens, target) = baseline.last()?;
     let Reading { value, bound } = tokens_to_reach(arm, target)?;
-    (value > 0.0).then(|| Reading {
-        value: tokens as f64 / value,
+    let factor = tokens as f64 / value;
+    (factor > 0.0 && factor.is_finite()).then_some(Reading {
+        value: factor,
         bound,
     })
 }
@@ -152,6 +153,16 @@ mod tests {
         assert_eq!(convergence_factor(&BASELINE, &diverged), None);
         assert_eq!(convergence_factor(&BASELINE, &[]), None);
         assert_eq!(convergence_factor(&[], &BASELINE), None);
+    }
+
+    #[test]
+    fn curves_that_are_out_of_order_or_count_no_tokens_are_no_reason_to_fail() {
+        let backwards = [(400, 4.0), (300, 3.0), (200, 1.0)];
+        assert_eq!(tokens_to_reach(&backwards, 2.0), Some(250.0));
+        assert_eq!(convergence_factor(&[(0, 2.0)], &BASELINE), None);
+        assert_eq!(convergence_factor(&BASELINE, &[(0, 1.0)]), None);
+        let largest = [(0, f64::MAX), (u64::MAX, -f64::MAX)];
+        assert!(tokens_to_reach(&largest, 0.0).is_some());
     }
 
     #[test]

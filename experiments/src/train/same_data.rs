@@ -3,16 +3,17 @@
 use super::TrainError;
 use crate::{
     data::DataAccount,
+    files::read_text,
     run_dir::{ENVIRONMENT_FILE, Environment, read_summary},
 };
-use std::{fs, path::Path};
+use std::path::Path;
 
 /// Whether these are the data that the run in a directory was begun with, as far as its files say.
 ///
 /// # Errors
 /// [`TrainError::OtherData`]; [`TrainError::Run`] if its summary is damaged.
 pub fn check_same_data(directory: &Path, data: &DataAccount) -> Result<(), TrainError> {
-    let environment = fs::read_to_string(directory.join(ENVIRONMENT_FILE)).ok();
+    let environment = read_text(&directory.join(ENVIRONMENT_FILE)).ok();
     let environment: Option<Environment> =
         environment.and_then(|text| serde_json::from_str(&text).ok());
     let begun_with = environment.and_then(|environment| environment.data);

@@ -42,12 +42,13 @@ impl Learnt for Data {
             }
         };
         // As many windows as are asked for, or whole batches of them that fit into the text.
-        let (bytes, train) = (config.model.tokens(), &config.train);
-        let batches = Windows::new(corpus, bytes)
+        let (tokens, train) = (config.model.tokens(), &config.train);
+        let batches = Windows::new(corpus, tokens)
             .and_then(|windows| windows.validation_batches(train.eval_batches, train.batch));
         let windows: usize = batches.map_or(0, |batches| batches.iter().map(|b| b.rows).sum());
         Some(format!(
-            "{windows} fixed windows of {bytes} bytes, spread evenly over the validation text"
+            "{windows} fixed windows of {tokens} {}, spread evenly over the validation text",
+            self.account().unit.name()
         ))
     }
 }

@@ -7,20 +7,22 @@ mod progress;
 use super::{
     Failure,
     backend::BackendArgs,
+    command_line,
     settings::{Settings, usage},
     signals::stop_flag,
 };
 use crate::{
     config::{Layers, RunConfig},
-    data::{Data, bits_per_byte},
+    data::Data,
     device::Selected,
+    measure::Measure,
+    memory,
     preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
     train::{TrainError, Trainer, check_same_data},
 };
 use progress::Progress;
 use std::{
-    env,
     io::{Write, stdout},
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
@@ -44,7 +46,7 @@ pub struct Args {
     /// Go on with the run in this directory, with its own settings
     #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config", "set", "data", "seed", "out", "force"])]
     resume: Option<PathBuf>,
-    /// Remove what is in the directory and start afresh
+    /// Remove the run that is in the directory, and nothing else there, and start afresh
     #[arg(long)]
     force: bool,
     /// Fail if something does not learn (no gradient, identical streams, a saturated mix), instead
@@ -71,6 +73,7 @@ impl Args {
     pub fn run(self) -> Result<(), Failure> {
         let config = self.config()?;
         let place = self.place(&config)?;
+        memory::of_training(&config).map_err(usage)?;
         let data = Data::open(&config)?;
         if self.dry_run {
             let trainer = Trainer::new(&config, &data).map_err(failure)?;
@@ -86,13 +89,13 @@ impl Args {
             return Ok(());
         }
         let backend = self.backend.open()?;
-        let directory = RunDir::open(&place)?;
-        if self.force {
-            directory.clear()?;
-        }
+        let directory = match self.force {
+            true => RunDir::open_afresh(&place)?,
+            false => RunDir::open(&place)?,
+        };
         let stop = stop_flag();
         let summary = train(&config, &data, &directory, &backend, stop).map_err(failure)?;
-        report(&summary, directory.path())
+        report(&summary, Measure::of(&config), directory.path())
     }
 
     fn config(&self) -> Result<RunConfig, Failure> {
@@ -145,7 +148,7 @@ fn train(
     let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
     check_same_data(directory.path(), data.account())?;
-    directory.set_command(&env::args().collect::<Vec<_>>())?;
+    directory.set_command(&command_line())?;
     let threads = rayon::current_num_threads();
     directory.set_environment(&Environment {
         data: Some(data.account().clone()),
@@ -159,7 +162,7 @@ fn train(
 }
 
 /// How it ended, and what can be done next.
-fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
+fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), Failure> {
     let steps = summary.steps;
     let place = shell_line(&[String::new(), directory.display().to_string()]);
     let place = place.trim_start_matches("'' ");
@@ -169,7 +172,7 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
             let after = format!("after {steps} steps and {minutes:.1} minutes");
             let mut out = stdout();
             if let Some(loss) = summary.final_val_loss {
-                let worth = worth(summary, loss);
+                let worth = worth(summary, measure, loss);
                 writeln!(out, "{worth}, {after}")?;
             }
             if let Some(levels) = summary.final_val_loss_by_noise_level {
@@ -201,7 +204,7 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
 }
 
 /// The validation loss in the units of its network.
-fn worth(summary: &Summary, loss: f64) -> String {
+fn worth(summary: &Summary, measure: Measure, loss: f64) -> String {
     if let Some(accuracy) = summary.final_val_accuracy {
         return format!(
             "validation accuracy {:.2} %, loss {loss:.4} nats",
@@ -211,6 +214,8 @@ fn worth(summary: &Summary, loss: f64) -> String {
     if summary.final_val_loss_by_noise_level.is_some() {
         return format!("squared error of the predicted noise {loss:.4} (1 for predicting none)");
     }
-    let bits = bits_per_byte(loss);
-    format!("validation loss {loss:.4} nats, {bits:.4} bits per byte")
+    match measure.bits_per_byte(loss) {
+        Some(bits) => format!("validation loss {loss:.4} nats, {bits:.4} bits per byte"),
+        None => format!("validation loss {loss:.4} {}", measure.unit()),
+    }
 }

@@ -1,6 +1,7 @@
 //! What a person sees while a run is under way: a bar on a terminal, lines elsewhere.
 
 use crate::{
+    ablation::seconds,
     data::{DataAccount, LISTED_AT_START},
     terminal::{TERMINAL_WIDTH, wrapped},
     train::{Observer, StepReport, Trainer},
@@ -66,7 +67,7 @@ impl Progress {
 
     fn state(&self, report: &StepReport) -> String {
         let ms = self.step_ms.unwrap_or(report.ms);
-        let left = Duration::from_secs_f64(ms / 1e3 * (self.steps - report.step) as f64);
+        let left = seconds(ms / 1e3 * self.steps.saturating_sub(report.step) as f64);
         let mut text = format!("loss {:.4}", report.loss);
         if let Some(loss) = self.validation {
             text.push_str(&format!(", validation {loss:.4}"));

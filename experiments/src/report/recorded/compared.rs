@@ -4,12 +4,13 @@ use super::RecordedError;
 use crate::{
     ablation::{ABLATIONS, Ablation, Arm, Subject, Tanh},
     config::RunConfig,
+    files::read_text,
     run_dir::SWEEP_FILE,
 };
 use std::{collections::BTreeMap, fs, path::Path};
 
 pub(super) fn read_sweep_file(directory: &Path, remarks: &mut Vec<String>) -> toml::Table {
-    let Ok(text) = fs::read_to_string(directory.join(SWEEP_FILE)) else {
+    let Ok(text) = read_text(&directory.join(SWEEP_FILE)) else {
         return toml::Table::new();
     };
     text.parse().unwrap_or_else(|_| {

@@ -15,6 +15,7 @@ use crate::{
     ablation::{Arm, Report, Results, RunResult, Sweep},
     config::RunConfig,
     data::DataAccount,
+    files::read_text,
     measure::Measure,
     run_dir::{COMMAND_FILE, ENVIRONMENT_FILE, Environment, RunId, read_metrics},
 };
@@ -22,7 +23,6 @@ use compared::{ablation_of, arms, read_sweep_file, subject};
 use learnt::data_of;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::Path,
 };
 
@@ -86,12 +86,12 @@ impl Recorded {
                     reason.get_or_insert(error);
                 }
             }
-            let command = fs::read_to_string(id.path.join(COMMAND_FILE)).unwrap_or_default();
+            let command = read_text(&id.path.join(COMMAND_FILE)).unwrap_or_default();
             push_new(
                 &mut commands,
                 Some(command.trim().to_owned()).filter(|c| !c.is_empty()),
             );
-            let environment = fs::read_to_string(id.path.join(ENVIRONMENT_FILE)).ok();
+            let environment = read_text(&id.path.join(ENVIRONMENT_FILE)).ok();
             let mut environment: Option<Environment> =
                 environment.and_then(|text| serde_json::from_str(&text).ok());
             push_new(
@@ -110,7 +110,7 @@ impl Recorded {
             let path = directory.to_owned();
             return Err(RecordedError::NoConfiguration { path, reason });
         };
-        let measure = Measure::of(&first);
+        let measure = Measure::of(first);
         let seeds: BTreeSet<u64> = ids.iter().map(|id| id.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
         let present: BTreeSet<(String, u64)> =
