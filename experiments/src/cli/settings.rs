@@ -123,10 +123,9 @@ mod tests {
             data: Some(directory.path().display().to_string()),
         };
         let preset = Preset::named("vit-smoke").expect("a preset");
-        let layers = settings
-            .over(preset)
-            .ok()
-            .expect("the images can be measured");
+        let Ok(layers) = settings.over(preset) else {
+            panic!("the images can be measured");
+        };
         let ModelConfig::Vit(model) = layers.read().expect("a configuration").model else {
             panic!("the preset is of a vision transformer");
         };

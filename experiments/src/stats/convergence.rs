@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn curves_that_are_out_of_order_or_count_no_tokens_are_no_reason_to_fail() {
         let backwards = [(400, 4.0), (300, 3.0), (200, 1.0)];
-        assert_eq!(tokens_to_reach(&backwards, 2.0), Some(250.0));
+        assert_eq!(tokens_to_reach(&backwards, 2.0), exact(250.0));
         assert_eq!(convergence_factor(&[(0, 2.0)], &BASELINE), None);
         assert_eq!(convergence_factor(&BASELINE, &[(0, 1.0)]), None);
         let largest = [(0, f64::MAX), (u64::MAX, -f64::MAX)];

@@ -107,13 +107,13 @@ pub(super) fn header(path: &Path) -> Result<Header, ImageError> {
 pub(super) fn decode(path: &Path) -> Result<Picture, ImageError> {
     with_decoder(path, |decoder, bytes| match decoder {
         Decoder::Png(decoder) => decode_png(*decoder, bytes.len()),
-        Decoder::Jpeg(decoder) => decode_jpeg(decoder, bytes),
+        Decoder::Jpeg(decoder) => decode_jpeg(*decoder, bytes),
     })
 }
 
 enum Decoder<'b> {
     Png(Box<png::Decoder<Cursor<&'b [u8]>>>),
-    Jpeg(JpegDecoder<ZCursor<&'b [u8]>>),
+    Jpeg(Box<JpegDecoder<ZCursor<&'b [u8]>>>),
 }
 
 /// What `work` makes of the file's bytes. Its complaints, and a decoder's panics, name the file.
@@ -135,7 +135,7 @@ fn with_decoder<T>(
     let result = guarded(|| {
         let decoder = match Format::of(&bytes) {
             Some(Format::Png) => Decoder::Png(Box::new(png_decoder(&bytes))),
-            Some(Format::Jpeg) => Decoder::Jpeg(jpeg_decoder(&bytes)),
+            Some(Format::Jpeg) => Decoder::Jpeg(Box::new(jpeg_decoder(&bytes))),
             Some(Format::Other(name)) => {
                 return Err(format!("it is a {name} image, not PNG or JPEG"));
             }
