@@ -281,3 +281,18 @@ fn sizes_and_colours_of_a_folder_are_those_of_most_of_its_images() {
         "{remarks}"
     );
 }
+
+#[test]
+fn what_does_not_fit_into_the_memory_is_refused_before_it_is_read() {
+    let directory = directory();
+    for i in 0..20 {
+        write(directory.path(), &format!("a/{i}.png"), &picture(i));
+    }
+    for side in [1 << 24, usize::MAX] {
+        let sizes = ImageSizes { side, channels: 1 };
+        let message = open_error(&directory, sizes);
+        assert!(message.contains("a smaller model.image"), "{message}");
+        let error = ImageSet::open(None, sizes, false).expect_err("more than there is");
+        assert!(matches!(error, ImageError::TooLarge { .. }), "{error}");
+    }
+}

@@ -4,7 +4,10 @@
 //! there, and stop at what the header promised.
 
 use super::ImageError;
-use crate::data::gzip::{Unpacked, unpack};
+use crate::{
+    data::gzip::{Unpacked, unpack},
+    memory::available,
+};
 use std::{
     fs::{self, File},
     io::{self, BufReader, ErrorKind, Read},
@@ -75,23 +78,27 @@ impl<'p> Source<'p> {
 
     fn up_to(&mut self, count: u64) -> Result<Vec<u8>, ImageError> {
         let limit = match self.unpacked.layers {
-            0 => u64::MAX,
-            _ => LARGEST_UNPACKED,
+            0 => most_bytes(),
+            _ => most_bytes().min(LARGEST_UNPACKED),
         };
         let mut bytes = Vec::new();
         let reader = self.unpacked.reader.by_ref();
-        checked(
-            self.path,
-            reader.take(count.min(limit)).read_to_end(&mut bytes),
-        )?;
+        let read = reader.take(count.min(limit)).read_to_end(&mut bytes);
+        checked(self.path, read)?;
         if bytes.len() as u64 == limit {
-            return Err(malformed(
-                self.path,
-                format!("it unpacks to {limit} bytes or more: unpack it first"),
-            ));
+            return Err(ImageError::TooLarge {
+                path: self.path.to_owned(),
+                limit,
+            });
         }
         Ok(bytes)
     }
+}
+
+/// The most bytes of images that are kept: a quarter of the memory, since they are there twice
+/// while they are cut.
+pub(super) fn most_bytes() -> u64 {
+    available() / 4
 }
 
 /// What a decompressor says of bad data, or the system of a bad file.

@@ -117,6 +117,18 @@ pub enum ImageError {
         /// The same settings as they have to be.
         right: String,
     },
+    /// More than there is room for.
+    #[error(
+        "{} holds more than {limit} bytes of images, which is more than is read on this machine: \
+         take a part of them, or a smaller model.image",
+        .path.display()
+    )]
+    TooLarge {
+        /// The file or directory.
+        path: PathBuf,
+        /// What there is room for.
+        limit: u64,
+    },
     /// Too few images to train and to test on.
     #[error("{} holds {found} images: at least 20 are needed, to train and to test on", .path.display())]
     TooFew {

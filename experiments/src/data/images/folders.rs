@@ -37,6 +37,7 @@ type Classes = BTreeMap<String, Vec<PathBuf>>;
 pub(super) struct Folders {
     /// To train on, and to test on if that is there.
     parts: Vec<Classes>,
+    root: PathBuf,
     account: DataAccount,
 }
 
@@ -120,6 +121,7 @@ impl Look<'_> {
         }
         Ok(Some(Folders {
             parts,
+            root: self.root.to_owned(),
             account: self.account,
         }))
     }
@@ -298,6 +300,8 @@ impl Folders {
         if ![1, 3].contains(&sizes.channels) {
             return Err(ImageError::Channels(sizes.channels));
         }
+        let images = self.parts.iter().flat_map(BTreeMap::values).map(Vec::len);
+        sizes.check_room(images.sum(), &self.root)?;
         let classes: Vec<String> = self.parts[0].keys().cloned().collect();
         let mut account = self.account;
         let mut parts = Vec::new();

@@ -50,6 +50,24 @@ impl ImageSizes {
     }
 }
 
+impl ImageSizes {
+    /// Whether there is room for so many images of these sizes.
+    fn check_room(self, images: usize, path: &Path) -> Result<(), ImageError> {
+        let factors = [images, self.channels, self.side, self.side];
+        let bytes = factors
+            .iter()
+            .try_fold(1_u64, |bytes, &factor| bytes.checked_mul(factor as u64));
+        let limit = bytes::most_bytes();
+        match bytes.is_some_and(|bytes| bytes <= limit) {
+            true => Ok(()),
+            false => Err(ImageError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            }),
+        }
+    }
+}
+
 impl fmt::Display for ImageSizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { side, channels } = self;
@@ -126,7 +144,10 @@ impl ImageSet {
     /// If something is missing, unreadable or malformed.
     pub fn open(path: Option<&Path>, sizes: ImageSizes, partial: bool) -> Result<Self, ImageError> {
         match path {
-            None => Ok(Self::shapes(sizes)),
+            None => {
+                sizes.check_room(SHAPES.iter().sum(), Path::new("shapes"))?;
+                Ok(Self::shapes(sizes))
+            }
             Some(path) => Layout::find(path, partial)?.load(path, sizes),
         }
     }
