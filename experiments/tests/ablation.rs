@@ -160,7 +160,7 @@ fn an_ablation_of_images_speaks_of_images_and_accuracy() {
         "top-1",
         "Table 11",
         "+1.22",
-        "all 1000 images of the test part",
+        "all 1000 validation images",
         "9000 images to train on",
     ] {
         assert!(text.contains(part), "{part}: {text}");

@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::{
     config::{ConfigError, Layers},
-    data::Source,
+    data::Data,
     preset::Preset,
 };
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// What to train on: a text file, a directory of text or of nanoGPT's tokens; for images, a
-    /// directory with IDX or CIFAR-10 files or one directory for each class [default: the source
+    /// directory with IDX or CIFAR files or one directory for each class [default: the source
     /// code of this program's dependencies; generated shapes]
     #[arg(long, value_name = "PATH", visible_aliases = ["corpus", "images"])]
     data: Option<String>,
@@ -56,7 +56,7 @@ impl Settings {
                 "--set {ignored}: it is for text; of images, all of the test part validates"
             )));
         }
-        let decided = Source::of(&config).settings()?.into_iter();
+        let decided = Data::settings(&config)?.into_iter();
         let free = decided.filter(|(key, _)| !chosen.sets(key));
         let settings: Vec<String> = free.map(|(key, value)| format!("{key}={value}")).collect();
         layers.set(&settings).map_err(usage)
@@ -88,5 +88,61 @@ impl Settings {
             return Err(Failure::Usage(message.into()));
         }
         Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::model::ModelConfig;
+    use std::{fs, path::Path};
+
+    /// Forty images of 12 x 12 with labels from 1 to 5.
+    fn write_images(directory: &Path) {
+        let file = |name: &str, dimensions: &[u32], data: &[u8]| {
+            let sizes: Vec<u8> = dimensions
+                .iter()
+                .flat_map(|size| size.to_be_bytes())
+                .collect();
+            let header = [0, 0, 8, dimensions.len() as u8];
+            let bytes = [&header[..], &sizes, data].concat();
+            fs::write(directory.join(name), bytes).expect("a file");
+        };
+        let labels: Vec<u8> = (0..40).map(|i| 1 + i % 5).collect();
+        file("train-images-idx3-ubyte", &[40, 12, 12], &[7; 40 * 144]);
+        file("train-labels-idx1-ubyte", &[40], &labels);
+    }
+
+    /// Image, patch, channels and classes of a network for these images.
+    fn shown(set: &[&str]) -> [usize; 4] {
+        let directory = tempfile::tempdir().expect("a directory");
+        write_images(directory.path());
+        let settings = Settings {
+            config: None,
+            set: set.iter().map(|&text| text.to_owned()).collect(),
+            data: Some(directory.path().display().to_string()),
+        };
+        let preset = Preset::named("vit-smoke").expect("a preset");
+        let Ok(layers) = settings.over(preset) else {
+            panic!("the images can be measured");
+        };
+        let ModelConfig::Vit(model) = layers.read().expect("a configuration").model else {
+            panic!("the preset is of a vision transformer");
+        };
+        [model.image, model.patch, model.channels, model.classes]
+    }
+
+    #[test]
+    fn what_is_not_set_comes_from_the_images() {
+        assert_eq!(shown(&[]), [12, 4, 1, 5]);
+        // 28, the default, is no multiple of it.
+        assert_eq!(shown(&["model.patch=6"]), [12, 6, 1, 5]);
+    }
+
+    #[test]
+    fn what_is_set_stays_as_it_is() {
+        let set = ["model.image=24", "model.classes=9", "model.channels=3"];
+        assert_eq!(shown(&set), [24, 4, 3, 9]);
+        assert_eq!(shown(&set[1..2]), [12, 4, 1, 9]);
     }
 }

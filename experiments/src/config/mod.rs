@@ -59,8 +59,8 @@ pub struct TrainConfig {
     pub final_fraction: f64,
     /// Steps between two validations; 0 validates after the last step only.
     pub eval_every: usize,
-    /// Validation batches, of as many sequences as a training batch; of images, all of
-    /// the test part is used.
+    /// Validation batches, of as many sequences as a training batch; of images, all that are
+    /// not trained on are used.
     pub eval_batches: usize,
     /// The seed of the initialisation and of the order of the data.
     pub seed: u64,
@@ -142,6 +142,10 @@ pub struct DataConfig {
     pub path: String,
     /// Mixup's alpha for batches of images; 0 mixes nothing.
     pub mixup: f32,
+    /// Takes a set of images of which some training batches are missing. Not written back when
+    /// off: runs from before it go on.
+    #[serde(skip_serializing_if = "is_off")]
+    pub partial: bool,
     /// What the tokens of a text are; the data decide it. Not written back when they are bytes.
     #[serde(skip_serializing_if = "TokenKind::is_bytes")]
     pub tokens: TokenKind,

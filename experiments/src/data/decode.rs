@@ -3,14 +3,12 @@
 //!
 //! Networks read bytes, so any other text is taken as the bytes it is, in whatever encoding.
 
-use super::kind::{HEAD, is_never_text};
-use flate2::read::MultiGzDecoder;
-use std::io::{self, BufReader, Cursor, ErrorKind, Read};
+use super::{
+    gzip::{Unpacked, unpack},
+    kind::{HEAD, is_never_text},
+};
+use std::io::{self, ErrorKind, Read};
 
-/// What a gzip file begins with.
-const GZIP: [u8; 3] = [0x1f, 0x8b, 0x08];
-/// The most compressions that are taken off one file.
-const MOST_LAYERS: usize = 4;
 /// A compressed file may hold this many bytes for each of its own, and these more. Text hardly
 /// ever shrinks to a fiftieth; what expands a thousandfold is made to exhaust the memory.
 const EXPANSION: u64 = 100;
@@ -124,24 +122,11 @@ pub(super) fn decode(
     on_disk: u64,
     most: u64,
 ) -> Result<Decoded, NoText> {
-    let mut reader: Box<dyn Read> = Box::new(file);
-    let mut layers = 0;
-    let head = loop {
-        let mut head = Vec::new();
-        reader.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
-        let compressed = head.starts_with(&GZIP);
-        reader = Box::new(Cursor::new(head.clone()).chain(reader));
-        if !compressed {
-            break head;
-        }
-        layers += 1;
-        if layers > MOST_LAYERS {
-            return Err(NoText::Damaged(format!(
-                "it is compressed more than {MOST_LAYERS} times"
-            )));
-        }
-        reader = Box::new(MultiGzDecoder::new(BufReader::new(reader)));
-    };
+    let Unpacked {
+        reader,
+        head,
+        layers,
+    } = unpack(file, HEAD)?;
     let limit = match layers {
         0 => most,
         _ => (on_disk
@@ -221,9 +206,10 @@ fn is_no_text(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gzip::MOST_LAYERS;
     use super::*;
     use flate2::{Compression, write::GzEncoder};
-    use std::io::Write;
+    use std::io::{Cursor, Write};
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());

@@ -7,6 +7,8 @@
 mod builtin;
 mod decode;
 mod error;
+mod guard;
+mod gzip;
 pub mod images;
 mod kind;
 mod nanogpt;

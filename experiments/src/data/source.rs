@@ -22,8 +22,8 @@ pub enum Data {
 pub enum Source {
     /// A text file, a directory of text, or the built-in corpus.
     Text(Option<PathBuf>),
-    /// A directory of images of these sizes, or generated shapes.
-    Images(Option<PathBuf>, ImageSizes),
+    /// A directory of images of these sizes, which may be a partial set, or generated shapes.
+    Images(Option<PathBuf>, ImageSizes, bool),
 }
 
 impl Source {
@@ -36,26 +36,8 @@ impl Source {
                     side: patches.image,
                     channels: patches.channels,
                 };
-                Self::Images(config.data.path(), sizes)
+                Self::Images(config.data.path(), sizes, config.data.partial)
             }
-        }
-    }
-
-    /// Keys and values of the settings that the data decide where nobody has chosen them: the
-    /// kind and the number of tokens of a text that comes as tokens.
-    ///
-    /// # Errors
-    /// If what decides them cannot be read.
-    pub fn settings(&self) -> Result<Vec<(&'static str, String)>, DataError> {
-        match self {
-            Self::Text(Some(path)) if nanogpt::is_in(path) => {
-                let (vocabulary, _) = nanogpt::vocabulary(path)?;
-                Ok(vec![
-                    ("data.tokens", "ids".to_owned()),
-                    ("model.vocab_size", vocabulary.to_string()),
-                ])
-            }
-            _ => Ok(Vec::new()),
         }
     }
 
@@ -69,8 +51,8 @@ impl Source {
                 let corpus = Corpus::open(path.as_deref())?;
                 Ok(Data::Text(Arc::new(corpus)))
             }
-            Self::Images(path, sizes) => {
-                let set = ImageSet::open(path.as_deref(), *sizes)?;
+            Self::Images(path, sizes, partial) => {
+                let set = ImageSet::open(path.as_deref(), *sizes, *partial)?;
                 Ok(Data::Images(Arc::new(set)))
             }
         }
@@ -84,6 +66,34 @@ impl Data {
     /// As [`Source::open`].
     pub fn open(config: &RunConfig) -> Result<Self, DataError> {
         Source::of(config).open()
+    }
+
+    /// Keys and values of the settings that the data decide where nobody has chosen them: the kind
+    /// and the number of tokens of a text that comes as tokens; sizes and classes of images. A
+    /// path with nothing at it decides nothing.
+    ///
+    /// # Errors
+    /// If what decides them cannot be read.
+    pub fn settings(config: &RunConfig) -> Result<Vec<(&'static str, String)>, DataError> {
+        let Some(path) = config.data.path().filter(|path| path.exists()) else {
+            return Ok(Vec::new());
+        };
+        if let Some(patches) = config.model.patches() {
+            let images = ImageSet::measure(&path, config.data.partial)?;
+            return Ok(vec![
+                ("model.image", images.side(patches.patch).to_string()),
+                ("model.channels", images.sizes.channels.to_string()),
+                ("model.classes", images.classes.to_string()),
+            ]);
+        }
+        if !nanogpt::is_in(&path) {
+            return Ok(Vec::new());
+        }
+        let (vocabulary, _) = nanogpt::vocabulary(&path)?;
+        Ok(vec![
+            ("data.tokens", "ids".to_owned()),
+            ("model.vocab_size", vocabulary.to_string()),
+        ])
     }
 
     /// What was read, what was left out and why, and what validates.

@@ -50,7 +50,7 @@ fn images(config: &RunConfig) -> Result<Arc<ImageSet>, DataError> {
 }
 
 fn test_part(set: &ImageSet) -> String {
-    format!("test part of {}", set.account.name)
+    format!("validation images of {}", set.account.name)
 }
 
 impl Subject {
@@ -244,7 +244,7 @@ impl fmt::Display for SubjectError {
                  train.bin and val.bin",
             ),
             Self::ImagesNotText => f.write_str(
-                "this network sees images: leave out --text, and it is shown its test images",
+                "this network sees images: leave out --text, and it is shown its validation images",
             ),
         }
     }

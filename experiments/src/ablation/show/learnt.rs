@@ -38,7 +38,7 @@ impl Learnt for Data {
         let corpus = match self {
             Self::Text(corpus) => corpus,
             Self::Images(set) => {
-                return Some(format!("all {} images of the test part", set.test.len()));
+                return Some(format!("all {} validation images", set.test.len()));
             }
         };
         // As many windows as are asked for, or whole batches of them that fit into the text.

@@ -12,7 +12,7 @@ pub use learnt::Learnt;
 use super::{Results, RouterMeans, Sweep};
 use crate::{
     paper::{PaperTable, Quantity},
-    table::Table,
+    table::{Table, in_markdown},
     terminal::{Colour, TERMINAL_WIDTH, wrapped},
 };
 use std::fmt::Write;
@@ -51,16 +51,17 @@ impl Report<'_> {
     /// The whole report in Markdown.
     pub fn to_markdown(&self) -> String {
         let mut heading = self.heading().into_iter();
-        let mut text = format!("# {}\n\n", heading.next().unwrap_or_default());
+        let title = heading.next().unwrap_or_default();
+        let mut text = format!("# {}\n\n", in_markdown(&title));
         for line in heading {
-            let _ = writeln!(text, "- {line}");
+            let _ = writeln!(text, "- {}", in_markdown(&line));
         }
         for table in self.tables() {
             let _ = write!(text, "\n{}", table.to_markdown());
         }
         text.push('\n');
         for line in self.notes() {
-            let _ = writeln!(text, "- {line}");
+            let _ = writeln!(text, "- {}", in_markdown(&line));
         }
         text
     }

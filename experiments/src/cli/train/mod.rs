@@ -207,7 +207,7 @@ fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), F
 fn worth(summary: &Summary, measure: Measure, loss: f64) -> String {
     if let Some(accuracy) = summary.final_val_accuracy {
         return format!(
-            "test accuracy {:.2} %, loss {loss:.4} nats",
+            "validation accuracy {:.2} %, loss {loss:.4} nats",
             100.0 * accuracy
         );
     }
