@@ -138,7 +138,7 @@ impl fmt::Display for StateError {
 
 impl StateError {
     /// Whether the file is not what was written, so that the one before it may be used.
-    fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         matches!(
             self,
             Self::Foreign { .. } | Self::Length { .. } | Self::Corrupt { .. }
@@ -268,7 +268,13 @@ fn payload_of<'b>(path: &Path, bytes: &'b [u8]) -> Result<(u32, &'b [u8]), State
         });
     }
     if checksum(version, payload) != *sum {
-        return Err(corrupt("its checksum does not fit its content".into()));
+        let unknown = match version {
+            WITHOUT_LOGS | VERSION => String::new(),
+            _ => format!(", or version {version} has another one"),
+        };
+        return Err(corrupt(format!(
+            "its checksum does not fit its content{unknown}"
+        )));
     }
     match version {
         WITHOUT_LOGS | VERSION => Ok((version, payload)),

@@ -7,24 +7,24 @@ const FORCE: &str = "--force";
 
 #[test]
 fn a_directory_that_is_no_run_and_not_empty_is_refused_and_stays_as_it_is() {
-    let place = Place::new();
-    let home = place.path("run");
-    fs::create_dir_all(home.join("sub")).expect("a directory");
-    fs::write(home.join("thesis.txt"), "years of work").expect("a file");
-    fs::write(home.join("sub/notes"), "more").expect("a file");
-    let output = place.run(&train(&[STEPS, FORCE]));
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(
-        said(&output).contains("is no run of this program"),
-        "{}",
-        said(&output)
-    );
-    let text = |name: &str| fs::read_to_string(home.join(name)).expect("still there");
-    assert_eq!(
-        [text("thesis.txt"), text("sub/notes")],
-        ["years of work", "more"]
-    );
-    assert_eq!(fs::read_dir(&home).expect("a directory").count(), 2);
+    for name in ["run", "linked to"] {
+        let place = Place::new();
+        let home = place.path(name);
+        fs::create_dir_all(home.join("sub")).expect("a directory");
+        fs::write(home.join("thesis.txt"), "years of work").expect("a file");
+        fs::write(home.join("sub/notes"), "more").expect("a file");
+        if name != "run" {
+            symlink(name, place.path("run")).expect("a link");
+        }
+        let output = place.run(&train(&[STEPS, FORCE]));
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let text = said(&output);
+        assert!(text.contains("is no run of this program"), "{text}");
+        let text = |name: &str| fs::read_to_string(home.join(name)).expect("still there");
+        let texts = [text("thesis.txt"), text("sub/notes")];
+        assert_eq!(texts, ["years of work", "more"]);
+        assert_eq!(fs::read_dir(&home).expect("a directory").count(), 2);
+    }
 }
 
 /// Nobody else's file is appended to, cut or replaced because it has the name of one of ours.

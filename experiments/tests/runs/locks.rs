@@ -1,6 +1,6 @@
 //! One process at a time writes to a run, whatever is done to its lock.
 
-use crate::place::{Place, STEPS, result, said, signal, train, undisturbed};
+use crate::place::{ENDLESS, Place, STEPS, result, said, train, undisturbed};
 use experiments::run_dir::{Ended, RunDir, RunError, RunId, check_config};
 use std::{
     fs::{self, File},
@@ -20,12 +20,8 @@ fn open(path: &Path) -> Result<RunDir, RunError> {
 #[test]
 fn a_removed_lock_lets_no_second_process_in() {
     let place = Place::new();
-    let mut first = place.spawn(&train(&["--set=train.steps=100000000"]));
-    place.await_state("run");
-    for second in [
-        train(&[STEPS, "--force"]),
-        train(&["--set=train.steps=100000000"]),
-    ] {
+    let mut first = place.begun(&[ENDLESS]);
+    for second in [train(&[STEPS, "--force"]), train(&[ENDLESS])] {
         fs::remove_file(place.path("run/.lock")).expect("a lock");
         let output = place.run(&second);
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
@@ -46,8 +42,8 @@ fn a_removed_lock_lets_no_second_process_in() {
 #[test]
 fn a_run_that_was_moved_away_writes_nothing_where_it_was() {
     let place = Place::new();
-    let first = place.spawn(&train(&["--set=train.steps=100000000"]));
-    place.await_state("run");
+    // The next state is far away.
+    let first = place.begun(&[ENDLESS, "--set=train.checkpoint_every=50"]);
     fs::rename(place.path("run"), place.path("moved")).expect("moved");
     fs::create_dir(place.path("run")).expect("a directory");
     let output = first.wait_with_output().expect("a child");
@@ -125,11 +121,7 @@ fn a_log_that_is_a_link_is_not_followed() {
 
 #[test]
 fn the_lock_of_a_killed_process_keeps_its_name_and_bars_nobody() {
-    let place = Place::new();
-    let mut child = place.spawn(&train(&[STEPS]));
-    place.await_state("run");
-    signal("-KILL", &child);
-    child.wait().expect("a child");
+    let (place, _) = Place::with_run_ended_by("-KILL");
     place.resumed();
     let lock = File::open(place.path("run/.lock")).expect("a lock");
     assert_eq!(lock.metadata().expect("a file").len(), 0);

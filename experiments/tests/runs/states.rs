@@ -65,3 +65,12 @@ fn a_change_of_any_byte_is_noticed() {
         assert!(found.fallback.is_some(), "byte {at}");
     }
 }
+
+#[test]
+fn two_damaged_states_are_refused_with_a_way_out() {
+    let place = Place::interrupted();
+    for name in [state::STATE_FILE, state::PREVIOUS_STATE_FILE] {
+        place.edit(name, |bytes| bytes[3000] ^= 0x20);
+    }
+    place.refused(&["state.bin is damaged", "no sound one before it", "--force"]);
+}

@@ -142,4 +142,34 @@ mod tests {
         drop(EventLog::open(directory.path(), 0).expect("the same file"));
         assert!(std::fs::read(&path).expect("the file").len() < until_10.len());
     }
+
+    #[test]
+    fn a_damaged_record_alone_is_lost_and_it_is_said() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(EVENTS_FILE);
+        let mut log = EventLog::open(directory.path(), 0).expect("a new file");
+        let mut ends = Vec::new();
+        for step in [10, 20, 30] {
+            log.append(&record(step)).expect("space");
+            ends.push(std::fs::metadata(&path).expect("the file").len() as usize);
+        }
+        assert_eq!(log.damage(), None);
+        let mut bytes = std::fs::read(&path).expect("the file");
+        bytes[ends[0] + 30] ^= 4;
+        std::fs::write(&path, &bytes).expect("space");
+        let mut log = EventLog::open(directory.path(), 30).expect("the same file");
+        let damage = log.damage().expect("one record");
+        let lost = ends[1] - ends[0];
+        assert!(damage.contains(&format!("{lost} bytes")), "{damage}");
+        let kept = [&bytes[..ends[0]], &bytes[ends[1]..]].concat();
+        assert_eq!(std::fs::read(&path).expect("the file"), kept);
+        log.append(&record(40)).expect("space");
+        assert!(std::fs::read(&path).expect("the file").starts_with(&kept));
+        assert_eq!(
+            EventLog::open(directory.path(), 40)
+                .expect("the same file")
+                .damage(),
+            None
+        );
+    }
 }
