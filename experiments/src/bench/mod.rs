@@ -172,8 +172,8 @@ impl Bench {
         }
         let micro_batches = batch.div_ceil(self.micro_batch);
         let mut results = vec![0.0_f64; micro_batches];
-        let mut times = Vec::with_capacity(self.steps);
-        let mut losses = Vec::with_capacity(self.steps);
+        let mut times = Vec::with_capacity(self.steps.min(1 << 20));
+        let mut losses = Vec::with_capacity(self.steps.min(1 << 20));
         let mut traffic = Traffic::default();
         for step in 0..self.steps {
             if step == WARM_UP {
