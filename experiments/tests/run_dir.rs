@@ -12,7 +12,6 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 fn run_id(root: &Path) -> RunId {
@@ -359,7 +358,8 @@ fn the_lock_of_a_killed_process_does_not_bar_the_next() {
     if let Some(root) = env::var_os(HOLD) {
         let _run = open(Path::new(&root));
         println!("\nheld");
-        std::thread::sleep(Duration::from_secs(60));
+        // Until it is killed, or whoever started it has ended.
+        let _ = std::io::stdin().read_line(&mut String::new());
         return;
     }
     let root = tempfile::tempdir().expect("directory");
@@ -367,6 +367,7 @@ fn the_lock_of_a_killed_process_does_not_bar_the_next() {
         .args(["the_lock_of_a_killed_process_does_not_bar_the_next"])
         .args(["--exact", "--nocapture"])
         .env(HOLD, root.path())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("a second process");

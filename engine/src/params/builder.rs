@@ -178,6 +178,30 @@ mod tests {
     }
 
     #[test]
+    fn weights_of_one_shape_start_differently_whatever_they_are_called_and_wherever() {
+        let init = Init::Normal { std: 1.0 };
+        let mut b = Builder::new(Key::new(1));
+        for scope in ["", "blocks.0", "blocks.1", "blocks.10"] {
+            b.scope(scope, |b| {
+                for name in ["a", "b"] {
+                    b.param(name, [4], Decay::Yes, init.clone());
+                }
+                let parts = [("q", [1, 4].into()), ("k", [1, 4].into())];
+                b.fused("qk", &parts, [2, 4], Decay::Yes, &init);
+            });
+        }
+        let params = b.finish();
+        let starts: Vec<&[f32]> = params
+            .parts()
+            .map(|part| &params.slab()[part.range.clone()])
+            .collect();
+        assert_eq!(starts.len(), 16);
+        for (i, start) in starts.iter().enumerate() {
+            assert!(!starts[..i].contains(start), "the start of weight {i}");
+        }
+    }
+
+    #[test]
     fn a_network_of_shapes_has_the_layout_of_the_real_one_and_no_elements() {
         let shape = [1 << 20, 1 << 20];
         let mut builder = Builder::of_shapes(Key::new(1));

@@ -1,6 +1,7 @@
 //! Whatever ends a run early leaves a state from which it goes on to the same bytes.
 
 use crate::place::{PROGRAM, Place, STEPS, result, said, sized, train, train_into, undisturbed};
+use engine::skipped::skipped;
 use std::{
     fs,
     process::{Command, Output},
@@ -122,7 +123,7 @@ fn in_name_space(place: &Place, script: &str) -> Option<Output> {
         command.current_dir(place.path("")).output()
     };
     if !inside("mount -t tmpfs none /mnt").is_ok_and(|output| output.status.success()) {
-        println!("skipped: no name space to mount a small disk in");
+        skipped("no name space to mount a disk in");
         return None;
     }
     Some(inside(script).expect("unshare"))
