@@ -122,14 +122,15 @@ pub fn remove_stale(directory: &Path) -> Result<(), RunError> {
             continue;
         }
         let path = entry.path();
-        let abandoned = match File::options().write(true).open(&path) {
-            Ok(file) => match file.try_lock() {
-                // Its writer may have put it in its place meanwhile.
-                Ok(()) => is_at(&file, &path).unwrap_or(false),
-                Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(_)) => is_dead(process),
-            },
-            Err(_) => false,
+        // Held until it is removed, so that its writer, if it has just begun, takes another name.
+        let Ok(file) = File::options().write(true).open(&path) else {
+            continue;
+        };
+        let abandoned = match file.try_lock() {
+            // Its writer may have put it in its place meanwhile.
+            Ok(()) => is_at(&file, &path).unwrap_or(false),
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => is_dead(process),
         };
         if abandoned {
             // A directory that cannot be written to only keeps a file too many.
