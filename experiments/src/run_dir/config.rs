@@ -54,7 +54,7 @@ fn first_difference(stored: &Table, wanted: &Table) -> Option<Difference> {
 
 /// The arguments as one line for a POSIX shell, the first without its directory.
 pub fn shell_line(args: &[String]) -> String {
-    let mut words: Vec<String> = args.iter().map(|arg| shell_word(arg)).collect();
+    let mut words: Vec<String> = args.iter().map(shell_word).collect();
     if let (Some(word), Some(program)) = (words.first_mut(), args.first()) {
         let name = Path::new(program)
             .file_name()
