@@ -64,7 +64,7 @@ fn main() -> ExitCode {
             }
             let outcome = place.read_one(args.seed, file);
             outcomes.lock().expect("no holder panics").push(outcome);
-            if (file + 1) % 1000 == 0 {
+            if (file + 1).is_multiple_of(1000) {
                 eprintln!("{} files", file + 1);
             }
         }
