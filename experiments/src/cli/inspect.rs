@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+const MOST_WINDOWS: usize = 100_000;
+
 /// Show what the connections of a trained network have learned: coefficients, the unfolded
 /// matrix, patterns, gains, and what the loss says when parts are taken away.
 #[derive(Debug, clap::Args)]
@@ -43,8 +45,12 @@ pub struct Args {
 impl Args {
     /// Looks, prints and writes.
     pub fn run(self) -> Result<(), Failure> {
-        if self.windows == 0 {
-            return Err(Failure::Usage("--windows is 0, expected at least 1".into()));
+        if !(1..=MOST_WINDOWS).contains(&self.windows) {
+            let message = format!(
+                "--windows is {}, expected 1 to {MOST_WINDOWS}",
+                self.windows
+            );
+            return Err(Failure::Usage(message));
         }
         let subject = self.open(&self.run)?;
         let sublayers = subject.config().model.sublayers();

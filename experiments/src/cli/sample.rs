@@ -20,6 +20,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// More fit into no picture.
+const MOST_PER_CLASS: usize = 1000;
+
 /// Continue a prompt with a network trained on text, or draw images with a diffusion transformer:
 /// a PNG with one row a class.
 #[derive(Debug, clap::Args)]
@@ -242,8 +245,12 @@ impl ImageArgs {
                 config.classes - 1
             ));
         }
-        if self.per_class == Some(0) {
-            return usage("--per-class is 0, expected at least 1".to_owned());
+        match self.per_class {
+            None | Some(1..=MOST_PER_CLASS) => {}
+            Some(wrong) => {
+                let message = format!("--per-class is {wrong}, expected 1 to {MOST_PER_CLASS}");
+                return usage(message);
+            }
         }
         Ok(drawing)
     }
