@@ -173,7 +173,7 @@ mod tests {
             ("lower", &[Some(1.951), Some(2.149), Some(2.050)]),
             ("noisy", &[Some(1.7), Some(2.2), Some(2.1)]),
         ]);
-        let csv = reported(&results, Report::csv);
+        let csv = reported(&results, |report| report.csv());
         let cells = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
         let mut lines = csv.lines().map(cells);
         let names = lines.next().expect("a heading");
