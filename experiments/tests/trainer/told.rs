@@ -65,7 +65,7 @@ impl Task for Told {
         if tape.is_probing() {
             // A router that sends even rows to one expert and odd rows to another.
             let even = rows.clone().filter(|row| row % 2 == 0).count() as f32 / count;
-            let _scope = tape.enter("blocks.0.ffn");
+            let _scope = tape.enter(&"blocks.0.ffn".into());
             tape.probe("load", tape.constant([2], &[even, 1.0 - even]));
             tape.probe("entropy", loss);
             tape.probe("dropped", tape.constant([], &[1.0]));
