@@ -193,6 +193,12 @@ fn an_interrupted_run_is_no_result_until_it_has_ended() {
         (result.steps, result.train_loss),
         (12, losses.last().copied())
     );
+
+    // Of the steps of the last process.
+    let records = read_metrics(&run_id(root.path()).path).unwrap();
+    let mut times: Vec<f64> = records[6..].iter().map(|record| record.ms).collect();
+    times.sort_by(f64::total_cmp);
+    assert_eq!(result.timing.median_step_ms, times[3]);
 }
 
 #[test]
