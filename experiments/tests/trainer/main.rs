@@ -11,7 +11,7 @@ use experiments::{
     ablation::RunResult,
     config::RunConfig,
     data::{Corpus, Windows},
-    run_dir::{RunDir, RunId, Status},
+    run_dir::{RunDir, RunId, Status, read_metrics},
     state::StateError,
     train::{Observer, Quiet, StepReport, TrainError, Trainer},
 };
