@@ -8,7 +8,7 @@
 
 use super::{
     Connection, Site, Spec,
-    constrained::{ConstrainedInit, Settings, kernels::Rule},
+    constrained::{ConstrainedInit, Form, Settings, kernels::Rule},
     reduction::Reduction,
 };
 use engine::params::Builder;
@@ -54,8 +54,10 @@ impl MhcConfig {
             rule: Rule::Sinkhorn {
                 iterations: self.sinkhorn_iters,
             },
-            init: self.init,
-            scale_init: self.scale_init,
+            form: Form::Mhc {
+                init: self.init,
+                scale_init: self.scale_init,
+            },
             reduction: self.reduction,
         }
     }

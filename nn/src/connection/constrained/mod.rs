@@ -10,6 +10,8 @@
 //! H_res  = rule(alpha_res x⃗ phi_res + b_res)
 //! H      = H_res H + H_postᵀ T(H_pre H)
 //! ```
+//! JPmHC has a layer norm, softmax for sigmoid, fixed factors and no biases.
+//!
 //! `H_res` multiplies from the left, so its rows are destinations. What is stored and shown
 //! is `[A_m | A_r]` with the source in the row, as everywhere: `A_m = H_preᵀ`, `A_r =
 //! H_resᵀ`, `B = H_post`.
@@ -28,20 +30,20 @@ use engine::{
     params::{Builder, Decay, Init, ParamId},
     tape::{Tape, Var},
 };
-use kernels::Rule;
-use ops::{coefficients, flat_projection};
+use kernels::{Gates, Rule};
+use ops::{FlatNorm, coefficients, flat_projection};
 use serde::{Deserialize, Serialize};
 
-/// How a constrained connection starts. The mHC paper publishes `alpha = 0.01` only; its
-/// biases and projections are what others have chosen since. k is the number of the
+/// How a constrained connection with biases starts. The mHC paper publishes `alpha = 0.01` only;
+/// its biases and projections are what others have chosen since. k is the number of the
 /// sublayer, n the rate; "off" is every logit of the mix that takes from the identity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConstrainedInit {
     /// The released code of mHC-lite and KromHC: phi 0; `b_pre` and `b_post` 1 at stream k
     /// mod n and -1 elsewhere; `b_res` 0 for the identity and -8 off. The mix then starts
-    /// saturated and hardly learns in short runs.
-    #[default]
+    /// saturated and hardly learns in short runs. (Their code draws the stream at random unless
+    /// it is told the layer.)
     MhcLiteCode,
     /// hyper-connection-factory: phi normal with standard deviation 0.02, all biases 0:
     /// uniform reads and, where the rule allows, uniform mixing.
@@ -50,6 +52,7 @@ pub enum ConstrainedInit {
     /// write is 1), `b_res` 3 for the identity and -3 off (6 I - 3).
     HomeStream,
     /// As `mhc_lite_code` with -2 instead of -8: a mix that is free to learn.
+    #[default]
     Mild,
 }
 
@@ -93,9 +96,44 @@ impl ConstrainedInit {
 pub(super) struct Settings {
     pub rate: usize,
     pub rule: Rule,
-    pub init: ConstrainedInit,
-    pub scale_init: f32,
+    pub form: Form,
     pub reduction: Reduction,
+}
+
+/// How logits are made of the state, and read and write of their logits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// mHC's: `scale * projection + bias` with a scale that starts at `scale_init`, sigmoids.
+    Mhc {
+        init: ConstrainedInit,
+        scale_init: f32,
+    },
+    /// JPmHC's: the projection itself, times `mix_scale` for the mix, softmax.
+    JpmHc { mix_scale: f32 },
+}
+
+impl Form {
+    fn gates(self) -> Gates {
+        match self {
+            Self::Mhc { .. } => Gates::Sigmoid,
+            Self::JpmHc { .. } => Gates::Softmax,
+        }
+    }
+
+    fn norm(self) -> FlatNorm {
+        match self {
+            Self::Mhc { .. } => FlatNorm::Rms,
+            Self::JpmHc { .. } => FlatNorm::Layer,
+        }
+    }
+
+    /// Without biases only the projection can tell the streams apart.
+    fn phi(self) -> Init {
+        match self {
+            Self::Mhc { init, .. } => init.phi(),
+            Self::JpmHc { .. } => ConstrainedInit::FactoryCode.phi(),
+        }
+    }
 }
 
 impl Settings {
@@ -104,13 +142,12 @@ impl Settings {
         if self.rate == 0 {
             return Err("rate is 0, expected at least 1".into());
         }
-        if !self.scale_init.is_finite() {
-            return Err(format!(
-                "scale_init is {}, expected a number",
-                self.scale_init
-            ));
+        match self.form {
+            Form::Mhc { scale_init, .. } if !scale_init.is_finite() => {
+                Err(format!("scale_init is {scale_init}, expected a number"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether nothing that the mix of this sublayer does can reach the loss, so that its
@@ -121,7 +158,7 @@ impl Settings {
     /// nothing; those of Sinkhorn do so to the accuracy that it has reached only.
     fn mixes_in_vain(&self, site: Site) -> bool {
         let (rows, columns) = match self.rule {
-            Rule::Identity | Rule::Cayley => (false, false),
+            Rule::Identity | Rule::Cayley | Rule::CayleySteps { .. } => (false, false),
             Rule::Sinkhorn { .. } => (true, false),
             Rule::Permutations | Rule::Kronecker => (true, true),
         };
@@ -138,30 +175,52 @@ impl Settings {
 #[derive(Debug)]
 struct Family {
     phi: ParamId,
-    scale: ParamId,
-    bias: ParamId,
+    affine: FamilyAffine,
+}
+
+/// What a projection is scaled with and what is added to it.
+#[derive(Debug)]
+enum FamilyAffine {
+    Learned { scale: ParamId, bias: ParamId },
+    Fixed { scale: f32, columns: usize },
 }
 
 impl Family {
-    /// Registers `phi_NAME`, `alpha_NAME` and `bias_NAME`.
+    /// Registers `phi_NAME` and, where they are learned, `alpha_NAME` and `bias_NAME`.
     fn new(b: &mut Builder, name: &str, settings: &Settings, inputs: usize, bias: Bias) -> Self {
         let columns = bias.start.len();
-        let scale = Init::Constant(settings.scale_init);
         let phi = format!("phi_{name}");
-        let bias_init = Init::Values(bias.start);
-        let bias_name = format!("bias_{name}");
         Self {
-            phi: b.param(&phi, [inputs, columns], Decay::Yes, settings.init.phi()),
-            scale: b.param(&format!("alpha_{name}"), [1], Decay::No, scale),
-            bias: match bias.square {
-                Some(n) => b.param(&bias_name, [n, n], Decay::No, bias_init),
-                None => b.param(&bias_name, [columns], Decay::No, bias_init),
+            phi: b.param(&phi, [inputs, columns], Decay::Yes, settings.form.phi()),
+            affine: match settings.form {
+                Form::Mhc { scale_init, .. } => {
+                    let scale = Init::Constant(scale_init);
+                    let bias_init = Init::Values(bias.start);
+                    let bias_name = format!("bias_{name}");
+                    FamilyAffine::Learned {
+                        scale: b.param(&format!("alpha_{name}"), [1], Decay::No, scale),
+                        bias: match bias.square {
+                            Some(n) => b.param(&bias_name, [n, n], Decay::No, bias_init),
+                            None => b.param(&bias_name, [columns], Decay::No, bias_init),
+                        },
+                    }
+                }
+                Form::JpmHc { mix_scale } => FamilyAffine::Fixed {
+                    scale: if name == "res" { mix_scale } else { 1.0 },
+                    columns,
+                },
             },
         }
     }
 
     fn scale_and_bias<'t>(&self, tape: &'t Tape) -> (Var<'t>, Var<'t>) {
-        (tape.param(self.scale), tape.param(self.bias))
+        match self.affine {
+            FamilyAffine::Learned { scale, bias } => (tape.param(scale), tape.param(bias)),
+            FamilyAffine::Fixed { scale, columns } => (
+                tape.constant([1], &[scale]),
+                tape.constant([columns], &vec![0.0; columns]),
+            ),
+        }
     }
 }
 
@@ -200,7 +259,10 @@ impl Constrained {
     fn new(settings: Settings, site: Site, b: &mut Builder) -> Self {
         let Settings { rate: n, rule, .. } = settings;
         let (inputs, stream) = (n * site.dim, site.index % n);
-        let init = settings.init;
+        let init = match settings.form {
+            Form::Mhc { init, .. } => init,
+            Form::JpmHc { .. } => ConstrainedInit::FactoryCode,
+        };
         let read = Bias::at_stream(n, stream, init.read_bias());
         let write = Bias::at_stream(n, stream, init.write_bias());
         let [on, off] = init.mix_bias();
@@ -219,7 +281,7 @@ impl Constrained {
                 let idle = settings.mixes_in_vain(site);
                 b.frozen_if(idle, |b| Family::new(b, "res", &settings, inputs, mix))
             }),
-            may_saturate: !matches!(rule, Rule::Identity | Rule::Cayley)
+            may_saturate: rule.is_stochastic()
                 && rule.logits(n) > 0
                 && !settings.mixes_in_vain(site),
             reducer: Reducer::new(settings.reduction, n, site, b),
@@ -236,10 +298,11 @@ impl Constrained {
             count = 3;
         }
         let weight = Some(tape.param(self.norm_weight));
-        let projected = flat_projection(state, &phis[..count], weight, self.eps);
+        let form = self.settings.form;
+        let projected = flat_projection(form.norm(), state, &phis[..count], weight, self.eps);
         coefficients(
             slots,
-            self.settings.rule,
+            (form.gates(), self.settings.rule),
             projected,
             self.read.scale_and_bias(tape),
             self.write.scale_and_bias(tape),
@@ -295,6 +358,7 @@ impl Connection for Constrained {
             Rule::Permutations => (3 + n) * logits,
             Rule::Kronecker => 3 * logits + n * logits / 2,
             Rule::Cayley => 2 * n * n * n,
+            Rule::CayleySteps { iterations } => 2 * iterations * n * n * n,
         };
         let columns = 2 * n + logits;
         Account {
