@@ -7,7 +7,7 @@ use crate::{
     vit::{Vit, VitConfig},
 };
 use engine::rng::Key;
-use nn::{connection::ConnectionConfig, patch_embed::Patches};
+use nn::{connection::ConnectionConfig, norm::NormConfig, patch_embed::Patches};
 use serde::{Deserialize, Serialize};
 
 /// Any network; in files, `type` names it.
@@ -112,6 +112,15 @@ impl ModelConfig {
             Self::Transformer(config) => &config.connection,
             Self::Vit(config) => &config.connection,
             Self::Dit(config) => &config.connection,
+        }
+    }
+
+    /// Norms of sublayers, and the last one.
+    pub fn norm(&self) -> NormConfig {
+        match self {
+            Self::Transformer(config) => config.norm,
+            Self::Vit(config) => config.norm,
+            Self::Dit(config) => config.norm,
         }
     }
 

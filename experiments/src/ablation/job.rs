@@ -7,7 +7,7 @@ use crate::{
     run_dir::{Environment, RunDir, RunError, Status, Summary, read_summary, write_atomically},
     train::{Observer, StepReport, TrainError, Trainer},
 };
-use nn::guard::Finding;
+use nn::guard::{Finding, remarks};
 use std::{fmt, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 
 /// A sweep with all that its runs need.
@@ -258,8 +258,8 @@ impl Observer for Shown<'_> {
     }
 
     fn not_learning(&mut self, findings: &[Finding]) {
-        for finding in findings {
-            self.warning(&finding.to_string());
+        for remark in remarks(findings) {
+            self.warning(&remark);
         }
     }
 

@@ -14,7 +14,7 @@
 
 use super::{
     Connection, Site, Spec,
-    constrained::{Form, Settings, kernels::Rule},
+    constrained::{Form, MOST_ITERATIONS, Settings, kernels::Rule},
     reduction::Reduction,
 };
 use engine::params::Builder;
@@ -84,6 +84,12 @@ impl Spec for JpmHcConfig {
     fn validate(&self, _: usize) -> Result<(), String> {
         if !(self.step.is_finite() && self.step > 0.0) {
             return Err(format!("step is {}, expected a positive number", self.step));
+        }
+        if self.iterations > MOST_ITERATIONS {
+            return Err(format!(
+                "iterations is {}, expected at most {MOST_ITERATIONS} (the paper has 2)",
+                self.iterations
+            ));
         }
         self.settings().validate()
     }

@@ -8,7 +8,7 @@
 
 use super::{
     Connection, Site, Spec,
-    constrained::{ConstrainedInit, Form, Settings, kernels::Rule},
+    constrained::{ConstrainedInit, Form, MOST_ITERATIONS, Settings, kernels::Rule},
     reduction::Reduction,
 };
 use engine::params::Builder;
@@ -77,8 +77,11 @@ impl Spec for MhcConfig {
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {
-        if self.sinkhorn_iters == 0 {
-            return Err("sinkhorn_iters is 0, expected at least 1 (the paper has 20)".into());
+        if !(1..=MOST_ITERATIONS).contains(&self.sinkhorn_iters) {
+            return Err(format!(
+                "sinkhorn_iters is {}, expected 1 to {MOST_ITERATIONS} (the paper has 20)",
+                self.sinkhorn_iters
+            ));
         }
         self.settings().validate()
     }

@@ -91,6 +91,9 @@ impl ConstrainedInit {
     }
 }
 
+/// The most iterations that make a mix: the backward keeps every one of them.
+pub(super) const MOST_ITERATIONS: usize = 1000;
+
 /// What the members of the family have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
@@ -182,7 +185,7 @@ struct Family {
 #[derive(Debug)]
 enum FamilyAffine {
     Learned { scale: ParamId, bias: ParamId },
-    Fixed { scale: f32, columns: usize },
+    Fixed { scale: f32, zeros: Vec<f32> },
 }
 
 impl Family {
@@ -207,18 +210,18 @@ impl Family {
                 }
                 Form::JpmHc { mix_scale } => FamilyAffine::Fixed {
                     scale: if name == "res" { mix_scale } else { 1.0 },
-                    columns,
+                    zeros: vec![0.0; columns],
                 },
             },
         }
     }
 
     fn scale_and_bias<'t>(&self, tape: &'t Tape) -> (Var<'t>, Var<'t>) {
-        match self.affine {
-            FamilyAffine::Learned { scale, bias } => (tape.param(scale), tape.param(bias)),
-            FamilyAffine::Fixed { scale, columns } => (
-                tape.constant([1], &[scale]),
-                tape.constant([columns], &vec![0.0; columns]),
+        match &self.affine {
+            FamilyAffine::Learned { scale, bias } => (tape.param(*scale), tape.param(*bias)),
+            FamilyAffine::Fixed { scale, zeros } => (
+                tape.constant([1], &[*scale]),
+                tape.constant([zeros.len()], zeros),
             ),
         }
     }

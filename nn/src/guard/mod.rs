@@ -5,12 +5,17 @@
 //! So every trainable tensor is watched over the first steps, and after these the probed
 //! values of one forward are looked at. What is found is named.
 
+mod eps;
+mod finding;
+
+pub use eps::{LARGE_EPS, large_eps};
+pub use finding::{Finding, remarks};
+
 use engine::{
     params::{Gradients, Params},
     tape::{Tape, Var},
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// Steps that are watched. Predictors that start at zero hold up the gradient of their
 /// scale for one step; experts may be idle for a few.
@@ -35,88 +40,6 @@ pub const SATURATED: f32 = 0.01;
 /// Gradients are vanishing below this part of the optimiser's epsilon: AdamW then moves a
 /// parameter by less than this part of the learning rate.
 pub const VANISHING: f32 = 0.01;
-
-/// Something that does not learn.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Finding {
-    /// A trainable tensor took no part in the computation of the loss.
-    NoGradient {
-        /// Its full path.
-        parameter: String,
-    },
-    /// The gradient of a trainable tensor was exactly zero every time.
-    ZeroGradient {
-        /// Its full path.
-        parameter: String,
-    },
-    /// The gradient of a trainable tensor was too small to move it.
-    VanishingGradient {
-        /// Its full path.
-        parameter: String,
-        /// The largest element it ever had.
-        largest: f32,
-    },
-    /// All streams that reach a sublayer, not the first, are copies of one another.
-    IdenticalStreams {
-        /// The scope of the sublayer, `blocks.1.attn`.
-        site: String,
-        /// How many streams there are.
-        rate: usize,
-    },
-    /// All weights of a mixing matrix are close to 0 or 1.
-    SaturatedMix {
-        /// The scope of the sublayer.
-        site: String,
-        /// The largest distance of a weight, in the mean over tokens, from 0 and 1.
-        distance: f32,
-    },
-}
-
-impl Finding {
-    /// The full path of the parameter, or the scope of the sublayer.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::NoGradient { parameter }
-            | Self::ZeroGradient { parameter }
-            | Self::VanishingGradient { parameter, .. } => parameter,
-            Self::IdenticalStreams { site, .. } | Self::SaturatedMix { site, .. } => site,
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoGradient { parameter } => {
-                write!(
-                    f,
-                    "{parameter} received no gradient in {WATCHED_STEPS} steps"
-                )
-            }
-            Self::ZeroGradient { parameter } => {
-                write!(
-                    f,
-                    "the gradient of {parameter} was zero for {WATCHED_STEPS} steps"
-                )
-            }
-            Self::VanishingGradient { parameter, largest } => write!(
-                f,
-                "the gradient of {parameter} never exceeded {largest:.0e} in {WATCHED_STEPS} \
-                 steps, too little to move it"
-            ),
-            Self::IdenticalStreams { site, rate } => write!(
-                f,
-                "all {rate} streams are still identical at {site} after {WATCHED_STEPS} steps"
-            ),
-            Self::SaturatedMix { site, distance } => write!(
-                f,
-                "the mixing matrix at {site} is still saturated after {WATCHED_STEPS} steps: \
-                 all its weights are within {distance:.0e} of 0 or 1"
-            ),
-        }
-    }
-}
 
 /// What has been seen of the gradients of every tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
