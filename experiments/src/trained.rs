@@ -37,7 +37,7 @@ impl Trained {
         if !from.is_dir() {
             let file = TensorFile::open(from)?;
             let model = file.config()?;
-            let of_run = RunConfig::from_file(&from.with_file_name(CONFIG_FILE)).ok();
+            let of_run = RunConfig::of_run(&from.with_file_name(CONFIG_FILE)).ok();
             let config = match of_run.filter(|config| config.model == model) {
                 Some(config) => config,
                 None => RunConfig {
@@ -50,7 +50,7 @@ impl Trained {
                 weights: Weights::File(file),
             });
         }
-        let config = RunConfig::from_file(&from.join(CONFIG_FILE))?;
+        let config = RunConfig::of_run(&from.join(CONFIG_FILE))?;
         let weights = from.join(WEIGHTS_FILE);
         if weights.exists() {
             let weights = Weights::File(TensorFile::open(&weights)?);

@@ -1,6 +1,6 @@
 //! Settings over settings: defaults, a file, the command line.
 
-use super::{ConfigError, RunConfig, resolve::resolve};
+use super::{ConfigError, RunConfig, later::fill_in, resolve::resolve};
 use std::{fs, path::Path};
 use toml::{Table, Value};
 
@@ -35,19 +35,7 @@ impl Layers {
     /// # Errors
     /// [`ConfigError::Unreadable`], [`ConfigError::NotToml`].
     pub fn file(self, path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let layer: Table = text.parse().map_err(|error: toml::de::Error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            ConfigError::NotToml {
-                path: path.to_owned(),
-                line: 1 + text[..offset].matches('\n').count(),
-                reason: error.message().to_owned(),
-            }
-        })?;
-        Ok(self.table(layer))
+        Ok(self.table(read(path)?))
     }
 
     /// Lays `key.path=value` settings over these, all at once: their order does not
@@ -94,11 +82,40 @@ impl Layers {
     ///
     /// # Errors
     /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`], [`ConfigError::Invalid`].
-    pub fn resolve(self) -> Result<RunConfig, ConfigError> {
+    pub fn resolve(mut self) -> Result<RunConfig, ConfigError> {
+        fill_in(&mut self.settings);
+        self.read()
+    }
+
+    /// The configuration of a run that has written these settings; see [`RunConfig::of_run`].
+    ///
+    /// # Errors
+    /// As [`Layers::resolve`].
+    pub fn recorded(self, settings: Table) -> Result<RunConfig, ConfigError> {
+        self.table(settings).read()
+    }
+
+    fn read(self) -> Result<RunConfig, ConfigError> {
         let config = resolve(self.settings, &self.replaced)?;
         config.validate()?;
         Ok(config)
     }
+}
+
+/// The settings in a TOML file.
+pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    text.parse().map_err(|error: toml::de::Error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        ConfigError::NotToml {
+            path: path.to_owned(),
+            line: 1 + text[..offset].matches('\n').count(),
+            reason: error.message().to_owned(),
+        }
+    })
 }
 
 /// A value in TOML, or plain text.

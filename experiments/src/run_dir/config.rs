@@ -1,6 +1,7 @@
 //! Comparing configurations, and writing a command line that can be pasted.
 
 use super::RunError;
+use crate::config::Layers;
 use std::{collections::BTreeSet, path::Path};
 use toml::{Table, Value};
 
@@ -14,6 +15,11 @@ pub(super) fn check_same(path: &Path, stored: &str, wanted: &Table) -> Result<()
             reason: error.message().to_owned(),
         }
     })?;
+    // What a run wrote before some settings existed says what it did in their place.
+    let stored = match Layers::defaults().recorded(stored.clone()) {
+        Ok(config) if config.identity() == stored.to_string() => config.to_table(),
+        _ => stored,
+    };
     match first_difference(&stored, wanted) {
         None => Ok(()),
         Some((key, stored, wanted)) => Err(RunError::ConfigMismatch {

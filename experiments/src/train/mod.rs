@@ -38,7 +38,7 @@ use engine::{
 };
 use models::{accounting::Account, model::ModelConfig};
 use nn::{
-    guard::{Finding, Guard, WATCHED_STEPS},
+    guard::{Finding, Guard, WATCHED_STEPS, large_eps},
     optim::AdamW,
     schedule::Schedule,
 };

@@ -92,7 +92,7 @@ impl Args {
 
     fn config(&self) -> Result<RunConfig, ConfigError> {
         let layers = match &self.resume {
-            Some(directory) => Layers::defaults().file(&directory.join(CONFIG_FILE))?,
+            Some(directory) => Layers::over(&RunConfig::of_run(&directory.join(CONFIG_FILE))?),
             None => self.settings.over(self.preset)?,
         };
         let mut settings = Vec::new();
