@@ -1,15 +1,18 @@
 //! The baseline connections in a real network: what they promise about its start, and
 //! that all of them learns.
 
-use super::{after_three_steps, loss_and_gradients, network, starts_as_pre_norm};
+use super::{after_three_steps, loss_and_gradients, network, probed, starts_as_pre_norm};
 use nn::connection::{
     AltUpConfig, AttentionResidualConfig, BlockSelection, ConnectionConfig, DenseFormerConfig,
-    DepthSources, LaurelConfig, LayerScaleConfig, PreNormConfig, ReZeroConfig, ValueResidualConfig,
+    DepthSources, LaurelConfig, LaurelForm, LayerScaleConfig, ParallelConfig, PreNormConfig,
+    ReZeroConfig, ValueResidualConfig, WeightBound,
 };
 
 #[test]
 fn branches_scaled_by_one_start_as_pre_norm() {
-    starts_as_pre_norm(ConnectionConfig::Rezero(ReZeroConfig { init: 1.0 }));
+    for shared in [false, true] {
+        starts_as_pre_norm(ConnectionConfig::Rezero(ReZeroConfig { init: 1.0, shared }));
+    }
     starts_as_pre_norm(ConnectionConfig::LayerScale(LayerScaleConfig {
         init: Some(1.0),
     }));
@@ -21,21 +24,40 @@ fn dense_former_starts_as_pre_norm() {
         starts_as_pre_norm(ConnectionConfig::DenseFormer(DenseFormerConfig {
             dilation,
             period,
+            decay: false,
         }));
     }
 }
 
 #[test]
-fn every_laurel_starts_as_pre_norm() {
-    for (residual_weights, rank, previous) in
-        [(true, 0, 0), (false, 4, 0), (false, 4, 3), (true, 4, 3)]
-    {
-        starts_as_pre_norm(ConnectionConfig::Laurel(LaurelConfig {
-            residual_weights,
-            rank,
-            previous,
-        }));
+fn every_laurel_of_weight_one_starts_as_pre_norm() {
+    let parts = [(true, 0, 0), (false, 4, 0), (false, 4, 3), (true, 4, 3)];
+    for form in [LaurelForm::Paper, LaurelForm::OneMap] {
+        for (residual_weights, rank, previous) in parts {
+            starts_as_pre_norm(ConnectionConfig::Laurel(LaurelConfig {
+                residual_weights,
+                rank,
+                previous,
+                bound: WeightBound::None,
+                form,
+            }));
+        }
     }
+}
+
+/// The paper keeps alpha and beta bounded: both are one half at first.
+#[test]
+fn bounded_weights_of_laurel_start_at_one_half() {
+    for bound in [WeightBound::Softmax, WeightBound::Sigmoid] {
+        let (model, params) = network(ConnectionConfig::Laurel(LaurelConfig {
+            bound,
+            ..LaurelConfig::default()
+        }));
+        let weights = probed(&model, &params, "residual_weights");
+        assert!(!weights.is_empty());
+        assert!(weights.iter().all(|weights| weights == &[0.5, 0.5]));
+    }
+    assert_eq!(LaurelConfig::default().bound, WeightBound::Softmax);
 }
 
 #[test]
@@ -108,11 +130,22 @@ fn variants() -> Vec<ConnectionConfig> {
     all.push(ConnectionConfig::DenseFormer(DenseFormerConfig {
         dilation: 2,
         period: 2,
+        decay: true,
     }));
-    all.push(ConnectionConfig::Laurel(LaurelConfig {
-        residual_weights: false,
-        rank: 2,
-        previous: 3,
+    for form in [LaurelForm::Paper, LaurelForm::OneMap] {
+        all.push(ConnectionConfig::Laurel(LaurelConfig {
+            rank: 2,
+            previous: 3,
+            form,
+            ..LaurelConfig::default()
+        }));
+    }
+    all.push(ConnectionConfig::Rezero(ReZeroConfig {
+        shared: true,
+        ..ReZeroConfig::default()
+    }));
+    all.push(ConnectionConfig::Parallel(ParallelConfig {
+        shared_norm: true,
     }));
     all.push(ConnectionConfig::AttentionResidual(
         AttentionResidualConfig {

@@ -2,16 +2,14 @@
 //! start, that all of them learns, and what becomes of a mix that starts saturated.
 
 use super::{
-    SEQ, after_three_steps, config, loss_and_gradients, network, starts_alike, starts_as_pre_norm,
-    tokens, without_decay,
+    after_three_steps, config, loss_and_gradients, network, probed, starts_alike,
+    starts_as_pre_norm, without_decay,
 };
-use engine::{params::Params, tape::Tape};
-use models::transformer::Transformer;
 use nn::{
     connection::{
         CayleyConfig, ConnectionConfig, ConstrainedInit, FracConfig, HyperConfig, IdentityHcConfig,
-        KromHcConfig, MhcConfig, MhcLiteConfig, Narrowing, Reduction, VirtualWidthConfig, Widening,
-        hyper::PredictorNorm,
+        JpmHcConfig, KromHcConfig, MhcConfig, MhcLiteConfig, Narrowing, NormGroup, Reduction,
+        VirtualWidthConfig, Widening, hyper::PredictorNorm,
     },
     optim::AdamW,
 };
@@ -45,6 +43,45 @@ fn a_virtual_width_of_copies_starts_as_pre_norm() {
                 narrowing: Narrowing::MeanOfCopies,
                 ..VirtualWidthConfig::default()
             }));
+        }
+    }
+}
+
+/// The paper's groups are copies of the whole vector at first: their norms are the final norm's,
+/// which changes nothing more.
+#[test]
+fn a_virtual_width_starts_as_pre_norm() {
+    for (fractions, slots) in [(1, 1), (1, 4), (2, 4), (4, 8)] {
+        starts_as_pre_norm(ConnectionConfig::VirtualWidth(VirtualWidthConfig {
+            fractions,
+            slots,
+            ..VirtualWidthConfig::default()
+        }));
+    }
+}
+
+/// JPmHC reads and writes with weights that sum to 1, and mixes without changing lengths.
+#[test]
+fn jpmhc_reads_and_writes_with_weights_that_sum_to_one() {
+    let config = JpmHcConfig::default();
+    let (model, params) = network(ConnectionConfig::Jpmhc(config.clone()));
+    let no_bias = |part: &engine::params::Part| !part.name.contains("connection.bias");
+    assert!(params.parts().all(no_bias));
+    let n = config.rate;
+    for alpha in probed(&model, &params, "alpha") {
+        for matrix in alpha.chunks_exact(n * (n + 1)) {
+            let read: f32 = matrix.iter().step_by(n + 1).sum();
+            assert!((read - 1.0).abs() < 1e-5, "{matrix:?}");
+            for i in 0..n {
+                let row = |i: usize| &matrix[i * (n + 1) + 1..(i + 1) * (n + 1)];
+                let square: f32 = row(i).iter().map(|x| x * x).sum();
+                assert!((square - 1.0).abs() < 1e-3, "{matrix:?}");
+            }
+        }
+    }
+    for beta in probed(&model, &params, "beta") {
+        for write in beta.chunks_exact(n) {
+            assert!((write.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{write:?}");
         }
     }
 }
@@ -146,6 +183,10 @@ fn variants() -> Vec<ConnectionConfig> {
                 slots,
                 widening,
                 narrowing,
+                norm_group: match slots.is_multiple_of(fractions) {
+                    true => NormGroup::Width,
+                    false => NormGroup::Slot,
+                },
                 ..VirtualWidthConfig::default()
             }));
         }
@@ -154,6 +195,13 @@ fn variants() -> Vec<ConnectionConfig> {
         all.push(ConnectionConfig::Hyper(HyperConfig {
             reduction,
             ..HyperConfig::default()
+        }));
+    }
+    for (rate, reduction) in [(1, Reduction::Sum), (3, Reduction::SigmoidHead)] {
+        all.push(ConnectionConfig::Jpmhc(JpmHcConfig {
+            rate,
+            reduction,
+            ..JpmHcConfig::default()
         }));
     }
     for rate in [1, 2, 3, 4, 5, 8] {
@@ -219,29 +267,16 @@ fn every_learnable_parameter_receives_a_gradient_and_moves() {
     }
 }
 
-/// All `[A_m | A_r]` of the network.
-fn mixes(model: &Transformer, params: &Params) -> Vec<Vec<f32>> {
-    let mut tape = Tape::new();
-    tape.set_probing();
-    tape.bind(params);
-    model.loss(&tape, &tokens(0), &tokens(3), SEQ);
-    let alphas = tape.probes().into_iter();
-    alphas
-        .filter(|(name, _)| name.ends_with("alpha"))
-        .map(|(_, alpha)| alpha.value())
-        .collect()
-}
-
 /// How far 30 steps of training carry the elements of A_r, on average.
 fn mix_movement(connection: ConnectionConfig, rate: usize) -> f32 {
     let (model, mut params) = network(connection);
-    let before = mixes(&model, &params);
+    let before = probed(&model, &params, "alpha");
     let mut optimiser = AdamW::new(&params, without_decay());
     for _ in 0..30 {
         let (_, gradients) = loss_and_gradients(&model, &params);
         optimiser.update(&mut params, &gradients, 1e-2);
     }
-    let after = mixes(&model, &params);
+    let after = probed(&model, &params, "alpha");
     let (before, after) = (before.concat(), after.concat());
     let carried = before.iter().zip(&after).enumerate();
     let moved: Vec<f32> = carried
@@ -295,7 +330,7 @@ fn impossible_settings_are_refused_by_name() {
         sinkhorn_iters: 0,
         ..MhcConfig::default()
     }));
-    assert!(mhc.contains("sinkhorn_iters is 0"), "{mhc}");
+    assert!(mhc.contains("sinkhorn_iters is 0, expected 1 to"), "{mhc}");
     let frac = message(ConnectionConfig::Frac(FracConfig {
         fractions: 3,
         ..FracConfig::default()
@@ -307,4 +342,10 @@ fn impossible_settings_are_refused_by_name() {
         ..VirtualWidthConfig::default()
     }));
     assert!(wide.contains("slots is 3"), "{wide}");
+    let groups = message(ConnectionConfig::VirtualWidth(VirtualWidthConfig {
+        fractions: 2,
+        slots: 3,
+        ..VirtualWidthConfig::default()
+    }));
+    assert!(groups.contains("set norm_group = \"slot\""), "{groups}");
 }

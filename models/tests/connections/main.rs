@@ -62,6 +62,17 @@ fn loss_and_gradients(model: &Transformer, params: &Params) -> (f32, Gradients) 
     (value, gradients)
 }
 
+/// The values probed under this name, in the order of the sublayers.
+fn probed(model: &Transformer, params: &Params, name: &str) -> Vec<Vec<f32>> {
+    let mut tape = Tape::new();
+    tape.set_probing();
+    tape.bind(params);
+    model.loss(&tape, &tokens(0), &tokens(3), SEQ);
+    let probes = tape.probes().into_iter();
+    let named = probes.filter(|(path, _)| path.rsplit('.').next() == Some(name));
+    named.map(|(_, value)| value.value()).collect()
+}
+
 /// Compares the loss, and the gradients of all weights of both networks.
 #[track_caller]
 fn starts_alike(connection: ConnectionConfig, other: ConnectionConfig) {
