@@ -49,3 +49,50 @@ fn share_of_eps(x: Var<'_>, norm: NormConfig) -> f32 {
         (rows.map(share).sum::<f64>() / count as f64) as f32
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn found(kind: NormKind, eps: f32, x: &[f32]) -> Vec<(String, f32)> {
+        let mut tape = Tape::new();
+        tape.set_probing();
+        let var = tape.constant([1, x.len() / 2, 2], x);
+        {
+            let _scope = tape.enter(&Arc::from("blocks.3.attn"));
+            tape.probe("input", var);
+        }
+        tape.probe("reduced", var);
+        let findings = large_eps(&tape, NormConfig { kind, eps }).into_iter();
+        let shares = findings.map(|finding| match finding {
+            Finding::LargeEps { site, share, .. } => (site, share),
+            other => panic!("{other}"),
+        });
+        shares.collect()
+    }
+
+    #[test]
+    fn an_eps_as_large_as_what_is_normalised_is_named_where_it_acts() {
+        let small = [1e-3, -1e-3];
+        let named = found(NormKind::RmsNorm, 1e-6, &small);
+        let sites: Vec<&str> = named.iter().map(|(site, _)| site.as_str()).collect();
+        assert_eq!(sites, ["blocks.3.attn", "the final norm"]);
+        assert!((named[0].1 - 0.5).abs() < 1e-3, "{named:?}");
+        assert_eq!(found(NormKind::RmsNorm, 1e-12, &small), []);
+        assert_eq!(found(NormKind::RmsNorm, 1e-6, &[1.0, -1.0]), []);
+    }
+
+    #[test]
+    fn a_layer_norm_is_judged_by_the_variance() {
+        let beside_a_mean = [1.001, 0.999];
+        assert_eq!(found(NormKind::RmsNorm, 1e-6, &beside_a_mean), []);
+        assert_eq!(found(NormKind::LayerNorm, 1e-6, &beside_a_mean).len(), 2);
+    }
+
+    #[test]
+    fn the_share_is_the_mean_over_the_tokens() {
+        let named = found(NormKind::RmsNorm, 1.0, &[1.0, 1.0, 1e6, 1e6]);
+        assert!((named[0].1 - 0.25).abs() < 1e-3, "{named:?}");
+    }
+}

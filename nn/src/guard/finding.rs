@@ -148,3 +148,37 @@ pub fn remarks(findings: &[Finding]) -> Vec<String> {
     });
     said.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_is_said_once_with_its_cure() {
+        let saturated = |site: &str, distance| Finding::SaturatedMix {
+            site: site.into(),
+            distance,
+        };
+        let findings = [
+            saturated("a", 3e-4),
+            Finding::ZeroGradient {
+                parameter: "w".into(),
+            },
+            saturated("b", 1e-4),
+            saturated("c", 2e-4),
+            saturated("d", 2e-4),
+        ];
+        let said = remarks(&findings);
+        assert_eq!(
+            said,
+            [
+                "the mixing matrix at a, b, c and 1 more is still saturated after 10 steps: all \
+                 its weights are within 1e-4 of 0 or 1; the connection's init = \"mild\" starts \
+                 it where it can learn",
+                "the gradient of w was zero for 10 steps",
+            ]
+        );
+        assert_eq!(remarks(&findings[1..2]), [findings[1].to_string()]);
+        assert!(remarks(&[]).is_empty());
+    }
+}
