@@ -285,7 +285,10 @@ fn a_file_may_list_what_decays() {
         .map(|(name, _)| name.to_owned())
         .collect();
     let report = listed(&by_rule).check().unwrap();
-    assert!(report.passed && report.decay_differs.is_empty(), "{report:?}");
+    assert!(
+        report.passed && report.decay_differs.is_empty(),
+        "{report:?}"
+    );
     let report = listed(&by_rule[1..]).check().unwrap();
     assert_eq!(report.decay_differs, by_rule[..1]);
     assert!(!report.passed);

@@ -31,7 +31,10 @@ fn losses(router_losses: OverLayers) -> ([f32; 3], f32) {
     tape.bind(&params);
     let tokens: Vec<u32> = (0..2 * SEQ as u32).map(|i| i * i % 11).collect();
     let Loss {
-        total, task, router, ..
+        total,
+        task,
+        router,
+        ..
     } = model.losses(&tape, &tokens, &tokens, SEQ);
     let router = router.expect("routers");
     let parts = [router.load_balance, router.router_z, router.weighted];
@@ -44,7 +47,10 @@ fn router_losses_are_averaged_over_the_layers_unless_they_are_to_be_summed() {
     let (mean, added) = losses(OverLayers::Mean);
     let (sum, added_by_sum) = losses(OverLayers::Sum);
     for (mean, sum) in mean.iter().zip(sum) {
-        assert!((LAYERS as f32 * mean - sum).abs() < 1e-5 * sum, "{mean} {sum}");
+        assert!(
+            (LAYERS as f32 * mean - sum).abs() < 1e-5 * sum,
+            "{mean} {sum}"
+        );
     }
     assert!((mean[2] - (0.01 * mean[0] + 0.001 * mean[1])).abs() < 1e-6);
     assert!((added - mean[2]).abs() < 1e-6 && (added_by_sum - sum[2]).abs() < 1e-6);

@@ -1,13 +1,15 @@
 //! The baseline connections in a real network: what they promise about its start, and
 //! that all of them learns.
 
-use super::{SEQ, after_three_steps, loss_and_gradients, network, probed, starts_as_pre_norm, tokens};
+use super::{
+    SEQ, after_three_steps, loss_and_gradients, network, probed, starts_as_pre_norm, tokens,
+};
 use engine::{params::Decay, rng::Key, tape::Tape};
 use models::{config::TransformerConfig, transformer::Transformer};
 use nn::connection::{
     AltUpConfig, AttentionResidualConfig, BlockSelection, ConnectionConfig, DenseFormerConfig,
-    DepthSources, HyperConfig, LaurelConfig, LaurelForm, LayerScaleConfig, ParallelConfig, PreNormConfig,
-    ReZeroConfig, ValueResidualConfig, WeightBound,
+    DepthSources, HyperConfig, LaurelConfig, LaurelForm, LayerScaleConfig, ParallelConfig,
+    PreNormConfig, ReZeroConfig, ValueResidualConfig, WeightBound,
 };
 
 #[test]
@@ -149,7 +151,10 @@ fn a_block_of_rezero_may_share_its_alpha() {
     let alphas = |shared| {
         let config = ReZeroConfig { init: 0.0, shared };
         let (_, params) = network(ConnectionConfig::Rezero(config));
-        params.parts().filter(|part| part.name.ends_with("alpha")).count()
+        params
+            .parts()
+            .filter(|part| part.name.ends_with("alpha"))
+            .count()
     };
     assert_eq!((alphas(false), alphas(true)), (6, 3));
 }
@@ -162,7 +167,9 @@ fn the_weights_of_dense_former_decay_if_they_are_to() {
             ..DenseFormerConfig::default()
         };
         let (_, params) = network(ConnectionConfig::DenseFormer(config));
-        let weights = params.iter().filter(|(_, p)| p.name.ends_with("depth_weights"));
+        let weights = params
+            .iter()
+            .filter(|(_, p)| p.name.ends_with("depth_weights"));
         let decays: Vec<bool> = weights.map(|(_, p)| p.decay == Decay::Yes).collect();
         assert_eq!(decays, [decay; 3]);
     }

@@ -180,9 +180,7 @@ fn rezero_of_shared_alphas_follows_its_formula() {
 
 #[test]
 fn parallel_blocks_follow_their_formula() {
-    for shared_norm in [false, true] {
-        check(&ParallelConfig { shared_norm }, formulas::parallel);
-    }
+    check(&ParallelConfig::default(), formulas::parallel);
 }
 
 #[test]
