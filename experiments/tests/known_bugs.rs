@@ -5,13 +5,14 @@ mod common;
 
 use common::corpus;
 use experiments::{
-    config::RunConfig,
+    config::{Layers, RunConfig},
+    preset::Preset,
     train::{Quiet, TrainError, Trainer},
 };
 use models::model::ModelConfig;
 use nn::{
     connection::{ConnectionConfig, ConstrainedInit, KromHcConfig, MhcConfig, MhcLiteConfig},
-    guard::{Finding, remarks},
+    guard::{Finding, WATCHED_STEPS, remarks},
 };
 use std::sync::atomic::AtomicBool;
 
@@ -158,4 +159,39 @@ fn an_eps_that_shrinks_small_states_is_named() {
     let large = |f: &Finding| matches!(f, Finding::LargeEps { .. });
     assert!(findings.iter().all(large), "{findings:?}");
     assert_eq!(remarks(&findings).len(), 1);
+}
+
+/// After the watched steps of the smallest preset, on which everybody tries things.
+fn findings_of_smoke(overrides: &[&str]) -> Vec<String> {
+    let preset = Preset::named("smoke").expect("the preset").settings();
+    let layers = Layers::defaults().set(&preset);
+    let config = layers.and_then(|layers| layers.set(overrides)?.resolve()).unwrap();
+    let mut trainer = Trainer::new(&config, &corpus()).unwrap();
+    for _ in 0..WATCHED_STEPS {
+        trainer.step();
+    }
+    remarks(&trainer.findings())
+}
+
+#[test]
+fn no_connection_is_accused_in_the_smallest_preset() {
+    let mut all: Vec<String> = Vec::new();
+    for connection in ConnectionConfig::all() {
+        let table = toml::Table::try_from(&connection).unwrap();
+        let kind = format!("model.connection.type={}", table["type"].as_str().unwrap());
+        for more in [None, Some("train.seed=1"), Some("train.seed=2")] {
+            let overrides: Vec<&str> = [kind.as_str()].into_iter().chain(more).collect();
+            let said = findings_of_smoke(&overrides);
+            all.extend(said.iter().map(|said| format!("{overrides:?}: {said}")));
+        }
+    }
+    let hyper = "model.connection.type=hyper";
+    for more in ["model.connection.dynamic=false", "model.connection.rate=2"] {
+        let said = findings_of_smoke(&[hyper, more]);
+        all.extend(said.iter().map(|said| format!("{more}: {said}")));
+    }
+    assert!(all.is_empty(), "{all:#?}");
+    // The symmetry of bug 10 is seen here as well.
+    let uniform = "model.connection.read_init=uniform";
+    assert_eq!(findings_of_smoke(&[hyper, uniform]).len(), 1);
 }

@@ -22,10 +22,11 @@ use serde::{Deserialize, Serialize};
 pub const WATCHED_STEPS: u32 = 10;
 
 /// Streams are identical if no element of them differs from their mean by more than this
-/// part of the sum of all learning rates so far, relative to the root mean square of all.
+/// part of the sum of all learning rates so far, times the root mean square of the largest output
+/// of a sublayer before (or of the streams, if that is smaller).
 ///
 /// An update moves a parameter by about the learning rate, so streams that the network can
-/// tell apart separate in proportion to their sum. A symmetry keeps them equal up to
+/// tell apart separate in proportion to their sum, and to what sublayers write into them. A symmetry keeps them equal up to
 /// rounding; where an exact gradient is zero, AdamW blows rounding up to the size of a
 /// learning rate, but that parts streams by the square of the sum only.
 pub const IDENTICAL: f64 = 0.1;
@@ -118,7 +119,6 @@ impl Guard {
     /// softmax or Sinkhorn's iterations made, and which is to learn. The state of the first
     /// sublayer is not looked at: replication has just made it.
     pub fn values(&self, tape: &Tape) -> Vec<Finding> {
-        let identical = (IDENTICAL * self.learning_rates).max(ROUNDING);
         let probes = tape.probes();
         let scope_of = |name: &str, value: &str| {
             let scope = name.strip_suffix(value)?.strip_suffix('.')?;
@@ -126,15 +126,26 @@ impl Guard {
         };
         let mut findings = Vec::new();
         let mut states = 0;
+        // Of the outputs so far, the largest root mean square.
+        let mut written: Option<f64> = None;
         for (name, var) in probes {
-            if let Some(site) = scope_of(&name, "hidden") {
+            if scope_of(&name, "output").is_some() {
+                let size = var.with_value(root_mean_square);
+                written = Some(written.map_or(size, |largest| largest.max(size)));
+            } else if let Some(site) = scope_of(&name, "hidden") {
                 states += 1;
                 let shape = var.shape();
-                if let &[_, _, rate, d] = shape.dims()
-                    && rate > 1
-                    && states > 1
-                    && f64::from(var.with_value(|state| spread(state, rate, d))) <= identical
-                {
+                let &[_, _, rate, d] = shape.dims() else {
+                    continue;
+                };
+                if rate == 1 || states == 1 {
+                    continue;
+                }
+                let (spread, size) =
+                    var.with_value(|state| (spread(state, rate, d), root_mean_square(state)));
+                let unit = written.map_or(size, |written| written.min(size));
+                let identical = IDENTICAL * self.learning_rates * unit;
+                if spread <= identical.max(ROUNDING * size) {
                     findings.push(Finding::IdenticalStreams { site, rate });
                 }
             } else if let Some(site) = scope_of(&name, "stochastic_alpha") {
@@ -148,10 +159,13 @@ impl Guard {
     }
 }
 
-/// The largest difference of a stream from the mean of all, relative to the root mean
-/// square of the state `[rows, rate, d]`.
-fn spread(state: &[f32], rate: usize, d: usize) -> f32 {
-    let square = state.iter().map(|x| f64::from(x * x)).sum::<f64>() / state.len() as f64;
+fn root_mean_square(x: &[f32]) -> f64 {
+    let square = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    (square / x.len() as f64).sqrt()
+}
+
+/// The largest difference of a stream of the state `[rows, rate, d]` from the mean of all.
+fn spread(state: &[f32], rate: usize, d: usize) -> f64 {
     let mut largest = 0.0_f32;
     for row in state.chunks_exact(rate * d) {
         for i in 0..d {
@@ -160,7 +174,7 @@ fn spread(state: &[f32], rate: usize, d: usize) -> f32 {
             largest = differences.fold(largest, f32::max);
         }
     }
-    largest / (square.sqrt() as f32).max(f32::MIN_POSITIVE)
+    f64::from(largest)
 }
 
 /// The largest distance of a weight of A_r from 0 and 1, in the mean over the tokens.
