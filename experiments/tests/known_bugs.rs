@@ -165,7 +165,9 @@ fn an_eps_that_shrinks_small_states_is_named() {
 fn findings_of_smoke(overrides: &[&str]) -> Vec<String> {
     let preset = Preset::named("smoke").expect("the preset").settings();
     let layers = Layers::defaults().set(&preset);
-    let config = layers.and_then(|layers| layers.set(overrides)?.resolve()).unwrap();
+    let config = layers
+        .and_then(|layers| layers.set(overrides)?.resolve())
+        .unwrap();
     let mut trainer = Trainer::new(&config, &corpus()).unwrap();
     for _ in 0..WATCHED_STEPS {
         trainer.step();

@@ -139,7 +139,7 @@ mod tests {
             let table = config.to_table();
             for (section, key) in LATER {
                 let value = setting(&table, section, key).cloned();
-                let kept = config.identity().contains(&format!("{key} = "));
+                let kept = config.identity().contains(&format!("\n{key} = "));
                 let differs = value.is_some_and(|value| value.as_bool().is_none_or(|on| on));
                 assert_eq!(kept, differs, "{kind:?}: {key}");
             }

@@ -9,7 +9,7 @@ use models::{config::TransformerConfig, transformer::Transformer};
 use nn::connection::{
     AltUpConfig, AttentionResidualConfig, BlockSelection, ConnectionConfig, DenseFormerConfig,
     DepthSources, HyperConfig, LaurelConfig, LaurelForm, LayerScaleConfig, ParallelConfig,
-    PreNormConfig, ReZeroConfig, ValueResidualConfig, WeightBound,
+    PreNormConfig, ReZeroConfig, Reduction, ValueResidualConfig, WeightBound,
 };
 
 #[test]
