@@ -60,6 +60,20 @@ fn a_virtual_width_starts_as_pre_norm() {
     }
 }
 
+/// A softmax of one stream has nothing to choose: nothing is learned, and nothing is new.
+#[test]
+fn one_stream_of_jpmhc_is_pre_norm() {
+    let config = JpmHcConfig {
+        rate: 1,
+        ..JpmHcConfig::default()
+    };
+    let connection = ConnectionConfig::Jpmhc(config);
+    starts_as_pre_norm(connection.clone());
+    let (_, params) = network(connection);
+    let connections = params.iter().filter(|(_, p)| p.name.contains("connection"));
+    assert!(connections.into_iter().all(|(_, param)| !param.trainable));
+}
+
 /// JPmHC reads and writes with weights that sum to 1, and mixes without changing lengths.
 #[test]
 fn jpmhc_reads_and_writes_with_weights_that_sum_to_one() {
@@ -197,7 +211,7 @@ fn variants() -> Vec<ConnectionConfig> {
             ..HyperConfig::default()
         }));
     }
-    for (rate, reduction) in [(1, Reduction::Sum), (3, Reduction::SigmoidHead)] {
+    for (rate, reduction) in [(2, Reduction::Sum), (3, Reduction::SigmoidHead)] {
         all.push(ConnectionConfig::Jpmhc(JpmHcConfig {
             rate,
             reduction,

@@ -2,6 +2,7 @@
 
 use crate::{
     data::Data,
+    memory::{available, readable},
     table::{Align, Cell, Table},
     terminal::{Colour, TERMINAL_WIDTH},
     train::Trainer,
@@ -19,18 +20,19 @@ pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> Stri
     let account = trainer.account();
     let in_flight = train.micro_batch * trainer.task().tokens_per_row();
     let memory = account.training_bytes(train.shards, in_flight);
-    let work = 3.0 * account.flops.total() as f64 * (tokens * train.steps) as f64;
+    let all = tokens as u128 * train.steps as u128;
+    let work = 3.0 * account.flops.total() as f64 * all as f64;
     let _ = writeln!(
         text,
-        "{} steps of {tokens} tokens, {} in all, about {work:.1e} operations",
-        train.steps,
-        tokens * train.steps
+        "{} steps of {tokens} tokens, {all} in all, about {work:.1e} operations",
+        train.steps
     );
     let _ = writeln!(
         text,
-        "memory about {:.0} MB, data {:.1} MB",
-        memory as f64 / 1e6,
-        data.bytes() as f64 / 1e6
+        "memory about {}, data {}; this machine has {}",
+        readable(memory),
+        readable(data.bytes() as u64),
+        readable(available())
     );
     let _ = writeln!(text, "data {}, SHA-256 {}", data.name(), data.fingerprint());
     let _ = writeln!(text, "files would be in {}", directory.display());

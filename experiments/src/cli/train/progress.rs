@@ -1,6 +1,9 @@
 //! What a person sees while a run is under way: a bar on a terminal, lines elsewhere.
 
-use crate::train::{Observer, StepReport, Trainer};
+use crate::{
+    ablation::seconds,
+    train::{Observer, StepReport, Trainer},
+};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use nn::guard::{Finding, remarks};
 use std::{
@@ -55,7 +58,7 @@ impl Progress {
 
     fn state(&self, report: &StepReport) -> String {
         let ms = self.step_ms.unwrap_or(report.ms);
-        let left = Duration::from_secs_f64(ms / 1e3 * (self.steps - report.step) as f64);
+        let left = seconds(ms / 1e3 * self.steps.saturating_sub(report.step) as f64);
         let mut text = format!("loss {:.4}", report.loss);
         if let Some(loss) = self.validation {
             text.push_str(&format!(", validation {loss:.4}"));

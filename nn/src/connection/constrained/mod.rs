@@ -20,7 +20,7 @@ pub mod kernels;
 pub mod ops;
 
 use super::{
-    Account, Connection, Site, State, Sublayer,
+    Account, Connection, Site, State, Sublayer, check_streams,
     hyper::{kernels::slots::WriteForm, ops::depth_connection},
     reduction::{Reducer, Reduction},
     slots::{Slots, edited, read, write},
@@ -92,7 +92,7 @@ impl ConstrainedInit {
 }
 
 /// The most iterations that make a mix: the backward keeps every one of them.
-pub(super) const MOST_ITERATIONS: usize = 1000;
+pub(super) const MOST_ITERATIONS: usize = 10_000;
 
 /// What the members of the family have in common.
 #[derive(Clone, Copy, Debug)]
@@ -142,9 +142,7 @@ impl Form {
 impl Settings {
     /// What is wrong whatever the rule.
     pub(super) fn validate(&self) -> Result<(), String> {
-        if self.rate == 0 {
-            return Err("rate is 0, expected at least 1".into());
-        }
+        check_streams("rate", self.rate)?;
         match self.form {
             Form::Mhc { scale_init, .. } if !scale_init.is_finite() => {
                 Err(format!("scale_init is {scale_init}, expected a number"))
@@ -273,13 +271,22 @@ impl Constrained {
             start: rule.logits_near_identity(n, on, off),
             square: matches!(rule, Rule::Sinkhorn { .. }).then_some(n),
         };
+        // A softmax of one stream is 1 whatever its logit.
+        let decided = n == 1 && settings.form.gates() == Gates::Softmax;
+        let (norm_weight, read, write) = b.frozen_if(decided, |b| {
+            (
+                b.param("norm.weight", [inputs], Decay::No, Init::Ones),
+                Family::new(b, "pre", &settings, inputs, read),
+                Family::new(b, "post", &settings, inputs, write),
+            )
+        });
         Self {
             settings,
             dim: site.dim,
             eps: site.eps,
-            norm_weight: b.param("norm.weight", [inputs], Decay::No, Init::Ones),
-            read: Family::new(b, "pre", &settings, inputs, read),
-            write: Family::new(b, "post", &settings, inputs, write),
+            norm_weight,
+            read,
+            write,
             mix: (rule.logits(n) > 0).then(|| {
                 let idle = settings.mixes_in_vain(site);
                 b.frozen_if(idle, |b| Family::new(b, "res", &settings, inputs, mix))
