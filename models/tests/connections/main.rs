@@ -3,6 +3,7 @@
 
 mod baselines;
 mod family;
+mod guard;
 
 use engine::{
     params::{Gradients, Params},

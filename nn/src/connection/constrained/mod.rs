@@ -91,6 +91,9 @@ impl ConstrainedInit {
     }
 }
 
+/// An eps below any mean square: a norm with it removes every factor.
+const NEGLIGIBLE_EPS: f32 = 1e-8;
+
 /// The most iterations that make a mix: the backward keeps every one of them.
 pub(super) const MOST_ITERATIONS: usize = 10_000;
 
@@ -130,6 +133,10 @@ impl Form {
         }
     }
 
+    fn is_mild(self) -> bool {
+        matches!(self, Self::Mhc { init, .. } if init == ConstrainedInit::Mild)
+    }
+
     /// Without biases only the projection can tell the streams apart.
     fn phi(self) -> Init {
         match self {
@@ -151,20 +158,37 @@ impl Settings {
         }
     }
 
-    /// Whether nothing that the mix of this sublayer does can reach the loss, so that its
-    /// parameters are declared frozen instead of following rounding errors.
-    ///
-    /// The streams of the first sublayer are alike, and rows of `H_res` that sum to 1 leave
-    /// them so. Before a sum or a mean of the streams, columns that sum to 1 change
-    /// nothing; those of Sinkhorn do so to the accuracy that it has reached only.
+    /// Whether the read of this sublayer cannot reach the loss, so that its parameters are declared
+    /// frozen instead of following rounding errors: the streams of the first sublayer are alike, a
+    /// read of them is a factor, and the norm of the sublayer removes it as far as its eps is
+    /// nothing. (Reads whose weights sum to 1 are the factor 1.)
+    fn reads_in_vain(&self, site: Site) -> bool {
+        let removed = site.eps <= NEGLIGIBLE_EPS || self.form.gates() == Gates::Softmax;
+        site.index == 0 && removed
+    }
+
+    /// The same of the write: before a sum or a mean of the streams, it is the sum of its weights
+    /// that counts.
+    fn writes_in_vain(&self, site: Site) -> bool {
+        self.form.gates() == Gates::Softmax && self.ends_uniformly(site)
+    }
+
+    /// The same of the mix: rows of `H_res` that sum to 1 leave streams alike that are so, as those
+    /// of the first sublayer, and columns that sum to 1 change nothing before a sum or a mean. Those
+    /// of Sinkhorn do so to the accuracy that it has reached: that of rounding after 20 iterations
+    /// from a mild start.
     fn mixes_in_vain(&self, site: Site) -> bool {
         let (rows, columns) = match self.rule {
             Rule::Identity | Rule::Cayley | Rule::CayleySteps { .. } => (false, false),
-            Rule::Sinkhorn { .. } => (true, false),
+            Rule::Sinkhorn { iterations } => (true, iterations >= 20 && self.form.is_mild()),
             Rule::Permutations | Rule::Kronecker => (true, true),
         };
-        let is_last = site.index + 1 == site.count;
-        (rows && site.index == 0) || (columns && is_last && self.reduction.is_uniform())
+        (rows && site.index == 0) || (columns && self.ends_uniformly(site))
+    }
+
+    /// Whether a sum or a mean of the streams comes next.
+    fn ends_uniformly(&self, site: Site) -> bool {
+        site.index + 1 == site.count && self.reduction.is_uniform()
     }
 
     pub(super) fn build(self, site: Site, b: &mut Builder) -> Box<dyn Connection> {
@@ -273,12 +297,14 @@ impl Constrained {
         };
         // A softmax of one stream is 1 whatever its logit.
         let decided = n == 1 && settings.form.gates() == Gates::Softmax;
-        let (norm_weight, read, write) = b.frozen_if(decided, |b| {
-            (
-                b.param("norm.weight", [inputs], Decay::No, Init::Ones),
-                Family::new(b, "pre", &settings, inputs, read),
-                Family::new(b, "post", &settings, inputs, write),
-            )
+        let norm_weight = b.frozen_if(decided, |b| {
+            b.param("norm.weight", [inputs], Decay::No, Init::Ones)
+        });
+        let read = b.frozen_if(decided || settings.reads_in_vain(site), |b| {
+            Family::new(b, "pre", &settings, inputs, read)
+        });
+        let write = b.frozen_if(decided || settings.writes_in_vain(site), |b| {
+            Family::new(b, "post", &settings, inputs, write)
         });
         Self {
             settings,
