@@ -43,7 +43,7 @@ impl Trained {
         if !from.is_dir() {
             let file = TensorFile::open(from)?;
             let model = file.config()?;
-            let of_run = RunConfig::from_file(&from.with_file_name(CONFIG_FILE)).ok();
+            let of_run = RunConfig::of_run(&from.with_file_name(CONFIG_FILE)).ok();
             let config = match of_run.filter(|config| config.model == model) {
                 Some(config) => config,
                 None => of_weights(model),
@@ -55,7 +55,7 @@ impl Trained {
                 remarks: Vec::new(),
             });
         }
-        let config = RunConfig::from_file(&from.join(CONFIG_FILE))?;
+        let config = RunConfig::of_run(&from.join(CONFIG_FILE))?;
         let path = from.join(WEIGHTS_FILE);
         let file = match path.exists() {
             true => Some(TensorFile::open(&path)?),

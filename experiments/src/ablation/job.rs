@@ -10,7 +10,7 @@ use crate::{
     },
     train::{Observer, StepReport, TrainError, Trainer, check_same_data},
 };
-use nn::guard::Finding;
+use nn::guard::{Finding, remarks};
 use rayon::ThreadPoolBuildError;
 use std::{
     fmt, fs,
@@ -354,8 +354,8 @@ impl Observer for Shown<'_> {
     }
 
     fn not_learning(&mut self, findings: &[Finding]) {
-        for finding in findings {
-            self.warning(&finding.to_string());
+        for remark in remarks(findings) {
+            self.warning(&remark);
         }
     }
 

@@ -2,9 +2,10 @@
 
 use super::Failure;
 use crate::{
-    config::{ConfigError, Layers},
+    config::{ConfigError, Layers, RunConfig},
     data::Data,
     preset::Preset,
+    run_dir::ENVIRONMENT_FILE,
 };
 use std::path::PathBuf;
 use toml::Table;
@@ -65,7 +66,11 @@ impl Settings {
     /// The file and the overrides over these layers, and the data.
     fn lay_over(&self, mut layers: Layers) -> Result<Layers, ConfigError> {
         if let Some(path) = &self.config {
-            layers = layers.file(path)?;
+            // Beside its environment, a configuration is the record of a run.
+            layers = match path.with_file_name(ENVIRONMENT_FILE).exists() {
+                true => Layers::over(&RunConfig::of_run(path)?),
+                false => layers.file(path)?,
+            };
         }
         layers = layers.set(&self.set)?;
         if let Some(path) = &self.data {

@@ -1,6 +1,6 @@
 //! Settings over settings: defaults, a file, the command line.
 
-use super::{ConfigError, RunConfig, resolve::resolve};
+use super::{ConfigError, RunConfig, later::fill_in, resolve::resolve};
 use crate::files::{parse_toml, read_text};
 use std::path::Path;
 use toml::{Table, Value};
@@ -55,16 +55,7 @@ impl Layers {
     /// # Errors
     /// [`ConfigError::Unreadable`], [`ConfigError::NotToml`].
     pub fn file(self, path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let layer = parse_toml(&text).map_err(|wrong| ConfigError::NotToml {
-            path: path.to_owned(),
-            line: wrong.line,
-            reason: wrong.reason,
-        })?;
-        Ok(self.table(layer))
+        Ok(self.table(read(path)?))
     }
 
     /// Lays `key.path=value` settings over these, all at once: their order does not
@@ -122,11 +113,37 @@ impl Layers {
     ///
     /// # Errors
     /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`], [`ConfigError::Invalid`].
-    pub fn resolve(self) -> Result<RunConfig, ConfigError> {
+    pub fn resolve(mut self) -> Result<RunConfig, ConfigError> {
+        fill_in(&mut self.settings);
+        self.whole()
+    }
+
+    /// The configuration of a run that has written these settings; see [`RunConfig::of_run`].
+    ///
+    /// # Errors
+    /// As [`Layers::resolve`].
+    pub fn recorded(self, settings: Table) -> Result<RunConfig, ConfigError> {
+        self.table(settings).whole()
+    }
+
+    fn whole(self) -> Result<RunConfig, ConfigError> {
         let config = self.read()?;
         config.validate()?;
         Ok(config)
     }
+}
+
+/// The settings in a TOML file.
+pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
+    let text = read_text(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse_toml(&text).map_err(|wrong| ConfigError::NotToml {
+        path: path.to_owned(),
+        line: wrong.line,
+        reason: wrong.reason,
+    })
 }
 
 /// A value in TOML, or plain text.

@@ -5,6 +5,7 @@
 //! below, the settings of the old type are forgotten.
 
 mod error;
+mod later;
 mod layers;
 mod nearest;
 mod resolve;
@@ -167,6 +168,15 @@ impl RunConfig {
         Layers::defaults().file(path)?.resolve()
     }
 
+    /// The configuration that a run has written: a setting that did not exist then has the value
+    /// that the program acted on.
+    ///
+    /// # Errors
+    /// As [`RunConfig::from_file`].
+    pub fn of_run(path: &Path) -> Result<Self, ConfigError> {
+        Layers::defaults().recorded(layers::read(path)?)
+    }
+
     /// This configuration with overrides of the form `key.path=value`.
     ///
     /// # Errors
@@ -180,6 +190,14 @@ impl RunConfig {
         let mut table = toml::Table::try_from(self).expect("a configuration becomes TOML");
         shorten(&mut table);
         table
+    }
+
+    /// What distinguishes it from other configurations: the same for a run that began before some
+    /// settings existed as it was then.
+    pub fn identity(&self) -> String {
+        let mut table = self.to_table();
+        later::leave_out(self, &mut table);
+        table.to_string()
     }
 
     /// Says what cannot be run, naming the keys.

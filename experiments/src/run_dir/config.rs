@@ -1,7 +1,7 @@
 //! Comparing configurations, and writing a command line that can be pasted.
 
 use super::{CONFIG_FILE, RunError, read_if_there};
-use crate::files::parse_toml;
+use crate::{config::Layers, files::parse_toml};
 use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 use toml::{Table, Value};
 
@@ -21,6 +21,11 @@ pub fn check_config(directory: &Path, wanted: &Table) -> Result<bool, RunError> 
         line: wrong.line,
         reason: wrong.reason,
     })?;
+    // What a run wrote before some settings existed says what it did in their place.
+    let stored = match Layers::defaults().recorded(stored.clone()) {
+        Ok(config) if config.identity() == stored.to_string() => config.to_table(),
+        _ => stored,
+    };
     match first_difference(&stored, wanted) {
         None => Ok(true),
         Some((key, stored, wanted)) => Err(RunError::ConfigMismatch {

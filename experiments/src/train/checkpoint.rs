@@ -48,7 +48,7 @@ impl Trainer {
     /// A digest of configuration, data and parameter names.
     fn identity(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(self.config.to_table().to_string());
+        hash.update(self.config.identity());
         hash.update(&self.task.data().fingerprint);
         for part in self.params.parts() {
             hash.update([0]);

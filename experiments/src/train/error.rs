@@ -1,7 +1,7 @@
 //! What can end a training.
 
 use crate::{config::ConfigError, data::DataError, run_dir::RunError, state::StateError};
-use nn::guard::Finding;
+use nn::guard::{Finding, remarks};
 use std::{error::Error, fmt, path::PathBuf};
 
 /// Why a training cannot start or go on. A diverging run is none of these: it is a
@@ -64,8 +64,8 @@ impl fmt::Display for TrainError {
                 "{message}; everything so far is saved: go on with --backend auto or cpu"
             ),
             Self::NotLearning(findings) => {
-                for finding in findings {
-                    write!(f, "{finding}; ")?;
+                for remark in remarks(findings) {
+                    write!(f, "{remark}; ")?;
                 }
                 f.write_str("freeze what is not meant to learn, or set train.strict=false")
             }

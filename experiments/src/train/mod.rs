@@ -44,7 +44,7 @@ use engine::{
 };
 use models::{accounting::Account, model::ModelConfig};
 use nn::{
-    guard::{Finding, Guard, WATCHED_STEPS},
+    guard::{Finding, Guard, WATCHED_STEPS, large_eps},
     optim::AdamW,
     schedule::Schedule,
 };
@@ -282,8 +282,8 @@ impl Trainer {
     }
 
     /// What has not learned in the first [`WATCHED_STEPS`] steps: parameters without a
-    /// gradient, streams that are still identical and mixes that are still saturated
-    /// on a row of the last batch. Nothing is said before these steps are done.
+    /// gradient; on a row of the last batch, streams that are still identical, mixes that are
+    /// still saturated, and norms whose eps is not small. Nothing is said before these steps are done.
     pub fn findings(&self) -> Vec<Finding> {
         if self.step < u64::from(WATCHED_STEPS) {
             return Vec::new();
@@ -295,6 +295,7 @@ impl Trainer {
         tape.bind(&self.params);
         self.task.train_loss(&tape, 0..1);
         findings.extend(self.guard.values(&tape));
+        findings.extend(large_eps(&tape, self.config.model.norm()));
         findings
     }
 

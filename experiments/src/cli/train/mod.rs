@@ -100,9 +100,9 @@ impl Args {
 
     fn config(&self) -> Result<RunConfig, Failure> {
         let layers = match &self.resume {
-            Some(directory) => Layers::defaults()
-                .file(&directory.join(CONFIG_FILE))
-                .map_err(usage)?,
+            Some(directory) => {
+                Layers::over(&RunConfig::of_run(&directory.join(CONFIG_FILE)).map_err(usage)?)
+            }
             None => self.settings.over(self.preset)?,
         };
         let mut settings = Vec::new();

@@ -7,7 +7,7 @@ use crate::{
     train::{Observer, StepReport, Trainer},
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use nn::guard::Finding;
+use nn::guard::{Finding, remarks};
 use std::{
     io::{IsTerminal, Write, stderr},
     time::{Duration, Instant},
@@ -115,8 +115,8 @@ impl Observer for Progress {
     }
 
     fn not_learning(&mut self, findings: &[Finding]) {
-        for finding in findings {
-            self.warning(&finding.to_string());
+        for remark in remarks(findings) {
+            self.warning(&remark);
         }
     }
 
