@@ -16,6 +16,8 @@ const VALIDATION: &str = "val.bin";
 const META: &str = "meta.pkl";
 /// What nanoGPT takes where there is no `meta.pkl`.
 const GPT2_VOCABULARY: usize = 50_257;
+/// Bytes of an image of CIFAR-100 with its two labels.
+const CIFAR_100: usize = 3074;
 /// A larger `meta.pkl` is none.
 const MOST_META: u64 = 8 << 20;
 
@@ -148,6 +150,10 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
     let train = part(TRAINING, false)?;
     if !folder.join(VALIDATION).exists() {
         let folder = folder.to_owned();
+        // CIFAR-100 has a train.bin too.
+        if folder.join("test.bin").is_file() && (2 * train.len()).is_multiple_of(CIFAR_100) {
+            return Err(DataError::FolderOfImages { path: folder });
+        }
         return Err(TokensError::NoValidation { folder }.into());
     }
     let validation = part(VALIDATION, true)?;

@@ -122,3 +122,12 @@ fn tokens_decide_the_vocabulary_unless_it_is_set_and_a_contradiction_says_what_t
     let looked = experiments(&["inspect", path(&run)]);
     assert!(looked.status.success(), "{}", stderr(&looked));
 }
+
+#[test]
+fn the_train_bin_of_cifar_100_is_of_images() {
+    let dir = directory();
+    write(dir.path(), "train.bin", [0; 3 * 3074]);
+    write(dir.path(), "test.bin", [0; 3074]);
+    let error = Corpus::open(Some(dir.path())).expect_err("images");
+    assert!(matches!(error, DataError::FolderOfImages { .. }), "{error}");
+}
