@@ -1,23 +1,27 @@
 //! Settings over settings: defaults, a file, the command line.
 
-use super::{ConfigError, RunConfig, resolve::resolve};
+use super::{
+    ConfigError, RunConfig,
+    resolve::{resolve, section_mut},
+    types::change_type,
+};
 use crate::files::{parse_toml, read_text};
 use std::path::Path;
 use toml::{Table, Value};
 
 /// The key that says which kind of thing a table describes.
-const TYPE: &str = "type";
+pub(super) const TYPE: &str = "type";
 
 /// Parts of a key at most.
 const DEEPEST: usize = 16;
 
 /// A configuration in the making.
+///
+/// Every setting is explicit at any time, so that a layer changes what it names and nothing
+/// else. A layer that names a `type` changes what hangs on it, see `types`.
 #[derive(Clone, Debug)]
 pub struct Layers {
     settings: Table,
-    /// Settings of a kind that a later layer has replaced: used again only where the
-    /// new kind has no default of its own.
-    replaced: Table,
 }
 
 impl Layers {
@@ -46,7 +50,6 @@ impl Layers {
     pub fn over(config: &RunConfig) -> Self {
         Self {
             settings: config.to_table(),
-            replaced: Table::new(),
         }
     }
 
@@ -106,7 +109,7 @@ impl Layers {
 
     /// Lays a table over these.
     pub fn table(mut self, layer: Table) -> Self {
-        merge(&mut self.settings, &mut self.replaced, layer);
+        merge(&mut self.settings, &mut Vec::new(), layer);
         self
     }
 
@@ -115,7 +118,7 @@ impl Layers {
     /// # Errors
     /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`].
     pub fn read(self) -> Result<RunConfig, ConfigError> {
-        resolve(self.settings, &self.replaced)
+        resolve(&self.settings)
     }
 
     /// The finished configuration, valid as a whole.
@@ -137,28 +140,21 @@ fn value_of(text: &str) -> Value {
     }
 }
 
-fn merge(below: &mut Table, replaced: &mut Table, layer: Table) {
-    let changes = |below: &Table| {
-        layer
-            .get(TYPE)
-            .is_some_and(|new| below.get(TYPE) != Some(new))
-    };
-    if below.contains_key(TYPE) && changes(below) {
-        *replaced = std::mem::take(below);
+/// Lays `layer` over the section of `settings` at `path`.
+fn merge(settings: &mut Table, path: &mut Vec<String>, layer: Table) {
+    if let Some(kind) = layer.get(TYPE) {
+        change_type(settings, path, kind);
     }
     for (key, value) in layer {
-        match (below.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(layer)) => {
-                let replaced = replaced
-                    .entry(key)
-                    .or_insert_with(|| Value::Table(Table::new()));
-                if !replaced.is_table() {
-                    *replaced = Value::Table(Table::new());
-                }
-                merge(below, replaced.as_table_mut().expect("a table"), layer);
+        let section = section_mut(settings, path).expect("merged sections exist");
+        match (section.get(&key), value) {
+            (Some(Value::Table(_)), Value::Table(inner)) => {
+                path.push(key);
+                merge(settings, path, inner);
+                path.pop();
             }
             (_, value) => {
-                below.insert(key, value);
+                section.insert(key, value);
             }
         }
     }
