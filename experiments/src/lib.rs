@@ -11,6 +11,7 @@ pub mod device;
 pub mod files;
 pub mod graph;
 pub mod inspect;
+pub mod invocation;
 pub mod lockfile;
 pub mod measure;
 pub mod memory;

@@ -3,6 +3,7 @@
 use crate::{
     config::{ConfigError, RunConfig},
     data::{TokenKind, VOCABULARY},
+    invocation::command_line,
     memory,
     run_dir::{CONFIG_FILE, Status, WEIGHTS_FILE, read_summary},
     state::{self, Found, StateError},
@@ -206,8 +207,9 @@ impl fmt::Display for TrainedError {
             Self::State(error) => error.fmt(f),
             Self::NoWeights { directory } => write!(
                 f,
-                "{} holds no weights yet: train it first, with experiments train --resume",
-                directory.display()
+                "{directory} holds no weights yet: train it first, with\n  {}",
+                command_line(&["train".as_ref(), "--resume".as_ref(), directory.as_os_str()]),
+                directory = directory.display(),
             ),
         }
     }

@@ -4,6 +4,7 @@ use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run, seconds}
 use crate::{
     data::Data,
     device::Selected,
+    invocation::command_line,
     run_dir::{
         Environment, Lock, RunDir, RunError, SWEEP_FILE, Status, Summary, check_config,
         read_summary, write_atomically,
@@ -88,9 +89,10 @@ impl fmt::Display for Unfinished {
             Self::Busy { path, holder } => write!(
                 f,
                 "{} is working on the sweep {}: wait until it ends, or choose another --name; \
-                 experiments watch shows how far it is",
+                 this shows how far it is:\n  {}",
                 holder.as_deref().unwrap_or("another process"),
-                path.display()
+                path.display(),
+                command_line(&["watch".as_ref(), path.as_os_str()])
             ),
             Self::Train { run, source } => write!(f, "{run}: {source}"),
             Self::Run(error) => error.fmt(f),

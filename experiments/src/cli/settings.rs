@@ -10,6 +10,16 @@ use crate::{
 use std::path::PathBuf;
 use toml::Table;
 
+/// Refuses what no new run of this preset should be begun with; a remark on what is odd.
+pub(super) fn check_new(configs: &[RunConfig], preset: &Preset) -> Result<Option<String>, Failure> {
+    let base = preset.config();
+    let remarks = configs.iter().map(|config| config.check_new(&base));
+    let remarks = remarks.collect::<Result<Vec<_>, _>>();
+    let remarks = remarks.map_err(|error| Failure::Usage(error.to_string()))?;
+    let remark = remarks.into_iter().flatten().next();
+    Ok(remark.map(|remark| format!("note: {remark}")))
+}
+
 /// Settings over a preset's.
 #[derive(Debug, clap::Args)]
 pub(super) struct Settings {

@@ -22,7 +22,7 @@ pub fn check_config(directory: &Path, wanted: &Table) -> Result<bool, RunError> 
         reason: wrong.reason,
     })?;
     // What a run wrote before some settings existed says what it did in their place.
-    let stored = match Layers::defaults().recorded(stored.clone()) {
+    let stored = match Layers::recorded(stored.clone()).resolve() {
         Ok(config) if config.identity() == stored.to_string() => config.to_table(),
         _ => stored,
     };

@@ -64,7 +64,7 @@ pub(super) fn run(
     trained?;
     if stop.load(Ordering::SeqCst) {
         return Err(Failure::Interrupted(format!(
-            "stopped; everything is saved. To go on: {}",
+            "stopped; everything is saved. To go on:\n  {}",
             to_go_on(study.command)
         )));
     }

@@ -7,24 +7,26 @@ mod progress;
 use super::{
     Failure,
     backend::BackendArgs,
-    command_line,
-    settings::{Settings, usage},
+    settings::{Settings, check_new, usage},
     signals::stop_flag,
 };
 use crate::{
     config::{Layers, RunConfig},
     data::Data,
     device::Selected,
+    invocation::{arguments, command_line},
     measure::Measure,
     memory,
     preset::{PRESETS, Preset},
-    run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
+    run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary},
     train::{TrainError, Trainer, check_same_data},
 };
 use progress::Progress;
 use std::{
-    io::{Write, stdout},
+    ffi::OsStr,
+    io::{Write, stderr, stdout},
     path::{Path, PathBuf},
+    slice,
     sync::atomic::AtomicBool,
 };
 
@@ -73,6 +75,11 @@ impl Args {
     pub fn run(self) -> Result<(), Failure> {
         let config = self.config()?;
         let place = self.place(&config)?;
+        let begun = !self.force && place.path.join(CONFIG_FILE).exists();
+        let remark = match begun || self.resume.is_some() {
+            true => None,
+            false => check_new(slice::from_ref(&config), self.preset)?,
+        };
         memory::of_training(&config).map_err(usage)?;
         let data = Data::open(&config)?;
         if self.dry_run {
@@ -93,6 +100,10 @@ impl Args {
             true => RunDir::open_afresh(&place)?,
             false => RunDir::open(&place)?,
         };
+        if let Some(remark) = remark {
+            // The terminal may be gone.
+            let _ = writeln!(stderr(), "{remark}");
+        }
         let stop = stop_flag();
         let summary = train(&config, &data, &directory, &backend, stop).map_err(failure)?;
         report(&summary, Measure::of(&config), directory.path())
@@ -148,7 +159,7 @@ fn train(
     let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
     check_same_data(directory.path(), data.account())?;
-    directory.set_command(&command_line())?;
+    directory.set_command(&arguments())?;
     let threads = rayon::current_num_threads();
     directory.set_environment(&Environment {
         data: Some(data.account().clone()),
@@ -164,8 +175,11 @@ fn train(
 /// How it ended, and what can be done next.
 fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), Failure> {
     let steps = summary.steps;
-    let place = shell_line(&[String::new(), directory.display().to_string()]);
-    let place = place.trim_start_matches("'' ");
+    let place = directory.display().to_string();
+    let again = |words: &[&str]| {
+        let words = words.iter().map(OsStr::new);
+        command_line(&words.chain([directory.as_os_str()]).collect::<Vec<_>>())
+    };
     let minutes = summary.wall_seconds / 60.0;
     match summary.status {
         Status::Ok => {
@@ -188,7 +202,7 @@ fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), F
                 None => "hear it talk",
             };
             writeln!(out, "everything is in {place}; to {what}:")?;
-            writeln!(out, "  experiments sample {place}")?;
+            writeln!(out, "  {}", again(&["sample"]))?;
             Ok(())
         }
         Status::Diverged => Err(Failure::Failed(format!(
@@ -197,8 +211,8 @@ fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), F
             summary.diverged_at_step.unwrap_or(steps)
         ))),
         Status::Interrupted => Err(Failure::Interrupted(format!(
-            "stopped after step {steps}, everything is saved; to go on:\n  \
-             experiments train --resume {place}"
+            "stopped after step {steps}, everything is saved. To go on:\n  {}",
+            again(&["train", "--resume"])
         ))),
     }
 }
