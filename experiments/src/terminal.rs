@@ -62,9 +62,25 @@ pub fn wrapped(text: &str, width: usize) -> String {
     lines(text, width, "  ").join("\n") + "\n"
 }
 
+/// A number as `1.2e-7`, with this many decimals; zero as `0`.
+pub fn scientific(x: impl Into<f64>, decimals: usize) -> String {
+    match x.into() {
+        0.0 => "0".to_owned(),
+        x => format!("{x:.decimals$e}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zero_has_no_exponent() {
+        assert_eq!(scientific(0.0_f32, 1), "0");
+        assert_eq!(scientific(-0.0, 0), "0");
+        assert_eq!(scientific(1.25e-7, 1), "1.2e-7");
+        assert_eq!(scientific(f64::NAN, 1), "NaN");
+    }
 
     #[test]
     fn colour_is_only_for_terminals_of_people_who_did_not_refuse_it() {

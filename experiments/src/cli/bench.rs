@@ -8,7 +8,7 @@ use crate::{
         named,
     },
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH, wrapped},
+    terminal::{Colour, TERMINAL_WIDTH, scientific, wrapped},
 };
 use clap::ValueEnum;
 use nn::connection::{ConnectionConfig, HyperConfig, PreNormConfig};
@@ -203,10 +203,10 @@ impl Args {
         }
         writeln!(
             out,
-            "times faster, median of {} rounds: {:.2} (largest difference of losses {:.1e})",
+            "times faster, median of {} rounds: {:.2} (largest difference of losses {})",
             race.rounds.len(),
             race.times_faster,
-            race.largest_loss_difference
+            scientific(race.largest_loss_difference, 1)
         )?;
         Ok(())
     }

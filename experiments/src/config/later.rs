@@ -108,7 +108,7 @@ mod tests {
             for (section, key) in LATER {
                 section_of(&mut table, section).and_then(|table| table.remove(key));
             }
-            let config = Layers::defaults().recorded(table.clone()).expect("valid");
+            let config = Layers::recorded(table.clone()).resolve().expect("valid");
             (table, config)
         };
         let expected = [

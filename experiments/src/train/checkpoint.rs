@@ -49,7 +49,7 @@ impl Trainer {
     fn identity(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(self.config.identity());
-        hash.update(self.task.data().1);
+        hash.update(&self.task.data().fingerprint);
         for part in self.params.parts() {
             hash.update([0]);
             hash.update(&part.name);

@@ -8,11 +8,13 @@
 mod checkpoint;
 mod diffusion;
 mod error;
+mod guessing;
 mod noise_levels;
 mod recorder;
 mod resume;
 mod routers;
 mod run;
+mod same_data;
 mod task;
 mod vision;
 
@@ -20,6 +22,8 @@ pub use diffusion::Diffusion;
 pub use error::TrainError;
 pub use noise_levels::NoiseLevels;
 pub use run::{Observer, Quiet, WEIGHTS_FILE};
+pub use same_data::check_same_data;
+pub(crate) use task::check_tokens;
 pub use task::{Language, Score, Task};
 pub use vision::Vision;
 

@@ -184,7 +184,7 @@ impl MixtureOfExperts {
         let tape = x.tape();
         let logits = self.router.forward(x);
         let probabilities = softmax(logits);
-        let choice = choose(probabilities, self.config.top_k);
+        let choice = choose(probabilities, logits, self.config.top_k);
         if tape.is_probing() {
             self.probe(probabilities, &choice);
         }

@@ -5,7 +5,7 @@ use crate::{
     ablation::{Arm, RouterMeans},
     measure::Measure,
     run_dir::Status,
-    stats::{Convergence, Estimate, Verdict, convergence_factor, mean, pair_by_seed, sd},
+    stats::{Convergence, Estimate, Reading, Verdict, convergence_factor, mean, pair_by_seed, sd},
 };
 use serde::{Serialize, Serializer};
 
@@ -145,7 +145,7 @@ impl ArmResult {
                 Some((base, self.runs.iter().find(same)?))
             })
             .collect();
-        let factors: Vec<Option<f64>> = pairs
+        let factors: Vec<Option<Reading>> = pairs
             .iter()
             .map(|(base, run)| convergence_factor(&base.loss_by_tokens(), &run.loss_by_tokens()))
             .collect();

@@ -1,16 +1,16 @@
 //! `--dry-run`: what a run would be.
 
 use crate::{
-    data::Data,
+    data::{Data, LISTED_WHEN_ASKED},
     memory::{available, readable},
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, TERMINAL_WIDTH, wrapped},
     train::Trainer,
 };
 use engine::params::{Decay, Param};
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
-/// Settings, parameters, operations and memory.
+/// Settings, parameters, operations, memory and data.
 pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> String {
     let mut text = trainer.config().to_table().to_string();
     let _ = writeln!(text, "\n{}", parameters(trainer));
@@ -34,7 +34,9 @@ pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> Stri
         readable(data.bytes() as u64),
         readable(available())
     );
-    let _ = writeln!(text, "data {}, SHA-256 {}", data.name(), data.fingerprint());
+    for line in data.account().lines(LISTED_WHEN_ASKED) {
+        text.push_str(&wrapped(&line, TERMINAL_WIDTH));
+    }
     let _ = writeln!(text, "files would be in {}", directory.display());
     text
 }

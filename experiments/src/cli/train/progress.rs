@@ -2,6 +2,8 @@
 
 use crate::{
     ablation::seconds,
+    data::{DataAccount, LISTED_AT_START},
+    terminal::{TERMINAL_WIDTH, wrapped},
     train::{Observer, StepReport, Trainer},
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
@@ -53,6 +55,13 @@ impl Progress {
             Some(bar) => bar.println(text),
             // Nobody may be listening any more; the run goes on regardless.
             None => drop(writeln!(stderr(), "{text}")),
+        }
+    }
+
+    /// Says in a few lines what was read.
+    pub(super) fn data(&self, account: &DataAccount) {
+        for line in account.lines(LISTED_AT_START) {
+            self.line(wrapped(&line, TERMINAL_WIDTH).trim_end());
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     ablation::{Arm, Report, Results, RunResult, Sweep},
     config::RunConfig,
+    data::DataAccount,
     files::read_text,
     measure::Measure,
     run_dir::{COMMAND_FILE, ENVIRONMENT_FILE, Environment, RunId, read_metrics},
@@ -34,6 +35,8 @@ pub struct Recorded {
     pub results: Results,
     /// The data of the runs.
     pub data: LearntFrom,
+    /// What the runs read, as far as they say: one account unless their data differ.
+    pub accounts: Vec<DataAccount>,
     /// The different command lines that made the runs.
     pub commands: Vec<String>,
     /// The different programs and machines that made them.
@@ -56,6 +59,7 @@ impl Recorded {
         let made_by = read_sweep_file(directory, &mut remarks);
         let mut commands: Vec<String> = Vec::new();
         let mut environments: Vec<Environment> = Vec::new();
+        let mut accounts: Vec<DataAccount> = Vec::new();
         let mut configs: BTreeMap<String, (u64, RunConfig)> = BTreeMap::new();
         let mut reason = None;
         for id in &ids {
@@ -88,7 +92,12 @@ impl Recorded {
                 Some(command.trim().to_owned()).filter(|c| !c.is_empty()),
             );
             let environment = read_text(&id.path.join(ENVIRONMENT_FILE)).ok();
-            let environment = environment.and_then(|text| serde_json::from_str(&text).ok());
+            let mut environment: Option<Environment> =
+                environment.and_then(|text| serde_json::from_str(&text).ok());
+            push_new(
+                &mut accounts,
+                environment.as_mut().and_then(|one| one.data.take()),
+            );
             push_new(&mut environments, environment);
         }
         let ablation = ablation_of(&made_by, &commands);
@@ -101,7 +110,7 @@ impl Recorded {
             let path = directory.to_owned();
             return Err(RecordedError::NoConfiguration { path, reason });
         };
-        let measure = Measure::of(&first.model);
+        let measure = Measure::of(first);
         let seeds: BTreeSet<u64> = ids.iter().map(|id| id.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
         let present: BTreeSet<(String, u64)> =
@@ -112,7 +121,11 @@ impl Recorded {
                 continue;
             };
             match RunResult::read(id.clone()) {
-                Ok(Some(run)) => runs[arm].push(run),
+                Ok(Some(run)) => {
+                    let own = run.summary().remarks.iter();
+                    remarks.extend(own.map(|own| format!("{} seed {}: {own}", id.arm, id.seed)));
+                    runs[arm].push(run);
+                }
                 Ok(None) => remarks.push(unfinished(&id, configs[arm].train.steps)),
                 Err(error) => remarks.push(format!("{} seed {}: {error}", id.arm, id.seed)),
             }
@@ -149,6 +162,7 @@ impl Recorded {
             },
             results,
             data,
+            accounts,
             commands,
             environments,
             remarks,
