@@ -59,6 +59,10 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
 }
 
 /// `H_res` of the logits of one token, from the definitions.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "the indices are those of the formulas"
+)]
 fn naive_mix(rule: Rule, n: usize, z: &[f64]) -> Vec<Vec<f64>> {
     let identity: Vec<Vec<f64>> = (0..n)
         .map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect())
