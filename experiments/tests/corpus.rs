@@ -293,7 +293,7 @@ fn which_files_validate_has_nothing_to_do_with_their_names() {
             write(directory.path(), &name(i), format!("file number {i:02}\n"));
         }
         let corpus = Corpus::from_directory(directory.path()).expect("corpus");
-        let text = String::from_utf8(corpus.validation).expect("text");
+        let text = std::str::from_utf8(bytes(&corpus.validation)).expect("text");
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
