@@ -284,3 +284,21 @@ fn a_text_too_short_for_its_windows_is_refused_with_the_length_it_needs() {
 fn one_nat_is_one_over_ln_two_bits() {
     assert!((bits_per_byte(std::f64::consts::LN_2 * 3.0) - 3.0).abs() < 1e-15);
 }
+
+#[test]
+fn which_files_validate_has_nothing_to_do_with_their_names() {
+    let held_out = |name: fn(usize) -> String| {
+        let directory = tempfile::tempdir().expect("directory");
+        for i in 0..60 {
+            write(directory.path(), &name(i), format!("file number {i:02}\n"));
+        }
+        let corpus = Corpus::from_directory(directory.path()).expect("corpus");
+        let text = std::str::from_utf8(bytes(&corpus.validation)).expect("text");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let forwards = held_out(|i| format!("{i:02}.txt"));
+    assert_eq!(forwards.len(), 6);
+    assert_eq!(forwards, held_out(|i| format!("{:02}.txt", 99 - i)));
+}

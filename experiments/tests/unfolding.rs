@@ -246,7 +246,7 @@ fn rms(values: impl Iterator<Item = f32>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), x| {
         (sum + f64::from(x).powi(2), count + 1.0)
     });
-    (sum / count as f64).sqrt()
+    (sum / count).sqrt()
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

@@ -180,6 +180,23 @@ mod tests {
     }
 
     #[test]
+    fn a_long_range_begins_beyond_four_sublayers() {
+        let reaching = |most: usize| {
+            let mut matrix = Reference::PreNorm.matrix(12);
+            for (row, values) in matrix.iter_mut().enumerate() {
+                // The row of sublayer k is k - 1, so the lag is row + 1 - column.
+                let nearer = |column: usize| row + 1 <= most + column;
+                let entries = values.iter_mut().enumerate();
+                let beyond = entries.filter(|(column, _)| !nearer(*column));
+                beyond.for_each(|(_, c)| *c = 0.0);
+            }
+            of(&matrix).attention_long_range
+        };
+        assert_eq!(reaching(4), Some(0.0));
+        assert!(reaching(5).unwrap() > 0.0);
+    }
+
+    #[test]
     fn attention_of_the_two_hop_residual_has_no_long_range() {
         let patterns = of(&Reference::TwoHop.matrix(12));
         assert_eq!(patterns.attention_long_range, Some(0.0));

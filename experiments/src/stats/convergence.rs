@@ -146,6 +146,13 @@ mod tests {
     }
 
     #[test]
+    fn the_target_is_where_the_baseline_ends_not_its_best() {
+        let baseline = [(100, 4.0), (200, 1.0), (400, 2.0)];
+        let arm = [(100, 3.0), (200, 2.0), (400, 1.5)];
+        assert_eq!(convergence_factor(&baseline, &arm), Some(2.0));
+    }
+
+    #[test]
     fn an_arm_that_ends_above_has_no_factor() {
         let arm = [(200, 1.9), (400, 2.01)];
         assert_eq!(convergence_factor(&BASELINE, &arm), None);

@@ -237,6 +237,13 @@ mod tests {
     }
 
     #[test]
+    fn differences_that_are_all_the_same_leave_no_doubt() {
+        let estimate = Estimate::of(&[-0.25; 3]).expect("three");
+        assert!(estimate.excludes_zero());
+        assert_eq!((estimate.p_value, estimate.effect_size()), (0.0, None));
+    }
+
+    #[test]
     fn equal_runs_are_no_effect() {
         let estimate = Estimate::of(&[0.0; 4]).expect("four");
         assert!(!estimate.excludes_zero());

@@ -189,6 +189,16 @@ fn validation_is_the_mean_over_rows_whatever_parts_they_are_measured_in() {
     }
 }
 
+#[test]
+fn the_last_step_is_validated_whatever_the_interval() {
+    let (mut trainer, _) = told(&config(&["train.eval_every=5"]), |steps, _| steps as f32);
+    let summary = trainer
+        .run(None, &mut Quiet, &AtomicBool::new(false))
+        .unwrap();
+    assert_eq!(summary.final_val_loss, Some(12.0));
+    assert_eq!(summary.best_val_loss, Some(5.0));
+}
+
 /// After 2, 4, .. 12 steps.
 fn dip(steps: usize, _: usize) -> f32 {
     [3.0, 1.5, 2.5, 2.25, 2.0, 1.75][steps / 2 - 1]

@@ -179,3 +179,73 @@ impl ImageBatch {
         self.targets.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::ImageSizes, *};
+
+    /// Shapes whose second channel is darker and flatter than the first.
+    fn set() -> ImageSet {
+        let sizes = ImageSizes {
+            side: 8,
+            channels: 2,
+        };
+        let mut set = ImageSet::shapes(ImageSizes {
+            channels: 1,
+            ..sizes
+        });
+        for part in [&mut set.train, &mut set.test] {
+            let both = part.pixels.chunks_exact(64).flat_map(|first| {
+                let second = first.iter().map(|&pixel| pixel / 4 + 20);
+                first.iter().copied().chain(second).collect::<Vec<u8>>()
+            });
+            part.pixels = both.collect();
+        }
+        set.sizes = sizes;
+        set
+    }
+
+    fn of_step(batches: &mut ImageBatches, set: &ImageSet, step: u64, rows: usize) -> ImageBatch {
+        let mut batch = ImageBatch::default();
+        batches.train_into(&mut batch, set, 3, step, rows, 0.0);
+        batch
+    }
+
+    #[test]
+    fn every_channel_of_the_training_part_has_mean_0_and_deviation_1() {
+        let set = set();
+        let all = of_step(&mut ImageBatches::new(&set), &set, 0, set.train.len());
+        for channel in 0..2 {
+            let planes = all.images.chunks_exact(64).skip(channel).step_by(2);
+            let values: Vec<f64> = planes.flatten().map(|&x| f64::from(x)).collect();
+            let count = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / count;
+            let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+            assert!(mean.abs() < 1e-3, "channel {channel}: {mean}");
+            assert!(
+                (variance - 1.0).abs() < 1e-3,
+                "channel {channel}: {variance}"
+            );
+        }
+    }
+
+    #[test]
+    fn centred_pixels_are_between_minus_1_and_1_whatever_the_images() {
+        let mut set = set();
+        set.test.pixels[..3].copy_from_slice(&[0, 51, 255]);
+        let test = ImageBatches::centred(2).test(&set);
+        for (found, expected) in test.images.iter().zip([-1.0, -0.6, 1.0]) {
+            assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn every_epoch_has_an_order_of_its_own() {
+        let set = set();
+        let mut batches = ImageBatches::new(&set);
+        let epochs = [0, 1, 2].map(|step| of_step(&mut batches, &set, step, set.train.len()));
+        for [a, b] in [[0, 1], [1, 2], [0, 2]] {
+            assert_ne!(epochs[a].labels, epochs[b].labels);
+        }
+    }
+}
