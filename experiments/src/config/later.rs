@@ -98,7 +98,18 @@ mod tests {
             assert_eq!(config.model.connection(), &kind);
         }
         let experts = given(&["model.ffn.type=moe"]);
-        assert_eq!(experts.model.ffn(), &FfnConfig::Moe(MoeConfig::default()));
+        let FfnConfig::Moe(experts) = experts.model.ffn() else {
+            panic!("not a mixture");
+        };
+        // A width is kept by every feed-forward layer.
+        let hidden = experts.hidden;
+        assert_eq!(
+            *experts,
+            MoeConfig {
+                hidden,
+                ..MoeConfig::default()
+            }
+        );
     }
 
     #[test]
