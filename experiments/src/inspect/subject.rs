@@ -142,10 +142,11 @@ impl Subject {
     }
 
     /// The bytes that it reads, window after window; `None` of images.
-    pub fn text(&self) -> Option<Vec<u8>> {
+    pub fn text(&self) -> Option<(Vec<u8>, usize)> {
         match &self.network {
             Network::Decoder(_, batch) => {
-                Some(batch.inputs.iter().map(|&token| token as u8).collect())
+                let text = batch.inputs.iter().map(|&token| token as u8).collect();
+                Some((text, batch.seq_len))
             }
             Network::OfImages(..) => None,
         }

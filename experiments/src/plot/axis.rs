@@ -32,6 +32,14 @@ impl Axis {
         }
     }
 
+    /// The label, saying so where equal steps are not equal differences.
+    fn full_label(&self) -> String {
+        match self.scale {
+            Scale::Linear => self.label.clone(),
+            Scale::Log => format!("{} (logarithmic)", self.label),
+        }
+    }
+
     /// The axis over places `from` to `to`, long enough for all of `values` unless it has a
     /// range of its own. Values that are not finite count for nothing.
     pub(super) fn over(
@@ -190,18 +198,14 @@ pub(super) fn draw_axes(
         canvas.line("zero", [left, y.place(0.0)], [right, y.place(0.0)]);
     }
     let middle = (left + right) / 2.0;
-    canvas.text(
-        "faint",
-        [middle, bottom + 38.0],
-        Anchor::Middle,
-        &x_axis.label,
-    );
+    let below = [middle, bottom + 38.0];
+    canvas.text("faint", below, Anchor::Middle, &x_axis.full_label());
     // Above the axis instead of along it: letters that stand upright are read more easily.
     canvas.text(
         "faint",
         [left - 48.0, top - 10.0],
         Anchor::Start,
-        &y_axis.label,
+        &y_axis.full_label(),
     );
 }
 

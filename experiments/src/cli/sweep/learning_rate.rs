@@ -6,7 +6,7 @@ use crate::{
     cli::{Failure, settings::Settings},
     config::nearest_word,
     run_dir::{shell_word, write_atomically},
-    terminal::{Colour, TERMINAL_WIDTH, wrapped},
+    terminal::{Colour, stdout_width, wrapped},
 };
 use std::fmt::Write;
 use toml::{Table, Value};
@@ -76,7 +76,7 @@ impl Args {
             let path = sweep.path().join("best.toml");
             let confirmation = confirmation(&sweep, results, &best, &rates, &labels);
             write_atomically(&path, confirmation.to_string().as_bytes())?;
-            let table = best.table().to_text(TERMINAL_WIDTH, Colour::for_stdout());
+            let table = best.table().to_text(stdout_width(), Colour::for_stdout());
             let mut text = format!("\n{table}\n");
             let confirm = format!(
                 "to confirm on other seeds: experiments sweep {} --name {}-best",
@@ -84,7 +84,7 @@ impl Args {
                 sweep.name
             );
             for line in best.notes().iter().chain([&confirm]) {
-                let _ = write!(text, "{}", wrapped(line, TERMINAL_WIDTH));
+                let _ = write!(text, "{}", wrapped(line, stdout_width()));
             }
             Ok(text)
         })

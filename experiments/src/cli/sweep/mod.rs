@@ -10,11 +10,11 @@ mod task;
 
 use super::{Failure, backend::BackendArgs, signals::stop_flag};
 use crate::{
-    ablation::{Plan, Progress, Results, Study, Sweep, SweepError, Workers},
+    ablation::{Calibration, Plan, Progress, Results, Study, Sweep, SweepError, Workers},
     config::ConfigError,
     data::Source,
     run_dir::{Environment, RunError, shell_line},
-    terminal::Colour,
+    terminal::{Colour, stdout_width},
 };
 use clap::ValueEnum;
 use seeds::Seeds;
@@ -46,6 +46,9 @@ struct RunArgs {
     /// Do finished runs again
     #[arg(long)]
     force: bool,
+    /// Time the steps of all arms in turn once more, on a quiet machine
+    #[arg(long)]
+    time_steps: bool,
     /// Show arms, parameters, FLOPs, decay groups and estimated time, and stop
     #[arg(long)]
     dry_run: bool,
@@ -134,7 +137,7 @@ impl RunArgs {
         let workers = Workers::new(self.jobs, threads, pending.len());
         if self.dry_run {
             let plan = Plan::of(sweep, &data)?;
-            write!(stdout(), "{}", plan.to_text(sweep, pending.len(), workers))?;
+            write!(stdout(), "{}", plan.to_text(sweep, pending.len(), workers, stdout_width()))?;
             return Ok(());
         }
         let progress = Progress::new(runs, runs - pending.len());
@@ -152,11 +155,20 @@ impl RunArgs {
         let stop = stop_flag();
         shown.live(&progress);
         let trained = study.train(&pending, workers, stop, &progress, || shown.live(&progress));
+        let finished = trained.is_ok() && !stop.load(Ordering::SeqCst);
+        if finished && (self.time_steps || !pending.is_empty()) {
+            let workers = Workers::new(self.jobs, threads, runs);
+            let timed = Calibration::of(&study, workers, stop, &progress);
+            // The table is worth more than its times.
+            if let Err(error) = timed {
+                progress.line(&format!("warning: step times were not measured: {error}"));
+            }
+        }
         progress.clear();
         let results = shown.results()?;
         if results.runs().next().is_some() {
             shown.write(&results)?;
-            let text = shown.report(&results).to_text(Colour::for_stdout());
+            let text = shown.report(&results).to_text(stdout_width(), Colour::for_stdout());
             write!(stdout(), "{text}{}", beside(&results)?)?;
         }
         trained?;

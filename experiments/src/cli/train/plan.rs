@@ -3,7 +3,7 @@
 use crate::{
     data::Data,
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, stdout_width, wrapped},
     train::Trainer,
 };
 use engine::params::{Decay, Param};
@@ -20,20 +20,21 @@ pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> Stri
     let in_flight = train.micro_batch * trainer.task().tokens_per_row();
     let memory = account.training_bytes(train.shards, in_flight);
     let work = 3.0 * account.flops.total() as f64 * (tokens * train.steps) as f64;
-    let _ = writeln!(
-        text,
-        "{} steps of {tokens} tokens, {} in all, about {work:.1e} operations",
-        train.steps,
-        tokens * train.steps
-    );
-    let _ = writeln!(
-        text,
-        "memory about {:.0} MB, data {:.1} MB",
-        memory as f64 / 1e6,
-        data.bytes() as f64 / 1e6
-    );
-    let _ = writeln!(text, "data {}, SHA-256 {}", data.name(), data.fingerprint());
-    let _ = writeln!(text, "files would be in {}", directory.display());
+    let sentences = [
+        format!(
+            "{} steps of {tokens} tokens, {} in all, about {work:.1e} operations",
+            train.steps,
+            tokens * train.steps
+        ),
+        format!(
+            "memory about {:.0} MB, data {:.1} MB",
+            memory as f64 / 1e6,
+            data.bytes() as f64 / 1e6
+        ),
+        format!("data {}, SHA-256 {}", data.name(), data.fingerprint()),
+        format!("files would be in {}", directory.display()),
+    ];
+    text.extend(sentences.map(|sentence| wrapped(&sentence, stdout_width())));
     text
 }
 
@@ -77,7 +78,7 @@ fn parameters(trainer: &Trainer) -> String {
     for (group, elements) in &sums {
         table.push(cells("all", group, String::new(), *elements));
     }
-    table.to_text(TERMINAL_WIDTH, Colour::for_stdout())
+    table.to_text(stdout_width(), Colour::for_stdout())
 }
 
 /// The path with `*` for the number of the block.
@@ -108,5 +109,5 @@ fn operations(trainer: &Trainer) -> String {
         let share = 100.0 * count as f64 / flops.total() as f64;
         table.push([name, &count.to_string(), &format!("{share:.2}")].map(Cell::from));
     }
-    table.to_text(TERMINAL_WIDTH, Colour::for_stdout())
+    table.to_text(stdout_width(), Colour::for_stdout())
 }

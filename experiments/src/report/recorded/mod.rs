@@ -12,7 +12,7 @@ use super::{
     settings::first_difference,
 };
 use crate::{
-    ablation::{Arm, Report, Results, RunResult, Sweep},
+    ablation::{Arm, Calibration, Report, Results, RunResult, Sweep},
     config::RunConfig,
     measure::Measure,
     run_dir::{COMMAND_FILE, ENVIRONMENT_FILE, Environment, RunId, read_metrics},
@@ -137,7 +137,13 @@ impl Recorded {
                 versions.len()
             ));
         }
-        let results = Results::of(&arms, &seeds, runs, measure);
+        let results = Results::of(
+            &arms,
+            &seeds,
+            runs,
+            measure,
+            Calibration::read(directory),
+        );
         Ok(Self {
             sweep: Sweep {
                 subject: subject(directory, ablation, &made_by),
