@@ -140,7 +140,11 @@ impl Calibration {
     /// What a step of an arm costs over one of its baseline, from the rounds one by one.
     pub fn ratio(&self, arm: &str, baseline: &str) -> Option<CostRatio> {
         let (arm, baseline) = (self.rounds(arm)?, self.rounds(baseline)?);
-        let logs: Vec<f64> = arm.iter().zip(baseline).map(|(a, b)| (a / b).ln()).collect();
+        let logs: Vec<f64> = arm
+            .iter()
+            .zip(baseline)
+            .map(|(a, b)| (a / b).ln())
+            .collect();
         let estimate = Estimate::of(&logs)?;
         Some(CostRatio {
             ratio: estimate.mean.exp(),
@@ -173,7 +177,9 @@ pub(super) mod tests {
     use super::*;
 
     pub fn of(arms: &[(&str, &[f64])]) -> Calibration {
-        let rounds = arms.iter().map(|(name, ms)| (name.to_string(), ms.to_vec()));
+        let rounds = arms
+            .iter()
+            .map(|(name, ms)| (name.to_string(), ms.to_vec()));
         Calibration {
             cpu: "a processor".into(),
             threads: 1,
@@ -195,9 +201,17 @@ pub(super) mod tests {
     #[test]
     fn what_disturbs_one_arm_alone_widens_its_ratio() {
         let times = of(&[("base", &[10.0, 10.1, 9.9]), ("arm", &[12.0, 19.0, 12.2])]);
-        let [low, high] = times.ratio("arm", "base").expect("both").interval.expect("three");
+        let [low, high] = times
+            .ratio("arm", "base")
+            .expect("both")
+            .interval
+            .expect("three");
         assert!(low < 1.0 && high > 1.9, "{low} {high}");
-        assert!(times.spread("base").is_some_and(|spread| !is_notable(spread)));
+        assert!(
+            times
+                .spread("base")
+                .is_some_and(|spread| !is_notable(spread))
+        );
         assert_eq!(times.step_ms("arm"), Some(12.2));
     }
 

@@ -112,13 +112,7 @@ impl Plan {
     }
 
     /// The plan for a terminal of `width` columns.
-    pub fn to_text(
-        &self,
-        sweep: &Sweep,
-        pending: usize,
-        workers: Workers,
-        width: usize,
-    ) -> String {
+    pub fn to_text(&self, sweep: &Sweep, pending: usize, workers: Workers, width: usize) -> String {
         let mut costs = Table::new([
             ("arm", Align::Left),
             ("parameters", Align::Right),

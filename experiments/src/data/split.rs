@@ -1,4 +1,5 @@
-//! Cutting a text into a training and a validation part that share nothing.
+//! Cutting a text into a training and a validation part. No window crosses from one to the other, and
+//! no passage of two kilobytes is in both; shorter ones may be.
 
 use super::{shared_passages::groups, text_files::TextFile};
 

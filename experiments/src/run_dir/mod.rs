@@ -11,6 +11,7 @@
 //! | `state.bin`     | what a run goes on from ([`TrainState`](crate::state::TrainState)) |
 //! | `model.safetensors` | the weights, when it has ended or was stopped             |
 //! | `summary.json`  | how it ended ([`Summary`]); its absence means it has not       |
+//! | `warnings.txt`  | what it was warned of, a line each                             |
 //! | `.lock`         | held by the process that writes here                           |
 //!
 //! Whole files are written under a temporary name, synced and renamed, so a reader sees the old
@@ -55,6 +56,15 @@ pub const METRICS_FILE: &str = "metrics.jsonl";
 pub const COEFFICIENTS_FILE: &str = "coefficients.jsonl";
 /// Name of the summary file.
 pub const SUMMARY_FILE: &str = "summary.json";
+
+/// Name of the file with what a run was warned of, a line each.
+pub const WARNINGS_FILE: &str = "warnings.txt";
+
+/// What a run was warned of.
+pub fn read_warnings(directory: &Path) -> Vec<String> {
+    let text = fs::read_to_string(directory.join(WARNINGS_FILE)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
 
 /// Which run of a sweep: its arm, its seed, and where its files are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -98,7 +98,11 @@ mod tests {
     #[test]
     fn an_effect_of_zero_is_shown_as_often_as_the_test_is_wrong() {
         for n in [2, 3, 5, 30, 1000] {
-            assert!((power(0.0, n) - 0.05).abs() < 1e-6, "{n}: {}", power(0.0, n));
+            assert!(
+                (power(0.0, n) - 0.05).abs() < 1e-6,
+                "{n}: {}",
+                power(0.0, n)
+            );
         }
         assert_eq!(power(1.0, 1), 0.0);
     }

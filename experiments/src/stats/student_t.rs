@@ -24,11 +24,7 @@ pub(super) fn two_sided_p(t: f64, degrees_of_freedom: usize) -> f64 {
 /// The probability of a value at least as far from zero as `t` of the noncentral t distribution:
 /// of `(Z + noncentrality) / S`, Z normal and `S^2` chi-squared over its degrees of freedom.
 /// Simpson's rule over S, given which the probability is one of a normal distribution.
-pub(super) fn noncentral_two_sided_p(
-    t: f64,
-    degrees_of_freedom: usize,
-    noncentrality: f64,
-) -> f64 {
+pub(super) fn noncentral_two_sided_p(t: f64, degrees_of_freedom: usize, noncentrality: f64) -> f64 {
     let freedom = degrees_of_freedom as f64;
     let squared = ChiSquared::new(freedom).expect("at least one degree of freedom");
     let normal = Normal::standard();
@@ -97,7 +93,10 @@ mod tests {
         for df in [1, 2, 3, 7, 50, 1000] {
             for t in [0.0, 0.7, 2.5, 12.7] {
                 let (central, found) = (two_sided_p(t, df), noncentral_two_sided_p(t, df, 0.0));
-                assert!((found - central).abs() < 1e-6, "{t} {df}: {found} {central}");
+                assert!(
+                    (found - central).abs() < 1e-6,
+                    "{t} {df}: {found} {central}"
+                );
             }
         }
     }

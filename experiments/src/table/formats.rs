@@ -56,7 +56,10 @@ impl Table {
                 "td" => format!(" data-label=\"{}\"", escaped(&column.header)),
                 _ => String::new(),
             };
-            format!("<{kind} class=\"{}\"{label}>{text}</{kind}>", classes.join(" "))
+            format!(
+                "<{kind} class=\"{}\"{label}>{text}</{kind}>",
+                classes.join(" ")
+            )
         };
         let row = |kind: &str, cells: &[Cell]| -> String {
             let cells = self.columns.iter().zip(cells);
@@ -122,7 +125,10 @@ mod tests {
             html.contains("<td class=\"left\" data-label=\"arm\">&lt;a&gt; &amp; b</td>"),
             "{html}"
         );
-        assert!(html.contains("<td class=\"good\" data-label=\"loss\">1.25</td>"), "{html}");
+        assert!(
+            html.contains("<td class=\"good\" data-label=\"loss\">1.25</td>"),
+            "{html}"
+        );
     }
 
     #[test]

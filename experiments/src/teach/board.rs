@@ -173,7 +173,11 @@ impl<'a> Board<'a> {
             return self.line(&format!("{left}, below it {right}:"));
         }
         let width = NUMBER * columns;
-        writeln!(self.out, "{INDENT}{:<LABEL$}{left:>width$}  {right:>width$}", "")
+        writeln!(
+            self.out,
+            "{INDENT}{:<LABEL$}{left:>width$}  {right:>width$}",
+            ""
+        )
     }
 
     /// Rows of up to four numbers from the tape, and the same from elsewhere beside them or below.
@@ -229,11 +233,11 @@ impl<'a> Board<'a> {
             false => (Style::Bad, "[FAILS] "),
         };
         // Only the mark is coloured: the width of the rest is measured.
-        let mut text = Vec::new();
-        let mut plain = Board::new(&mut text).with_width(self.width);
+        let mut written = Vec::new();
+        let mut plain = Board::new(&mut written).with_width(self.width);
         plain.paragraph(mark, "        ", text)?;
-        let text = String::from_utf8(text).expect("text");
-        let coloured = text.replacen(mark, &self.styled(style, mark), 1);
+        let written = String::from_utf8(written).expect("text");
+        let coloured = written.replacen(mark, &self.styled(style, mark), 1);
         self.out.write_all(coloured.as_bytes())
     }
 

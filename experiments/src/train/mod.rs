@@ -14,6 +14,7 @@ mod routers;
 mod run;
 mod task;
 mod vision;
+mod warnings;
 
 pub use diffusion::Diffusion;
 pub use error::TrainError;

@@ -1,6 +1,6 @@
 //! A whole run: steps, validation, records, saved states.
 
-use super::{StepReport, TrainError, Trainer, Validation, recorder::Recorder};
+use super::{StepReport, TrainError, Trainer, Validation, recorder::Recorder, warnings::Noting};
 use crate::{
     run_dir::{
         EventLog, LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary,
@@ -64,6 +64,7 @@ impl Trainer {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Summary, TrainError> {
+        let observer = &mut Noting::new(observer, directory.map(RunDir::path));
         if let Some(directory) = directory
             && let Some(summary) = directory.summary()?
             && summary.status.is_final()

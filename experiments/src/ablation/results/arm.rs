@@ -175,9 +175,7 @@ impl ArmResult {
         };
         let at = |ratio: f64| {
             let then: Vec<(u64, f64)> = pairs(baseline, &self.runs)
-                .filter_map(|(base, run)| {
-                    Some((run.seed, run.loss_at(base.steps as f64 / ratio)?))
-                })
+                .filter_map(|(base, run)| Some((run.seed, run.loss_at(base.steps as f64 / ratio)?)))
                 .collect();
             pair_by_seed(&losses(baseline), &then)
         };

@@ -56,10 +56,7 @@ pub fn results(losses: &[(&str, &[Option<f64>])]) -> Results {
     calibrated(losses, None)
 }
 
-pub fn calibrated(
-    losses: &[(&str, &[Option<f64>])],
-    calibration: Option<Calibration>,
-) -> Results {
+pub fn calibrated(losses: &[(&str, &[Option<f64>])], calibration: Option<Calibration>) -> Results {
     let seeds: Vec<u64> = (0..losses[0].1.len() as u64).collect();
     let arms: Vec<Arm> = losses
         .iter()

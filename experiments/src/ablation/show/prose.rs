@@ -121,7 +121,13 @@ impl Report<'_> {
             times.cpu
         );
         let notable = |arm: &&ArmResult| arm.timing.step_spread.is_some_and(is_notable);
-        let notable: Vec<&str> = self.results.arms.iter().filter(notable).map(|a| &*a.label).collect();
+        let notable: Vec<&str> = self
+            .results
+            .arms
+            .iter()
+            .filter(notable)
+            .map(|a| &*a.label)
+            .collect();
         if !notable.is_empty() {
             text.push_str(&format!(
                 " THE MACHINE WAS NOT QUIET: rounds differ by more than a tenth for {} (marked !); --time-steps measures again.",
@@ -129,9 +135,18 @@ impl Report<'_> {
             ));
         }
         let without = |arm: &&ArmResult| arm.timing.step_spread.is_none() && !arm.runs.is_empty();
-        let without: Vec<&str> = self.results.arms.iter().filter(without).map(|a| &*a.label).collect();
+        let without: Vec<&str> = self
+            .results
+            .arms
+            .iter()
+            .filter(without)
+            .map(|a| &*a.label)
+            .collect();
         if !without.is_empty() {
-            text.push_str(&format!(" Not among them, and not calibrated: {}.", without.join(", ")));
+            text.push_str(&format!(
+                " Not among them, and not calibrated: {}.",
+                without.join(", ")
+            ));
         }
         text
     }

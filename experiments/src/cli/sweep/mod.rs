@@ -137,7 +137,11 @@ impl RunArgs {
         let workers = Workers::new(self.jobs, threads, pending.len());
         if self.dry_run {
             let plan = Plan::of(sweep, &data)?;
-            write!(stdout(), "{}", plan.to_text(sweep, pending.len(), workers, stdout_width()))?;
+            write!(
+                stdout(),
+                "{}",
+                plan.to_text(sweep, pending.len(), workers, stdout_width())
+            )?;
             return Ok(());
         }
         let progress = Progress::new(runs, runs - pending.len());
@@ -168,7 +172,9 @@ impl RunArgs {
         let results = shown.results()?;
         if results.runs().next().is_some() {
             shown.write(&results)?;
-            let text = shown.report(&results).to_text(stdout_width(), Colour::for_stdout());
+            let text = shown
+                .report(&results)
+                .to_text(stdout_width(), Colour::for_stdout());
             write!(stdout(), "{text}{}", beside(&results)?)?;
         }
         trained?;

@@ -165,7 +165,11 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
             let mut out = stdout();
             if let Some(loss) = summary.final_val_loss {
                 let worth = worth(summary, loss);
-                write!(out, "{}", wrapped(&format!("{worth}, {after}"), stdout_width()))?;
+                write!(
+                    out,
+                    "{}",
+                    wrapped(&format!("{worth}, {after}"), stdout_width())
+                )?;
             }
             if let Some(levels) = summary.final_val_loss_by_noise_level {
                 let losses = levels.map(|loss| loss.map_or("-".to_owned(), |x| format!("{x:.3}")));
@@ -173,7 +177,11 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
                 write!(out, "{}", wrapped(&levels, stdout_width()))?;
             }
             if summary.final_val_accuracy.is_some() {
-                write!(out, "{}", wrapped(&format!("everything is in {place}"), stdout_width()))?;
+                write!(
+                    out,
+                    "{}",
+                    wrapped(&format!("everything is in {place}"), stdout_width())
+                )?;
                 return Ok(());
             }
             let what = match summary.final_val_loss_by_noise_level {

@@ -9,7 +9,6 @@ use crate::{
 use engine::profile::Times;
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     time::{Duration, Instant},
 };
 
