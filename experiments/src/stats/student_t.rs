@@ -3,7 +3,7 @@
 use statrs::distribution::{ChiSquared, Continuous, ContinuousCDF, Normal, StudentsT};
 
 /// Intervals of the rule that integrates over the standard deviation; even.
-const INTERVALS: usize = 400;
+const INTERVALS: usize = 800;
 /// How many of its own standard deviations on either side of 1 the standard deviation goes.
 const REACH: f64 = 10.0;
 

@@ -183,16 +183,22 @@ impl<'a> Board<'a> {
     /// Rows of up to four numbers from the tape, and the same from elsewhere beside them or below.
     pub fn both(&mut self, labels: &[&str], tape: &[f32], other: &[f64]) -> io::Result<()> {
         let columns = tape.len() / labels.len();
-        let beside = self.holds_both(columns);
+        let fitting = (self.room().saturating_sub(LABEL) / NUMBER).max(1);
         for (r, label) in labels.iter().enumerate() {
             let here = r * columns..(r + 1) * columns;
-            let left: String = tape[here.clone()].iter().map(|&x| cell(x.into())).collect();
-            let right: String = other[here].iter().map(|&x| cell(x)).collect();
-            let between = match beside {
-                true => "  ".to_owned(),
-                false => format!("\n{INDENT}{:<LABEL$}", ""),
+            let left: Vec<String> = tape[here.clone()].iter().map(|&x| cell(x.into())).collect();
+            let right: Vec<String> = other[here].iter().map(|&x| cell(x)).collect();
+            let lines: Vec<String> = match self.holds_both(columns) {
+                true => vec![format!("{}  {}", left.concat(), right.concat())],
+                false => {
+                    let chunks = left.chunks(fitting).chain(right.chunks(fitting));
+                    chunks.map(<[String]>::concat).collect()
+                }
             };
-            writeln!(self.out, "{INDENT}{label:<LABEL$}{left}{between}{right}")?;
+            for (at, line) in lines.iter().enumerate() {
+                let label = if at == 0 { label } else { "" };
+                writeln!(self.out, "{INDENT}{label:<LABEL$}{line}")?;
+            }
         }
         Ok(())
     }
