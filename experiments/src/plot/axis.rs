@@ -113,8 +113,13 @@ impl Placed {
                 .map(|value| (value, compact(value, value)))
                 .collect();
         }
+        let ends = |step: f64| ((low / step).ceil() as i64, (high / step).floor() as i64);
         let step = round_step((high - low) / wanted.max(1) as f64);
-        let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+        // One number alone says nothing of the scale: then 4, 2 or 1 in place of 5, 1 of 2.
+        let smaller = [1.0, 0.8, 0.5, 0.4, 0.2].map(|factor| factor * step);
+        let several = |step: &f64| ends(*step).0 < ends(*step).1;
+        let step = smaller.into_iter().find(several).unwrap_or(step);
+        let (first, last) = ends(step);
         (first..=last)
             .map(|i| i as f64 * step)
             .map(|value| (value, compact(value, step)))
@@ -239,6 +244,13 @@ mod tests {
             ["1", "10", "100", "1000"]
         );
         assert_eq!(ticks(Scale::Log, [1.0, 10.0], 5), ["1", "2", "5", "10"]);
+    }
+
+    #[test]
+    fn a_short_axis_has_two_numbers_at_least() {
+        let short = ticks(Scale::Linear, [-0.0041, 0.0044], 2);
+        assert_eq!(short, ["−0.004", "0.000", "0.004"]);
+        assert_eq!(ticks(Scale::Linear, [-0.035, 0.015], 2), ["−0.02", "0.00"]);
     }
 
     #[test]
