@@ -250,7 +250,10 @@ mod tests {
     fn a_short_axis_has_two_numbers_at_least() {
         let short = ticks(Scale::Linear, [-0.0041, 0.0044], 2);
         assert_eq!(short, ["−0.004", "0.000", "0.004"]);
-        assert_eq!(ticks(Scale::Linear, [-0.035, 0.015], 2), ["−0.02", "0.00"]);
+        assert_eq!(
+            ticks(Scale::Linear, [-0.035, 0.015], 2),
+            ["−0.025", "0.000"]
+        );
     }
 
     #[test]
