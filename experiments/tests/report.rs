@@ -97,37 +97,6 @@ fn what_runs_were_warned_of_is_listed_once_for_all_seeds() {
     );
 }
 
-/// Uniform reads never let streams separate.
-#[test]
-fn a_run_writes_down_what_it_was_warned_of() {
-    let root = tempfile::tempdir().expect("a directory");
-    let [corpus, run] = ["text", "run"].map(|name| root.path().join(name).display().to_string());
-    let lines: String = (0..2000)
-        .map(|i| format!("{i} squared is {}\n", i * i))
-        .collect();
-    fs::write(&corpus, lines).expect("a text");
-    let uniform = "--set=model.connection={type=\"hyper\",read_init=\"uniform\",dynamic=false}";
-    let trained = Command::new(env!("CARGO_BIN_EXE_experiments"))
-        .args([
-            "train",
-            "--preset=smoke",
-            "--data",
-            &corpus,
-            "--out",
-            &run,
-            uniform,
-        ])
-        .args(["--set=train.steps=12", "--set=train.warmup=2"])
-        .output()
-        .expect("the program runs");
-    assert!(trained.status.success(), "{trained:?}");
-    let noted = fs::read_to_string(Path::new(&run).join("warnings.txt")).expect("warnings");
-    assert!(noted.contains("identical"), "{noted}");
-    let said = text(&trained.stderr);
-    assert!(noted.lines().all(|line| said.contains(line)), "{said}");
-    assert!(text(&report(&[&run]).stdout).contains("identical"));
-}
-
 /// The table of an older sweep does not pretend that its times can be compared.
 #[test]
 fn step_times_of_a_sweep_without_a_calibration_are_called_that() {

@@ -68,8 +68,13 @@ fn every_command_fits_terminals_of_40_to_120_columns() {
         "--seeds=2",
     ];
     let rates = ["--seeds=2", "--rates=1e-3,3e-3"];
+    let fixture = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/connection_shc2.safetensors"
+    );
     for arguments in [
-        &with(&["train"], &["--dry-run", hyper])[..],
+        &["parity", fixture][..],
+        &with(&["train"], &["--dry-run", hyper]),
         &with(&["train"], &["--profile", hyper]),
         &with(&["ablation-rate"], &["--dry-run"]),
         &with(&["lr-sweep"], &rates),
