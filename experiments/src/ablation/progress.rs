@@ -17,7 +17,7 @@ const NAME: usize = 23;
 const WITH_BARS: usize = 72;
 /// What stands before the message of a run with a bar, and without one.
 const BAR_BEFORE: usize = NAME + 24;
-const NAME_BEFORE: usize = NAME + 1;
+const NAME_BEFORE: usize = 23;
 /// What stands before a line where there is no terminal: `[1:02:03] `.
 const CLOCK_BEFORE: usize = 10;
 
@@ -80,7 +80,7 @@ impl Progress {
             let bar = screen.bars.insert_before(&screen.total, bar);
             bar.set_style(style(match screen.with_bars() {
                 true => "{prefix:23!} {bar:10} {pos:>5}/{len:<5} {wide_msg}",
-                false => "{prefix:23!} {wide_msg}",
+                false => "{prefix:22!} {wide_msg}",
             }));
             bar.set_prefix(name.clone());
             bar
