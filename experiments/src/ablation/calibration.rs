@@ -24,9 +24,9 @@ use std::{
 /// The file in a sweep directory.
 const FILE: &str = "step_times.json";
 /// How often every arm has its turn.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 6;
 /// How long a turn takes at least, in milliseconds, and how many steps it has at most.
-const TURN_MS: f64 = 60.0;
+const TURN_MS: f64 = 40.0;
 const MOST_STEPS: usize = 8;
 /// A spread above this is pointed out.
 const NOTABLE_SPREAD: f64 = 0.1;
