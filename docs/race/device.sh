@@ -10,7 +10,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 program=${EXPERIMENTS:-target/release/experiments}
-shards=${SHARDS:-4 8}
+shards=${SHARDS:-8}
 
 said() {
     printf '\n$ %s\n' "$*"
@@ -38,6 +38,7 @@ for size in ${SIZES:-l xl}; do
         for round in 1 2; do
             said "$program" bench --size "$size" $steps
             said "$program" bench --size "$size" $steps --backend wgpu --device-memory 16 ${FLAGS:-}
+            said "$program" bench --size "$size" $steps --backend wgpu --device-memory 16 --fetch-results ${FLAGS:-}
         done
     done
 done

@@ -192,6 +192,12 @@ where
                 .collect();
             let built: Vec<_> = (0..uses).map(|_| (self.build)(&tape, &vars)).collect();
             let values: Vec<Vec<f32>> = built[0].iter().map(|output| output.value()).collect();
+            assert_eq!(
+                values.len(),
+                cotangents.len(),
+                "{}: the formula gives another number of outputs",
+                self.name
+            );
             for (output, cotangent) in values.iter().zip(cotangents) {
                 assert_eq!(
                     output.len(),
@@ -323,6 +329,18 @@ mod tests {
                     .for_each(|(dx, dy)| *dx = 3.0 * dy);
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "the formula gives another number of outputs")]
+    fn an_output_without_a_formula_is_noticed() {
+        Check::new(
+            "twice",
+            vec![CheckInput::normal([5], 1.0, 0)],
+            |_, v| vec![v[0] + v[0], v[0] + v[0]],
+            |x| vec![x[0].iter().map(|x| 2.0 * x).collect()],
+        )
+        .run();
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub mod profile;
 pub mod rng;
 pub mod shape;
 pub mod simd;
+pub mod skipped;
 pub mod tape;
 
 /// Pages of the book are compiled and run like any other example.

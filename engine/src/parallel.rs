@@ -1,10 +1,11 @@
 //! A training step over shards of the batch.
 //!
 //! The batch is cut into a fixed number of shards, a setting and not the number of
-//! threads. Each shard runs forward and backward on its own tape with
-//! single-threaded kernels, one micro-batch after the other, while its activations
-//! stay in cache; the gradients of the shards are then added in shard order. The
-//! bits of a step are those of its shards, for any number of threads.
+//! threads. Each shard runs forward and backward on its own tape, one micro-batch after
+//! the other, while its activations stay in cache; the gradients of the shards are then
+//! added in shard order. Kernels are single-threaded where there is a shard for every
+//! thread, and share out their rows among the threads left over where there are fewer
+//! shards. The bits of a step are those of its shards, for any number of threads.
 
 use crate::{
     backend::{Backend, Identity},
@@ -76,8 +77,10 @@ impl Shards {
             shards: self.tapes.len(),
             micro_batches: results.len(),
         };
+        let idle_threads = self.tapes.len() < rayon::current_num_threads();
         let work = |tape: &mut Tape, gradients: &mut Gradients, first, slots: &mut [T]| {
             gradients.clear();
+            tape.set_parallel(idle_threads);
             tape.set_leaving(true);
             for (offset, slot) in slots.iter_mut().enumerate() {
                 let micro_batch = MicroBatch {
@@ -218,6 +221,38 @@ fn run<T: Send>(
                     )
                 },
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ops::{scale, sum},
+        params::{Builder, Decay, Init},
+        rng::Key,
+    };
+
+    /// Micro-batch i of step k has the loss `k (i + 1) w`.
+    #[test]
+    fn gradients_are_those_of_all_micro_batches_of_this_step() {
+        let mut builder = Builder::new(Key::new(0));
+        let weight = builder.param("w", [1], Decay::No, Init::Ones);
+        let params = builder.finish();
+        for count in [1, 2, 3, 5] {
+            let mut shards = Shards::new(count, &params, Tape::new);
+            for step in 1..4 {
+                let mut indices = [usize::MAX; 5];
+                shards.step(&params, &mut indices, |tape, micro_batch| {
+                    let factor = (step * (micro_batch.index + 1)) as f32;
+                    let loss = scale(sum(tape.param(weight)), factor);
+                    (loss, micro_batch.index)
+                });
+                assert_eq!(indices, [0, 1, 2, 3, 4]);
+                let gradient = shards.gradients().slab()[0];
+                assert_eq!(gradient, 15.0 * step as f32, "{count} shards");
+            }
         }
     }
 }

@@ -97,3 +97,30 @@ fn moments(all: &[f32], len: usize) -> impl Iterator<Item = (f64, f64)> {
         (mean, square.sqrt())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of two tokens with one stream.
+    #[test]
+    fn moments_are_over_the_tokens_and_those_of_a_population() {
+        let site = SiteCoefficients {
+            site: "blocks.0.attn".into(),
+            rate: 1,
+            alpha: vec![1.0, 2.0, 3.0, 8.0],
+            beta: vec![0.5, 1.5],
+        };
+        assert_eq!(site.tokens(), 2);
+        assert_eq!(site.token(1).alpha, [3.0, 8.0]);
+        assert_eq!(
+            (site.mean().alpha, site.mean().beta),
+            (vec![2.0, 5.0], vec![1.0])
+        );
+        let deviation = site.deviation();
+        assert_eq!(
+            (deviation.alpha, deviation.beta),
+            (vec![1.0, 3.0], vec![0.5])
+        );
+    }
+}

@@ -2,9 +2,9 @@
 
 use crate::{
     config::{ConfigError, RunConfig},
-    run_dir::CONFIG_FILE,
-    state::{self, StateError},
-    train::WEIGHTS_FILE,
+    memory,
+    run_dir::{CONFIG_FILE, Status, WEIGHTS_FILE, read_summary},
+    state::{self, Found, StateError},
 };
 use engine::params::Params;
 use models::weights::{TensorFile, WeightsError};
@@ -20,6 +20,7 @@ pub struct Trained {
     /// network, and defaults for the rest.
     pub config: RunConfig,
     weights: Weights,
+    remarks: Vec<String>,
 }
 
 enum Weights {
@@ -29,7 +30,8 @@ enum Weights {
 }
 
 impl Trained {
-    /// Reads a run directory, or a safetensors file with weights and their configuration.
+    /// Reads a run directory, or a safetensors file with weights and their configuration. Of
+    /// weights and state of a run the newer is taken.
     ///
     /// # Errors
     /// Anything but that the weights do not fit.
@@ -45,26 +47,42 @@ impl Trained {
                     ..RunConfig::default()
                 },
             };
+            file.check("", &shapes(&config)?)?;
             return Ok(Self {
                 config,
                 weights: Weights::File(file),
+                remarks: Vec::new(),
             });
         }
         let config = RunConfig::from_file(&from.join(CONFIG_FILE))?;
-        let weights = from.join(WEIGHTS_FILE);
-        if weights.exists() {
-            let weights = Weights::File(TensorFile::open(&weights)?);
-            return Ok(Self { config, weights });
+        let path = from.join(WEIGHTS_FILE);
+        let file = match path.exists() {
+            true => Some(TensorFile::open(&path)?),
+            false => None,
+        };
+        let mut remarks = Vec::new();
+        let weights = newest(from, file, &mut remarks)?;
+        let network = shapes(&config)?;
+        match &weights {
+            Weights::File(file) => file.check("", &network)?,
+            Weights::Slab(slab) => {
+                let needed = network.iter().map(|(_, param)| param.range.end).max();
+                if needed.is_some_and(|needed| slab.len() < needed) {
+                    return Err(StateError::OtherRun.into());
+                }
+            }
         }
-        match state::load(from)? {
-            Some(found) => Ok(Self {
-                config,
-                weights: Weights::Slab(found.state.params),
-            }),
-            None => Err(TrainedError::NoWeights {
-                directory: from.to_owned(),
-            }),
-        }
+        Ok(Self {
+            config,
+            weights,
+            remarks,
+        })
+    }
+
+    /// What the user has to know about which weights these are: that one of two files was taken,
+    /// or could not be checked.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Sets the parameters of the network that was built from the configuration.
@@ -80,6 +98,73 @@ impl Trained {
             Weights::Slab(_) => return Err(StateError::OtherRun.into()),
         }
         Ok(())
+    }
+}
+
+/// The network, so that what was read can be compared with it before there is memory for it.
+fn shapes(config: &RunConfig) -> Result<Params, ConfigError> {
+    memory::conceivable(config)?;
+    Ok(config.model.shapes()?)
+}
+
+/// The weights in a run directory, from their file or from the state.
+fn newest(
+    directory: &Path,
+    file: Option<TensorFile>,
+    remarks: &mut Vec<String>,
+) -> Result<Weights, TrainedError> {
+    let summary = read_summary(directory).ok().flatten();
+    let steps = summary.as_ref().map(|summary| summary.steps);
+    // Files of earlier versions do not say it; they were written just before the summary.
+    let step = file.as_ref().and_then(|file| file.step().or(steps));
+    let ended = summary.is_some_and(|summary| summary.status != Status::Interrupted);
+    let of_end = ended && step.is_some() && step == steps;
+    let found = match &file {
+        // Nothing is newer, and the state may be gone.
+        Some(_) if of_end => None,
+        Some(_) => state::load(directory).unwrap_or_else(|error| {
+            remarks.push(format!("{error}; taking {WEIGHTS_FILE}"));
+            None
+        }),
+        None => state::load(directory)?,
+    };
+    let newer = |found: &Found| step.is_none_or(|step| found.state.step > step);
+    match (file, found) {
+        (file, Some(found)) if file.is_none() || newer(&found) => {
+            if let Some(damage) = found.fallback {
+                remarks.push(format!("{damage}; taking the state before it"));
+            }
+            if file.is_some() {
+                let of = step.map_or("of an unknown step".to_owned(), |at| {
+                    format!("of step {at}")
+                });
+                let at = found.state.step;
+                remarks.push(format!(
+                    "taking the saved state of step {at}: {WEIGHTS_FILE} is older, {of}"
+                ));
+            }
+            Ok(Weights::Slab(found.state.params))
+        }
+        (Some(file), found) => {
+            if let (Some(at), Some(found)) = (step, found)
+                && found.state.step < at
+            {
+                remarks.push(format!(
+                    "taking {WEIGHTS_FILE} of step {at}: the saved state is older, of step {}",
+                    found.state.step
+                ));
+            }
+            if !file.is_checked() {
+                remarks.push(format!(
+                    "{WEIGHTS_FILE} has no checksum (an earlier version of the program or another \
+                     one wrote it), so damage to it cannot be seen"
+                ));
+            }
+            Ok(Weights::File(file))
+        }
+        (None, _) => Err(TrainedError::NoWeights {
+            directory: directory.to_owned(),
+        }),
     }
 }
 

@@ -1,7 +1,8 @@
 //! How runs are getting on, read from their files while other processes write them.
 
 use crate::{
-    ablation::clock,
+    ablation::{clock, seconds},
+    files::read_text,
     run_dir::{
         CONFIG_FILE, METRICS_FILE, MetricsRecord, RunId, Status, read_metrics, read_summary,
     },
@@ -78,9 +79,10 @@ impl Watched {
         let recent = &records[records.len().saturating_sub(RECENT)..];
         let ms = median(recent.iter().map(|record| record.ms).collect()).filter(|ms| *ms > 0.0);
         let speed = ms.map(|ms| 1e3 * last.tokens as f64 / last.step as f64 / ms);
+        let speed = speed.filter(|speed| speed.is_finite());
         let left = steps.zip(ms).map(|(steps, ms)| {
             let steps = steps.saturating_sub(last.step) as f64;
-            Duration::from_secs_f64((steps * ms / 1e3).max(0.0))
+            seconds(steps * ms / 1e3)
         });
         let state = match summary.map(|summary| summary.status) {
             Some(Status::Ok) => State::Ended,
@@ -118,7 +120,7 @@ impl Watched {
 }
 
 fn steps_of(path: &Path) -> Option<u64> {
-    let text = fs::read_to_string(path.join(CONFIG_FILE)).ok()?;
+    let text = read_text(&path.join(CONFIG_FILE)).ok()?;
     let table: toml::Table = text.parse().ok()?;
     let steps = table.get("train")?.get("steps")?.as_integer()?;
     u64::try_from(steps).ok()
@@ -131,9 +133,9 @@ fn is_fresh(path: &Path, recent: &[MetricsRecord], silence: Duration) -> bool {
     let (Some(first), Some(last)) = (recent.first(), recent.last()) else {
         return false;
     };
-    let between = (last.step - first.step) as f64 / (recent.len().max(2) - 1) as f64;
+    let between = last.step.saturating_sub(first.step) as f64 / (recent.len().max(2) - 1) as f64;
     let expected = SILENT_RECORDS * between * last.ms / 1e3;
-    let patience = silence.max(Duration::from_secs_f64(expected.clamp(0.0, 86_400.0)));
+    let patience = silence.max(seconds(expected.min(86_400.0)));
     // A clock that is behind that of the writer sees a file from the future: a fresh one.
     age.is_none_or(|age| age <= patience)
 }
@@ -277,6 +279,39 @@ mod tests {
         assert_eq!(Watched::read(&id).state, State::Waiting);
         let path = directory.path().join(METRICS_FILE);
         fs::write(path, "no\nmetrics\n").expect("space");
+        assert_eq!(Watched::read(&id).state, State::Damaged);
+    }
+
+    /// Whatever a file says, it is shown or called damaged.
+    #[test]
+    fn records_that_no_run_writes_are_shown_without_panic() {
+        let with = |change: &dyn Fn(&mut MetricsRecord)| {
+            let mut records = [record(10, 5.0), record(20, 4.0), record(30, 3.0)];
+            records.iter_mut().for_each(change);
+            records.to_vec()
+        };
+        for records in [
+            with(&|r| r.ms = 1e300),
+            with(&|r| r.ms = f64::MAX),
+            with(&|r| r.ms = -1.0),
+            with(&|r| r.ms = 5e-324),
+            with(&|r| r.step = 0),
+            with(&|r| r.step = u64::MAX - r.step),
+            with(&|r| r.tokens = u64::MAX),
+            with(&|r| r.train_loss = f64::NAN),
+            with(&|r| r.train_loss = if r.step == 20 { f64::MAX } else { -f64::MAX }),
+            with(&|r| r.val_loss = Some(1e308)),
+            vec![record(30, 1.0), record(10, 2.0), record(20, 3.0)],
+            vec![record(10, 1.0); 40],
+        ] {
+            let (_directory, id) = run(&records);
+            let watched = Watched::read(&id);
+            assert_ne!(watched.state, State::Waiting);
+            table(&[watched]).to_text(80, crate::terminal::Colour::Off);
+        }
+        let (directory, id) = run(&[]);
+        let lines = "{\"step\": -1}\n{\"step\": 1e999}\n\0\0\n";
+        fs::write(directory.path().join(METRICS_FILE), lines).expect("space");
         assert_eq!(Watched::read(&id).state, State::Damaged);
     }
 

@@ -393,7 +393,7 @@ fn mistakes_on_the_command_line_have_status_2_and_one_clear_line() {
         (&["--tanh", "maybe"], "on, off, both"),
         (&["--seeds", "many"], "write 5, or 0,3,7"),
         (&["--seeds", "0"], "expected 1 to 1000 seeds"),
-        (&["--jobs", "0"], "--jobs is 0"),
+        (&["--jobs", "0"], "expected 1 to 1024"),
         (&["--set", "model.dimm=8"], "did you mean model.dim?"),
         (&["--set", "model.heads=3"], "not divisible by heads"),
         (&["--set", "train.seed=3"], "--seeds"),

@@ -2,6 +2,7 @@
 //! shown follows the slider, the choices and the mouse. Skipped with a line where there is no
 //! Chromium.
 
+use engine::skipped::skipped;
 use std::{
     fs,
     path::Path,
@@ -107,7 +108,7 @@ fn driven(browser: &str, root: &Path, page: &str) -> serde_json::Value {
 #[test]
 fn the_page_follows_slider_choices_and_mouse_without_a_network() {
     let Some(browser) = chromium() else {
-        println!("skipped: there is no chromium");
+        skipped("there is no chromium");
         return;
     };
     let root = tempfile::tempdir().expect("a directory");

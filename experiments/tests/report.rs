@@ -1,5 +1,6 @@
 //! `report`: everything from the files of runs.
 
+use engine::skipped::skipped;
 use serde_json::json;
 use std::{
     env, fs,
@@ -335,7 +336,7 @@ fn chromium() -> Option<PathBuf> {
 #[test]
 fn a_browser_shows_the_page_without_complaint() {
     let Some(chromium) = chromium() else {
-        eprintln!("skipped: no chromium on this machine");
+        skipped("there is no chromium");
         return;
     };
     let (root, sweep) = made();

@@ -1,15 +1,17 @@
 //! Run directories as a user of the crate sees them, crashes included.
 
-use experiments::run_dir::{
-    CONFIG_FILE, Environment, METRICS_FILE, MetricsRecord, RunDir, RunError, RunId, SUMMARY_FILE,
-    Status, Summary, read_metrics, read_summary, write_atomically,
+use experiments::{
+    config::RunConfig,
+    run_dir::{
+        CONFIG_FILE, Environment, METRICS_FILE, MetricsRecord, RunDir, RunError, RunId,
+        SUMMARY_FILE, Status, Summary, read_metrics, read_summary, write_atomically,
+    },
 };
 use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 fn run_id(root: &Path) -> RunId {
@@ -254,15 +256,16 @@ fn another_configuration_is_refused_by_the_key_that_differs() {
 }
 
 #[test]
-fn clearing_leaves_an_empty_run_that_is_still_locked() {
+fn a_run_begun_afresh_is_empty_and_locked() {
     let root = tempfile::tempdir().expect("directory");
+    let config = RunConfig::default().to_table();
     let run = open(root.path());
+    run.set_config(&config).expect("space");
     run.set_summary(&summary()).expect("space");
-    fs::create_dir(run.path().join("checkpoint")).expect("create");
-    fs::write(run.path().join("checkpoint/state"), "x").expect("write");
-    run.clear().expect("cleared");
+    drop(run);
+    let run = RunDir::open_afresh(&run_id(root.path())).expect("a run");
     assert_eq!(run.summary().expect("readable"), None);
-    assert!(!run.path().join("checkpoint").exists());
+    assert!(!run.path().join(CONFIG_FILE).exists());
     RunDir::open(&run_id(root.path())).expect_err("still locked");
 }
 
@@ -355,7 +358,8 @@ fn the_lock_of_a_killed_process_does_not_bar_the_next() {
     if let Some(root) = env::var_os(HOLD) {
         let _run = open(Path::new(&root));
         println!("\nheld");
-        std::thread::sleep(Duration::from_secs(60));
+        // Until it is killed, or whoever started it has ended.
+        let _ = std::io::stdin().read_line(&mut String::new());
         return;
     }
     let root = tempfile::tempdir().expect("directory");
@@ -363,6 +367,7 @@ fn the_lock_of_a_killed_process_does_not_bar_the_next() {
         .args(["the_lock_of_a_killed_process_does_not_bar_the_next"])
         .args(["--exact", "--nocapture"])
         .env(HOLD, root.path())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("a second process");

@@ -158,7 +158,7 @@ fn an_ablation_has_tasks_too_and_a_script_for_slurm() {
     for line in [
         "#SBATCH --array=0-14",
         "#SBATCH --requeue",
-        "ablation-static --preset smoke --data 'my text.txt' --task \"$SLURM_ARRAY_TASK_ID\" &",
+        "ablation-static --preset smoke --data 'my text.txt' --task \"$number\" &",
     ] {
         assert!(script.contains(line), "{line}: {script}");
     }

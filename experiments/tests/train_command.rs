@@ -6,7 +6,7 @@ use std::{
     path::Path,
     process::{Command, Output, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 fn experiments(arguments: &[&str]) -> Command {
@@ -68,49 +68,55 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
     let root = tempfile::tempdir().expect("a directory");
     let path = |name: &str| root.path().join(name).display().to_string();
     write_text(&root.path().join("text"));
-    let (text, whole, killed) = (path("text"), path("whole"), path("killed"));
-    let steps = "--set=train.steps=400";
+    let text = path("text");
+    // A machine that looks away for as long as a run takes kills none: then a longer run.
+    for steps in [400, 1600, 6400] {
+        let steps = format!("--set=train.steps={steps}");
+        let [whole, killed] = ["whole", "killed"].map(|name| path(&format!("{name}{steps}")));
+        let arguments = tiny(&text, &killed, &[&steps, "--threads=2"]);
+        let kills = kill_on_the_way(&arguments, Path::new(&killed));
+        if kills < 3 {
+            continue;
+        }
+        let output = run(&arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let output = run(&tiny(&text, &whole, &[&steps, "--threads=1"]));
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(result(Path::new(&killed)), result(Path::new(&whole)));
+        return;
+    }
+    panic!("no run could be killed on its way");
+}
 
-    let output = run(&tiny(&text, &whole, &[steps, "--threads=1"]));
-    assert!(output.status.success(), "{}", stderr(&output));
-    let took = read_summary(Path::new(&whole))
-        .expect("readable")
-        .expect("ended");
-    let expected = result(Path::new(&whole));
-
-    let arguments = tiny(&text, &killed, &[steps, "--threads=2"]);
+/// Starts a run again and again, and kills it each time once it has recorded a little more,
+/// until it has come to its end; how often it was killed.
+fn kill_on_the_way(arguments: &[&str], run: &Path) -> u64 {
+    let records = || fs::read(run.join("metrics.jsonl")).map_or(0, |text| lines(&text));
     let mut kills = 0;
-    for attempt in 0..40 {
-        let mut child = experiments(&arguments)
+    loop {
+        // At another place every time: a state is saved every third step, not with a record.
+        let goal = records() + 2 + kills * 7 % 5;
+        let mut child = experiments(arguments)
             .stderr(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .expect("the program starts");
-        // Somewhere within the run, at another place every time.
-        let share = f64::from(attempt * 7 % 11 + 1) / 25.0;
-        let begun = Instant::now();
-        let limit = Duration::from_millis(20) + Duration::from_secs_f64(took.wall_seconds * share);
-        let ended = loop {
+        while records() < goal {
             if let Some(status) = child.try_wait().expect("a child") {
-                break Some(status);
+                assert!(status.success());
+                return kills;
             }
-            if begun.elapsed() >= limit {
-                break None;
-            }
-            thread::sleep(Duration::from_millis(2));
-        };
-        if let Some(status) = ended {
-            assert!(status.success());
-            break;
+            thread::sleep(Duration::from_millis(1));
         }
+        thread::sleep(Duration::from_micros(700 * (kills % 4)));
         child.kill().expect("a child");
         child.wait().expect("a child");
         kills += 1;
     }
-    let output = run(&arguments);
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert!(kills >= 2, "it was killed {kills} times");
-    assert_eq!(result(Path::new(&killed)), expected);
+}
+
+fn lines(text: &[u8]) -> u64 {
+    text.iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 
 #[cfg(unix)]
@@ -120,12 +126,13 @@ fn an_interrupted_run_says_how_to_go_on_and_does() {
     let path = |name: &str| root.path().join(name).display().to_string();
     write_text(&root.path().join("text"));
     let (text, out) = (path("text"), path("a run"));
-    let child = experiments(&tiny(&text, &out, &["--set=train.steps=100000000"]))
+    let mut child = experiments(&tiny(&text, &out, &["--set=train.steps=100000000"]))
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
     let metrics = Path::new(&out).join("metrics.jsonl");
     while fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
+        assert_eq!(child.try_wait().expect("a child"), None);
         thread::sleep(Duration::from_millis(5));
     }
     let interrupted = Command::new("kill")

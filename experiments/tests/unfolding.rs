@@ -3,7 +3,7 @@
 use engine::{params::Params, rng::Key};
 use experiments::{
     config::RunConfig,
-    inspect::{Subject, Trace},
+    inspect::{Band, DepthView, Inspection, LayerGain, Subject, Trace},
     train::{Quiet, Trainer, WEIGHTS_FILE},
 };
 use models::weights;
@@ -156,4 +156,172 @@ fn manifold_constrained_connections_with_a_learned_head_are_their_unfolded_matri
         "model.connection.type=identity_hc",
         "model.connection.reduction=mean",
     ]);
+}
+
+/// The columns of a table that is exported, by name, against the measures of these names.
+#[track_caller]
+fn has_columns(inspection: &Inspection, table: &str, expected: &[(&str, Vec<f64>)]) {
+    let matrices = inspection.matrices();
+    let matrix = matrices.iter().find(|matrix| matrix.name == table);
+    let matrix = matrix.expect("a table of this name");
+    let names: Vec<&str> = expected.iter().map(|(name, _)| *name).collect();
+    assert_eq!(matrix.columns, names, "{table}");
+    for (column, (name, expected)) in expected.iter().enumerate() {
+        assert_eq!(matrix.values.len(), expected.len(), "{table}");
+        let found = matrix.values.iter().map(|row| row[column]);
+        let found: Vec<f64> = found.map(|x| x.expect("an entry")).collect();
+        assert_eq!(found, *expected, "{table}: {name}");
+    }
+}
+
+#[test]
+fn every_exported_column_holds_the_measure_of_its_name() {
+    let subject = trained(&["model.connection.type=hyper", "model.connection.rate=3"]);
+    let trace = Trace::of(&subject);
+    let inspection = Inspection::of("a run", &subject, &trace, &[]);
+    let gain = |of: fn(&LayerGain) -> f64| inspection.gains.iter().map(of).collect();
+    has_columns(
+        &inspection,
+        "gain",
+        &[
+            ("forward", gain(|g| g.single.forward)),
+            ("backward", gain(|g| g.single.backward)),
+            ("spectral norm", gain(|g| g.single.spectral_norm)),
+            ("smallest", gain(|g| g.single.smallest)),
+            ("effective rank", gain(|g| g.single.effective_rank)),
+            ("composed forward", gain(|g| g.composed.forward)),
+            ("composed backward", gain(|g| g.composed.backward)),
+            ("composed spectral norm", gain(|g| g.composed.spectral_norm)),
+            ("composed smallest", gain(|g| g.composed.smallest)),
+            (
+                "composed effective rank",
+                gain(|g| g.composed.effective_rank),
+            ),
+            ("read usage", gain(|g| g.read_usage)),
+            ("write usage", gain(|g| g.write_usage)),
+        ],
+    );
+    let band = |of: fn(&Band) -> f64| inspection.similarity.iter().map(of).collect();
+    has_columns(
+        &inspection,
+        "similarity",
+        &[
+            ("p5", band(|band| band.low)),
+            ("median", band(|band| band.median)),
+            ("p95", band(|band| band.high)),
+        ],
+    );
+    let depth = |of: fn(&DepthView) -> f64| inspection.depth.iter().map(of).collect();
+    has_columns(
+        &inspection,
+        "depth",
+        &[
+            ("input rms", depth(|view| view.input_rms)),
+            ("output rms", depth(|view| view.output_rms)),
+            ("output gradient", depth(|view| view.output_gradient)),
+            (
+                "stream cosine",
+                depth(|view| view.mean_cosine().expect("streams")),
+            ),
+        ],
+    );
+    // By stream: what is said of rows is not what is said of columns.
+    let by_stream = |of: fn(&LayerGain) -> &[f64]| {
+        let column = |i: usize| inspection.gains.iter().map(|gain| of(gain)[i]).collect();
+        ["1", "2", "3"]
+            .into_iter()
+            .zip((0..3).map(column))
+            .collect::<Vec<_>>()
+    };
+    let [rows, columns] = [
+        by_stream(|gain| &gain.row_sums),
+        by_stream(|gain| &gain.column_sums),
+    ];
+    assert_ne!(rows, columns);
+    has_columns(&inspection, "row_sums", &rows);
+    has_columns(&inspection, "column_sums", &columns);
+}
+
+fn rms(values: impl Iterator<Item = f32>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), x| {
+        (sum + f64::from(x).powi(2), count + 1.0)
+    });
+    (sum / count as f64).sqrt()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn norms_and_cosines_by_depth_are_those_of_what_was_seen() {
+    let subject = trained(&["model.connection.type=hyper", "model.connection.rate=2"]);
+    let trace = Trace::of(&subject);
+    let inspection = Inspection::of("a run", &subject, &trace, &[]);
+    let (d, tokens) = (trace.dim, trace.tokens());
+    for (k, (layer, view)) in trace.layers.iter().zip(&inspection.depth).enumerate() {
+        let close = |found: f64, expected: f64, what: &str| {
+            let error = (found - expected).abs();
+            assert!(
+                error < 1e-9 * (1.0 + expected.abs()),
+                "{k}, {what}: {found}, not {expected}"
+            );
+        };
+        close(view.input_rms, rms(layer.input.iter().copied()), "input");
+        close(view.output_rms, rms(layer.output.iter().copied()), "output");
+        let hidden = layer.hidden.as_ref().expect("streams");
+        let stream = |token: usize, i: usize| &hidden[(token * 2 + i) * d..][..d];
+        for i in 0..2 {
+            let all = (0..tokens).flat_map(|token| stream(token, i)).copied();
+            close(view.stream_rms[i], rms(all), "a stream");
+        }
+        let cosines = (0..tokens).map(|token| cosine(stream(token, 0), stream(token, 1)));
+        let mean = cosines.sum::<f64>() / tokens as f64;
+        close(view.mean_cosine().expect("two streams"), mean, "streams");
+        if let Some(next) = trace.layers.get(k + 1) {
+            let pairs = layer.input.chunks(d).zip(next.input.chunks(d));
+            let mut cosines: Vec<f64> = pairs.map(|(a, b)| cosine(a, b)).collect();
+            cosines.sort_by(f64::total_cmp);
+            // Of an even number.
+            let middle = (cosines[tokens / 2 - 1] + cosines[tokens / 2]) / 2.0;
+            close(inspection.similarity[k].median, middle, "inputs");
+        }
+    }
+}
+
+#[test]
+fn what_acts_is_the_static_part_and_the_dynamic_one_and_a_change_is_from_the_start() {
+    let subject = trained(&["model.connection.type=hyper", "model.connection.rate=2"]);
+    let trace = Trace::of(&subject);
+    let inspection = Inspection::of("a run", &subject, &trace, &[]);
+    for (k, view) in inspection.layers.iter().enumerate() {
+        let parts = [&subject.params(), &subject.initial_params()].map(|params| {
+            let name = format!("{}_connection.static_alpha", view.site);
+            let part = params.part(&name).expect("a static part");
+            params.slab()[part.range.clone()].to_vec()
+        });
+        let [now, start] = parts;
+        assert_eq!(view.fixed.alpha, now, "sublayer {k}");
+        assert_ne!(now, start);
+        for i in 0..now.len() {
+            let mean = view.mean.alpha[i];
+            assert!((now[i] + view.dynamic.alpha[i] - mean).abs() < 1e-6);
+            assert!((start[i] + view.change.alpha[i] - mean).abs() < 1e-6);
+        }
+        assert!(view.dynamic.alpha.iter().any(|x| x.abs() > 1e-4));
+    }
+    for intervention in &inspection.interventions {
+        let found = intervention.difference;
+        assert_eq!(
+            found,
+            intervention.loss - inspection.loss,
+            "{intervention:?}"
+        );
+    }
 }

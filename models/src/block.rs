@@ -117,6 +117,18 @@ impl Trunk {
 }
 
 impl TrunkConfig<'_> {
+    /// Its matrices' elements, its connections not counted, for sizes that need not be reasonable.
+    pub(crate) fn rough_parameters(&self) -> f64 {
+        let dim = self.dim as f64;
+        // Two shifts, scales and gates.
+        let conditioning = if self.conditioned {
+            6.0 * dim * dim
+        } else {
+            0.0
+        };
+        self.layers as f64 * (4.0 * dim * dim + conditioning + self.ffn.rough_parameters(dim))
+    }
+
     /// One of its norms.
     fn norm(&self, name: &str, b: &mut Builder) -> Norm {
         match self.conditioned {

@@ -1,6 +1,6 @@
 //! What the configurations of all networks must fulfil.
 
-use crate::{block::TrunkConfig, config::ConfigError};
+use crate::{block::TrunkConfig, config::ConfigError, model::MOST_PARAMETERS};
 
 fn fail(message: String) -> Result<(), ConfigError> {
     Err(ConfigError(message))
@@ -11,6 +11,49 @@ pub(crate) fn at_least_one(sizes: &[(&str, usize)]) -> Result<(), ConfigError> {
         Some((key, _)) => fail(format!("{key} is 0, expected at least 1")),
         None => Ok(()),
     }
+}
+
+/// Below these no size that is computed from several of them overflows.
+const LARGEST: usize = 1 << 31;
+const MOST_LAYERS: usize = 10_000;
+const LARGEST_IMAGE: usize = 1 << 14;
+const MOST_CHANNELS: usize = 1 << 10;
+
+pub(crate) fn at_most(sizes: &[(&str, usize, usize)]) -> Result<(), ConfigError> {
+    match sizes.iter().find(|(_, value, most)| value > most) {
+        Some((key, value, most)) => fail(format!("{key} is {value}, expected at most {most}")),
+        None => Ok(()),
+    }
+}
+
+/// Sizes that are at least 1 and reasonable.
+pub(crate) fn sizes(sizes: &[(&str, usize)]) -> Result<(), ConfigError> {
+    at_least_one(sizes)?;
+    at_most(
+        &sizes
+            .iter()
+            .map(|&(key, value)| (key, value, LARGEST))
+            .collect::<Vec<_>>(),
+    )
+}
+
+pub(crate) fn image(side: usize, channels: usize, patch: usize) -> Result<(), ConfigError> {
+    at_least_one(&[("image", side), ("channels", channels), ("patch", patch)])?;
+    at_most(&[
+        ("image", side, LARGEST_IMAGE),
+        ("channels", channels, MOST_CHANNELS),
+    ])?;
+    patches_tile(side, patch)
+}
+
+/// A number of parameters, roughly, that can be counted.
+pub(crate) fn countable(parameters: f64) -> Result<(), ConfigError> {
+    if parameters <= MOST_PARAMETERS {
+        return Ok(());
+    }
+    fail(format!(
+        "its sizes make {parameters:.1e} parameters: choose a smaller dim, ffn or vocabulary"
+    ))
 }
 
 pub(crate) fn positive(numbers: &[(&str, f64)]) -> Result<(), ConfigError> {
@@ -33,7 +76,8 @@ pub(crate) fn patches_tile(image: usize, patch: usize) -> Result<(), ConfigError
 /// What the blocks of any network must fulfil.
 pub(crate) fn trunk(trunk: &TrunkConfig<'_>) -> Result<(), ConfigError> {
     let (dim, heads) = (trunk.dim, trunk.heads);
-    at_least_one(&[("dim", dim), ("layers", trunk.layers), ("heads", heads)])?;
+    sizes(&[("dim", dim), ("layers", trunk.layers), ("heads", heads)])?;
+    at_most(&[("layers", trunk.layers, MOST_LAYERS)])?;
     if !dim.is_multiple_of(heads) {
         return fail(format!(
             "dim {dim} is not divisible by heads {heads}: each head takes dim / heads columns"

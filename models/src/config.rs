@@ -45,13 +45,25 @@ impl FfnConfig {
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         match self {
-            FfnConfig::Moe(moe) => moe
-                .validate()
-                .map_err(|message| ConfigError(format!("ffn.{message}"))),
-            FfnConfig::SwiGlu { hidden: 0 } | FfnConfig::Gelu { hidden: 0 } => Err(ConfigError(
-                "ffn.hidden is 0, expected at least 1".to_owned(),
-            )),
-            _ => Ok(()),
+            FfnConfig::Moe(moe) => {
+                let invalid = |message| ConfigError(format!("ffn.{message}"));
+                moe.validate().map_err(invalid)?;
+                checks::sizes(&[("ffn.experts", moe.experts), ("ffn.hidden", moe.hidden)])
+            }
+            FfnConfig::SwiGlu { hidden } | FfnConfig::Gelu { hidden } => {
+                checks::sizes(&[("ffn.hidden", *hidden)])
+            }
+        }
+    }
+
+    /// The elements of its matrices between vectors of this width, for sizes that need not be
+    /// reasonable.
+    pub(crate) fn rough_parameters(&self, dim: f64) -> f64 {
+        let hidden = self.hidden() as f64;
+        match self {
+            FfnConfig::SwiGlu { .. } => 3.0 * dim * hidden,
+            FfnConfig::Gelu { .. } => 2.0 * dim * hidden,
+            FfnConfig::Moe(moe) => moe.experts as f64 * dim * (3.0 * hidden + 1.0),
         }
     }
 }
@@ -128,7 +140,8 @@ impl TransformerConfig {
 
     /// As [`TransformerConfig::validate`], with another connection.
     pub(crate) fn validate_with(&self, connection: &dyn Spec) -> Result<(), ConfigError> {
-        checks::at_least_one(&[("vocab_size", self.vocab_size), ("seq", self.seq)])?;
+        checks::countable(self.rough_parameters())?;
+        checks::sizes(&[("vocab_size", self.vocab_size), ("seq", self.seq)])?;
         checks::trunk(&TrunkConfig {
             connection,
             ..self.trunk()
@@ -142,6 +155,13 @@ impl TransformerConfig {
             )));
         }
         checks::positive(&[("rope_theta", self.rope_theta)])
+    }
+
+    /// Its matrices' elements, its connections not counted, for sizes that need not be reasonable.
+    pub(crate) fn rough_parameters(&self) -> f64 {
+        let ends = if self.tied_embeddings { 1.0 } else { 2.0 };
+        let rotary = self.seq as f64 * (self.dim as f64 / self.heads.max(1) as f64);
+        self.trunk().rough_parameters() + ends * self.vocab_size as f64 * self.dim as f64 + rotary
     }
 
     /// Its blocks, without the rotary positions, which take an even width of heads.

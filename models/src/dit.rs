@@ -109,14 +109,12 @@ impl DitConfig {
     /// # Errors
     /// What is wrong.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        checks::at_least_one(&[
-            ("image", self.image),
-            ("channels", self.channels),
-            ("patch", self.patch),
+        checks::countable(self.rough_parameters())?;
+        checks::sizes(&[
             ("classes", self.classes),
             ("timestep_features", self.timestep_features),
         ])?;
-        checks::patches_tile(self.image, self.patch)?;
+        checks::image(self.image, self.channels, self.patch)?;
         checks::trunk(&self.trunk())?;
         let fail = |message: String| Err(ConfigError(message));
         if !self.dim.is_multiple_of(4) {
@@ -151,6 +149,18 @@ impl DitConfig {
             image: self.image,
             patch: self.patch,
         }
+    }
+
+    /// Its matrices' elements, its connections not counted, for sizes that need not be reasonable.
+    pub(crate) fn rough_parameters(&self) -> f64 {
+        let (patch, side) = (
+            self.patch as f64,
+            self.image as f64 / self.patch.max(1) as f64,
+        );
+        let pixels = 2.0 * self.channels as f64 * patch * patch;
+        let condition = self.timestep_features as f64 + self.classes as f64 + 3.0 * self.dim as f64;
+        let ends = pixels + side * side + condition;
+        self.trunk().rough_parameters() + ends * self.dim as f64
     }
 
     /// Its blocks.
@@ -215,7 +225,24 @@ impl Dit {
     /// As [`DitConfig::validate`].
     pub fn new(config: &DitConfig, key: Key) -> Result<(Self, Params), ConfigError> {
         config.validate()?;
-        let mut builder = Builder::new(key);
+        let positions = positions_2d(config.image / config.patch, config.dim);
+        Ok(Self::build(config, positions, Builder::new(key)))
+    }
+
+    /// What the other constructor builds without the memory for it: to be counted, not used.
+    ///
+    /// # Errors
+    /// If the configuration cannot be built.
+    pub fn of_shapes(config: &DitConfig) -> Result<(Self, Params), ConfigError> {
+        config.validate()?;
+        Ok(Self::build(
+            config,
+            Vec::new(),
+            Builder::of_shapes(Key::new(0)),
+        ))
+    }
+
+    fn build(config: &DitConfig, positions: Vec<f32>, mut builder: Builder) -> (Self, Params) {
         let b = &mut builder;
         let dim = config.dim;
         let init = Init::Normal {
@@ -231,14 +258,14 @@ impl Dit {
         let model = Self {
             config: config.clone(),
             patch_embed,
-            positions: positions_2d(config.image / config.patch, dim),
+            positions,
             timestep_mlp,
             class_embed,
             trunk: Trunk::new(&config.trunk(), b),
             final_modulation: ShiftScale::new(b, "final_modulation", dim),
             head: Linear::with_bias(b, "head", dim, config.patches().width(), Init::Zeros),
         };
-        Ok((model, builder.finish()))
+        (model, builder.finish())
     }
 
     /// The configuration it was built from.

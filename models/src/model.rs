@@ -1,14 +1,19 @@
 //! The choice among networks.
 
 use crate::{
+    accounting::Account,
     config::{ConfigError, FfnConfig, TransformerConfig},
     dit::{Dit, DitConfig},
     transformer::Transformer,
     vit::{Vit, VitConfig},
 };
-use engine::rng::Key;
+use engine::params::Params;
 use nn::{connection::ConnectionConfig, patch_embed::Patches};
 use serde::{Deserialize, Serialize};
+
+/// More parameters have no place in any machine's memory; sizes of networks with fewer can be
+/// computed without overflow.
+pub const MOST_PARAMETERS: f64 = (1_u64 << 40) as f64;
 
 /// Any network; in files, `type` names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,19 +78,47 @@ impl ModelConfig {
         }
     }
 
-    /// Trained parameters of the network, which is built for it.
+    /// What the network costs, counted without building it.
     ///
     /// # Errors
     /// As [`ModelConfig::validate`].
-    pub fn trained_parameters(&self) -> Result<u64, ConfigError> {
-        let key = Key::new(0);
-        let params = match self {
-            Self::Transformer(config) => Transformer::new(config, key)?.1,
-            Self::Vit(config) => Vit::new(config, key)?.1,
-            Self::Dit(config) => Dit::new(config, key)?.1,
-        };
-        let trained = params.iter().filter(|(_, param)| param.trainable);
-        Ok(trained.map(|(_, param)| param.shape.len() as u64).sum())
+    pub fn account(&self) -> Result<Account, ConfigError> {
+        Ok(match self {
+            Self::Transformer(config) => {
+                let (model, params) = Transformer::of_shapes(config)?;
+                Account::of(&model, &params)
+            }
+            Self::Vit(config) => {
+                let (model, params) = Vit::of_shapes(config)?;
+                Account::of_vit(&model, &params)
+            }
+            Self::Dit(config) => {
+                let (model, params) = Dit::of_shapes(config)?;
+                Account::of_dit(&model, &params)
+            }
+        })
+    }
+
+    /// The elements of its matrices, its connections not counted: also of sizes for which
+    /// nothing else can be computed.
+    pub fn rough_parameters(&self) -> f64 {
+        match self {
+            Self::Transformer(config) => config.rough_parameters(),
+            Self::Vit(config) => config.rough_parameters(),
+            Self::Dit(config) => config.rough_parameters(),
+        }
+    }
+
+    /// The names and shapes of its parameters, without their elements.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::validate`].
+    pub fn shapes(&self) -> Result<Params, ConfigError> {
+        Ok(match self {
+            Self::Transformer(config) => Transformer::of_shapes(config)?.1,
+            Self::Vit(config) => Vit::of_shapes(config)?.1,
+            Self::Dit(config) => Dit::of_shapes(config)?.1,
+        })
     }
 
     /// The feed-forward layers.
@@ -112,6 +145,24 @@ impl ModelConfig {
             Self::Transformer(config) => &config.connection,
             Self::Vit(config) => &config.connection,
             Self::Dit(config) => &config.connection,
+        }
+    }
+
+    /// The width of the network.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Transformer(config) => config.dim,
+            Self::Vit(config) => config.dim,
+            Self::Dit(config) => config.dim,
+        }
+    }
+
+    /// Its blocks.
+    pub fn layers(&self) -> usize {
+        match self {
+            Self::Transformer(config) => config.layers,
+            Self::Vit(config) => config.layers,
+            Self::Dit(config) => config.layers,
         }
     }
 

@@ -49,7 +49,31 @@ impl Transformer {
         key: Key,
     ) -> Result<(Self, Params), ConfigError> {
         config.validate_with(connection)?;
-        let mut builder = Builder::new(key);
+        let rotary = Rotary::new(config.rope_theta, config.dim / config.heads, config.seq);
+        Ok(Self::build(
+            config,
+            connection,
+            Some(rotary),
+            Builder::new(key),
+        ))
+    }
+
+    /// What [`Transformer::new`] builds without the memory for it: to be counted, not used.
+    ///
+    /// # Errors
+    /// If the configuration cannot be built.
+    pub fn of_shapes(config: &TransformerConfig) -> Result<(Self, Params), ConfigError> {
+        config.validate()?;
+        let builder = Builder::of_shapes(Key::new(0));
+        Ok(Self::build(config, config.connection.spec(), None, builder))
+    }
+
+    fn build(
+        config: &TransformerConfig,
+        connection: &dyn Spec,
+        rotary: Option<Rotary>,
+        mut builder: Builder,
+    ) -> (Self, Params) {
         let b = &mut builder;
         let dim = config.dim;
         let init = Init::Normal {
@@ -61,9 +85,8 @@ impl Transformer {
             Decay::Yes,
             init.clone(),
         );
-        let rotary = Rotary::new(config.rope_theta, dim / config.heads, config.seq);
         let trunk = TrunkConfig {
-            rotary: Some(Arc::new(rotary)),
+            rotary: rotary.map(Arc::new),
             connection,
             ..config.trunk()
         };
@@ -76,7 +99,7 @@ impl Transformer {
             trunk,
             head,
         };
-        Ok((model, builder.finish()))
+        (model, builder.finish())
     }
 
     /// The configuration it was built from.

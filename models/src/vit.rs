@@ -98,13 +98,9 @@ impl VitConfig {
     /// # Errors
     /// The keys, their values and what is expected.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        checks::at_least_one(&[
-            ("image", self.image),
-            ("channels", self.channels),
-            ("patch", self.patch),
-            ("classes", self.classes),
-        ])?;
-        checks::patches_tile(self.image, self.patch)?;
+        checks::countable(self.rough_parameters())?;
+        checks::sizes(&[("classes", self.classes)])?;
+        checks::image(self.image, self.channels, self.patch)?;
         checks::trunk(&self.trunk())?;
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(ConfigError(format!(
@@ -122,6 +118,16 @@ impl VitConfig {
             image: self.image,
             patch: self.patch,
         }
+    }
+
+    /// Its matrices' elements, its connections not counted, for sizes that need not be reasonable.
+    pub(crate) fn rough_parameters(&self) -> f64 {
+        let (patch, side) = (
+            self.patch as f64,
+            self.image as f64 / self.patch.max(1) as f64,
+        );
+        let ends = self.channels as f64 * patch * patch + side * side + self.classes as f64;
+        self.trunk().rough_parameters() + ends * self.dim as f64
     }
 
     /// Its blocks.
@@ -174,7 +180,19 @@ impl Vit {
     /// If the configuration cannot be built.
     pub fn new(config: &VitConfig, key: Key) -> Result<(Self, Params), ConfigError> {
         config.validate()?;
-        let mut builder = Builder::new(key);
+        Ok(Self::build(config, Builder::new(key)))
+    }
+
+    /// What the other constructor builds without the memory for it: to be counted, not used.
+    ///
+    /// # Errors
+    /// If the configuration cannot be built.
+    pub fn of_shapes(config: &VitConfig) -> Result<(Self, Params), ConfigError> {
+        config.validate()?;
+        Ok(Self::build(config, Builder::of_shapes(Key::new(0))))
+    }
+
+    fn build(config: &VitConfig, mut builder: Builder) -> (Self, Params) {
         let b = &mut builder;
         let dim = config.dim;
         let init = Init::Normal {
@@ -193,7 +211,7 @@ impl Vit {
             trunk: Trunk::new(&config.trunk(), b),
             head: Linear::with_bias(b, "head", dim, config.classes, init),
         };
-        Ok((model, builder.finish()))
+        (model, builder.finish())
     }
 
     /// The configuration it was built from.

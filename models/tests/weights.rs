@@ -5,7 +5,7 @@ use engine::{params::Params, rng::Key};
 use models::{
     config::{FfnConfig, TransformerConfig},
     transformer::Transformer,
-    weights::{TensorFile, WeightsError, to_bytes},
+    weights::{TensorFile, WeightsError, to_bytes, to_bytes_at},
 };
 use nn::connection::{ConnectionConfig, HyperConfig};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -186,4 +186,52 @@ fn a_file_that_is_not_there_is_named() {
     let error = TensorFile::open("no/such.safetensors".as_ref()).unwrap_err();
     assert!(matches!(error, WeightsError::Unreadable { .. }));
     assert!(error.to_string().starts_with("no/such.safetensors: "));
+}
+
+/// Whichever bit is changed: the file is refused, or says what it said before.
+#[test]
+fn a_changed_byte_is_never_read_as_other_weights() {
+    let saved = network(1);
+    let whole = to_bytes_at(&saved, &config(), 80);
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let mut refused = 0;
+    for at in (0..header).chain((header..whole.len()).step_by(7)) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        let Ok(file) = TensorFile::from_bytes("some.safetensors", damaged) else {
+            refused += 1;
+            continue;
+        };
+        assert!(at < header, "byte {at} of the data");
+        let mut loaded = network(2);
+        let config_read = file.config::<TransformerConfig>();
+        if config_read.is_ok() && file.load("", &mut loaded).is_ok() {
+            assert_eq!(config_read.unwrap(), config(), "byte {at}");
+            assert_eq!(loaded.slab(), saved.slab(), "byte {at}");
+            assert_eq!(file.step(), Some(80), "byte {at}");
+        }
+    }
+    assert!(refused > 100);
+}
+
+#[test]
+fn a_file_says_its_step_and_whether_it_could_be_checked() {
+    let trained = file(to_bytes_at(&network(1), &config(), 80));
+    assert_eq!((trained.step(), trained.is_checked()), (Some(80), true));
+    let untrained = file(to_bytes(&network(1), &config()));
+    assert_eq!((untrained.step(), untrained.is_checked()), (None, true));
+    let of_others = changed(|_| {});
+    assert_eq!((of_others.step(), of_others.is_checked()), (None, false));
+    of_others.load("", &mut network(2)).unwrap();
+}
+
+/// Readers that keep metadata and write tensors in another order do not break the checksum.
+#[test]
+fn a_file_that_others_have_written_again_is_still_checked() {
+    let bytes = to_bytes_at(&network(1), &config(), 80);
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let theirs = SafeTensors::deserialize(&bytes).unwrap();
+    let again = safetensors::serialize(theirs.tensors(), header.metadata().clone()).unwrap();
+    assert_ne!(again, bytes);
+    assert!(file(again).is_checked());
 }

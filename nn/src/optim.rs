@@ -280,6 +280,93 @@ mod tests {
         assert!(moved.into_iter().all(|&x| (x - 1.99).abs() < 1e-5));
     }
 
+    /// Three blocks and a half, decaying and not in turn, and a gradient without zeros.
+    fn blocks() -> (Params, Gradients) {
+        let mut b = Builder::new(Key::new(0));
+        for (i, decay) in [Decay::Yes, Decay::No]
+            .into_iter()
+            .cycle()
+            .take(7)
+            .enumerate()
+        {
+            let name = format!("{i}");
+            b.param(&name, [BLOCK / 2 + 3], decay, Init::Constant(2.0));
+        }
+        let params = b.finish();
+        let mut gradients = Gradients::new(&params);
+        for i in params.iter().flat_map(|(_, param)| param.range.clone()) {
+            gradients.slab_mut()[i] = (i % 6) as f32 - 2.5;
+        }
+        (params, gradients)
+    }
+
+    #[test]
+    fn a_gradient_longer_than_the_clip_is_shortened_as_a_whole_and_no_other_is() {
+        let (_, gradients) = blocks();
+        let squares = gradients.slab().iter().map(|&g| f64::from(g).powi(2));
+        let norm = squares.sum::<f64>().sqrt();
+        for (clip, factor) in [(0.5 * norm, 0.5), (1.5 * norm, 1.0), (0.0, 1.0)] {
+            let (mut params, gradients) = blocks();
+            let config = AdamWConfig {
+                clip: clip as f32,
+                ..AdamWConfig::default()
+            };
+            let mut optimiser = AdamW::new(&params, config);
+            let returned = optimiser.update(&mut params, &gradients, 0.01);
+            assert!(
+                (returned / norm - 1.0).abs() < 1e-6,
+                "{returned}, not {norm}"
+            );
+            let (first, second) = optimiser.moments();
+            for (i, &gradient) in gradients.slab().iter().enumerate() {
+                let g = factor * gradient;
+                assert!(
+                    (first[i] - 0.1 * g).abs() < 1e-5,
+                    "{clip}: first moment {i}"
+                );
+                let error = (second[i] - 0.05 * g * g).abs();
+                assert!(error < 1e-5, "{clip}: second moment {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_optimiser_goes_on_from_its_moments_as_if_it_had_not_stopped() {
+        let (mut params, gradients) = blocks();
+        let mut whole = AdamW::new(&params, AdamWConfig::default());
+        for _ in 0..3 {
+            whole.update(&mut params, &gradients, 0.01);
+        }
+        let mut own = params.detached();
+        let mut resumed = AdamW::new(&own, AdamWConfig::default());
+        let (first, second) = whole.moments();
+        resumed.restore(first, second, whole.steps());
+        whole.update(&mut params, &gradients, 0.01);
+        resumed.update(&mut own, &gradients, 0.01);
+        assert_eq!(own.slab(), params.slab());
+        assert_eq!(resumed.moments(), whole.moments());
+        assert_eq!(resumed.steps(), 4);
+    }
+
+    #[test]
+    fn every_element_decays_by_the_rule_of_its_own_parameter() {
+        for decay_everything in [false, true] {
+            let (mut params, mut gradients) = blocks();
+            gradients.slab_mut().fill(0.0);
+            let config = AdamWConfig {
+                decay_everything,
+                ..AdamWConfig::default()
+            };
+            AdamW::new(&params, config).update(&mut params, &gradients, 0.5);
+            for (id, param) in params.iter() {
+                let decays = decay_everything || param.decay == Decay::Yes;
+                let expected = if decays { 1.9 } else { 2.0 };
+                let near = |&x: &f32| (x - expected).abs() < 1e-6;
+                assert!(params.value(id).iter().all(near), "{}", param.name);
+            }
+        }
+    }
+
     #[test]
     fn a_gradient_that_is_not_finite_changes_nothing() {
         let mut f = fixture();

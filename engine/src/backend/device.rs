@@ -29,8 +29,9 @@ pub struct Adapter {
 /// operations as the cube, and as many for every byte that has to be moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threshold {
-    /// The smallest that the device, transfers included, computes sooner than the CPU:
-    /// measured once for each adapter.
+    /// The smallest that the device, transfers included, computes sooner than one thread of
+    /// the CPU, unless all threads together are faster at every size: measured once for each
+    /// adapter.
     Measured,
     /// The one of this edge; 0 sends everything.
     Cube(usize),
@@ -62,6 +63,8 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Bytes of operands kept on the device.
     pub budget: u64,
+    /// Whether every result comes back at once, even where it could stay on the device.
+    pub fetch_results: bool,
 }
 
 impl Default for Options {
@@ -72,6 +75,7 @@ impl Default for Options {
             threshold: Threshold::Measured,
             cache: None,
             budget: 4 << 30,
+            fetch_results: false,
         }
     }
 }

@@ -98,6 +98,16 @@ mod tests {
     }
 
     #[test]
+    fn every_name_and_every_sequence_has_a_mask_of_its_own() {
+        let tape = Tape::new();
+        tape.set_noise(noise(0));
+        let x = tape.constant([2, 50], &[1.0; 100]);
+        let [a, b] = ["blocks.0.attn", "blocks.0.ffn"].map(|name| dropout(x, 0.5, name).value());
+        assert_ne!(a, b);
+        assert_ne!(a[..50], a[50..]);
+    }
+
+    #[test]
     fn kept_elements_are_scaled_so_that_the_mean_stays() {
         let y = dropped(0, 200);
         assert!(y.iter().all(|&y| y == 0.0 || y == 1.0 / 0.75));

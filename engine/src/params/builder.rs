@@ -2,7 +2,7 @@
 
 use super::{Decay, Init, Param, ParamId, Params, Part};
 use crate::{backend::unique_number, buffer::Buffer, rng::Key, shape::Shape};
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// Parameters start at multiples of this many elements (one cache line).
 const ALIGNMENT: usize = 16;
@@ -10,7 +10,12 @@ const ALIGNMENT: usize = 16;
 /// Registers the parameters of a network under nested paths.
 pub struct Builder {
     entries: Vec<Param>,
-    values: Vec<f32>,
+    /// The names of all parts.
+    names: HashSet<String>,
+    /// Elements of the slab so far.
+    length: usize,
+    /// The slab, if there is to be one.
+    values: Option<Vec<f32>>,
     path: String,
     key: Key,
     trainable: bool,
@@ -20,8 +25,19 @@ impl Builder {
     /// An empty network whose initialisation draws from `key`.
     pub fn new(key: Key) -> Self {
         Self {
+            values: Some(Vec::new()),
+            ..Self::of_shapes(key)
+        }
+    }
+
+    /// An empty network that is to be counted, not used: its parameters have names and shapes,
+    /// but no memory is taken for their elements.
+    pub fn of_shapes(key: Key) -> Self {
+        Self {
             entries: Vec::new(),
-            values: Vec::new(),
+            names: HashSet::new(),
+            length: 0,
+            values: None,
             path: String::new(),
             key,
             trainable: true,
@@ -86,7 +102,7 @@ impl Builder {
     ) -> ParamId {
         let shape = shape.into();
         let name = self.path(name);
-        let start = self.values.len();
+        let start = self.length;
         let mut offset = start;
         let parts: Vec<Part> = parts
             .iter()
@@ -97,10 +113,7 @@ impl Builder {
                     range: offset..offset + part_shape.len(),
                 };
                 assert!(
-                    self.entries
-                        .iter()
-                        .flat_map(|param| &param.parts)
-                        .all(|other| other.name != part.name),
+                    self.names.insert(part.name.clone()),
                     "parameters: {} is registered twice",
                     part.name
                 );
@@ -113,12 +126,12 @@ impl Builder {
             shape.len(),
             "parameters: the parts of {name} do not add up to {shape}"
         );
-        self.values.resize(offset.next_multiple_of(ALIGNMENT), 0.0);
-        for part in &parts {
-            init.fill(
-                self.key.named(&part.name),
-                &mut self.values[part.range.clone()],
-            );
+        self.length = offset.next_multiple_of(ALIGNMENT);
+        if let Some(values) = &mut self.values {
+            values.resize(self.length, 0.0);
+            for part in &parts {
+                init.fill(self.key.named(&part.name), &mut values[part.range.clone()]);
+            }
         }
         let id = ParamId(self.entries.len() as u32);
         self.entries.push(Param {
@@ -136,7 +149,7 @@ impl Builder {
     pub fn finish(self) -> Params {
         Params {
             entries: Arc::new(self.entries),
-            slab: Arc::new(Buffer::copy_of(&self.values)),
+            slab: Arc::new(Buffer::copy_of(&self.values.unwrap_or_default())),
             network: unique_number(),
             version: unique_number(),
         }
@@ -162,6 +175,41 @@ mod tests {
         let mut apart = Builder::new(Key::new(1));
         let k = apart.param("k", [1, 3], Decay::Yes, init);
         assert_eq!(fused.value(id)[6..], *apart.finish().value(k));
+    }
+
+    #[test]
+    fn weights_of_one_shape_start_differently_whatever_they_are_called_and_wherever() {
+        let init = Init::Normal { std: 1.0 };
+        let mut b = Builder::new(Key::new(1));
+        for scope in ["", "blocks.0", "blocks.1", "blocks.10"] {
+            b.scope(scope, |b| {
+                for name in ["a", "b"] {
+                    b.param(name, [4], Decay::Yes, init.clone());
+                }
+                let parts = [("q", [1, 4].into()), ("k", [1, 4].into())];
+                b.fused("qk", &parts, [2, 4], Decay::Yes, &init);
+            });
+        }
+        let params = b.finish();
+        let starts: Vec<&[f32]> = params
+            .parts()
+            .map(|part| &params.slab()[part.range.clone()])
+            .collect();
+        assert_eq!(starts.len(), 16);
+        for (i, start) in starts.iter().enumerate() {
+            assert!(!starts[..i].contains(start), "the start of weight {i}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_shapes_has_the_layout_of_the_real_one_and_no_elements() {
+        let shape = [1 << 20, 1 << 20];
+        let mut builder = Builder::of_shapes(Key::new(1));
+        builder.param("large", shape, Decay::Yes, Init::Zeros);
+        let id = builder.param("small", [3], Decay::No, Init::Ones);
+        let params = builder.finish();
+        assert_eq!(params.get(id).range, 1 << 40..(1 << 40) + 3);
+        assert!(params.slab().is_empty());
     }
 
     #[test]

@@ -70,3 +70,38 @@ impl Init {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Largest magnitude, mean and standard deviation of many elements.
+    fn moments(init: &Init) -> [f64; 3] {
+        let mut values = vec![0.0; 40_000];
+        init.fill(Key::new(1), &mut values);
+        let count = values.len() as f64;
+        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+        let squares = values.iter().map(|&x| (f64::from(x) - mean).powi(2));
+        let largest = values.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        [largest.into(), mean, (squares.sum::<f64>() / count).sqrt()]
+    }
+
+    /// A standard error of the mean is a two-hundredth of the deviation.
+    #[test]
+    fn random_starts_have_the_mean_and_the_spread_that_they_say() {
+        // A normal variable cut at two deviations has a deviation of 0.8796.
+        for (init, end, deviation) in [
+            (Init::Uniform { bound: 0.3 }, 0.3, 0.3 / 3_f64.sqrt()),
+            (Init::Normal { std: 0.1 }, 0.5, 0.1),
+            (Init::TruncatedNormal { std: 0.1, cut: 2.0 }, 0.2, 0.08796),
+        ] {
+            let [largest, mean, found] = moments(&init);
+            assert!(
+                (0.7 * end..end + 1e-6).contains(&largest),
+                "{init:?}: {largest}"
+            );
+            assert!(mean.abs() < 0.02 * deviation, "{init:?}: {mean}");
+            assert!((found / deviation - 1.0).abs() < 0.02, "{init:?}: {found}");
+        }
+    }
+}

@@ -56,8 +56,14 @@ impl Tape {
 
     /// Lets kernels split their work over the threads of the current rayon pool.
     pub fn parallel(mut self, parallel: bool) -> Self {
-        self.inner.get_mut().parallel = parallel;
+        self.set_parallel(parallel);
         self
+    }
+
+    /// Lets kernels split their work over the threads of the current rayon pool, or not,
+    /// from now on.
+    pub fn set_parallel(&mut self, parallel: bool) {
+        self.inner.get_mut().parallel = parallel;
     }
 
     /// Multiplies matrices with `backend`.

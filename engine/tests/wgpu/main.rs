@@ -13,6 +13,7 @@ use engine::{
     ops,
     params::{Builder, Decay, Gradients, Init, ParamId, Params},
     rng::Key,
+    skipped::skipped,
     tape::Tape,
 };
 
@@ -30,7 +31,7 @@ fn device() -> Option<WgpuBackend> {
     match WgpuBackend::open(&options()) {
         Ok(backend) => Some(backend),
         Err(DeviceError::NoAdapter) => {
-            eprintln!("skipped: no adapter was found");
+            skipped("no adapter was found");
             None
         }
         Err(error) => panic!("{error}"),

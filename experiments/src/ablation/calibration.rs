@@ -7,6 +7,7 @@
 
 use super::{Progress, Study, Unfinished, Workers};
 use crate::{
+    files::read_text,
     run_dir::{RunError, write_atomically},
     stats::{Estimate, median},
     train::{TrainError, Trainer},
@@ -15,7 +16,6 @@ use rayon::ThreadPoolBuilder;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -113,8 +113,8 @@ impl Calibration {
 
     /// That of a sweep; `None` if it has none that can be read.
     pub fn read(sweep: &Path) -> Option<Self> {
-        let text = fs::read(sweep.join(FILE)).ok()?;
-        serde_json::from_slice(&text).ok()
+        let text = read_text(&sweep.join(FILE)).ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// The times of an arm, if they are times.
@@ -175,6 +175,7 @@ fn fastest_step(trainer: &mut Trainer) -> f64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use std::fs;
 
     pub fn of(arms: &[(&str, &[f64])]) -> Calibration {
         let rounds = arms

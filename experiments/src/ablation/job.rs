@@ -1,14 +1,24 @@
 //! Doing the runs of a sweep: finished ones are kept, partial ones resumed.
 
-use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run};
+use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run, seconds};
 use crate::{
     data::Data,
     device::Selected,
-    run_dir::{Environment, RunDir, RunError, Status, Summary, read_summary, write_atomically},
+    run_dir::{
+        Environment, Lock, RunDir, RunError, Status, Summary, check_config, read_summary,
+        write_atomically,
+    },
     train::{Observer, StepReport, TrainError, Trainer},
 };
 use nn::guard::Finding;
-use std::{fmt, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+use rayon::ThreadPoolBuildError;
+use std::{
+    fmt, fs,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 /// A sweep with all that its runs need.
 #[derive(Debug)]
@@ -23,7 +33,12 @@ pub struct Study<'a> {
     pub environment: Environment,
     /// Who multiplies matrices.
     pub backend: &'a Selected,
+    /// How long a run that another process holds is waited for; `None` until it is free.
+    pub patience: Option<Duration>,
 }
+
+/// Between two looks at a run that another process holds.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Why a study did not come to its end.
 #[derive(Debug)]
@@ -38,6 +53,13 @@ pub enum Unfinished {
         /// That of the data now.
         wanted: String,
     },
+    /// Another process is working on the sweep.
+    Busy {
+        /// The sweep directory.
+        path: PathBuf,
+        /// Process and machine, if they could be read.
+        holder: Option<String>,
+    },
     /// A run could not be trained.
     Train {
         /// Which one.
@@ -47,6 +69,8 @@ pub enum Unfinished {
     },
     /// The sweep directory cannot be used.
     Run(RunError),
+    /// The operating system grants no more threads.
+    Threads(ThreadPoolBuildError),
 }
 
 impl fmt::Display for Unfinished {
@@ -61,8 +85,16 @@ impl fmt::Display for Unfinished {
                 "{} was trained on other data (SHA-256 {stored}, now {wanted}): choose another --name, or --force to start afresh",
                 path.display()
             ),
+            Self::Busy { path, holder } => write!(
+                f,
+                "{} is working on the sweep {}: wait until it ends, or choose another --name; \
+                 experiments watch shows how far it is",
+                holder.as_deref().unwrap_or("another process"),
+                path.display()
+            ),
             Self::Train { run, source } => write!(f, "{run}: {source}"),
             Self::Run(error) => error.fmt(f),
+            Self::Threads(error) => write!(f, "{error}: take fewer --threads or --jobs"),
         }
     }
 }
@@ -72,7 +104,8 @@ impl std::error::Error for Unfinished {
         match self {
             Self::Train { source, .. } => Some(&**source),
             Self::Run(error) => Some(error),
-            Self::OtherData { .. } => None,
+            Self::Threads(error) => Some(error),
+            Self::OtherData { .. } | Self::Busy { .. } => None,
         }
     }
 }
@@ -90,15 +123,21 @@ impl Study<'_> {
     /// # Errors
     /// [`Unfinished::Run`] and [`Unfinished::OtherData`].
     pub fn pending(&self, jobs: Vec<Job>, force: bool) -> Result<Vec<Job>, Unfinished> {
+        let before = jobs.iter().filter(|job| force && job.id.path.is_dir());
+        let before: Vec<&Job> = before.collect();
+        // Nothing is removed while another process works on one of them.
+        for job in &before {
+            RunDir::open(&job.id)?;
+        }
+        for job in &before {
+            RunDir::open_afresh(&job.id)?;
+        }
         let mut pending = Vec::new();
         for job in jobs {
-            if force && job.id.path.is_dir() {
-                RunDir::open(&job.id)?.clear()?;
-            }
             match read_summary(&job.id.path)?.filter(|summary| summary.status.is_final()) {
                 None => pending.push(job),
                 Some(summary) => {
-                    RunDir::open(&job.id)?.set_config(&job.config.to_table())?;
+                    check_config(&job.id.path, &job.config.to_table())?;
                     self.check_data(&job, &summary)?;
                 }
             }
@@ -118,6 +157,20 @@ impl Study<'_> {
         })
     }
 
+    /// Takes the sweep for this process, so that no second one begins the same runs with other
+    /// settings. Single tasks do not: they take their runs in turn.
+    ///
+    /// # Errors
+    /// [`Unfinished::Busy`] if another process has it; [`Unfinished::Run`].
+    pub fn take(&self) -> Result<Lock, Unfinished> {
+        let path = self.sweep.path();
+        fs::create_dir_all(&path).map_err(|error| RunError::writing(&path, error))?;
+        Lock::take(&path).map_err(|error| match error {
+            RunError::Locked { holder, .. } => Unfinished::Busy { path, holder },
+            error => error.into(),
+        })
+    }
+
     /// Trains the pending runs. `ended` is called after each of them.
     ///
     /// # Errors
@@ -131,7 +184,8 @@ impl Study<'_> {
         progress: &Progress,
         ended: impl Fn() + Sync,
     ) -> Result<(), Unfinished> {
-        let done = run(pending, workers, stop, |job| {
+        let workers = workers.start().map_err(Unfinished::Threads)?;
+        let done = run(pending, &workers, stop, |job| {
             let summary = self.train_one(job, stop, progress);
             ended();
             summary.map_err(|source| Unfinished::Train {
@@ -152,8 +206,16 @@ impl Study<'_> {
         job: &Job,
         stop: &AtomicBool,
         progress: &Progress,
-    ) -> Result<Summary, TrainError> {
-        let directory = RunDir::open(&job.id)?;
+    ) -> Result<Option<Summary>, TrainError> {
+        let Some(directory) = self.in_turn(job, stop, progress)? else {
+            return Ok(None);
+        };
+        if let Some(summary) = directory.summary()?.filter(|s| s.status.is_final()) {
+            progress
+                .begin(self.name_of(job), summary.steps, summary.steps)
+                .end(true, "was done by another process meanwhile and is kept");
+            return Ok(Some(summary));
+        }
         directory.set_config(&job.config.to_table())?;
         directory.set_command(self.command)?;
         directory.set_environment(&Environment {
@@ -176,7 +238,39 @@ impl Study<'_> {
                 Err(_) => run.end(false, "failed"),
             }
         }
-        summary
+        summary.map(Some)
+    }
+
+    /// The directory of a run as soon as no other process holds it; `None` if it is to stop first.
+    fn in_turn(
+        &self,
+        job: &Job,
+        stop: &AtomicBool,
+        progress: &Progress,
+    ) -> Result<Option<RunDir>, RunError> {
+        let begun = Instant::now();
+        let mut told = false;
+        while !stop.load(Ordering::SeqCst) {
+            let waits = || {
+                self.patience
+                    .is_none_or(|patience| begun.elapsed() < patience)
+            };
+            match RunDir::open(&job.id) {
+                Err(RunError::Locked { holder, .. }) if waits() => {
+                    if !told {
+                        let holder = holder.as_deref().unwrap_or("another process");
+                        progress.line(&format!(
+                            "{}: {holder} is working on it; waiting",
+                            self.name_of(job)
+                        ));
+                    }
+                    told = true;
+                    thread::sleep(BETWEEN_LOOKS);
+                }
+                opened => return opened.map(Some),
+            }
+        }
+        Ok(None)
     }
 
     /// Writes what the sweep was made from into its directory: settings in common and of each
@@ -211,7 +305,7 @@ impl Study<'_> {
 }
 
 fn how(summary: &Summary) -> String {
-    let time = super::clock(Duration::from_secs_f64(summary.wall_seconds.max(0.0)));
+    let time = super::clock(seconds(summary.wall_seconds));
     match (summary.status, summary.final_val_loss) {
         (Status::Ok, Some(loss)) => format!("validation loss {loss:.4} after {time}"),
         (Status::Diverged, _) => format!(
@@ -252,7 +346,7 @@ impl Observer for Shown<'_> {
                 step: report.step,
                 loss: report.loss,
                 tokens_per_second: 1e3 * self.tokens_per_step / ms,
-                step_time: Duration::from_secs_f64(ms.max(0.0) / 1e3),
+                step_time: seconds(ms / 1e3),
             });
         }
     }

@@ -8,11 +8,11 @@ use models::{config::ConfigError, model::ModelConfig};
 /// # Errors
 /// If one of the networks cannot be built.
 pub(super) fn match_parameters(model: &mut ModelConfig, wanted: u64) -> Result<(), ConfigError> {
-    let counted = |model: &ModelConfig| model.trained_parameters().map(|count| count as f64);
+    let counted = |model: &ModelConfig| Ok(model.account()?.parameters.trained as f64);
     let now = counted(model)?;
     let hidden = model.ffn().hidden();
     let mut wider = model.clone();
-    wider.ffn_mut().set_hidden(hidden + 1);
+    wider.ffn_mut().set_hidden(hidden.saturating_add(1));
     let for_each = counted(&wider)? - now;
     let more = ((wanted as f64 - now) / for_each).round();
     let fitting = (hidden as f64 + more).max(1.0) as usize;
@@ -25,17 +25,21 @@ mod tests {
     use super::*;
     use nn::connection::ConnectionConfig;
 
+    fn trained(model: &ModelConfig) -> u64 {
+        model.account().expect("it can be built").parameters.trained
+    }
+
     #[test]
     fn every_connection_is_brought_to_the_parameters_of_the_baseline() {
         let mut model = ModelConfig::default();
-        let wanted = model.trained_parameters().expect("the default");
+        let wanted = trained(&model);
         for connection in ConnectionConfig::all() {
             let ModelConfig::Transformer(config) = &mut model else {
                 panic!("the default is a transformer");
             };
             config.connection = connection.clone();
             match_parameters(&mut model, wanted).expect("it can be built");
-            let found = model.trained_parameters().expect("it can be built");
+            let found = trained(&model);
             let off = found as f64 / wanted as f64 - 1.0;
             assert!(off.abs() < 4e-3, "{connection:?}: {off}");
         }

@@ -24,7 +24,7 @@ pub use calibration::{Calibration, CostRatio};
 pub use file::{SweepFile, SweepFileError};
 pub use job::{Study, Unfinished};
 pub use plan::Plan;
-pub use progress::{Progress, RunProgress, Tick, clock};
+pub use progress::{Progress, RunProgress, Tick, clock, seconds};
 pub use results::{ArmResult, ArmTiming, CurvePoint, Delta, Results, RunResult, RunTiming};
 pub use routers::RouterMeans;
 pub use scheduler::{Workers, run};

@@ -1,6 +1,6 @@
 //! What a sweep would cost, without running it: `--dry-run`.
 
-use super::{Sweep, Workers, clock};
+use super::{Sweep, Workers, clock, seconds};
 use crate::{
     data::Data,
     table::{Align, Cell, Table},
@@ -100,15 +100,16 @@ impl Plan {
                 every => train.steps.div_ceil(every),
             };
             planned.step = step;
-            planned.run = step * train.steps as u32 + evaluation * evaluations as u32;
+            let run = step.as_secs_f64() * train.steps as f64;
+            planned.run = seconds(run + evaluation.as_secs_f64() * evaluations as f64);
             plan.arms.push(planned);
         }
         Ok(plan)
     }
 
-    /// The time of one run of every arm.
-    fn once(&self) -> Duration {
-        self.arms.iter().map(|arm| arm.run).sum()
+    /// The seconds of one run of every arm.
+    fn once(&self) -> f64 {
+        self.arms.iter().map(|arm| arm.run.as_secs_f64()).sum()
     }
 
     /// The plan for a terminal of `width` columns.
@@ -153,8 +154,8 @@ impl Plan {
             groups.push([&arm.label].into_iter().chain(&counts).map(Cell::from));
         }
         let runs = sweep.seeds.len() * self.arms.len();
-        let all = self.once() * sweep.seeds.len() as u32;
-        let left = all.mul_f64(pending as f64 / runs.max(1) as f64);
+        let all = self.once() * sweep.seeds.len() as f64;
+        let left = all * pending as f64 / runs.max(1) as f64;
         let together = workers.jobs.min(workers.threads) as f64;
         let names = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");
         let mut text = costs.to_text(width, Colour::Off);
@@ -167,7 +168,7 @@ impl Plan {
                 self.arms.len(),
                 sweep.seeds.len(),
                 workers.jobs,
-                clock(left.div_f64(together))
+                clock(seconds(left / together))
             ),
             format!("files would be in {}", sweep.path().display()),
         ] {

@@ -93,7 +93,7 @@ impl Progress {
             bar,
             name,
             steps,
-            lines: step * LINES_PER_RUN / steps.max(1),
+            lines: parts_done(step, steps),
         }
     }
 
@@ -162,7 +162,10 @@ impl RunProgress<'_> {
         let left = self.steps.saturating_sub(tick.step);
         let mut parts = vec![
             format!("loss {:.4}", tick.loss),
-            format!("{} left", clock(tick.step_time.mul_f64(left as f64))),
+            format!(
+                "{} left",
+                clock(seconds(tick.step_time.as_secs_f64() * left as f64))
+            ),
             format!("{} tok/s", thousands(tick.tokens_per_second)),
         ];
         match (&self.bar, &self.all.screen) {
@@ -179,7 +182,7 @@ impl RunProgress<'_> {
                 bar.set_position(tick.step);
             }
             _ => {
-                let lines = tick.step * LINES_PER_RUN / self.steps.max(1);
+                let lines = parts_done(tick.step, self.steps);
                 if lines > self.lines && left > 0 {
                     let step = format!("{}: step {}/{}", self.name, tick.step, self.steps);
                     parts.insert(0, step);
@@ -210,11 +213,26 @@ impl RunProgress<'_> {
     }
 }
 
+/// How many of [`LINES_PER_RUN`] parts are done.
+fn parts_done(step: u64, steps: u64) -> u64 {
+    (u128::from(step) * u128::from(LINES_PER_RUN) / u128::from(steps.max(1))) as u64
+}
+
 fn thousands(value: f64) -> String {
     if value >= 1000.0 {
         format!("{:.1}k", value / 1000.0)
     } else {
         format!("{value:.0}")
+    }
+}
+
+/// A time from a file or a measurement: the longest there is for one that is longer, none for one
+/// that is no time.
+pub fn seconds(seconds: f64) -> Duration {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) => time,
+        Err(_) if seconds > 0.0 => Duration::MAX,
+        Err(_) => Duration::ZERO,
     }
 }
 
@@ -237,6 +255,14 @@ mod tests {
     fn times_are_shown_as_on_a_clock() {
         assert_eq!(clock(Duration::from_millis(65_900)), "1:05");
         assert_eq!(clock(Duration::from_secs(3 * 3600 + 62)), "3:01:02");
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_no_reason_to_fail() {
+        assert_eq!(seconds(-1.0), Duration::ZERO);
+        assert_eq!(seconds(f64::NAN), Duration::ZERO);
+        assert_eq!(seconds(1e300), Duration::MAX);
+        assert_eq!(seconds(f64::INFINITY), Duration::MAX);
     }
 
     #[test]

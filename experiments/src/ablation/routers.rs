@@ -39,7 +39,9 @@ impl RouterMeans {
             busiest: over(&|r| experts(r) * r.load.iter().copied().fold(0.0, f64::max)),
             idlest: over(&|r| experts(r) * r.load.iter().copied().fold(1.0, f64::min)),
             entropy: over(&|r| r.entropy / experts(r).ln()),
-            dropped: routers.iter().map(|router| router.dropped).sum(),
+            dropped: routers
+                .iter()
+                .fold(0, |sum, router| sum.saturating_add(router.dropped)),
         })
     }
 

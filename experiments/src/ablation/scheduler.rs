@@ -1,6 +1,6 @@
 //! Runs side by side: cores go to whole runs first, to shards inside a run second.
 
-use rayon::ThreadPoolBuilder;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::{
     sync::{
         Mutex,
@@ -33,9 +33,19 @@ impl Workers {
         let over = usize::from(worker < self.threads % self.jobs);
         (self.threads / self.jobs + over).max(1)
     }
+
+    /// The threads of every worker.
+    ///
+    /// # Errors
+    /// If the operating system grants no more threads.
+    pub fn start(self) -> Result<Vec<ThreadPool>, ThreadPoolBuildError> {
+        let pool = |worker| ThreadPoolBuilder::new().num_threads(self.threads_of(worker));
+        (0..self.jobs).map(|worker| pool(worker).build()).collect()
+    }
 }
 
-/// Does `work` on every job in their order, a few at a time, each on the threads of its worker.
+/// Does `work` on every job in their order, as many at a time as there are workers, each on the
+/// threads of its worker.
 ///
 /// After the first error, or once `stop` is set, no further job is begun; an error sets `stop`,
 /// so that the jobs under way save their state. The results are in the order of the jobs, `None`
@@ -48,19 +58,15 @@ impl Workers {
 /// If a job panics.
 pub fn run<J: Sync, T: Send, E: Send>(
     jobs: &[J],
-    workers: Workers,
+    workers: &[ThreadPool],
     stop: &AtomicBool,
     work: impl Fn(&J) -> Result<T, E> + Sync,
 ) -> Result<Vec<Option<T>>, E> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<Option<Result<T, E>>>> = Mutex::new(jobs.iter().map(|_| None).collect());
     thread::scope(|scope| {
-        for worker in 0..workers.jobs {
+        for pool in workers {
             let (next, results, work) = (&next, &results, &work);
-            let pool = ThreadPoolBuilder::new()
-                .num_threads(workers.threads_of(worker))
-                .build()
-                .expect("threads can be started");
             scope.spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
                     let index = next.fetch_add(1, Ordering::SeqCst);
@@ -88,6 +94,10 @@ mod tests {
         Workers { jobs, threads }
     }
 
+    fn pools(jobs: usize, threads: usize) -> Vec<ThreadPool> {
+        workers(jobs, threads).start().expect("a few threads")
+    }
+
     #[test]
     fn threads_go_to_runs_first() {
         assert_eq!(Workers::new(None, 8, 15), workers(8, 8));
@@ -103,7 +113,7 @@ mod tests {
         let jobs: Vec<u64> = (0..40).collect();
         for count in [1, 3] {
             let stop = AtomicBool::new(false);
-            let squares = run(&jobs, workers(count, 3), &stop, |&job| {
+            let squares = run(&jobs, &pools(count, 3), &stop, |&job| {
                 // Later jobs end first.
                 thread::sleep(std::time::Duration::from_micros(400 - 10 * job));
                 Ok::<_, ()>(job * job)
@@ -116,7 +126,7 @@ mod tests {
     #[test]
     fn a_job_runs_on_the_threads_of_its_worker() {
         let stop = AtomicBool::new(false);
-        let threads = run(&[(); 2], workers(2, 6), &stop, |()| {
+        let threads = run(&[(); 2], &pools(2, 6), &stop, |()| {
             Ok::<_, ()>(rayon::current_num_threads())
         });
         assert_eq!(threads, Ok(vec![Some(3), Some(3)]));
@@ -126,7 +136,7 @@ mod tests {
     fn after_an_error_no_job_is_begun_and_running_ones_are_told() {
         let stop = AtomicBool::new(false);
         let begun = AtomicUsize::new(0);
-        let result = run(&[0, 1, 2, 3], workers(1, 1), &stop, |&job| {
+        let result = run(&[0, 1, 2, 3], &pools(1, 1), &stop, |&job| {
             begun.fetch_add(1, Ordering::SeqCst);
             if job == 1 { Err("disk full") } else { Ok(job) }
         });
@@ -138,7 +148,7 @@ mod tests {
     #[test]
     fn once_stopped_the_rest_is_left_undone() {
         let stop = AtomicBool::new(false);
-        let results = run(&[0, 1, 2], workers(1, 1), &stop, |&job| {
+        let results = run(&[0, 1, 2], &pools(1, 1), &stop, |&job| {
             stop.store(job == 1, Ordering::SeqCst);
             Ok::<_, ()>(job)
         });

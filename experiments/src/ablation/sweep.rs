@@ -82,9 +82,19 @@ pub enum SweepError {
         /// The arm.
         arm: String,
     },
+    /// More runs than anyone waits for.
+    TooMany {
+        /// Arms.
+        arms: usize,
+        /// Seeds.
+        seeds: usize,
+    },
     /// A sweep name or a directory that cannot be used.
     Run(RunError),
 }
+
+/// Runs of a sweep at most.
+const MOST_RUNS: usize = 100_000;
 
 impl fmt::Display for SweepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,6 +108,10 @@ impl fmt::Display for SweepError {
                 f,
                 "arm {arm} would learn from other data than the arms before it: differences mean something on the same data only; make one sweep for each"
             ),
+            Self::TooMany { arms, seeds } => write!(
+                f,
+                "{arms} arms with {seeds} seeds are more than {MOST_RUNS} runs: take fewer of either"
+            ),
             Self::Run(error) => error.fmt(f),
         }
     }
@@ -108,7 +122,7 @@ impl std::error::Error for SweepError {
         match self {
             Self::Config(error) => Some(error),
             Self::Run(error) => Some(error),
-            Self::SetByArms { .. } | Self::OtherData { .. } => None,
+            Self::SetByArms { .. } | Self::OtherData { .. } | Self::TooMany { .. } => None,
         }
     }
 }
@@ -130,7 +144,7 @@ impl Sweep {
     /// user chose; the seed is one that the sweep itself sets.
     ///
     /// # Errors
-    /// [`SweepError::SetByArms`] if an arm sets one of `keys`; [`SweepError::Config`] if an arm
+    /// [`SweepError::TooMany`]; [`SweepError::SetByArms`] if an arm sets one of `keys`; [`SweepError::Config`] if an arm
     /// cannot be built; [`SweepError::OtherData`] if not all learn from the same data; [`SweepError::Run`] if the sweep's name is no file name.
     pub fn new(
         subject: Subject,
@@ -140,6 +154,12 @@ impl Sweep {
         seeds: Vec<u64>,
         (root, name): (PathBuf, String),
     ) -> Result<Self, SweepError> {
+        if arms.len().saturating_mul(seeds.len()) > MOST_RUNS {
+            return Err(SweepError::TooMany {
+                arms: arms.len(),
+                seeds: seeds.len(),
+            });
+        }
         let mut configs = Vec::with_capacity(arms.len());
         let mut parameters = BTreeMap::new();
         for arm in &arms {
@@ -159,11 +179,8 @@ impl Sweep {
                 .iter()
                 .any(|other| other.matched && other.baseline.as_ref() == Some(&arm.name))
             {
-                let count = config
-                    .model
-                    .trained_parameters()
-                    .map_err(ConfigError::from)?;
-                parameters.insert(Some(arm.name.clone()), count);
+                let account = config.model.account().map_err(ConfigError::from)?;
+                parameters.insert(Some(arm.name.clone()), account.parameters.trained);
             }
             configs.push(config);
             RunId::new(&root, &name, &arm.name, 0)?;

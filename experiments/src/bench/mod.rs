@@ -6,7 +6,7 @@
 pub mod compare;
 pub mod growth;
 
-use crate::device::Selected;
+use crate::{device::Selected, stats::median};
 use engine::{
     backend::Traffic, ops::scale, parallel::Shards, params::Params, profile::Profile, rng::Key,
     tape::Tape,
@@ -115,6 +115,8 @@ pub struct Report {
     pub median_ms: f64,
     /// The fastest of them.
     pub min_ms: f64,
+    /// The part of the median step that the update of the optimiser takes.
+    pub update_ms: f64,
     /// The largest resident memory of the process so far, in MiB; absent where the
     /// system does not say.
     pub peak_rss_mb: Option<u64>,
@@ -173,6 +175,7 @@ impl Bench {
         let micro_batches = batch.div_ceil(self.micro_batch);
         let mut results = vec![0.0_f64; micro_batches];
         let mut times = Vec::with_capacity(self.steps);
+        let mut updates = Vec::with_capacity(self.steps);
         let mut losses = Vec::with_capacity(self.steps);
         let mut traffic = Traffic::default();
         for step in 0..self.steps {
@@ -193,7 +196,9 @@ impl Bench {
                 let value = f64::from(weighted.item());
                 (weighted, value)
             });
+            let updating = Instant::now();
             optimiser.update(&mut params, shards.gradients(), LEARNING_RATE);
+            updates.push(updating.elapsed().as_secs_f64() * 1e3);
             times.push(started.elapsed().as_secs_f64() * 1e3);
             losses.push((results.iter().sum::<f64>() * 1e5).round() / 1e5);
         }
@@ -202,10 +207,11 @@ impl Bench {
             .tapes_mut()
             .filter_map(Tape::take_profile)
             .for_each(|part| profile.merge(&part));
-        let measured = times.get(WARM_UP..).filter(|rest| !rest.is_empty());
-        let mut measured = measured.unwrap_or(&times).to_vec();
+        // A run of no more steps than these measures all.
+        let skipped = if self.steps > WARM_UP { WARM_UP } else { 0 };
+        let (measured, updates) = (times.split_off(skipped), updates.split_off(skipped));
         let moved = Moved::between(traffic, self.backend.backend.traffic(), measured.len());
-        measured.sort_by(f64::total_cmp);
+        let min_ms = measured.iter().copied().fold(f64::NAN, f64::min);
         Ok(Report {
             engine: concat!("hyper-connections workbench ", env!("CARGO_PKG_VERSION")).into(),
             size: self.size.name,
@@ -215,11 +221,9 @@ impl Bench {
             shards: self.shards,
             micro_batch: self.micro_batch,
             parameters: params.elements(),
-            median_ms: measured
-                .get(measured.len() / 2)
-                .copied()
-                .unwrap_or(f64::NAN),
-            min_ms: measured.first().copied().unwrap_or(f64::NAN),
+            median_ms: median(measured).unwrap_or(f64::NAN),
+            min_ms,
+            update_ms: median(updates).unwrap_or(f64::NAN),
             peak_rss_mb: peak_rss_mb(),
             moved,
             losses,

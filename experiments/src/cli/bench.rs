@@ -228,8 +228,8 @@ fn print(report: &Report) -> Result<(), Failure> {
     let mut sentences = vec![
         what,
         format!(
-            "step: median {:.2} ms, fastest {:.2} ms",
-            report.median_ms, report.min_ms
+            "step: median {:.2} ms, fastest {:.2} ms; {:.2} ms of it update the parameters",
+            report.median_ms, report.min_ms, report.update_ms
         ),
     ];
     if let Some(moved) = &report.moved {

@@ -1,6 +1,6 @@
 //! `inspect`: what a trained network's connections have learned.
 
-use super::Failure;
+use super::{Failure, remark};
 use crate::{
     inspect::{Inspection, Subject, Trace, page, summary, to_csv, to_npy},
     run_dir::{RunError, read_coefficients, write_atomically},
@@ -95,7 +95,9 @@ impl Args {
     }
 
     fn open(&self, run: &Path) -> Result<Subject, Failure> {
-        Ok(Subject::open(run, self.text.as_deref(), self.windows)?)
+        let subject = Subject::open(run, self.text.as_deref(), self.windows)?;
+        remark(subject.remarks());
+        Ok(subject)
     }
 }
 

@@ -16,17 +16,18 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use std::{
-    fmt,
+    env, fmt,
     io::{self, Write},
     process::ExitCode,
+    thread::available_parallelism,
 };
 
 /// Train, ablate, check and look inside hyper-connections on the CPU.
 #[derive(Debug, Parser)]
 #[command(name = "experiments", version, max_term_width = 100)]
 struct Cli {
-    /// Threads to use [default: all cores]
-    #[arg(long, global = true, value_name = "N")]
+    /// Threads to use [default: all cores that Slurm and the container grant]
+    #[arg(long, global = true, value_name = "N", value_parser = thread_count)]
     threads: Option<usize>,
     #[command(subcommand)]
     command: Command,
@@ -140,12 +141,45 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
-    if threads == Some(0) {
-        return Err(Failure::Usage("--threads is 0, expected at least 1".into()));
+/// Says what a command can live with, beside its output.
+fn remark(remarks: &[String]) {
+    for text in remarks {
+        // The terminal may be gone.
+        let _ = writeln!(io::stderr(), "note: {text}");
     }
+}
+
+/// The command as it was given; what is no text in it is shown as such.
+fn command_line() -> Vec<String> {
+    env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// More would only wait for each other.
+const MOST_THREADS: usize = 1024;
+
+/// A number of threads, or of runs at a time.
+fn thread_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=MOST_THREADS) => Ok(threads),
+        _ => Err(format!("expected 1 to {MOST_THREADS}")),
+    }
+}
+
+/// Without a number: those that Slurm has granted, and no more than the machine or the container
+/// has.
+fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
+    let granted = || {
+        let granted = env::var("SLURM_CPUS_PER_TASK").ok()?;
+        let granted = granted
+            .parse::<usize>()
+            .ok()
+            .filter(|granted| *granted > 0)?;
+        Some(granted.min(available_parallelism().ok()?.get()))
+    };
     rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.unwrap_or(0))
+        .num_threads(threads.or_else(granted).unwrap_or(0))
         .build_global()?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `sample`: text or images from a trained network.
 
-use super::Failure;
+use super::{Failure, remark};
 use crate::{
     data::images::ImageBatches,
     run_dir::write_atomically,
@@ -81,6 +81,7 @@ impl Args {
     /// Prints a text or writes a picture, as the network is.
     pub fn run(self) -> Result<(), Failure> {
         let trained = Trained::open(&self.from)?;
+        remark(trained.remarks());
         match &trained.config.model {
             ModelConfig::Transformer(config) if !self.images.is_given() => {
                 self.text.run(&trained, config, &self.from, self.seed)

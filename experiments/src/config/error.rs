@@ -1,5 +1,6 @@
 //! What can be wrong with a configuration.
 
+use crate::memory::readable;
 use std::{error::Error, fmt, io, path::PathBuf};
 
 /// A configuration that cannot be used: which key, what is wrong, what to do about it.
@@ -43,6 +44,15 @@ pub enum ConfigError {
         /// What is wrong with its value.
         reason: String,
     },
+    /// A network or a batch that the memory has no place for.
+    TooLarge {
+        /// Bytes that it takes, about.
+        needed: u64,
+        /// Bytes that this process can have.
+        available: u64,
+        /// The settings that decide it, with their values.
+        settings: String,
+    },
     /// Settings that make no sense together, or a number outside its range.
     Invalid {
         /// What is wrong, naming the keys.
@@ -77,6 +87,25 @@ impl fmt::Display for ConfigError {
                 }
             }
             Self::BadValue { key, reason } => write!(f, "{key}: {reason}"),
+            Self::TooLarge {
+                needed,
+                available,
+                settings,
+            } => {
+                // More than 64 bits hold is only known to be more.
+                let than = if *needed == u64::MAX {
+                    "more than"
+                } else {
+                    "about"
+                };
+                write!(
+                    f,
+                    "this needs {than} {} of memory, this machine has {}: choose smaller sizes \
+                     ({settings})",
+                    readable(*needed),
+                    readable(*available)
+                )
+            }
             Self::Invalid { reason } => f.write_str(reason),
         }
     }

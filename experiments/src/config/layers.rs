@@ -1,11 +1,15 @@
 //! Settings over settings: defaults, a file, the command line.
 
 use super::{ConfigError, RunConfig, resolve::resolve};
-use std::{fs, path::Path};
+use crate::files::{parse_toml, read_text};
+use std::path::Path;
 use toml::{Table, Value};
 
 /// The key that says which kind of thing a table describes.
 const TYPE: &str = "type";
+
+/// Parts of a key at most.
+const DEEPEST: usize = 16;
 
 /// A configuration in the making.
 #[derive(Clone, Debug)]
@@ -35,17 +39,14 @@ impl Layers {
     /// # Errors
     /// [`ConfigError::Unreadable`], [`ConfigError::NotToml`].
     pub fn file(self, path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        let text = read_text(path).map_err(|source| ConfigError::Unreadable {
             path: path.to_owned(),
             source,
         })?;
-        let layer: Table = text.parse().map_err(|error: toml::de::Error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            ConfigError::NotToml {
-                path: path.to_owned(),
-                line: 1 + text[..offset].matches('\n').count(),
-                reason: error.message().to_owned(),
-            }
+        let layer = parse_toml(&text).map_err(|wrong| ConfigError::NotToml {
+            path: path.to_owned(),
+            line: wrong.line,
+            reason: wrong.reason,
         })?;
         Ok(self.table(layer))
     }
@@ -69,6 +70,9 @@ impl Layers {
             let mut parts: Vec<&str> = key.trim().split('.').map(str::trim).collect();
             if parts.iter().any(|part| part.is_empty()) {
                 return Err(bad("a part of the key is empty"));
+            }
+            if parts.len() > DEEPEST {
+                return Err(bad("the key has more parts than any setting"));
             }
             let last = parts.pop().expect("a split has one part at least");
             let mut table = &mut layer;

@@ -81,6 +81,9 @@ pub struct TrainConfig {
     pub strict: bool,
 }
 
+/// The largest batch, in whatever it is counted.
+const LARGEST: usize = 1 << 31;
+
 fn is_off(setting: &bool) -> bool {
     !setting
 }
@@ -178,6 +181,7 @@ impl RunConfig {
     /// [`ConfigError::Invalid`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         let invalid = |reason: String| Err(ConfigError::Invalid { reason });
+        crate::memory::conceivable(self)?;
         self.model.validate()?;
         if let ModelConfig::Transformer(model) = &self.model
             && model.vocab_size < VOCABULARY
@@ -198,6 +202,12 @@ impl RunConfig {
         ] {
             if value == 0 {
                 return invalid(format!("train.{key} is 0, expected at least 1"));
+            }
+            // Of these, several are multiplied.
+            if value > LARGEST && !matches!(key, "steps" | "log_every") {
+                return invalid(format!(
+                    "train.{key} is {value}, expected at most {LARGEST}"
+                ));
             }
         }
         if !train.batch.is_multiple_of(train.micro_batch) {

@@ -121,6 +121,23 @@ mod tests {
         assert!(found.distance_as_they_are > 0.1 && found.distance_by_chance > 0.1);
     }
 
+    /// Two streams that differ in B alone, by 1 and by 3: of 2 (2 + 2) coefficients two differ.
+    #[test]
+    fn distances_are_root_mean_squares_and_chance_is_the_mean_over_permutations() {
+        let with = |beta: [f32; 2]| LayerCoefficients {
+            alpha: vec![0.0; 6],
+            beta: beta.to_vec(),
+        };
+        let found = align(&[with([0.0, 1.0])], &[with([3.0, 1.0])]).expect("the same shape");
+        let as_they_are = (9.0_f64 / 8.0).sqrt();
+        let swapped = ((1.0 + 4.0) / 8.0_f64).sqrt();
+        assert_eq!(found.permutation, [2, 1]);
+        assert!((found.distance - swapped).abs() < 1e-12);
+        assert!((found.distance_as_they_are - as_they_are).abs() < 1e-12);
+        assert!((found.distance_by_chance - (swapped + as_they_are) / 2.0).abs() < 1e-12);
+        assert_eq!(found.by_layer, [found.distance]);
+    }
+
     #[test]
     fn other_shapes_are_not_compared() {
         assert_eq!(align(&[layer(2, 0)], &[layer(3, 0)]), None);

@@ -159,6 +159,41 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_used_whatever_their_sign() {
+        assert_eq!(participation([1.0, -1.0].into_iter()), 2.0);
+        assert_eq!(participation([3.0, -1.0].into_iter()), 1.6);
+        assert_eq!(participation([0.0, 0.0].into_iter()), 0.0);
+    }
+
+    /// `H' = A_rᵀ H` of one sublayer after the other: the first factor is that of the bottom.
+    #[test]
+    fn the_composition_of_mixes_that_do_not_commute_is_that_of_the_forward() {
+        let all_to_first = layer(&[1.0, 1.0, 0.0, 1.0, 3.0, 0.0]);
+        let first_to_second = layer(&[1.0, 0.0, 2.0, 1.0, 0.0, 0.0]);
+        // [1 0; 3 0] [0 2; 0 0] = [0 2; 0 6]; the other way round it is [6 0; 0 0].
+        let found = gains(&[vec![all_to_first, first_to_second]]);
+        let composed = found[1].composed;
+        assert_eq!((composed.forward, composed.backward), (8.0, 6.0));
+        assert!((composed.spectral_norm - 40_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(found[0].row_sums, [1.0, 3.0]);
+        assert_eq!(found[0].column_sums, [4.0, 0.0]);
+    }
+
+    #[test]
+    fn measures_are_means_over_tokens() {
+        let once = layer(&[1.0, 1.0, 0.0, 1.0, 0.0, 1.0]);
+        let thrice = layer(&[1.0, 3.0, 0.0, 0.0, 0.0, 3.0]);
+        let found = &gains(&[vec![once], vec![thrice]])[0];
+        for gain in [found.single, found.composed] {
+            assert_eq!((gain.forward, gain.backward), (2.0, 2.0));
+            assert_eq!((gain.spectral_norm, gain.smallest), (2.0, 2.0));
+            assert!((gain.effective_rank - 2.0).abs() < 1e-12);
+        }
+        assert_eq!((found.read_usage, found.write_usage), (1.5, 1.0));
+        assert_eq!(found.row_sums, [2.0, 2.0]);
+    }
+
+    #[test]
     fn doubly_stochastic_mixes_gain_nothing_however_many() {
         let half = layer(&[1.0, 0.5, 0.5, 1.0, 0.5, 0.5]);
         for gain in gains(&[vec![half; 5]]) {

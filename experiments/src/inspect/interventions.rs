@@ -131,3 +131,45 @@ fn edit(views: &[LayerView], change: Change, only: Option<String>) -> Edit {
         true
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `[A_m | A_r]` and B of two tokens with two streams after a change, from 1, 2, ... on.
+    fn changed(change: Change) -> ([f32; 12], [f32; 4]) {
+        let mean = LayerCoefficients {
+            alpha: vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+            beta: vec![0.7, 0.8],
+        };
+        let mut alpha = std::array::from_fn(|i| i as f32 + 1.0);
+        let mut beta = std::array::from_fn(|i| i as f32 + 1.0);
+        change.alpha(2, &mean, &mut alpha);
+        change.beta(2, &mean, &mut beta);
+        (alpha, beta)
+    }
+
+    #[test]
+    fn nothing_enters_or_leaves_a_removed_stream() {
+        let (alpha, beta) = changed(Change::RemoveStream { stream: 2 });
+        let expected = [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 7.0, 8.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(alpha, expected);
+        assert_eq!(beta, [1.0, 0.0, 3.0, 0.0]);
+    }
+
+    #[test]
+    fn a_frozen_mix_is_the_identity_with_read_and_write_as_they_are() {
+        let (alpha, beta) = changed(Change::FreezeMix);
+        let expected = [1.0, 1.0, 0.0, 4.0, 0.0, 1.0, 7.0, 1.0, 0.0, 10.0, 0.0, 1.0];
+        assert_eq!(alpha, expected);
+        assert_eq!(beta, [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn the_mean_of_the_tokens_is_given_to_every_token() {
+        let (alpha, beta) = changed(Change::TokenMean);
+        assert_eq!(alpha[..6], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
+        assert_eq!(alpha[..6], alpha[6..]);
+        assert_eq!(beta, [0.7, 0.8, 0.7, 0.8]);
+    }
+}

@@ -153,6 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn a_contribution_counts_whatever_its_sign() {
+        let mut matrix = Reference::PreNorm.matrix(12);
+        for (k, row) in matrix.iter_mut().enumerate() {
+            row.iter_mut().skip(k % 2).step_by(2).for_each(|c| *c = -*c);
+        }
+        let patterns = of(&matrix);
+        assert!(patterns.decay.unwrap().abs() < 1e-12);
+        assert!((patterns.bottom_access.unwrap() - 1.0).abs() < 1e-12);
+        assert!((patterns.feed_forward_long_range.unwrap() - 1.0).abs() < 1e-12);
+        assert_eq!(patterns.embedding_in_layers, 1.0);
+    }
+
+    #[test]
     fn post_norm_decays_but_reads_the_bottom_no_more_than_the_rest() {
         let patterns = of(&Reference::PostNorm.matrix(12));
         assert!(patterns.decay.unwrap() > 0.5, "{patterns:?}");

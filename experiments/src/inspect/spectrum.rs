@@ -57,7 +57,9 @@ pub fn effective_rank(singular_values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    #[track_caller]
     fn close(found: &[f64], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len(), "{found:?}");
         for (x, y) in found.iter().zip(expected) {
             assert!((x - y).abs() < 1e-12, "{found:?} is not {expected:?}");
         }
@@ -102,5 +104,7 @@ mod tests {
         close(&[effective_rank(&[2.0, 2.0, 2.0])], &[3.0]);
         close(&[effective_rank(&[5.0, 0.0, 0.0])], &[1.0]);
         close(&[effective_rank(&[0.0])], &[0.0]);
+        // Shares of 3/4 and 1/4: exp of their entropy is 4 / 3^(3/4).
+        close(&[effective_rank(&[3.0, 1.0])], &[4.0 / 3_f64.powf(0.75)]);
     }
 }

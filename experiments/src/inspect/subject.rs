@@ -4,6 +4,7 @@ use crate::{
     coefficients::SiteCoefficients,
     config::RunConfig,
     data::{Batch, Data, DataError, Windows, images::ImageSet},
+    files::read_bytes,
     train::{Diffusion, Task, TrainError, Vision},
     trained::{Trained, TrainedError},
 };
@@ -14,7 +15,7 @@ use engine::{
 };
 use models::{model::ModelConfig, transformer::Transformer};
 use nn::connection::ConnectionConfig;
-use std::{error::Error, fmt, fs, io, path::Path, path::PathBuf, sync::Arc};
+use std::{error::Error, fmt, fs::File, io, path::Path, path::PathBuf, sync::Arc};
 
 /// A trained network with some tokens.
 pub struct Subject {
@@ -24,6 +25,7 @@ pub struct Subject {
     /// As it was before training.
     initial: Params,
     data: String,
+    remarks: Vec<String>,
 }
 
 enum Network {
@@ -64,7 +66,8 @@ impl Subject {
         let key = Key::new(config.train.seed).named("init");
         let (network, initial, data) = match (&config.model, text) {
             (ModelConfig::Transformer(model), Some(path)) => {
-                let text = fs::read(path).map_err(|source| SubjectError::Text {
+                let text = File::open(path).and_then(|mut file| read_bytes(&mut file));
+                let text = text.map_err(|source| SubjectError::Text {
                     path: path.to_owned(),
                     source,
                 })?;
@@ -113,12 +116,18 @@ impl Subject {
             params,
             initial,
             data,
+            remarks: trained.remarks().to_vec(),
         })
     }
 
     /// What the network was made from.
     pub fn config(&self) -> &RunConfig {
         &self.config
+    }
+
+    /// What the user has to know about which weights these are.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Its kind of connection.

@@ -9,7 +9,7 @@ use engine::{
     tape::{Tape, Var},
 };
 use models::{
-    config::TransformerConfig,
+    config::{ConfigError, TransformerConfig},
     loss::Loss,
     transformer::Transformer,
     vit::{Vit, VitConfig},
@@ -80,6 +80,24 @@ pub(super) fn connection(reader: &Reader) -> Result<(Box<dyn Subject>, Params), 
     }
     // Of use for initialisation, which the file replaces, and at the ends of a network,
     // where some parts of a connection have nothing to do: here is neither end.
+    const MOST_SUBLAYERS: usize = 20_000;
+    if config.sublayer_index > MOST_SUBLAYERS {
+        let index = config.sublayer_index;
+        let reason = format!("sublayer_index is {index}, expected at most {MOST_SUBLAYERS}");
+        return Err(reader.invalid(reason));
+    }
+    // What follows takes memory for these sizes: they have to be those of the tensors.
+    reader
+        .file
+        .expect_shape("param.sublayer.weight", &[dim, dim])?;
+    let found = reader.file.shape("input.hidden").unwrap_or_default();
+    let elements = batch
+        .checked_mul(seq)
+        .and_then(|tokens| tokens.checked_mul(dim));
+    if elements.is_none_or(|elements| elements > found.iter().product()) {
+        let reason = format!("batch {batch}, seq {seq}, dim {dim}: input.hidden is {found:?}");
+        return Err(reader.invalid(reason));
+    }
     let site = Site {
         index: config.sublayer_index,
         count: config.sublayer_index + 2,
@@ -87,16 +105,19 @@ pub(super) fn connection(reader: &Reader) -> Result<(Box<dyn Subject>, Params), 
         norm: NormKind::LayerNorm,
         eps: config.eps,
     };
-    let mut b = Builder::new(Key::new(KEY));
-    let connection = b.scope("connection", |b| spec.build(site, b));
-    let sublayer = Linear::new(&mut b, "sublayer", dim, dim, Init::Zeros);
-    let params = b.finish();
+    let build = |mut b: Builder| {
+        let connection = b.scope("connection", |b| spec.build(site, b));
+        let sublayer = Linear::new(&mut b, "sublayer", dim, dim, Init::Zeros);
+        (connection, sublayer, b.finish())
+    };
+    let (.., shapes) = build(Builder::of_shapes(Key::new(KEY)));
+    reader.file.check("param.", &shapes)?;
+    let (connection, sublayer, params) = build(Builder::new(Key::new(KEY)));
     let tape = Tape::new();
     tape.bind(&params);
     let flat = Shape::from([batch, seq, dim]);
     let zeros = tape.constant(flat, &vec![0.0; flat.len()]);
     let state = connection.expand(zeros).hidden.shape();
-    let found = reader.file.shape("input.hidden").unwrap_or_default();
     let shape = if found == flat.dims() { flat } else { state };
     let around = Around {
         connection,
@@ -153,8 +174,10 @@ pub(super) fn transformer(reader: &Reader) -> Result<(Box<dyn Subject>, Params),
     let shape = Shape::from([batch, config.seq]);
     let tokens = reader.indices("input.tokens", shape, config.vocab_size)?;
     let targets = reader.indices("input.targets", shape, config.vocab_size)?;
-    let (model, params) = Transformer::new(&config, Key::new(KEY))
-        .map_err(|error| reader.invalid(error.to_string()))?;
+    let invalid = |error: ConfigError| reader.invalid(error.to_string());
+    let (_, shapes) = Transformer::of_shapes(&config).map_err(invalid)?;
+    reader.file.check("param.", &shapes)?;
+    let (model, params) = Transformer::new(&config, Key::new(KEY)).map_err(invalid)?;
     let decoder = Decoder {
         model,
         tokens,
@@ -189,8 +212,10 @@ pub(super) fn vit(reader: &Reader) -> Result<(Box<dyn Subject>, Params), ParityE
     let images = Shape::from([batch, config.channels, config.image, config.image]);
     let images = reader.floats("input.images", images)?;
     let labels = reader.indices("input.labels", [batch].into(), config.classes)?;
-    let (model, params) =
-        Vit::new(&config, Key::new(KEY)).map_err(|error| reader.invalid(error.to_string()))?;
+    let invalid = |error: ConfigError| reader.invalid(error.to_string());
+    let (_, shapes) = Vit::of_shapes(&config).map_err(invalid)?;
+    reader.file.check("param.", &shapes)?;
+    let (model, params) = Vit::new(&config, Key::new(KEY)).map_err(invalid)?;
     let classifier = Classifier {
         model,
         images,

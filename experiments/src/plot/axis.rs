@@ -115,6 +115,10 @@ impl Placed {
         }
         let ends = |step: f64| ((low / step).ceil() as i64, (high / step).floor() as i64);
         let step = round_step((high - low) / wanted.max(1) as f64);
+        if !step.is_normal() {
+            // The numbers are too large or too close together to be divided.
+            return vec![(low, compact(low, low)), (high, compact(high, high))];
+        }
         // One number alone says nothing of the scale: then 4, 2 or 1 in place of 5, 1 of 2.
         let smaller = [1.0, 0.8, 0.5, 0.4, 0.2].map(|factor| factor * step);
         let several = |step: &f64| ends(*step).0 < ends(*step).1;
@@ -139,7 +143,9 @@ fn round_step(step: f64) -> f64 {
 
 /// Powers of ten, with 2 and 5 times them where there would be few.
 fn decade_ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
-    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    // The powers that double precision has.
+    let power = |value: f64| value.log10().clamp(-324.0, 308.0);
+    let (first, last) = (power(low).floor() as i32, power(high).ceil() as i32);
     let with = |factors: &[f64]| -> Vec<f64> {
         (first..=last)
             .flat_map(|power| {
@@ -262,6 +268,26 @@ mod tests {
         assert!(placed.holds(1.0) && placed.holds(3.0));
         assert!((placed.place(2.0) - 50.0).abs() < 1e-9);
         assert!(placed.place(1.0) > placed.place(3.0));
+    }
+
+    #[test]
+    fn numbers_of_any_size_have_a_few_ticks() {
+        const LARGE: f64 = f64::MAX;
+        for values in [
+            [-LARGE, LARGE],
+            [0.0, 5e-324],
+            [1e308, LARGE],
+            [1e300, 1.0000001e300],
+        ] {
+            for scale in [Scale::Linear, Scale::Log] {
+                let axis = Axis {
+                    scale,
+                    ..Axis::new("")
+                };
+                let count = axis.over(values, [0.0, 100.0]).ticks(5).len();
+                assert!((1..=700).contains(&count), "{values:?} {scale:?}: {count}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::RecordedError;
 use crate::{
     config::{Layers, RunConfig},
+    files::read_text,
     run_dir::{CONFIG_FILE, RunId},
 };
 use std::{fs, path::Path};
@@ -61,7 +62,7 @@ pub(super) struct ReadConfig {
 /// The configuration of a run. One of another version of the program, with settings that this
 /// one does not know, is read without the sections that decide no table.
 pub(super) fn read_config(path: &Path) -> Result<ReadConfig, String> {
-    let text = fs::read_to_string(path.join(CONFIG_FILE));
+    let text = read_text(&path.join(CONFIG_FILE));
     let text = text.map_err(|error| format!("{CONFIG_FILE}: {error}"))?;
     let mut table: toml::Table = text
         .parse()

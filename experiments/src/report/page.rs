@@ -148,7 +148,7 @@ fn environments(environments: &[Environment]) -> Table {
     for one in environments {
         let commit = one.git.as_ref().map_or_else(String::new, |git| {
             let changed = if git.dirty { " with changes" } else { "" };
-            format!("{}{changed}", &git.commit[..12.min(git.commit.len())])
+            format!("{}{changed}", git.commit.get(..12).unwrap_or(&git.commit))
         });
         let cpu = format!("{} ({} threads)", one.cpu, one.cpu_threads);
         let threads = one.threads.to_string();

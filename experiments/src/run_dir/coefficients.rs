@@ -32,7 +32,8 @@ pub type CoefficientLog = Log<CoefficientRecord>;
 /// The coefficients that the run in `directory` has recorded; none if it has not.
 ///
 /// # Errors
-/// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record.
+/// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record or
+/// steps are out of order.
 pub fn read_coefficients(directory: &Path) -> Result<Vec<CoefficientRecord>, RunError> {
-    read_log(&directory.join(super::COEFFICIENTS_FILE))
+    Ok(read_log(&directory.join(super::COEFFICIENTS_FILE))?.0)
 }

@@ -1,23 +1,30 @@
 //! Comparing configurations, and writing a command line that can be pasted.
 
-use super::RunError;
-use std::{collections::BTreeSet, path::Path};
+use super::{CONFIG_FILE, RunError, read_if_there};
+use crate::files::parse_toml;
+use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 use toml::{Table, Value};
 
-/// Checks that the stored configuration equals the one wanted now.
-pub(super) fn check_same(path: &Path, stored: &str, wanted: &Table) -> Result<(), RunError> {
-    let stored: Table = stored.parse().map_err(|error: toml::de::Error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        RunError::Damaged {
-            path: path.to_owned(),
-            line: 1 + stored[..offset].matches('\n').count(),
-            reason: error.message().to_owned(),
-        }
+/// Checks that the configuration stored in a run directory equals the one wanted now; `false` if
+/// there is none. Takes no lock and writes nothing.
+///
+/// # Errors
+/// [`RunError::ConfigMismatch`] naming the first key that differs; [`RunError::Damaged`] if the
+/// stored file is not TOML; [`RunError::Unreadable`].
+pub fn check_config(directory: &Path, wanted: &Table) -> Result<bool, RunError> {
+    let path = directory.join(CONFIG_FILE);
+    let Some(stored) = read_if_there(&path)? else {
+        return Ok(false);
+    };
+    let stored = parse_toml(&stored).map_err(|wrong| RunError::Damaged {
+        path: path.clone(),
+        line: wrong.line,
+        reason: wrong.reason,
     })?;
     match first_difference(&stored, wanted) {
-        None => Ok(()),
+        None => Ok(true),
         Some((key, stored, wanted)) => Err(RunError::ConfigMismatch {
-            path: path.to_owned(),
+            path,
             key,
             stored,
             wanted,
@@ -57,13 +64,17 @@ pub fn shell_line(args: &[String]) -> String {
     words.join(" ")
 }
 
-/// A word as a POSIX shell reads it back.
-pub fn shell_word(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=+:,@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+/// A word as a shell reads it back, in one line: bytes that are no text, line breaks and other
+/// control characters as `$'\\n'` (POSIX 2024; bash, zsh and ksh before).
+pub fn shell_word(word: impl AsRef<OsStr>) -> String {
+    let bytes = word.as_ref().as_encoded_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./=+:,@%".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
+        Ok(text) if !text.contains(char::is_control) => {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
+        _ => format!("$'{}'", bytes.escape_ascii()),
     }
 }
 
@@ -78,5 +89,10 @@ mod tests {
             shell_line(&args),
             r"experiments --corpus 'my text'\''s.txt' ''"
         );
+    }
+
+    #[test]
+    fn a_word_with_line_breaks_stays_in_one_line() {
+        assert_eq!(shell_word("a\n'b'"), r"$'a\n\'b\''");
     }
 }

@@ -1,21 +1,28 @@
 //! What can be wrong with a run directory.
 
 use std::{
-    error::Error,
-    fmt, io,
+    io,
     path::{Path, PathBuf},
 };
+use thiserror::Error;
 
 /// A run directory that cannot be used: what is wrong, where, and what to do about it.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// A sweep or arm name that is no plain file name.
+    #[error(
+        "{name:?} cannot name a sweep or an arm: use 1 to 100 ASCII letters, digits and -_.+, not \
+         beginning with a dot"
+    )]
     BadName {
         /// The name given.
         name: String,
     },
     /// The operating system refused to write.
+    #[error(
+        "cannot write {path} ({source}): check its permissions, or choose another output directory"
+    )]
     Unwritable {
         /// What could not be written.
         path: PathBuf,
@@ -23,6 +30,10 @@ pub enum RunError {
         source: io::Error,
     },
     /// No space is left, or the quota is used up.
+    #[error(
+        "no space left to write {path}: free some and start the same command again, it goes on \
+         from here"
+    )]
     DiskFull {
         /// What could not be written.
         path: PathBuf,
@@ -30,25 +41,69 @@ pub enum RunError {
         source: io::Error,
     },
     /// The operating system refused to read.
+    #[error("cannot read {path} ({source}): check that it exists and its permissions")]
     Unreadable {
         /// What could not be read.
         path: PathBuf,
         /// Its answer.
         source: io::Error,
     },
+    /// A link, a directory or a device where a file is to be written.
+    #[error(
+        "{path} is no ordinary file (links are not followed when writing): remove it, or choose \
+         another output directory"
+    )]
+    NoFile {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A directory that holds other things than a run, or a file of another program where one
+    /// of a run belongs.
+    #[error(
+        "{path} is no run of this program and holds {entry}, which was not written by it: nothing \
+         was changed; choose an empty directory or another name"
+    )]
+    NotARun {
+        /// The directory.
+        path: PathBuf,
+        /// Something in it.
+        entry: String,
+    },
     /// Another process writes here.
+    #[error("{} is working on {path}: wait until it ends, or choose another output directory",
+        holder.as_deref().unwrap_or("another process"))]
     Locked {
         /// The run directory.
         path: PathBuf,
         /// Its process and machine, if they could be read.
         holder: Option<String>,
     },
-    /// The file system has no locks.
-    NoLocks {
+    /// The directory or its lock was moved, removed or replaced while this process held it.
+    #[error(
+        "{path} was moved or its lock .lock was removed, so another process may be working there: \
+         this one has stopped writing; start the same command again when no other one runs"
+    )]
+    LockLost {
         /// The run directory.
         path: PathBuf,
     },
+    /// The file system has no locks.
+    #[error(
+        "the file system of {path} has no locks ({source}), and without them two processes could \
+         write to one run: choose a directory on another one with --out, or mount it with locks \
+         (NFS: start lockd or mount with local_lock=all on a single machine; Lustre: mount with flock)"
+    )]
+    NoLocks {
+        /// The run directory.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// A file whose content is not what this program writes.
+    #[error(
+        "{path} is damaged at line {line} ({reason}): put back a copy of it, or start that run \
+         afresh with --force"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -57,7 +112,25 @@ pub enum RunError {
         /// What is wrong there.
         reason: String,
     },
+    /// Two files of a run that contradict each other.
+    #[error("{path} and {other} disagree: {reason}; {advice}")]
+    Disagree {
+        /// The file that is not believed.
+        path: PathBuf,
+        /// Name of the file that contradicts it.
+        other: &'static str,
+        /// In what they differ.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The run was begun with another configuration.
+    #[error(
+        "{path} was begun with another configuration: {key} is {} there and {} now: use the \
+        same settings, another output directory, or --force to start afresh",
+        set(stored),
+        set(wanted)
+    )]
     ConfigMismatch {
         /// The stored configuration.
         path: PathBuf,
@@ -68,6 +141,10 @@ pub enum RunError {
         /// Its value now; `None` if it has none.
         wanted: Option<String>,
     },
+}
+
+fn set(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or("not set")
 }
 
 impl RunError {
@@ -85,77 +162,6 @@ impl RunError {
         Self::Unreadable {
             path: path.to_owned(),
             source,
-        }
-    }
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadName { name } => write!(
-                f,
-                "{name:?} cannot name a sweep or an arm: use 1 to 100 ASCII letters, digits and -_.+, not beginning with a dot"
-            ),
-            Self::Unwritable { path, source } => write!(
-                f,
-                "cannot write {} ({source}): check its permissions, or choose another output directory",
-                path.display()
-            ),
-            Self::DiskFull { path, .. } => write!(
-                f,
-                "no space left to write {}: free some and start the same command again, it goes on from here",
-                path.display()
-            ),
-            Self::Unreadable { path, source } => write!(
-                f,
-                "cannot read {} ({source}): check that it exists and its permissions",
-                path.display()
-            ),
-            Self::Locked { path, holder } => {
-                let holder = holder.as_deref().unwrap_or("another process");
-                write!(
-                    f,
-                    "{holder} is working on {}: wait until it ends, or choose another output directory",
-                    path.display()
-                )
-            }
-            Self::NoLocks { path } => write!(
-                f,
-                "the file system of {} has no locks, and without them two processes could write to one run: choose a directory on another one with --out, or mount it with locks",
-                path.display()
-            ),
-            Self::Damaged { path, line, reason } => write!(
-                f,
-                "{} is damaged at line {line} ({reason}): remove the run directory to start that run afresh",
-                path.display()
-            ),
-            Self::ConfigMismatch {
-                path,
-                key,
-                stored,
-                wanted,
-            } => {
-                let value =
-                    |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
-                write!(
-                    f,
-                    "{} was begun with another configuration: {key} is {} there and {} now: use the same settings, another output directory, or --force to start afresh",
-                    path.display(),
-                    value(stored),
-                    value(wanted)
-                )
-            }
-        }
-    }
-}
-
-impl Error for RunError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unwritable { source, .. }
-            | Self::DiskFull { source, .. }
-            | Self::Unreadable { source, .. } => Some(source),
-            _ => None,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! One writer per run directory.
 
-use super::RunError;
+use super::{
+    RunError,
+    in_place::{is_at, open_in_place},
+};
 use std::{
-    fs::{self, File, TryLockError},
-    io::{self, Write},
-    path::Path,
+    fs::{File, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
 };
 
 /// Name of the lock file. It stays in the directory; what counts is the lock on it, which the
@@ -13,41 +16,67 @@ use std::{
 /// lock cannot become stale, and nobody has to judge from afar whether its holder is alive.
 pub(super) const LOCK_FILE: &str = ".lock";
 
-/// A held lock. The file names the holder while there is one.
+/// A held lock on a directory, that of a run or that of a sweep. The file names the holder while
+/// there is one.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
+    directory: PathBuf,
     file: File,
+    /// The directory itself, locked too where the system can: the lock file can be removed under
+    /// its holder, the directory cannot.
+    whole: Option<File>,
 }
 
 impl Lock {
-    pub(super) fn take(directory: &Path) -> Result<Self, RunError> {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// [`RunError::Locked`] if a living process holds it, [`RunError::NoLocks`] if the file system
+    /// has none; errors of reading and writing.
+    pub fn take(directory: &Path) -> Result<Self, RunError> {
         let path = directory.join(LOCK_FILE);
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
+        let mut file = open_in_place(&path)?;
+        let named = holder_in(&mut file, directory);
+        try_lock(&file, directory, || named.as_ref().ok().cloned().flatten())?;
+        named?;
+        let whole = match File::open(directory).map(|whole| (whole.try_lock(), whole)) {
+            Ok((Ok(()), whole)) => Some(whole),
+            Ok((Err(TryLockError::WouldBlock), _)) => return Err(locked(directory, None)),
+            // Over NFS only files that are open for writing can be locked.
+            Ok((Err(TryLockError::Error(_)), _)) | Err(_) => None,
+        };
+        let mut lock = Self {
+            directory: directory.to_owned(),
+            file,
+            whole,
+        };
+        // Another process may have replaced the file between opening and locking.
+        lock.check()?;
+        lock.file
+            .set_len(0)
+            .and_then(|()| lock.file.rewind())
+            .and_then(|()| lock.file.write_all(holder().as_bytes()))
             .map_err(|error| RunError::writing(&path, error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let holder = fs::read_to_string(&path).unwrap_or_default();
-                return Err(RunError::Locked {
-                    path: directory.to_owned(),
-                    holder: Some(holder.trim().to_owned()).filter(|holder| !holder.is_empty()),
-                });
-            }
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                return Err(RunError::NoLocks {
-                    path: directory.to_owned(),
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(RunError::writing(&path, error)),
+        Ok(lock)
+    }
+
+    /// Checks that no other process can have taken the same directory since: that it is where it
+    /// was, with the lock file that is locked. A lock file that was removed does no harm while
+    /// the directory is locked.
+    pub(super) fn check(&self) -> Result<(), RunError> {
+        let path = self.directory.join(LOCK_FILE);
+        let held = match &self.whole {
+            Some(whole) => is_at(whole, &self.directory)
+                .and_then(|same| Ok(same && (is_at(&self.file, &path)? || !path.try_exists()?))),
+            None => is_at(&self.file, &path),
+        };
+        match held {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(RunError::LockLost {
+                path: self.directory.clone(),
+            }),
+            Err(error) => Err(RunError::reading(&path, error)),
         }
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", holder()))
-            .map_err(|error| RunError::writing(&path, error))?;
-        Ok(Self { file })
     }
 }
 
@@ -58,11 +87,89 @@ impl Drop for Lock {
     }
 }
 
-/// Process and machine.
+fn try_lock(
+    file: &File,
+    directory: &Path,
+    holder: impl Fn() -> Option<String>,
+) -> Result<(), RunError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(locked(directory, holder())),
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => Err(RunError::NoLocks {
+            path: directory.to_owned(),
+            source: error,
+        }),
+        Err(TryLockError::Error(error)) => {
+            Err(RunError::writing(&directory.join(LOCK_FILE), error))
+        }
+    }
+}
+
+fn locked(directory: &Path, holder: Option<String>) -> RunError {
+    RunError::Locked {
+        path: directory.to_owned(),
+        holder,
+    }
+}
+
+/// Whether the answer to locking a file that is open for writing means that the file system
+/// cannot do it.
+fn has_no_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let codes = [libc::ENOLCK, libc::EBADF, libc::EINVAL];
+    #[cfg(not(unix))]
+    let codes: [i32; 0] = [];
+    error.kind() == io::ErrorKind::Unsupported
+        || error
+            .raw_os_error()
+            .is_some_and(|code| codes.contains(&code))
+}
+
+/// Process and machine in a lock file. Anything else in it is not ours to overwrite.
+fn holder_in(file: &mut File, directory: &Path) -> Result<Option<String>, RunError> {
+    let mut text = String::new();
+    let read = file.take(256).read_to_string(&mut text);
+    let text = text.trim();
+    match read {
+        // Where locks are mandatory the holder's name cannot be read.
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => Ok(None),
+        Ok(_) if text.is_empty() => Ok(None),
+        Ok(_) if text.starts_with(HOLDER) => Ok(Some(text.to_owned())),
+        _ => Err(RunError::NotARun {
+            path: directory.to_owned(),
+            entry: LOCK_FILE.to_owned(),
+        }),
+    }
+}
+
+const HOLDER: &str = "process ";
+
+/// Process and machine, as one line.
 fn holder() -> String {
     let process = std::process::id();
-    match fs::read_to_string("/proc/sys/kernel/hostname") {
-        Ok(host) => format!("process {process} on {}", host.trim()),
-        Err(_) => format!("process {process}"),
+    match std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(host) => format!("{HOLDER}{process} on {}\n", host.trim()),
+        Err(_) => format!("{HOLDER}{process}\n"),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_locks_is_told_from_a_held_lock() {
+        for code in [
+            libc::ENOLCK,
+            libc::EBADF,
+            libc::ENOTSUP,
+            libc::EOPNOTSUPP,
+            libc::ENOSYS,
+        ] {
+            assert!(has_no_locks(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        for code in [libc::EWOULDBLOCK, libc::EACCES, libc::EIO] {
+            assert!(!has_no_locks(&io::Error::from_raw_os_error(code)), "{code}");
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! Files with one record a line, appended and never rewritten.
 
-use super::RunError;
-use serde::{Serialize, de::DeserializeOwned};
+use super::{RunError, STATE_FILE, in_place::open_in_place};
+use crate::files::read_bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -12,6 +14,13 @@ use std::{
 pub trait Record: Serialize + DeserializeOwned {
     /// Optimiser steps done when it was made.
     fn step(&self) -> u64;
+}
+
+/// What a log held when a state was saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogMark {
+    bytes: u64,
+    sha256: [u8; 32],
 }
 
 /// A log of a run, open for appending. Each record is handed to the operating system
@@ -23,6 +32,8 @@ pub struct Log<R> {
     records: Vec<R>,
     /// Where the line of each record ends in the file.
     ends: Vec<u64>,
+    /// Of the whole lines.
+    digest: Sha256,
 }
 
 impl<R: Record> Log<R> {
@@ -32,23 +43,58 @@ impl<R: Record> Log<R> {
     /// [`RunError::Damaged`] if a line before the last is no record; errors of reading and
     /// writing.
     pub fn open(path: &Path) -> Result<Self, RunError> {
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|error| RunError::writing(path, error))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(|error| RunError::reading(path, error))?;
+        let (file, bytes) = open_and_read(path)?;
         let parsed = parse(path, &bytes)?;
+        Self::of(file, path, &bytes, parsed)
+    }
+
+    /// Opens the log of a run that goes on from a state: what was recorded after `step`, the
+    /// state's, is cut off. What came before has to be what the state's mark says or, if there is
+    /// no mark, as in what an earlier version has saved, the steps `due`.
+    ///
+    /// # Errors
+    /// As [`Log::open`], and [`RunError::Disagree`] if the log is not the one that the state was
+    /// saved with.
+    pub fn open_at(
+        path: &Path,
+        step: u64,
+        mark: Option<&LogMark>,
+        mut due: impl Iterator<Item = u64>,
+    ) -> Result<Self, RunError> {
+        let (file, mut bytes) = open_and_read(path)?;
+        if let Some(mark) = mark {
+            let kept = usize::try_from(mark.bytes)
+                .ok()
+                .and_then(|end| bytes.get(..end));
+            if kept.is_none_or(|kept| Sha256::digest(kept)[..] != mark.sha256) {
+                let reason = match kept {
+                    Some(_) => format!("what it says up to step {step} was changed"),
+                    None => format!("it does not reach step {step}"),
+                };
+                return Err(disagrees(path, reason));
+            }
+            bytes.truncate(mark.bytes as usize);
+        }
+        let parsed: Parsed<R> = parse(path, &bytes)?;
+        let mut steps = parsed.records.iter().map(R::step);
+        if let Some(due) = due.find(|&due| steps.next() != Some(due)) {
+            return Err(disagrees(path, format!("it has no record of step {due}")));
+        }
+        let mut log = Self::of(file, path, &bytes, parsed)?;
+        log.rewind_to(step)?;
+        Ok(log)
+    }
+
+    /// The whole lines of `bytes`, which the file begins with; whatever else is in it is cut off.
+    fn of(file: File, path: &Path, bytes: &[u8], parsed: Parsed<R>) -> Result<Self, RunError> {
         let mut log = Self {
             file,
             path: path.to_owned(),
             records: parsed.records,
             ends: parsed.ends,
+            digest: Sha256::new(),
         };
+        log.digest.update(&bytes[..log.length() as usize]);
         log.cut_to_whole_lines()?;
         Ok(log)
     }
@@ -70,6 +116,7 @@ impl<R: Record> Log<R> {
             return Err(RunError::writing(&self.path, error));
         }
         self.ends.push(self.length() + line.len() as u64);
+        self.digest.update(&line);
         self.records.push(record);
         Ok(())
     }
@@ -81,9 +128,27 @@ impl<R: Record> Log<R> {
     /// [`RunError::Unwritable`].
     pub fn rewind_to(&mut self, step: u64) -> Result<(), RunError> {
         let keep = self.records.partition_point(|record| record.step() <= step);
+        if keep == self.records.len() {
+            return Ok(());
+        }
         self.records.truncate(keep);
         self.ends.truncate(keep);
-        self.cut_to_whole_lines()
+        self.cut_to_whole_lines()?;
+        let mut bytes = Vec::new();
+        self.file
+            .rewind()
+            .and_then(|()| self.file.read_to_end(&mut bytes))
+            .map_err(|error| RunError::reading(&self.path, error))?;
+        self.digest = Sha256::new_with_prefix(bytes);
+        Ok(())
+    }
+
+    /// What the log holds now.
+    pub fn mark(&self) -> LogMark {
+        LogMark {
+            bytes: self.length(),
+            sha256: self.digest.clone().finalize().into(),
+        }
     }
 
     /// Waits until everything appended is on the disk.
@@ -111,17 +176,35 @@ impl<R: Record> Log<R> {
     }
 }
 
-/// The records of a log, without changing anything: also of one that is being written to. None
-/// if there is no such file.
+fn open_and_read(path: &Path) -> Result<(File, Vec<u8>), RunError> {
+    let mut file = open_in_place(path)?;
+    let bytes = read_bytes(&mut file).map_err(|error| RunError::reading(path, error))?;
+    Ok((file, bytes))
+}
+
+fn disagrees(path: &Path, reason: String) -> RunError {
+    RunError::Disagree {
+        path: path.to_owned(),
+        other: STATE_FILE,
+        reason,
+        advice: "put back a copy of it, or start the run afresh with --force",
+    }
+}
+
+/// The records of a log and the SHA-256 of the file, without changing anything: also of one that
+/// is being written to. None if there is no such file.
 ///
 /// # Errors
-/// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record.
-pub(super) fn read_log<R: Record>(path: &Path) -> Result<Vec<R>, RunError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(parse(path, &bytes)?.records),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(RunError::reading(path, error)),
-    }
+/// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record, or
+/// steps are out of order.
+pub(super) fn read_log<R: Record>(path: &Path) -> Result<(Vec<R>, [u8; 32]), RunError> {
+    let read = File::open(path).and_then(|mut file| read_bytes(&mut file));
+    let bytes = match read {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(RunError::reading(path, error)),
+    };
+    Ok((parse(path, &bytes)?.records, Sha256::digest(&bytes).into()))
 }
 
 fn to_line(record: &impl Record) -> String {
@@ -136,7 +219,7 @@ struct Parsed<R> {
 }
 
 /// Reads whole lines. The last line may be torn: without its line break, or (after a power
-/// failure) with garbage in it.
+/// failure) with garbage in it. Steps increase from line to line.
 fn parse<R: Record>(path: &Path, bytes: &[u8]) -> Result<Parsed<R>, RunError> {
     let mut parsed = Parsed {
         records: Vec::new(),
@@ -145,20 +228,27 @@ fn parse<R: Record>(path: &Path, bytes: &[u8]) -> Result<Parsed<R>, RunError> {
     let mut end = 0;
     let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
     for (index, line) in lines.iter().enumerate() {
+        let damaged = |reason: String| RunError::Damaged {
+            path: path.to_owned(),
+            line: index + 1,
+            reason,
+        };
         let is_last = index + 1 == lines.len();
         end += line.len() as u64;
-        match serde_json::from_slice(line) {
+        match serde_json::from_slice::<R>(line) {
             Ok(record) if line.ends_with(b"\n") => {
+                if let Some(last) = parsed
+                    .records
+                    .last()
+                    .filter(|l: &&R| l.step() >= record.step())
+                {
+                    let (step, last) = (record.step(), last.step());
+                    return Err(damaged(format!("step {step} after step {last}")));
+                }
                 parsed.records.push(record);
                 parsed.ends.push(end);
             }
-            Err(error) if !is_last => {
-                return Err(RunError::Damaged {
-                    path: path.to_owned(),
-                    line: index + 1,
-                    reason: error.to_string(),
-                });
-            }
+            Err(error) if !is_last => return Err(damaged(error.to_string())),
             _ => {}
         }
     }
@@ -178,6 +268,7 @@ mod tests {
             path: path.to_owned(),
             records: Vec::new(),
             ends: Vec::new(),
+            digest: Sha256::new(),
         };
         let record = MetricsRecord {
             step: 1,

@@ -87,7 +87,8 @@ impl Record for MetricsRecord {
 /// written to. None if it has no metrics yet.
 ///
 /// # Errors
-/// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record.
+/// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record or
+/// steps are out of order.
 pub fn read_metrics(directory: &Path) -> Result<Vec<MetricsRecord>, RunError> {
-    read_log(&directory.join(super::METRICS_FILE))
+    Ok(read_log(&directory.join(super::METRICS_FILE))?.0)
 }

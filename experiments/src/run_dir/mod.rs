@@ -15,13 +15,17 @@
 //! | `.lock`         | held by the process that writes here                           |
 //!
 //! Whole files are written under a temporary name, synced and renamed, so a reader sees the old
-//! content or the new. Reports are made from these files alone.
+//! content or the new. State, weights and summary carry checksums, the state those of the logs too.
+//! Reports are made from these files alone.
 
 mod coefficients;
 mod config;
+mod contents;
+mod ended;
 mod environment;
 mod error;
 mod event_log;
+mod in_place;
 mod lock;
 mod log;
 mod metrics;
@@ -29,16 +33,19 @@ mod summary;
 mod write;
 
 pub use coefficients::{CoefficientLog, CoefficientRecord, read_coefficients};
-pub use config::{shell_line, shell_word};
+pub use config::{check_config, shell_line, shell_word};
+pub use ended::Ended;
 pub use environment::{Environment, Git};
 pub use error::RunError;
 pub use event_log::{EVENTS_FILE, EventLog};
-pub use log::{Log, Record};
+pub use log::{Log, LogMark, Record};
 pub use metrics::{LossByNoiseLevel, MetricsLog, MetricsRecord, NOISE_LEVELS, read_metrics};
 pub use summary::{RouterSummary, Status, Summary, read_summary};
-pub use write::write_atomically;
+pub(crate) use write::Replacement;
+pub use write::{remove_stale, write_atomically};
 
-use lock::Lock;
+pub use lock::Lock;
+use log::read_log;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -54,6 +61,14 @@ pub const ENVIRONMENT_FILE: &str = "env.json";
 pub const METRICS_FILE: &str = "metrics.jsonl";
 /// Name of the file with recorded coefficients.
 pub const COEFFICIENTS_FILE: &str = "coefficients.jsonl";
+/// Name of the file with the state that a run goes on from.
+pub const STATE_FILE: &str = "state.bin";
+/// Name of the state file before it.
+pub const PREVIOUS_STATE_FILE: &str = "state.previous.bin";
+/// How a state file begins.
+pub(crate) const STATE_MAGIC: &[u8; 8] = b"HCSTATE\n";
+/// Name of the file with the weights of a run that has ended or was stopped.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the summary file.
 pub const SUMMARY_FILE: &str = "summary.json";
 
@@ -62,7 +77,8 @@ pub const WARNINGS_FILE: &str = "warnings.txt";
 
 /// What a run was warned of.
 pub fn read_warnings(directory: &Path) -> Vec<String> {
-    let text = fs::read_to_string(directory.join(WARNINGS_FILE)).unwrap_or_default();
+    let path = directory.join(WARNINGS_FILE);
+    let text = crate::files::read_text(&path).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -120,22 +136,46 @@ impl RunId {
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl RunDir {
-    /// Creates the directory if need be and locks it.
+    /// Creates the directory if need be and locks it. What a killed process has left of
+    /// unfinished files is removed.
     ///
     /// # Errors
-    /// [`RunError::Locked`] if a living process holds it; [`RunError::Unwritable`] or
+    /// [`RunError::Locked`] if a living process holds it; [`RunError::NotARun`] if it holds a file
+    /// of something else under the name of one of a run's; [`RunError::Unwritable`] or
     /// [`RunError::DiskFull`] if it cannot be created.
     pub fn open(run: &RunId) -> Result<Self, RunError> {
-        fs::create_dir_all(&run.path).map_err(|error| RunError::writing(&run.path, error))?;
-        let lock = Lock::take(&run.path)?;
-        Ok(Self {
-            path: run.path.clone(),
-            _lock: lock,
-        })
+        let path = run.path.clone();
+        contents::check_free(&path)?;
+        fs::create_dir_all(&path).map_err(|error| RunError::writing(&path, error))?;
+        let lock = Lock::take(&path)?;
+        remove_stale(&path)?;
+        Ok(Self { path, lock })
+    }
+
+    /// As [`RunDir::open`], but removes the files of an earlier attempt, so that the run starts
+    /// afresh. Files of other names and directories stay.
+    ///
+    /// # Errors
+    /// As [`RunDir::open`], and [`RunError::NotARun`] if the directory is neither a run nor empty.
+    pub fn open_afresh(run: &RunId) -> Result<Self, RunError> {
+        contents::check_removable(&run.path)?;
+        let directory = Self::open(run)?;
+        contents::clear(&run.path)?;
+        Ok(directory)
+    }
+
+    /// Checks that this process still holds the lock. What writes to files of the run by itself
+    /// asks before.
+    ///
+    /// # Errors
+    /// [`RunError::LockLost`] if the lock file or the directory was moved or replaced, and another
+    /// process can have taken the run.
+    pub fn check_lock(&self) -> Result<(), RunError> {
+        self.lock.check()
     }
 
     /// Where it is.
@@ -150,11 +190,10 @@ impl RunDir {
     /// [`RunError::ConfigMismatch`] naming the first key that differs; [`RunError::Damaged`] if
     /// the stored file is not TOML; errors of reading and writing.
     pub fn set_config(&self, config: &toml::Table) -> Result<(), RunError> {
-        let path = self.path.join(CONFIG_FILE);
-        match read_if_there(&path)? {
-            Some(stored) => config::check_same(&path, &stored, config),
-            None => write_atomically(&path, config.to_string().as_bytes()),
+        if check_config(&self.path, config)? {
+            return Ok(());
         }
+        self.write(CONFIG_FILE, config.to_string().as_bytes())
     }
 
     /// Writes the command line, quoted for a POSIX shell. The program is named without its
@@ -165,7 +204,7 @@ impl RunDir {
     pub fn set_command(&self, args: &[String]) -> Result<(), RunError> {
         let mut line = shell_line(args);
         line.push('\n');
-        write_atomically(&self.path.join(COMMAND_FILE), line.as_bytes())
+        self.write(COMMAND_FILE, line.as_bytes())
     }
 
     /// Writes the environment.
@@ -173,7 +212,9 @@ impl RunDir {
     /// # Errors
     /// Errors of writing.
     pub fn set_environment(&self, environment: &Environment) -> Result<(), RunError> {
-        self.write_json(ENVIRONMENT_FILE, environment)
+        let mut text = serde_json::to_string_pretty(environment).expect("plain data becomes JSON");
+        text.push('\n');
+        self.write(ENVIRONMENT_FILE, text.as_bytes())
     }
 
     /// Opens the metrics for appending; see [`Log::open`].
@@ -192,12 +233,14 @@ impl RunDir {
         Log::open(&self.path.join(COEFFICIENTS_FILE))
     }
 
-    /// Writes the summary.
+    /// Writes the summary, with checksums of the metrics and of itself.
     ///
     /// # Errors
     /// Errors of writing.
     pub fn set_summary(&self, summary: &Summary) -> Result<(), RunError> {
-        self.write_json(SUMMARY_FILE, summary)
+        let (_, metrics) = read_log::<MetricsRecord>(&self.path.join(METRICS_FILE))?;
+        let text = summary::to_json(summary, &metrics);
+        self.write(SUMMARY_FILE, text.as_bytes())
     }
 
     /// The summary, if the run has ended before.
@@ -208,36 +251,13 @@ impl RunDir {
         read_summary(&self.path)
     }
 
-    /// Removes everything of an earlier attempt, so that the run starts afresh.
+    /// Replaces a file of the run as [`write_atomically`] does.
     ///
     /// # Errors
-    /// [`RunError::Unwritable`] if something cannot be removed.
-    pub fn clear(&self) -> Result<(), RunError> {
-        let entries =
-            fs::read_dir(&self.path).map_err(|error| RunError::reading(&self.path, error))?;
-        for entry in entries {
-            let entry = entry.map_err(|error| RunError::reading(&self.path, error))?;
-            if entry.file_name() == lock::LOCK_FILE {
-                continue;
-            }
-            let path = entry.path();
-            let kind = entry.file_type();
-            let removed = kind.and_then(|kind| {
-                if kind.is_dir() {
-                    fs::remove_dir_all(&path)
-                } else {
-                    fs::remove_file(&path)
-                }
-            });
-            removed.map_err(|error| RunError::writing(&path, error))?;
-        }
-        Ok(())
-    }
-
-    fn write_json(&self, name: &str, value: &impl serde::Serialize) -> Result<(), RunError> {
-        let mut text = serde_json::to_string_pretty(value).expect("plain data becomes JSON");
-        text.push('\n');
-        write_atomically(&self.path.join(name), text.as_bytes())
+    /// Errors of writing, and [`RunError::LockLost`].
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), RunError> {
+        self.check_lock()?;
+        write_atomically(&self.path.join(name), content)
     }
 }
 
@@ -271,7 +291,7 @@ fn subdirectories(path: &Path) -> Result<Vec<(String, PathBuf)>, RunError> {
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, RunError> {
-    match fs::read_to_string(path) {
+    match crate::files::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(RunError::reading(path, error)),

@@ -1,7 +1,10 @@
 //! How a run ended: `summary.json`.
 
 use super::{LossByNoiseLevel, RunError, SUMMARY_FILE, environment::cpu, read_if_there};
+use models::weights::hex;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// How a run ended.
@@ -80,21 +83,72 @@ pub struct Summary {
     pub corpus_fingerprint: String,
 }
 
+/// The summary as text, with checksums behind it: of the metrics that it sums up, and of itself.
+pub(super) fn to_json(summary: &Summary, metrics: &[u8; 32]) -> String {
+    let mut text = serde_json::to_string_pretty(summary).expect("plain data becomes JSON");
+    for (name, of) in [(METRICS_SHA256, Some(metrics)), (SHA256, None)] {
+        let sum = match of {
+            Some(digest) => hex(digest),
+            None => checksum(&serde_json::from_str(&text).expect("what was just written")),
+        };
+        text.truncate(text.trim_end_matches(['}', '\n']).len());
+        text.push_str(&format!(",\n  \"{name}\": \"{sum}\"\n}}"));
+    }
+    text.push('\n');
+    text
+}
+
+const METRICS_SHA256: &str = "metrics_sha256";
+const SHA256: &str = "sha256";
+
+/// The SHA-256 of the values without spaces, so that a file may be laid out anew.
+fn checksum(values: &Map<String, Value>) -> String {
+    let text = serde_json::to_string(values).expect("JSON stays JSON");
+    hex(&Sha256::digest(text))
+}
+
 /// The summary of the run in `directory`; `None` if it has not ended.
 ///
 /// # Errors
-/// [`RunError::Unreadable`], or [`RunError::Damaged`] if the file is not a summary.
+/// [`RunError::Unreadable`], [`RunError::Damaged`] if the file is not a summary, and
+/// [`RunError::Disagree`] if it was changed.
 pub fn read_summary(directory: &Path) -> Result<Option<Summary>, RunError> {
+    Ok(read_with_metrics_sum(directory)?.map(|(summary, _)| summary))
+}
+
+/// The summary and, unless an earlier version wrote it, the checksum of the metrics.
+pub(super) fn read_with_metrics_sum(
+    directory: &Path,
+) -> Result<Option<(Summary, Option<String>)>, RunError> {
     let path = directory.join(SUMMARY_FILE);
     let Some(text) = read_if_there(&path)? else {
         return Ok(None);
     };
-    match serde_json::from_str(&text) {
-        Ok(summary) => Ok(Some(summary)),
-        Err(error) => Err(RunError::Damaged {
-            line: error.line(),
-            reason: error.to_string(),
+    let parsed = serde_json::from_str(&text).and_then(|summary| {
+        let values: Map<String, Value> = serde_json::from_str(&text)?;
+        Ok((summary, values))
+    });
+    let (summary, mut values) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            return Err(RunError::Damaged {
+                line: error.line(),
+                reason: error.to_string(),
+                path,
+            });
+        }
+    };
+    let sum = values.remove(SHA256);
+    if sum.is_some_and(|sum| sum != checksum(&values)) {
+        return Err(RunError::Disagree {
             path,
-        }),
+            other: "its checksum",
+            reason: "it was changed after it was written".to_owned(),
+            advice: "put back a copy of it, or remove it and start the same command again, which \
+                     makes it anew from the other files",
+        });
     }
+    let metrics = values.remove(METRICS_SHA256);
+    let metrics = metrics.and_then(|sum| sum.as_str().map(str::to_owned));
+    Ok(Some((summary, metrics)))
 }

@@ -94,15 +94,19 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_drawn_with_their_probabilities() {
-        let drawn = drawn(1.0, 0);
-        let sum: f64 = LOGITS.iter().map(|&x| f64::from(x).exp()).sum();
-        for (i, &logit) in LOGITS.iter().enumerate() {
-            let share = drawn.iter().filter(|&&x| x == i).count() as f64 / 1000.0;
-            assert!(
-                (share - f64::from(logit).exp() / sum).abs() < 2e-3,
-                "{i}: {share}"
-            );
+    fn bytes_are_drawn_with_their_probabilities_at_any_temperature() {
+        for temperature in [0.25, 0.8, 1.0, 3.0] {
+            let drawn = drawn(temperature, 0);
+            let weight = |x: f32| (f64::from(x) / temperature).exp();
+            let sum: f64 = LOGITS.iter().map(|&x| weight(x)).sum();
+            for (i, &logit) in LOGITS.iter().enumerate() {
+                let share = drawn.iter().filter(|&&x| x == i).count() as f64 / 1000.0;
+                let expected = weight(logit) / sum;
+                assert!(
+                    (share - expected).abs() < 2e-3,
+                    "{i} at {temperature}: {share}, not {expected}"
+                );
+            }
         }
     }
 

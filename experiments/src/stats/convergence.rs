@@ -21,15 +21,15 @@ pub fn tokens_to_reach(curve: &[(u64, f64)], target: f64) -> Option<f64> {
         return Some(tokens as f64);
     }
     let share = (loss_above - target) / (loss_above - loss);
-    Some(tokens_above as f64 + share * (tokens - tokens_above) as f64)
+    Some(tokens_above as f64 + share * (tokens as f64 - tokens_above as f64))
 }
 
 /// The paper's "1.8 x faster": the tokens the baseline took in all, divided by those the arm
 /// takes to reach the baseline's final loss. `None` if it never does, or a curve is empty.
 pub fn convergence_factor(baseline: &[(u64, f64)], arm: &[(u64, f64)]) -> Option<f64> {
     let &(tokens, target) = baseline.last()?;
-    let needed = tokens_to_reach(arm, target)?;
-    (needed > 0.0).then(|| tokens as f64 / needed)
+    let factor = tokens as f64 / tokens_to_reach(arm, target)?;
+    (factor > 0.0 && factor.is_finite()).then_some(factor)
 }
 
 /// The convergence factor over seeds.
@@ -117,6 +117,16 @@ mod tests {
         assert_eq!(convergence_factor(&BASELINE, &diverged), None);
         assert_eq!(convergence_factor(&BASELINE, &[]), None);
         assert_eq!(convergence_factor(&[], &BASELINE), None);
+    }
+
+    #[test]
+    fn curves_that_are_out_of_order_or_count_no_tokens_are_no_reason_to_fail() {
+        let backwards = [(400, 4.0), (300, 3.0), (200, 1.0)];
+        assert_eq!(tokens_to_reach(&backwards, 2.0), Some(250.0));
+        assert_eq!(convergence_factor(&[(0, 2.0)], &BASELINE), None);
+        assert_eq!(convergence_factor(&BASELINE, &[(0, 1.0)]), None);
+        let largest = [(0, f64::MAX), (u64::MAX, -f64::MAX)];
+        assert!(tokens_to_reach(&largest, 0.0).is_some());
     }
 
     #[test]

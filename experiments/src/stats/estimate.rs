@@ -13,7 +13,14 @@ pub const CONFIDENCE: f64 = 0.95;
 #[track_caller]
 pub fn mean(sample: &[f64]) -> f64 {
     assert!(!sample.is_empty(), "mean: the sample is empty");
-    sample.iter().sum::<f64>() / sample.len() as f64
+    let n = sample.len() as f64;
+    let mean = sample.iter().sum::<f64>() / n;
+    // The sum of finite values can be too large where their mean is not.
+    if mean.is_finite() {
+        mean
+    } else {
+        sample.iter().map(|x| x / n).sum()
+    }
 }
 
 /// The middle of a sample, or the mean of its two middle values; `None` if it is empty.
@@ -58,7 +65,8 @@ pub fn pooled_sd<'a>(groups: impl IntoIterator<Item = &'a [f64]>) -> Option<f64>
     (freedom > 0).then(|| (squares / freedom as f64).sqrt())
 }
 
-/// The mean of a sample with its interval and its test against zero. Of a sample of paired
+/// The mean of a sample with its interval and its test against zero. Values so large that their
+/// spread is not finite have an interval without ends and show nothing. Of a sample of paired
 /// differences this is the paired t test.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
@@ -85,8 +93,14 @@ impl Estimate {
         let n = sample.len();
         let mean = mean(sample);
         let se = sd / (n as f64).sqrt();
-        let reach = student_t::quantile((1.0 + CONFIDENCE) / 2.0, n - 1) * se;
-        let p_value = if se > 0.0 {
+        let known = se.is_finite() && mean.is_finite();
+        let reach = match known {
+            true => student_t::quantile((1.0 + CONFIDENCE) / 2.0, n - 1) * se,
+            false => f64::INFINITY,
+        };
+        let p_value = if !known {
+            1.0
+        } else if se > 0.0 {
             student_t::two_sided_p(mean / se, n - 1)
         } else if mean == 0.0 {
             1.0
@@ -98,8 +112,8 @@ impl Estimate {
             mean,
             sd,
             se,
-            low: mean - reach,
-            high: mean + reach,
+            low: if known { mean - reach } else { -reach },
+            high: if known { mean + reach } else { reach },
             p_value,
         })
     }
@@ -195,6 +209,31 @@ mod tests {
     fn one_value_has_no_interval() {
         assert_eq!(Estimate::of(&[-0.1]), None);
         assert_eq!(Estimate::of(&[]), None);
+    }
+
+    #[test]
+    fn numbers_of_any_size_have_an_estimate_that_claims_nothing_it_cannot_know() {
+        const LARGE: f64 = f64::MAX;
+        for sample in [
+            &[LARGE, -LARGE][..],
+            &[1e308, 1e308, -1e308],
+            &[LARGE, LARGE, LARGE],
+            &[0.0, 1e200],
+            &[f64::INFINITY, 1.0, 2.0],
+            &[f64::NAN, 1.0, 2.0],
+            &[f64::MIN_POSITIVE, -f64::MIN_POSITIVE],
+        ] {
+            let estimate = Estimate::of(sample).expect("two at least");
+            assert!(
+                (0.0..=1.0).contains(&estimate.p_value),
+                "{sample:?}: {estimate:?}"
+            );
+            let _ = (estimate.effect_size(), estimate.corrected_effect_size());
+            let _ = (quantile(sample.to_vec(), 0.3), median(sample.to_vec()));
+        }
+        assert_eq!(mean(&[1e308, 1e308]), 1e308);
+        let spread = Estimate::of(&[LARGE, -LARGE]).expect("two");
+        assert!(!spread.excludes_zero() && spread.p_value == 1.0);
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub fn pair_by_seed(baseline: &[(u64, f64)], arm: &[(u64, f64)]) -> Differences 
     let mut differences = Differences::default();
     for (seed, pair) in by_seed {
         match pair {
-            (Some(baseline), Some(arm)) if baseline.is_finite() && arm.is_finite() => {
+            // A difference can be too large where the losses are not.
+            (Some(baseline), Some(arm)) if (arm - baseline).is_finite() => {
                 differences.seeds.push(seed);
                 differences.values.push(arm - baseline);
             }

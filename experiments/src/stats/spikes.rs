@@ -62,6 +62,26 @@ mod tests {
     }
 
     #[test]
+    fn fewer_than_sixteen_losses_before_it_make_no_spike() {
+        let mut losses = curve(40);
+        losses[15] = 5.0;
+        assert_eq!(spikes(&losses), 0);
+        losses.insert(0, 2.0);
+        assert_eq!(spikes(&losses), 1);
+    }
+
+    /// The losses before the window are all of 9; with them the median would be higher.
+    #[test]
+    fn a_loss_is_compared_with_the_window_before_it_alone() {
+        let mut losses = vec![9.0; 100];
+        losses.extend(curve(33));
+        losses[132] = 2.6;
+        assert_eq!(spikes(&losses), 1);
+        losses[132] = 2.59;
+        assert_eq!(spikes(&losses), 0);
+    }
+
+    #[test]
     fn a_plateau_is_one_spike_and_two_jumps_are_two() {
         let mut losses = curve(60);
         losses[40] = 5.0;

@@ -16,9 +16,13 @@ pub(super) fn quantile(p: f64, degrees_of_freedom: usize) -> f64 {
     distribution(degrees_of_freedom).inverse_cdf(p)
 }
 
-/// The probability of a value at least as far from zero as `t`.
+/// The probability of a value at least as far from zero as `t`; 1 if that is not a number.
 pub(super) fn two_sided_p(t: f64, degrees_of_freedom: usize) -> f64 {
-    2.0 * distribution(degrees_of_freedom).sf(t.abs())
+    match t.is_finite() {
+        true => 2.0 * distribution(degrees_of_freedom).sf(t.abs()),
+        false if t.is_nan() => 1.0,
+        false => 0.0,
+    }
 }
 
 /// The probability of a value at least as far from zero as `t` of the noncentral t distribution:

@@ -5,7 +5,8 @@ use crate::state::{StateError, TrainState};
 use sha2::{Digest, Sha256};
 
 impl Trainer {
-    /// Everything that the next step depends on. `seconds` is the wall time so far.
+    /// Everything that the next step depends on. `seconds` is the wall time so far. Logs, if
+    /// there are any, are for the caller to add.
     pub fn state(&self, seconds: f64) -> TrainState {
         let (first, second) = self.optimiser.moments();
         TrainState {
@@ -17,6 +18,7 @@ impl Trainer {
             params: self.params.slab().to_vec(),
             first_moment: first.to_vec(),
             second_moment: second.to_vec(),
+            logs: None,
         }
     }
 

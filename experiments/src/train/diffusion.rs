@@ -277,9 +277,35 @@ mod tests {
         }
     }
 
+    /// Every image, in training and in validation, is its clean one and its noise in the
+    /// shares of the very timestep that the network is told.
+    #[test]
+    fn an_image_is_as_noisy_as_its_timestep_says() {
+        let mut task = task();
+        task.load_batch(1, 0, 200);
+        let tested = task.batches.test(&task.set);
+        let size = task.set.sizes.elements();
+        for (batch, clean) in [(&task.batch, &task.clean), (&task.test, &tested)] {
+            assert_eq!(batch.images.len(), clean.images.len());
+            for (row, &t) in batch.timesteps.iter().enumerate() {
+                let share = task.schedule.alpha_bar(t as usize);
+                let [signal, spread] = [share.sqrt(), (1.0 - share).sqrt()];
+                for i in row * size..(row + 1) * size {
+                    let [x, eps] = [clean.images[i], batch.noise[i]].map(f64::from);
+                    let error = f64::from(batch.images[i]) - (signal * x + spread * eps);
+                    assert!(error.abs() < 1e-5, "row {row} at {t}: {error}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_batch_is_a_function_of_seed_and_step() {
         let (mut a, mut b) = (task(), task());
+        a.load_batch(1, 0, 10);
+        let first = a.batch.noise.clone();
+        a.load_batch(1, 1, 10);
+        assert_ne!(a.batch.noise, first);
         b.load_batch(1, 3, 10);
         a.load_batch(1, 4, 10);
         b.load_batch(1, 4, 10);

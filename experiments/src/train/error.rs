@@ -29,6 +29,11 @@ impl fmt::Display for TrainError {
             Self::Config(error) => error.fmt(f),
             Self::Data(error) => error.fmt(f),
             Self::Run(error) => error.fmt(f),
+            Self::State(error) if error.is_damage() => write!(
+                f,
+                "{error}, and there is no sound one before it: put back a copy, or start the run \
+                 afresh with --force"
+            ),
             Self::State(error) => error.fmt(f),
             Self::Device(message) => write!(
                 f,

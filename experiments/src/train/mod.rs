@@ -10,6 +10,7 @@ mod diffusion;
 mod error;
 mod noise_levels;
 mod recorder;
+mod resume;
 mod routers;
 mod run;
 mod task;
@@ -27,6 +28,7 @@ use crate::{
     config::{ConfigError, RunConfig},
     data::Data,
     device::Selected,
+    memory,
     run_dir::LossByNoiseLevel,
 };
 use engine::{
@@ -110,6 +112,7 @@ impl Trainer {
     /// [`TrainError::Data`] if the corpus is too short or the images do not fit.
     pub fn new(config: &RunConfig, data: impl Into<Data>) -> Result<Self, TrainError> {
         config.validate()?;
+        memory::of_training(config)?;
         let key = Key::new(config.train.seed).named("init");
         match (&config.model, data.into()) {
             (ModelConfig::Transformer(model), Data::Text(corpus)) => {

@@ -3,7 +3,7 @@
 use super::{Observer, TrainError, Trainer};
 use crate::{
     coefficients::SiteCoefficients,
-    run_dir::{CoefficientLog, CoefficientRecord, RunDir},
+    run_dir::{COEFFICIENTS_FILE, CoefficientLog, CoefficientRecord, LogMark, RunDir},
 };
 use engine::tape::Tape;
 
@@ -15,10 +15,12 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// The recorder of a run that is to be recorded: cuts off what was recorded after the
-    /// trainer's step, and records the initialisation of a run that begins.
+    /// trainer's step, checks what was recorded before against the state, and records the
+    /// initialisation of a run that begins.
     pub(super) fn open(
         trainer: &Trainer,
         directory: Option<&RunDir>,
+        mark: Option<&LogMark>,
         observer: &mut dyn Observer,
     ) -> Result<Option<Self>, TrainError> {
         let Some(directory) = directory.filter(|_| trainer.config.train.record_every > 0) else {
@@ -27,18 +29,20 @@ impl Recorder {
         let mut tape = Tape::new();
         tape.set_recording(false);
         tape.set_probing();
-        let mut recorder = Self {
-            log: directory.coefficients()?,
-            tape,
-        };
-        recorder.log.rewind_to(trainer.step)?;
-        let first = recorder.look(trainer);
+        let first = look(&mut tape, trainer);
         if first.mean.is_empty() {
             observer.warning(
                 "train.record_every: this connection has no coefficients of streams to record",
             );
             return Ok(None);
         }
+        let path = directory.path().join(COEFFICIENTS_FILE);
+        let begun = trainer.step > 0;
+        let due = (0..=trainer.step).filter(|&step| begun && is_due(trainer, step));
+        let mut recorder = Self {
+            log: CoefficientLog::open_at(&path, trainer.step, mark, due)?,
+            tape,
+        };
         if trainer.step == 0 && recorder.log.records().is_empty() {
             recorder.log.append(first)?;
         }
@@ -47,31 +51,39 @@ impl Recorder {
 
     /// Records every `record_every` steps, and after the last one.
     pub(super) fn after_step(&mut self, trainer: &Trainer) -> Result<(), TrainError> {
-        let train = &trainer.config.train;
-        let due = trainer.step.is_multiple_of(train.record_every as u64);
-        if due || trainer.step == train.steps as u64 {
-            let record = self.look(trainer);
+        if is_due(trainer, trainer.step) {
+            let record = look(&mut self.tape, trainer);
             self.log.append(record)?;
         }
         Ok(())
+    }
+
+    /// What the log holds.
+    pub(super) fn mark(&self) -> LogMark {
+        self.log.mark()
     }
 
     /// Waits until everything is on the disk.
     pub(super) fn sync(&self) -> Result<(), TrainError> {
         Ok(self.log.sync()?)
     }
+}
 
-    fn look(&mut self, trainer: &Trainer) -> CoefficientRecord {
-        let rows = trainer.config.train.micro_batch;
-        let rows = 0..rows.min(trainer.task.validation_rows());
-        self.tape.bind(&trainer.params);
-        trainer.task.validate(&self.tape, rows);
-        let sites = SiteCoefficients::of(&self.tape);
-        self.tape.reset();
-        CoefficientRecord {
-            step: trainer.step,
-            mean: sites.iter().map(SiteCoefficients::mean).collect(),
-            deviation: sites.iter().map(SiteCoefficients::deviation).collect(),
-        }
+fn is_due(trainer: &Trainer, step: u64) -> bool {
+    let train = &trainer.config.train;
+    step.is_multiple_of(train.record_every as u64) || step == train.steps as u64
+}
+
+fn look(tape: &mut Tape, trainer: &Trainer) -> CoefficientRecord {
+    let rows = trainer.config.train.micro_batch;
+    let rows = 0..rows.min(trainer.task.validation_rows());
+    tape.bind(&trainer.params);
+    trainer.task.validate(tape, rows);
+    let sites = SiteCoefficients::of(tape);
+    tape.reset();
+    CoefficientRecord {
+        step: trainer.step,
+        mean: sites.iter().map(SiteCoefficients::mean).collect(),
+        deviation: sites.iter().map(SiteCoefficients::deviation).collect(),
     }
 }

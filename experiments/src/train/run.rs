@@ -3,20 +3,17 @@
 use super::{StepReport, TrainError, Trainer, Validation, recorder::Recorder, warnings::Noting};
 use crate::{
     run_dir::{
-        EventLog, LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary,
-        write_atomically,
+        Ended, EventLog, LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary,
     },
-    state,
+    state::{self, Logs},
 };
-use models::weights;
 use nn::guard::{Finding, WATCHED_STEPS};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
 
-/// Name of the file with the weights of a run that has ended or was stopped.
-pub const WEIGHTS_FILE: &str = "model.safetensors";
+pub use crate::run_dir::WEIGHTS_FILE;
 
 /// Is told what happens during a run.
 pub trait Observer: Send {
@@ -52,7 +49,8 @@ impl Trainer {
     /// finished then, and the state saved.
     ///
     /// With a directory, metrics and states go there; a run that was interrupted goes
-    /// on from its last state, and one that has ended is left as it is. The
+    /// on from its last state, and one that has ended is left as it is, but for weights that
+    /// are lost or damaged: they are written again where the state of its end is there. The
     /// directory's configuration, command and environment are the caller's business.
     ///
     /// # Errors
@@ -66,48 +64,49 @@ impl Trainer {
     ) -> Result<Summary, TrainError> {
         let observer = &mut Noting::new(observer, directory.map(RunDir::path));
         if let Some(directory) = directory
-            && let Some(summary) = directory.summary()?
-            && summary.status.is_final()
+            && let Some(ended) = Ended::read(directory.path())?
         {
-            return Ok(summary);
+            self.check_weights(directory, &ended.summary, observer)?;
+            return Ok(ended.summary);
         }
-        let mut log = directory.map(RunDir::metrics).transpose()?;
-        if let (Some(directory), Some(log)) = (directory, &mut log) {
-            self.take_up(directory, log, observer)?;
-        }
+        let (log, logs) = match directory {
+            Some(directory) => self.take_up(directory, observer)?,
+            None => (None, None),
+        };
         observer.begun(self.step);
-        let recorder = Recorder::open(self, directory, observer)?;
+        let mark = logs.and_then(|logs| logs.coefficients);
+        let recorder = Recorder::open(self, directory, mark.as_ref(), observer)?;
         let mut run = Run::new(self, directory, log, recorder);
         if let Some(directory) = directory.filter(|_| self.config.train.tensorboard) {
-            run.events = Some(EventLog::open(directory.path(), self.step)?);
+            let events = EventLog::open(directory.path(), self.step)?;
+            if let Some(damage) = events.damage() {
+                observer.warning(&damage);
+            }
+            run.events = Some(events);
         }
         let status = run.train(self, observer, stop)?;
         let summary = run.summary(self, status);
         if let Some(directory) = directory {
-            let weights = weights::to_bytes(&self.params, &self.config.model);
-            write_atomically(&directory.path().join(WEIGHTS_FILE), &weights)?;
+            self.write_weights(directory)?;
             directory.set_summary(&summary)?;
         }
         Ok(summary)
     }
 
-    /// Goes on from the last state, if there is one; what was recorded after it is
-    /// dropped, to be recorded again.
-    fn take_up(
-        &mut self,
-        directory: &RunDir,
-        log: &mut MetricsLog,
-        observer: &mut dyn Observer,
-    ) -> Result<(), TrainError> {
-        if let Some(found) = state::load(directory.path())? {
-            self.restore(&found.state)?;
-            if let Some(error) = found.fallback {
-                observer.warning(&format!("{error}; going on from the state before it"));
-            }
-        }
-        log.rewind_to(self.step)?;
-        Ok(())
+    /// Whether the network is validated after a step that has not diverged.
+    fn evaluates(&self, step: u64) -> bool {
+        let train = &self.config.train;
+        step == train.steps as u64 || due(train.eval_every, step)
     }
+
+    /// Whether a step that has not diverged is recorded in the metrics.
+    pub(super) fn records(&self, step: u64) -> bool {
+        step == 1 || self.evaluates(step) || due(self.config.train.log_every, step)
+    }
+}
+
+fn due(interval: usize, step: u64) -> bool {
+    interval > 0 && step.is_multiple_of(interval as u64)
 }
 
 /// The books of a run.
@@ -137,7 +136,8 @@ impl<'d> Run<'d> {
         let mut run = Self {
             directory,
             started: Instant::now(),
-            step_ms: Vec::with_capacity(left),
+            // Of more steps than a run takes there is nothing to gain.
+            step_ms: Vec::with_capacity(left.min(1 << 20)),
             last_train: None,
             last_validation: None,
             best_validation: None,
@@ -185,7 +185,6 @@ impl<'d> Run<'d> {
     ) -> Result<Status, TrainError> {
         let train = trainer.config.train.clone();
         let last = train.steps as u64;
-        let due = |interval: usize, step: u64| interval > 0 && step.is_multiple_of(interval as u64);
         let mut failed = false;
         while trainer.step < last {
             let report = trainer.step();
@@ -193,11 +192,14 @@ impl<'d> Run<'d> {
             let diverged = report.diverged();
             self.step_ms.push(report.ms);
 
-            let evaluates = !diverged && (step == last || due(train.eval_every, step));
+            let evaluates = !diverged && trainer.evaluates(step);
             let validation = evaluates.then(|| trainer.validate());
             self.note(report.loss, validation);
-            let logs = step == 1 || diverged || evaluates || due(train.log_every, step);
-            if let (Some(log), true) = (&mut self.log, logs) {
+            if let Some(directory) = self.directory {
+                directory.check_lock()?;
+            }
+            let records = diverged || trainer.records(step);
+            if let (Some(log), true) = (&mut self.log, records) {
                 let record = record(&report, validation);
                 log.append(record)?;
                 if let Some(events) = &mut self.events {
@@ -246,12 +248,17 @@ impl<'d> Run<'d> {
     /// Metrics first: a state must not be ahead of what is recorded.
     fn save(&mut self, trainer: &Trainer) -> Result<(), TrainError> {
         if let (Some(directory), Some(log)) = (self.directory, &self.log) {
+            directory.check_lock()?;
             log.sync()?;
             if let Some(recorder) = &self.recorder {
                 recorder.sync()?;
             }
-            let seconds = self.seconds(trainer);
-            state::save(directory.path(), &trainer.state(seconds))?;
+            let mut state = trainer.state(self.seconds(trainer));
+            state.logs = Some(Logs {
+                metrics: log.mark(),
+                coefficients: self.recorder.as_ref().map(Recorder::mark),
+            });
+            state::save(directory.path(), &state)?;
         }
         Ok(())
     }

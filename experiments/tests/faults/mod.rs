@@ -1,5 +1,6 @@
 //! Lost and full devices for the commands that tests run.
 
+use engine::skipped::skipped;
 use std::{path::Path, process::Command};
 
 /// The variables under which a command's Vulkan device has `fault`, as `layer.rs` reads it;
@@ -14,7 +15,7 @@ pub fn environment(directory: &Path, fault: &str) -> Option<[(&'static str, Stri
     let compiled = match compiled {
         Ok(compiled) => compiled,
         Err(error) => {
-            eprintln!("skipped: rustc: {error}");
+            skipped(format_args!("rustc: {error}"));
             return None;
         }
     };

@@ -158,9 +158,9 @@ impl Account {
     /// Buffers come in sizes up to a quarter larger, and the backward needs a few more
     /// of them: expect up to half as much again of activations.
     pub fn training_bytes(&self, shards: usize, tokens: usize) -> u64 {
-        let slabs = 3 + shards as u64;
-        slabs * self.parameters.total * FLOAT as u64
-            + shards as u64 * tokens as u64 * self.activation_bytes
+        let slabs = (self.parameters.total * FLOAT as u64).saturating_mul(3 + shards as u64);
+        let activations = self.activation_bytes.saturating_mul(tokens as u64);
+        slabs.saturating_add(activations.saturating_mul(shards as u64))
     }
 }
 

@@ -44,6 +44,15 @@ fn the_account_of_pre_norm_is_that_by_hand() {
     assert_eq!(account.flops.total(), 1776 + 864 + 48 + 160);
 }
 
+/// Of three shards: parameters, two moments, three gradients, and three times the activations.
+#[test]
+fn training_takes_slabs_and_the_activations_of_every_shard() {
+    let account = account(&small());
+    let slab = 4 * account.parameters.total;
+    let activations = 3 * 7 * account.activation_bytes;
+    assert_eq!(account.training_bytes(3, 7), 6 * slab + activations);
+}
+
 #[test]
 fn the_account_of_hyper_connections_is_that_by_hand() {
     let (n, d) = (2, 8);

@@ -20,6 +20,11 @@ pub enum WeightsError {
         /// What is wrong.
         reason: String,
     },
+    /// Its checksum is not that of its content.
+    Changed {
+        /// The file.
+        file: PathBuf,
+    },
     /// Its configuration cannot be used.
     Config {
         /// The file.
@@ -87,6 +92,13 @@ impl fmt::Display for WeightsError {
             Self::Malformed { file, reason } => write!(
                 f,
                 "{}: not a whole safetensors file: {reason}",
+                file.display()
+            ),
+            Self::Changed { file } => write!(
+                f,
+                "{}: its checksum does not fit its content: the file was damaged or changed after \
+                 it was written; take a copy of it, or remove it and start its run again with \
+                 train --resume, which writes it from the saved state",
                 file.display()
             ),
             Self::Config { file, reason } => {

@@ -1,6 +1,6 @@
 //! From a file to tensors and parameters.
 
-use super::{FORMAT_VERSION, WeightsError};
+use super::{FORMAT_VERSION, WeightsError, checksum};
 use engine::{
     params::{Params, Part},
     shape::Shape,
@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -36,7 +36,13 @@ impl TensorFile {
     /// # Errors
     /// [`WeightsError::Unreadable`] and those of [`TensorFile::from_bytes`].
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = fs::read(path).map_err(|source| WeightsError::Unreadable {
+        let bytes = match fs::metadata(path) {
+            // A device may have no end.
+            Ok(there) if !there.is_file() => Err(io::ErrorKind::InvalidInput.into()),
+            Ok(_) => fs::read(path),
+            Err(error) => Err(error),
+        };
+        let bytes = bytes.map_err(|source| WeightsError::Unreadable {
             file: path.to_owned(),
             source,
         })?;
@@ -46,7 +52,8 @@ impl TensorFile {
     /// The content of a file; `path` names it in messages.
     ///
     /// # Errors
-    /// [`WeightsError::Malformed`] unless the header describes exactly the data.
+    /// [`WeightsError::Malformed`] unless the header describes exactly the data,
+    /// [`WeightsError::Changed`] if the file has a checksum, and another content.
     pub fn from_bytes(path: impl Into<PathBuf>, bytes: Vec<u8>) -> Result<Self, WeightsError> {
         let path = path.into();
         let (header_len, header) = match SafeTensors::read_metadata(&bytes) {
@@ -71,12 +78,44 @@ impl TensorFile {
             (name, tensor)
         });
         let tensors = tensors.collect();
-        Ok(Self {
+        let file = Self {
             path,
             metadata: metadata.into_iter().collect(),
             tensors,
             bytes,
-        })
+        };
+        // Another version may sum up other things.
+        let ours = file.metadata("format_version") == Some(FORMAT_VERSION);
+        let changed = match file.metadata("sha256") {
+            Some(sum) => sum != file.checksum(),
+            // Never written without a checksum.
+            None => file.metadata("step").is_some(),
+        };
+        match ours && changed {
+            true => Err(WeightsError::Changed { file: file.path }),
+            false => Ok(file),
+        }
+    }
+
+    fn checksum(&self) -> String {
+        let metadata = ["format_version", "config", "step"].map(|key| self.metadata(key));
+        let tensors = self.tensors.iter().map(|(name, tensor)| checksum::Tensor {
+            name,
+            dtype: tensor.dtype,
+            shape: &tensor.shape,
+            bytes: &self.bytes[tensor.bytes.clone()],
+        });
+        checksum::checksum(&metadata, tensors.collect())
+    }
+
+    /// Whether the content was checked: files of others and of earlier versions have no checksum.
+    pub fn is_checked(&self) -> bool {
+        self.metadata("sha256").is_some()
+    }
+
+    /// The steps of training behind the weights, if the file says it.
+    pub fn step(&self) -> Option<u64> {
+        self.metadata("step")?.parse().ok()
     }
 
     /// Where it was read.
@@ -165,17 +204,12 @@ impl TensorFile {
         Ok(words.iter().copied())
     }
 
-    /// Sets all of `params` from the tensors whose names begin with `prefix` (empty for
-    /// a file of weights and nothing else). If there is an error nothing is changed.
+    /// Requires the tensors of a network, whose names begin with `prefix`, and none besides. Of
+    /// its parameters only names and shapes are looked at.
     ///
     /// # Errors
-    /// Anything but [`WeightsError::Unreadable`]: every tensor has to be there, with
-    /// its shape, in F32 and finite, and none besides.
-    ///
-    /// # Panics
-    /// If a tape still reads the parameters.
-    #[track_caller]
-    pub fn load(&self, prefix: &str, params: &mut Params) -> Result<(), WeightsError> {
+    /// [`WeightsError::Missing`], [`WeightsError::Unexpected`], [`WeightsError::Shape`].
+    pub fn check(&self, prefix: &str, params: &Params) -> Result<(), WeightsError> {
         let file = || self.path.clone();
         let stored = |part: &Part| format!("{prefix}{}", part.name);
         let missing = params.parts().map(stored);
@@ -200,14 +234,31 @@ impl TensorFile {
                 tensors: unexpected,
             });
         }
+        for part in params.parts() {
+            self.expect_shape(&stored(part), part.shape.dims())?;
+        }
+        Ok(())
+    }
+
+    /// Sets all of `params` from the tensors whose names begin with `prefix` (empty for
+    /// a file of weights and nothing else). If there is an error nothing is changed.
+    ///
+    /// # Errors
+    /// Anything but [`WeightsError::Unreadable`]: every tensor has to be there, with
+    /// its shape, in F32 and finite, and none besides.
+    ///
+    /// # Panics
+    /// If a tape still reads the parameters.
+    #[track_caller]
+    pub fn load(&self, prefix: &str, params: &mut Params) -> Result<(), WeightsError> {
+        self.check(prefix, params)?;
         let mut loaded = Vec::new();
         for part in params.parts() {
-            let name = stored(part);
-            self.expect_shape(&name, part.shape.dims())?;
+            let name = format!("{prefix}{}", part.name);
             let values = self.floats(&name)?;
             if let Some(index) = values.iter().position(|value| !value.is_finite()) {
                 return Err(WeightsError::NotFinite {
-                    file: file(),
+                    file: self.path.clone(),
                     tensor: name,
                     index,
                     value: values[index],

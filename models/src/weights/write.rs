@@ -1,7 +1,11 @@
 //! From parameters to the content of a file.
 
-use super::FORMAT_VERSION;
+use super::{
+    FORMAT_VERSION,
+    checksum::{Tensor, checksum},
+};
 use engine::params::{Params, Part};
+use safetensors::Dtype;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// The header and with it the data start at multiples of this many bytes.
@@ -12,28 +16,56 @@ const ALIGNMENT: usize = 8;
 /// # Panics
 /// If the configuration cannot be represented as JSON.
 pub fn to_bytes(params: &Params, config: &impl Serialize) -> Vec<u8> {
+    file(params, config, None)
+}
+
+/// The weights that a training has reached after some steps.
+///
+/// # Panics
+/// If the configuration cannot be represented as JSON.
+pub fn to_bytes_at(params: &Params, config: &impl Serialize, step: u64) -> Vec<u8> {
+    file(params, config, Some(step.to_string()))
+}
+
+fn file(params: &Params, config: &impl Serialize, step: Option<String>) -> Vec<u8> {
     let config = serde_json::to_string(config).expect("weights: a configuration fits JSON");
     let parts: Vec<&Part> = params.parts().collect();
+    let elements: usize = parts.iter().map(|part| part.shape.len()).sum();
+    let mut data = Vec::with_capacity(4 * elements);
+    let mut ends = Vec::with_capacity(parts.len());
+    for part in &parts {
+        let values = &params.slab()[part.range.clone()];
+        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        ends.push(data.len());
+    }
+    let tensors = parts.iter().zip(&ends).map(|(part, &end)| Tensor {
+        name: &part.name,
+        dtype: Dtype::F32,
+        shape: part.shape.dims(),
+        bytes: &data[end - 4 * part.shape.len()..end],
+    });
+    let metadata = [Some(FORMAT_VERSION), Some(&config), step.as_deref()];
     let header = Header {
-        config: &config,
+        metadata: HeaderMetadata {
+            format_version: FORMAT_VERSION,
+            config: &config,
+            step: step.as_deref(),
+            sha256: checksum(&metadata, tensors.collect()),
+        },
         parts: &parts,
     };
     let mut header = serde_json::to_vec(&header).expect("weights: names and shapes fit JSON");
     header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
-    let elements: usize = parts.iter().map(|part| part.shape.len()).sum();
-    let mut bytes = Vec::with_capacity(8 + header.len() + 4 * elements);
+    let mut bytes = Vec::with_capacity(8 + header.len() + data.len());
     bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(header);
-    for part in parts {
-        let values = &params.slab()[part.range.clone()];
-        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    }
+    bytes.extend(data);
     bytes
 }
 
 /// The header, in registration order; a hash map would change the bytes of every file.
 struct Header<'a> {
-    config: &'a str,
+    metadata: HeaderMetadata<'a>,
     parts: &'a [&'a Part],
 }
 
@@ -41,6 +73,9 @@ struct Header<'a> {
 struct HeaderMetadata<'a> {
     format_version: &'static str,
     config: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<&'a str>,
+    sha256: String,
 }
 
 #[derive(Serialize)]
@@ -53,11 +88,7 @@ struct HeaderTensor<'a> {
 impl Serialize for Header<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let metadata = HeaderMetadata {
-            format_version: FORMAT_VERSION,
-            config: self.config,
-        };
-        map.serialize_entry("__metadata__", &metadata)?;
+        map.serialize_entry("__metadata__", &self.metadata)?;
         let mut end = 0;
         for part in self.parts {
             let start = end;

@@ -1,7 +1,7 @@
 //! AltUp: a state of K blocks of which one at a time is computed, the others predicted.
 
 use super::{
-    Account, Connection, Site, Spec, State, Sublayer,
+    Account, Connection, Site, Spec, State, Sublayer, check_streams,
     hyper::ops::{depth_connection, read_static, width_connection},
     ops::with_read,
 };
@@ -82,10 +82,7 @@ impl Spec for AltUpConfig {
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {
-        if self.blocks == 0 {
-            return Err("blocks is 0, expected at least 1".into());
-        }
-        Ok(())
+        check_streams("blocks", self.blocks)
     }
 }
 

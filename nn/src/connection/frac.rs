@@ -13,7 +13,7 @@
 //! d / m. At the start W = 0, Y = A = I and B = 1: the network is pre-norm's.
 
 use super::{
-    Account, Connection, Site, Spec, State, Sublayer,
+    Account, Connection, Site, Spec, State, Sublayer, check_streams,
     dynamic::Dynamic,
     hyper::{PredictorNorm, kernels::slots::WriteForm},
     slots::{Slots, read, write},
@@ -83,6 +83,7 @@ impl Spec for FracConfig {
                 self.fractions
             ));
         }
+        check_streams("fractions", self.fractions)?;
         if !self.scale_init.is_finite() {
             return Err(format!(
                 "scale_init is {}, expected a number",

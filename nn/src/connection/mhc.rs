@@ -78,6 +78,10 @@ impl Spec for MhcConfig {
         if self.sinkhorn_iters == 0 {
             return Err("sinkhorn_iters is 0, expected at least 1 (the paper has 20)".into());
         }
+        if self.sinkhorn_iters > 10_000 {
+            let iters = self.sinkhorn_iters;
+            return Err(format!("sinkhorn_iters is {iters}, expected at most 10000"));
+        }
         self.settings().validate()
     }
 }

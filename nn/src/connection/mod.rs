@@ -174,6 +174,20 @@ pub trait Connection: fmt::Debug + Send + Sync {
     fn account(&self) -> Account;
 }
 
+/// More streams than anyone has tried; the sizes of their predictors grow with the cube.
+const MOST_STREAMS: usize = 256;
+
+/// Says what is wrong with a number of streams.
+fn check_streams(key: &str, streams: usize) -> Result<(), String> {
+    match streams {
+        0 => Err(format!("{key} is 0, expected at least 1")),
+        1..=MOST_STREAMS => Ok(()),
+        _ => Err(format!(
+            "{key} is {streams}, expected at most {MOST_STREAMS}"
+        )),
+    }
+}
+
 /// The configuration of a kind of connection.
 pub trait Spec {
     /// Builds the connection of one sublayer, registering its parameters.

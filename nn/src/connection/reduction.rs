@@ -175,7 +175,29 @@ fn head_weights<'t>(slots: Slots, projected: Var<'t>, scale: Var<'t>, bias: Var<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::check::{Check, CheckInput};
+    use crate::norm::NormKind;
+    use engine::{
+        check::{Check, CheckInput},
+        rng::Key,
+        tape::Tape,
+    };
+
+    #[test]
+    fn a_sum_is_of_all_streams_and_a_mean_a_share_of_it() {
+        for (reduction, expected) in [(Reduction::Sum, [4.0, 6.0]), (Reduction::Mean, [2.0, 3.0])] {
+            let site = Site {
+                index: 1,
+                count: 2,
+                dim: 2,
+                norm: NormKind::LayerNorm,
+                eps: 1e-5,
+            };
+            let reducer = Reducer::new(reduction, 2, site, &mut Builder::new(Key::new(0)));
+            let tape = Tape::new();
+            let state = tape.constant([1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
+            assert_eq!(reducer.reduce(state).value(), expected);
+        }
+    }
 
     #[test]
     fn the_weights_of_the_head_have_the_gradients_of_their_formula() {

@@ -182,6 +182,28 @@ mod tests {
         assert_eq!(timesteps(10, 3), [10, 7, 3]);
     }
 
+    /// `x_t` is then made of the clipped image and of what is left of it as noise.
+    #[test]
+    fn a_clipped_image_goes_on_with_the_noise_that_fits_it() {
+        let ddim = Ddim {
+            eta: 0.0,
+            range: Some([-1.0, 1.0]),
+        };
+        let schedule = schedule(NoiseKind::Cosine);
+        let [now, next] = [600, 400].map(|t| schedule.alpha_bar(t));
+        for here in [0.5, -2.0] {
+            let (mut x, predicted) = ([here], 40.0 * here);
+            ddim.step(&schedule, &mut x, &[predicted], (600, 400), &[]);
+            let clipped = -f64::from(here).signum();
+            let left = (f64::from(here) - now.sqrt() * clipped) / (1.0 - now).sqrt();
+            let expected = next.sqrt() * clipped + (1.0 - next).sqrt() * left;
+            assert!(
+                (f64::from(x[0]) - expected).abs() < 1e-6,
+                "{x:?}, not {expected}"
+            );
+        }
+    }
+
     #[test]
     fn pixels_never_leave_their_range() {
         let ddim = Ddim {

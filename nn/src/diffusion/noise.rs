@@ -166,18 +166,20 @@ mod tests {
     }
 
     #[test]
-    fn noise_keeps_the_variance_of_an_image_of_unit_variance() {
-        let schedule = schedule(NoiseKind::Cosine, 1000);
-        for t in [1, 400, 1000] {
-            let mut noisy = [0.0; 4];
-            schedule.diffuse(
-                &mut noisy,
-                &[1.0, -1.0, 1.0, -1.0],
-                &[1.0, 1.0, -1.0, -1.0],
-                t,
-            );
-            let variance = noisy.iter().map(|x| x * x).sum::<f32>() / 4.0;
-            assert!((variance - 1.0).abs() < 1e-6, "{t}: {variance}");
+    fn image_and_noise_count_the_roots_of_their_shares_at_this_very_timestep() {
+        for kind in [NoiseKind::Cosine, NoiseKind::Linear] {
+            let schedule = schedule(kind, 100);
+            for t in [0, 1, 40, 99, 100] {
+                let mut noisy = [0.0; 3];
+                schedule.diffuse(&mut noisy, &[1.0, 0.0, -2.0], &[0.0, 1.0, 0.5], t);
+                let share = schedule.alpha_bar(t);
+                let [signal, spread] = [share.sqrt(), (1.0 - share).sqrt()];
+                let expected = [signal, spread, 0.5 * spread - 2.0 * signal];
+                for (x, expected) in noisy.iter().zip(expected) {
+                    let error = (f64::from(*x) - expected).abs();
+                    assert!(error < 1e-6, "{kind:?} at {t}: {noisy:?}");
+                }
+            }
         }
     }
 }

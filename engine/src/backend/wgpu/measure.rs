@@ -12,6 +12,15 @@ use std::time::{Duration, Instant};
 /// Sizes of cubes at which device and CPU are compared.
 const CUBES: [usize; 6] = [64, 128, 256, 512, 1024, 2048];
 
+/// How often each tile is measured.
+const ROUNDS: usize = 3;
+
+/// The time of a round.
+const ROUND: Duration = Duration::from_millis(5);
+
+/// The longest time that a device is given to reach its clock rate.
+const WARM_UP: Duration = Duration::from_millis(400);
+
 impl WgpuBackend {
     /// The fastest tile for products like this one, measured on the first of them.
     pub(super) fn tile(&self, product: &Product) -> Tile {
@@ -25,11 +34,15 @@ impl WgpuBackend {
         if !self.tunes {
             return TILES[0];
         }
-        let possible = TILES
+        let possible: Vec<Tile> = TILES
             .into_iter()
-            .filter(|tile| runs(&self.device.adapter, tile));
-        let timed = possible.filter_map(|tile| Some((self.time(product, tile)?, tile)));
-        let best = timed.min_by_key(|(time, _)| *time);
+            .filter(|tile| runs(&self.device.adapter, tile))
+            .collect();
+        let times = self.times(product, &possible);
+        let timed = times.iter().zip(possible);
+        let best = timed
+            .filter_map(|(time, tile)| Some(((*time)?, tile)))
+            .min_by_key(|(time, _)| *time);
         let tile = best.map_or(TILES[0], |(_, tile)| tile);
         tuning.tiles.insert(class, tile);
         self.save(&tuning);
@@ -43,9 +56,14 @@ impl WgpuBackend {
         }
     }
 
-    /// The time of one product on operands that are there, about ten milliseconds' worth
-    /// of it; `None` if the device fails.
-    pub(super) fn time(&self, product: &Product, tile: Tile) -> Option<Duration> {
+    /// The time of one product on operands that are there, with each of these tiles; `None`
+    /// where the device fails.
+    ///
+    /// An idle GPU runs at a fraction of its clock rate and needs tens of milliseconds of
+    /// work to leave it. All kernels are compiled first, so that nothing interrupts what
+    /// follows: work until it gets no faster, then [`ROUNDS`] rounds of about
+    /// five milliseconds for each tile in turn, of which the fastest counts.
+    pub(super) fn times(&self, product: &Product, tiles: &[Tile]) -> Vec<Option<Duration>> {
         let sizes = product.shapes().map(|[rows, columns]| rows * columns);
         let buffers = {
             let mut memory = self.memory();
@@ -59,63 +77,68 @@ impl WgpuBackend {
                 .queue
                 .write_buffer(buffer, 0, bytemuck::cast_slice(&values));
         }
-        let mut scratch = Vec::new();
-        let mut timed = |rounds| {
+        let timed = |tile, repeats: u32| {
+            let mut scratch = Vec::new();
             let mut encoder = self.device.encoder();
             let (work, buffers) = ((product, tile, false), buffers.each_ref());
-            self.encode_product(work, buffers, &mut encoder, &mut scratch, rounds);
+            self.encode_product(work, buffers, &mut encoder, &mut scratch, repeats);
             let started = Instant::now();
             let submission = self.device.queue.submit([encoder.finish()]);
             self.device.wait(submission).ok()?;
-            Some(started.elapsed() / rounds)
+            let time = started.elapsed() / repeats;
+            self.give_back(scratch);
+            Some(time)
         };
-        timed(1)?;
-        let once = timed(1)?;
-        let rounds = (Duration::from_millis(10).as_nanos() / once.as_nanos().max(1)).clamp(1, 500);
-        let time = timed(rounds as u32)?;
-        let mut memory = self.memory();
-        buffers
-            .into_iter()
-            .chain(scratch)
-            .for_each(|buffer| memory.give_matrix(buffer));
-        Some(time)
+        let repeats = |once: Duration| -> u32 {
+            (ROUND.as_nanos() / once.as_nanos().max(1)).clamp(1, 500) as u32
+        };
+        let mut times: Vec<Option<Duration>> = tiles.iter().map(|&tile| timed(tile, 1)).collect();
+        if let [Some(mut once), ..] = times[..] {
+            let started = Instant::now();
+            while started.elapsed() < WARM_UP {
+                match timed(tiles[0], repeats(once)) {
+                    Some(time) if started.elapsed() < WARM_UP / 4 || time < once * 31 / 32 => {
+                        once = once.min(time);
+                    }
+                    _ => break,
+                }
+            }
+        }
+        for _ in 0..ROUNDS {
+            for (best, &tile) in times.iter_mut().zip(tiles) {
+                *best = best.and_then(|best| Some(best.min(timed(tile, repeats(best))?)));
+            }
+        }
+        self.give_back(buffers);
+        times
     }
 
     /// The edge of the smallest cube that the device, transfers included, computes sooner
-    /// than the CPU, as measured now or before; `usize::MAX` if there is none.
+    /// than one thread of the CPU, as measured now or before; `usize::MAX` if all threads
+    /// together are faster than the device at every edge.
+    ///
+    /// A shard's thread that waits for the device leaves the other threads to their own
+    /// shards: what it gives up is its own rate. What the step as a whole gains is decided by
+    /// the rate of all threads.
     pub(super) fn measured_threshold(&self) -> usize {
         let known = self.tuning.lock().expect("no holder panics").threshold;
         if let Some(edge) = known {
             return edge;
         }
-        let mut threshold = usize::MAX;
+        let (mut smallest, mut threshold) = (None, usize::MAX);
         for edge in CUBES {
-            let product = Product::new(Layout::Nn, edge, edge, edge);
-            let values = |shift: usize| -> Vec<f32> {
-                (shift..edge * edge + shift)
-                    .map(|i| (i % 1021) as f32 / 512.0 - 1.0)
-                    .collect()
+            let Some([all, one, device]) = self.time_cube(edge) else {
+                return usize::MAX;
             };
-            let (a, b, mut c) = (values(0), values(7), values(0));
-            let mut best = [Duration::MAX; 2];
-            // The first round of the device measures tiles and makes buffers.
-            for _ in 0..4 {
-                let started = Instant::now();
-                CpuBackend.matmul(product, &a, &b, &mut c, true);
-                best[0] = best[0].min(started.elapsed());
-                let mut job = Job::new(product, a[..].into(), b[..].into(), &mut c);
-                let started = Instant::now();
-                if self.run(&mut [&mut job], true).is_err() {
-                    return usize::MAX;
-                }
-                best[1] = best[1].min(started.elapsed());
+            if device < one {
+                smallest = smallest.or(Some(edge));
             }
-            if best[1] < best[0] {
-                threshold = edge;
+            if device < all {
+                threshold = smallest.unwrap_or(edge);
                 break;
             }
             // So far behind that it will not catch up.
-            if edge >= 256 && best[1] > 4 * best[0] {
+            if edge >= 256 && device > 4 * all {
                 break;
             }
         }
@@ -123,5 +146,31 @@ impl WgpuBackend {
         tuning.threshold = Some(threshold);
         self.save(&tuning);
         threshold
+    }
+
+    /// The shortest times of a cube with all threads, with one, and on the device with its
+    /// transfers; `None` if the device fails.
+    fn time_cube(&self, edge: usize) -> Option<[Duration; 3]> {
+        let product = Product::new(Layout::Nn, edge, edge, edge);
+        let values = |shift: usize| -> Vec<f32> {
+            (shift..edge * edge + shift)
+                .map(|i| (i % 1021) as f32 / 512.0 - 1.0)
+                .collect()
+        };
+        let (a, b, mut c) = (values(0), values(7), values(0));
+        let mut best = [Duration::MAX; 3];
+        // The first round of the device measures tiles and makes buffers.
+        for _ in 0..4 {
+            for (best, parallel) in best.iter_mut().zip([true, false]) {
+                let started = Instant::now();
+                CpuBackend.matmul(product, &a, &b, &mut c, parallel);
+                *best = (*best).min(started.elapsed());
+            }
+            let mut job = Job::new(product, a[..].into(), b[..].into(), &mut c);
+            let started = Instant::now();
+            self.run(&mut [&mut job], true).ok()?;
+            best[2] = best[2].min(started.elapsed());
+        }
+        Some(best)
     }
 }

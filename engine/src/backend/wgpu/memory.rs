@@ -1,7 +1,7 @@
 //! Buffers of the device and of the transfers, used again.
 
 use super::{
-    super::{Identity, Job, Operand, Traffic},
+    super::{Identity, Job, Operand, Options, Traffic},
     device::{Device, Failed},
     sending::Sending,
     transfer::{Returned, Transfer},
@@ -65,12 +65,13 @@ pub(super) struct Memory {
     /// The last result of each tape.
     results: BTreeMap<u64, Identity>,
     budget: u64,
+    fetch_results: bool,
     clock: u64,
     pub traffic: Traffic,
 }
 
 impl Memory {
-    pub fn new(device: Arc<Device>, budget: u64) -> Self {
+    pub fn new(device: Arc<Device>, options: &Options) -> Self {
         Self {
             device,
             matrices: Idle::default(),
@@ -81,7 +82,8 @@ impl Memory {
             kept_bytes: 0,
             only_bytes: 0,
             results: BTreeMap::new(),
-            budget,
+            budget: options.budget,
+            fetch_results: options.fetch_results,
             clock: 0,
             traffic: Traffic::default(),
         }
@@ -214,7 +216,7 @@ impl Memory {
     /// Whether the result of a job may stay, and there is room for it. One that is added to
     /// what is elsewhere may not.
     pub fn leaves(&self, job: &Job<'_>) -> bool {
-        let may = job.place.is_some_and(|place| place.away.is_some());
+        let may = !self.fetch_results && job.place.is_some_and(|place| place.away.is_some());
         let bytes = size_of_val(&*job.c) as u64;
         match job.work.accumulates() {
             true => job.is_away(),

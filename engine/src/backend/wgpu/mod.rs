@@ -98,7 +98,7 @@ impl WgpuBackend {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let memory = Memory::new(device.clone(), options.budget);
+        let memory = Memory::new(device.clone(), options);
         let adapter = &device.adapter;
         let mut backend = Self {
             name: format!("wgpu: {} ({})", adapter.name, adapter.api),
@@ -135,6 +135,13 @@ impl WgpuBackend {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().expect("no holder panics")
+    }
+
+    fn give_back(&self, matrices: impl IntoIterator<Item = wgpu::Buffer>) {
+        let mut memory = self.memory();
+        matrices
+            .into_iter()
+            .for_each(|matrix| memory.give_matrix(matrix));
     }
 
     /// Whether the device can do a job.
@@ -278,6 +285,6 @@ impl Backend for WgpuBackend {
 
     fn time_on_device(&self, product: Product) -> Option<Duration> {
         let tile = self.tile(&product);
-        self.time(&product, tile)
+        self.times(&product, &[tile])[0]
     }
 }

@@ -80,10 +80,7 @@ impl WgpuBackend {
                 place.set_away(readback.is_none());
             }
         }
-        let mut memory = self.memory();
-        for matrix in scratch {
-            memory.give_matrix(matrix);
-        }
+        self.give_back(scratch);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use super::{
     kernel::TILES,
     tuning::Class,
 };
+use crate::skipped::skipped;
 use std::sync::atomic::AtomicBool;
 
 /// `C = A B` and then `C += A B` left on the device.
@@ -41,7 +42,7 @@ fn every_tile_computes_every_kind_of_product() {
     let backend = match WgpuBackend::open(&options) {
         Ok(backend) => backend,
         Err(error) => {
-            eprintln!("skipped: {error}");
+            skipped(error);
             return;
         }
     };

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The first line of the file.
-const HEADER: &str = "matrix product tuning 3";
+const HEADER: &str = "matrix product tuning 4";
 
 /// Products that share a tile: a layout, and the extents up to the next power of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ fn name(layout: Layout) -> &'static str {
 /// What was measured of an adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tuning {
-    /// The edge of the smallest cube that the device computes sooner than the CPU.
+    /// The edge of the smallest cube that is sent.
     pub threshold: Option<usize>,
     /// The fastest tile.
     pub tiles: BTreeMap<Class, Tile>,

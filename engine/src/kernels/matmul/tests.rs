@@ -139,10 +139,19 @@ fn an_empty_sum_is_zero_and_adds_nothing() {
 }
 
 #[test]
-fn a_product_without_elements_is_left_alone() {
+fn a_product_without_elements_writes_nothing_beside_them_either() {
     for layout in LAYOUTS {
-        matmul(Product::new(layout, 0, 4, 2), &[], &[1.0; 8], &mut []);
-        matmul_parallel(Product::new(layout, 2, 4, 0), &[1.0; 8], &[], &mut []);
+        let mut around = [7.0; 64];
+        let (_, c) = around.split_at_mut(32);
+        for product in [[0, 4, 2], [2, 4, 0], [0, 4, 0], [0, 0, 0]] {
+            let [m, k, n] = product;
+            let product = Product::new(layout, m, k, n);
+            let (a, b) = (&[1.0; 8][..m * k], &[1.0; 8][..k * n]);
+            matmul(product, a, b, &mut c[..0]);
+            matmul_parallel(product, a, b, &mut c[..0]);
+            matmul(product.accumulating(), a, b, &mut c[..0]);
+        }
+        assert_eq!(around, [7.0; 64]);
     }
 }
 

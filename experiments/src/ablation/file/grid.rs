@@ -1,9 +1,13 @@
 //! Axes of settings and their combinations.
 
-use super::{SweepFileError, wrong};
+use super::{SweepFileError, check_count, wrong};
 use crate::{ablation::Arm, config::nearest_word};
 use nn::connection::ConnectionConfig;
 use toml::{Table, Value};
+
+const MOST_AXES: usize = 64;
+/// Parts of a key.
+const DEEPEST: usize = 16;
 
 /// A setting with the values it takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +32,7 @@ impl Axis {
                 Value::Array(values) if !values.is_empty() => values.clone(),
                 _ => return Err(wrong(&format!("grid.{key}"), "expected a list of values")),
             };
+            check_depth(&key)?;
             if key == "train.seed" {
                 let reason = "seeds are no axis: write seeds = 5, or seeds = [0, 3, 7]";
                 return Err(wrong("grid.train.seed", reason));
@@ -37,6 +42,22 @@ impl Axis {
                 key,
                 values,
             });
+        }
+        if axes.len() > MOST_AXES {
+            let reason = format!("{} settings, expected at most {MOST_AXES}", axes.len());
+            return Err(wrong("grid", reason));
+        }
+        // `train = [..]` beside `"train.steps" = [..]`, or one key twice.
+        for (index, one) in axes.iter().enumerate() {
+            let within = |other: &Axis| {
+                let rest = other.key.strip_prefix(one.key.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            let others = axes.iter().enumerate().filter(|(other, _)| *other != index);
+            if let Some((_, other)) = others.into_iter().find(|(_, other)| within(other)) {
+                let reason = format!("{} gives it values too", one.key);
+                return Err(wrong(&format!("grid.{}", other.key), reason));
+            }
         }
         let shorts: Vec<String> = axes.iter().map(|axis| axis.short.clone()).collect();
         for axis in &mut axes {
@@ -50,11 +71,18 @@ impl Axis {
 
 impl<'a> Combination<'a> {
     /// Every combination, the last axis moving fastest; none without an axis.
-    pub(super) fn all_of(axes: &'a [Axis]) -> Vec<Self> {
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub(super) fn all_of(axes: &'a [Axis]) -> Result<Vec<Self>, SweepFileError> {
         if axes.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        axes.iter().fold(vec![Self(Vec::new())], |all, axis| {
+        let count = axes
+            .iter()
+            .try_fold(1_usize, |n, axis| n.checked_mul(axis.values.len()));
+        check_count("grid", count)?;
+        Ok(axes.iter().fold(vec![Self(Vec::new())], |all, axis| {
             let with = |one: &Self, value| {
                 let mut longer = one.clone();
                 longer.0.push((axis, value));
@@ -62,7 +90,7 @@ impl<'a> Combination<'a> {
             };
             let longer = |one: Self| axis.values.iter().map(move |value| with(&one, value));
             all.into_iter().flat_map(longer).collect()
-        })
+        }))
     }
 
     /// As an arm without a baseline.
@@ -157,10 +185,21 @@ pub(super) fn baselines(
 pub(super) fn settings(table: &Table) -> Result<Table, SweepFileError> {
     let mut nested = Table::new();
     for (key, value) in leaves(table, &|_| false) {
+        check_depth(&key)?;
         insert(&mut nested, &key, value.clone())
             .ok_or_else(|| wrong(&key, "it is given both a value and settings below it"))?;
     }
     Ok(nested)
+}
+
+fn check_depth(key: &str) -> Result<(), SweepFileError> {
+    match key.split('.').count() {
+        ..=DEEPEST => Ok(()),
+        parts => Err(wrong(
+            &key.chars().take(40).collect::<String>(),
+            format!("a key of {parts} parts, expected at most {DEEPEST}"),
+        )),
+    }
 }
 
 fn insert(table: &mut Table, key: &str, value: Value) -> Option<()> {

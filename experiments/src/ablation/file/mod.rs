@@ -30,9 +30,12 @@ mod grid;
 pub use error::SweepFileError;
 
 use super::Arm;
-use crate::config::nearest_word;
+use crate::{
+    config::nearest_word,
+    files::{parse_toml, read_text},
+};
 use grid::{Axis, Combination};
-use std::{fs, path::Path};
+use std::path::Path;
 use toml::{Table, Value};
 
 /// What a sweep file says.
@@ -59,7 +62,7 @@ impl SweepFile {
     /// # Errors
     /// [`SweepFileError`] says what is wrong where.
     pub fn read(path: &Path) -> Result<Self, SweepFileError> {
-        let text = fs::read_to_string(path).map_err(|source| SweepFileError::Unreadable {
+        let text = read_text(path).map_err(|source| SweepFileError::Unreadable {
             path: path.to_owned(),
             source,
         })?;
@@ -72,10 +75,12 @@ impl SweepFile {
             Some(grid) => Axis::all_of(&grid)?,
             None => Vec::new(),
         };
-        let combinations = Combination::all_of(&axes);
+        let combinations = Combination::all_of(&axes)?;
         let mut arms: Vec<Arm> = combinations.iter().map(Combination::arm).collect();
         let mut compared_with = vec![None; arms.len()];
-        for arm in take_tables(&mut table, "arm")? {
+        let written = take_tables(&mut table, "arm")?;
+        check_count("arm", Some(arms.len() + written.len()))?;
+        for arm in written {
             let (arm, baseline) = explicit_arm(arm)?;
             arms.push(arm);
             compared_with.push(baseline);
@@ -111,12 +116,9 @@ impl std::str::FromStr for SweepFile {
     type Err = SweepFileError;
 
     fn from_str(text: &str) -> Result<Self, SweepFileError> {
-        let table = text.parse().map_err(|error: toml::de::Error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            SweepFileError::NotToml {
-                line: 1 + text[..offset].matches('\n').count(),
-                reason: error.message().to_owned(),
-            }
+        let table = parse_toml(text).map_err(|wrong| SweepFileError::NotToml {
+            line: wrong.line,
+            reason: wrong.reason,
         })?;
         Self::of(table)
     }
@@ -136,6 +138,24 @@ fn known_keys(section: &str, table: &Table, known: &[&str]) -> Result<(), SweepF
             key: format!("{section}{key}"),
             nearest: nearest_word(key, known.iter().copied()),
         }),
+    }
+}
+
+/// Each arm is a network to configure and a row to read.
+const MOST_ARMS: usize = 5000;
+
+/// A number of arms, `None` if it is too large to be counted.
+fn check_count(key: &str, arms: Option<usize>) -> Result<(), SweepFileError> {
+    match arms {
+        Some(..=MOST_ARMS) => Ok(()),
+        Some(arms) => Err(wrong(
+            key,
+            format!("{arms} arms, expected at most {MOST_ARMS}"),
+        )),
+        None => Err(wrong(
+            key,
+            format!("more arms than can be counted, expected at most {MOST_ARMS}"),
+        )),
     }
 }
 

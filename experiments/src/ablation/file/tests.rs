@@ -137,3 +137,54 @@ fn the_example_of_the_documentation_is_a_sweep() {
     assert_eq!(file.arms.len(), 4);
     assert_eq!(file.arms.iter().filter(|arm| arm.is_baseline()).count(), 2);
 }
+
+#[test]
+fn a_grid_of_more_arms_than_anyone_reads_is_refused_before_it_is_made() {
+    let forty: Vec<String> = (1..=40).map(|i| i.to_string()).collect();
+    let axis = |key: &str| format!("{key} = [{}]\n", forty.join(", "));
+    let keys = [
+        "steps",
+        "warmup",
+        "batch",
+        "shards",
+        "eval_every",
+        "log_every",
+    ];
+    let six: String = keys.map(|key| axis(&format!("train.{key}"))).concat();
+    let said = refused(&format!("[grid]\n{six}"));
+    assert!(said.contains("4096000000 arms, expected at most"), "{said}");
+    let many: String = (0..30).map(|i| axis(&format!("a.k{i}"))).collect();
+    let said = refused(&format!("[grid]\n{many}"));
+    assert!(said.contains("more arms than can be counted"), "{said}");
+    let single: String = (0..1000).map(|i| format!("a.k{i} = [1]\n")).collect();
+    let said = refused(&format!("[grid]\n{single}"));
+    assert!(said.contains("1000 settings"), "{said}");
+    let arms: String = (0..6000)
+        .map(|i| format!("[[arm]]\nname = \"a{i}\"\n"))
+        .collect();
+    let said = refused(&arms);
+    assert!(said.contains("6000 arms"), "{said}");
+}
+
+#[test]
+fn axes_that_set_the_same_thing_are_refused() {
+    for grid in [
+        "train = [{ steps = 3 }]\n\"train.steps\" = [1, 2]\n",
+        "\"train.steps\" = [1, 2]\ntrain = { steps = [3] }\n",
+        "\"train.steps\" = [1]\n\"train\" = [1]\n",
+    ] {
+        let said = refused(&format!("[grid]\n{grid}"));
+        assert!(said.contains("gives it values too"), "{grid}: {said}");
+    }
+}
+
+#[test]
+fn a_key_without_end_is_refused() {
+    let key = ["a"; 100_000].join(".");
+    for section in ["grid", "set"] {
+        let said = refused(&format!(
+            "[{section}]\n\"{key}\" = [1]\n[[arm]]\nname = \"a\"\n"
+        ));
+        assert!(said.contains("100000 parts"), "{section}");
+    }
+}

@@ -143,8 +143,8 @@ impl ArmResult {
             return;
         };
         if let (Some(parameters), Some(flops)) = (self.parameters, self.flops_per_token) {
-            let extra = parameters as i64 - reference.parameters as i64;
-            self.extra_parameters = Some(extra);
+            let extra = i128::from(parameters) - i128::from(reference.parameters);
+            self.extra_parameters = extra.try_into().ok();
             self.extra_parameters_fraction = Some(extra as f64 / reference.parameters as f64);
             let base = reference.flops_per_token as f64;
             self.extra_flops_fraction = Some(flops as f64 / base - 1.0);

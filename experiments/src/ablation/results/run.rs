@@ -1,7 +1,7 @@
 //! A run that has ended.
 
 use crate::{
-    run_dir::{MetricsRecord, RunError, RunId, Status, Summary, read_metrics, read_summary},
+    run_dir::{Ended, MetricsRecord, RunError, RunId, Status, Summary},
     stats::{quantile, spikes},
 };
 use serde::Serialize;
@@ -76,13 +76,10 @@ impl RunResult {
     /// The result of a run; `None` if it has not ended.
     ///
     /// # Errors
-    /// Files that cannot be read or are damaged.
+    /// Files that cannot be read, are damaged or disagree.
     pub fn read(id: RunId) -> Result<Option<Self>, RunError> {
-        let Some(summary) = read_summary(&id.path)?.filter(|s| s.status.is_final()) else {
-            return Ok(None);
-        };
-        let metrics = read_metrics(&id.path)?;
-        Ok(Some(Self::new(id, summary, &metrics)))
+        let ended = Ended::read(&id.path)?;
+        Ok(ended.map(|ended| Self::new(id, ended.summary, &ended.metrics)))
     }
 
     pub(super) fn new(id: RunId, summary: Summary, metrics: &[MetricsRecord]) -> Self {
@@ -145,7 +142,7 @@ impl RunResult {
         match (after.checked_sub(1).map(|i| curve[i]), curve.get(after)) {
             (_, Some(next)) if next.step as f64 == step => Some(next.loss),
             (Some(last), Some(next)) => {
-                let share = (step - last.step as f64) / (next.step - last.step) as f64;
+                let share = (step - last.step as f64) / (next.step as f64 - last.step as f64);
                 Some(last.loss + share * (next.loss - last.loss))
             }
             (Some(last), None) => Some(last.loss),

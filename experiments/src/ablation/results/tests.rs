@@ -98,6 +98,21 @@ fn nothing_is_better_while_its_interval_holds_zero() {
     assert!(results.minimum_detectable_effect.expect("three pairs") > 0.05);
 }
 
+/// Of two arms the smaller p value is doubled and the other one stays, unless it would be the
+/// smaller then.
+#[test]
+fn the_corrected_p_value_beside_the_plain_one_is_holms() {
+    let strong = [Some(1.951), Some(2.149), Some(2.050)];
+    let weak = [Some(1.9), Some(2.12), Some(2.08)];
+    let results = results(&[BASE, ("weak", &weak), ("strong", &strong)]);
+    let delta = |arm: usize| results.arms[arm].delta.as_ref().expect("three pairs");
+    let p = |arm: usize| delta(arm).p_value.expect("three pairs");
+    let corrected = |arm: usize| delta(arm).p_holm.expect("three pairs");
+    assert!(p(2) < 0.01 && 0.05 < p(1), "{} {}", p(1), p(2));
+    assert!((corrected(2) - 2.0 * p(2)).abs() < 1e-12);
+    assert!((corrected(1) - p(1)).abs() < 1e-12);
+}
+
 #[test]
 fn one_seed_has_a_difference_but_no_interval() {
     let results = results(&[("pre-norm", &[Some(2.0)]), ("arm", &[Some(1.9)])]);
@@ -114,6 +129,81 @@ fn a_diverged_run_is_counted_and_named_not_averaged() {
     assert_eq!(arm.diverged().count(), 1);
     assert_eq!(arm.delta.as_ref().map(|d| d.seeds.len()), Some(2));
     assert_eq!(arm.val_loss, Some(1.95));
+}
+
+/// A seed that diverged in the arm and in its baseline is named too.
+#[test]
+fn a_seed_that_diverged_on_both_sides_is_named() {
+    let results = results(&[
+        ("pre-norm", &[Some(2.0), None, Some(2.1)]),
+        ("arm", &[Some(1.9), None, Some(2.0)]),
+    ]);
+    assert_eq!(results.arms[1].unpaired_seeds, [1]);
+}
+
+#[test]
+fn a_diverged_run_has_no_final_loss_whatever_it_reached_before() {
+    let sound = run("arm", 0, Some(2.0), 10.0);
+    let mut summary = sound.summary().clone();
+    summary.status = Status::Diverged;
+    summary.final_val_accuracy = Some(0.5);
+    let id = RunId {
+        arm: "arm".into(),
+        seed: 0,
+        path: Default::default(),
+    };
+    let diverged = RunResult::new(id, summary, &[]);
+    assert_eq!((diverged.val_loss, diverged.accuracy), (None, None));
+    assert_eq!(diverged.best_val_loss, Some(2.0));
+    assert_eq!(losses(&[diverged]), [(0, f64::INFINITY)]);
+}
+
+/// What this many seeds show is said of the arm that has the most pairs.
+#[test]
+fn the_detectable_effect_is_that_of_the_most_pairs() {
+    let results = results(&[
+        ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
+        ("a", &[Some(1.9), Some(2.15), Some(2.0), Some(1.8)]),
+        ("b", &[Some(1.9), Some(2.15), None, None]),
+    ]);
+    let sd = results.sd_of_differences.expect("differences");
+    let expected = minimum_detectable_effect(sd, 4);
+    assert_eq!(results.minimum_detectable_effect, expected);
+}
+
+/// The baseline ends at 2 after 1000 tokens. The arm goes from 2.9 at 500 tokens to 1.9 at 1000
+/// and is at 2 after 950.
+#[test]
+fn the_tokens_factor_is_of_the_arm_to_where_the_baseline_ends() {
+    let results = results(&[("pre-norm", &[Some(2.0)]), ("arm", &[Some(1.9)])]);
+    let factor = results.arms[1].convergence.expect("it gets there").factor;
+    assert!((factor - 1000.0 / 950.0).abs() < 1e-9, "{factor}");
+}
+
+#[test]
+fn accuracies_are_compared_as_losses_are_arm_minus_baseline() {
+    let with_accuracy = |arm: &str, seed: u64, accuracy: f64| {
+        let mut summary = run(arm, seed, Some(2.0), 10.0).summary().clone();
+        summary.final_val_accuracy = Some(accuracy);
+        let id = RunId {
+            arm: arm.to_owned(),
+            seed,
+            path: Default::default(),
+        };
+        RunResult::new(id, summary, &[])
+    };
+    let arms = [Arm::pre_norm(), Arm::of("arm", "arm", &Default::default())];
+    let runs = [("pre-norm", [0.5, 0.6, 0.7]), ("arm", [0.6, 0.65, 0.85])].map(|(arm, all)| {
+        let seeds = 0..3;
+        seeds
+            .zip(all)
+            .map(|(seed, a)| with_accuracy(arm, seed, a))
+            .collect()
+    });
+    let results = Results::of(&arms, &[0, 1, 2], runs.to_vec(), Measure::Images);
+    assert!((results.arms[1].accuracy.expect("images") - 0.7).abs() < 1e-12);
+    let delta = results.arms[1].accuracy_delta.as_ref().expect("images");
+    assert!((delta.mean - 0.1).abs() < 1e-12, "{delta:?}");
 }
 
 #[test]

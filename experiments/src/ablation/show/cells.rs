@@ -89,6 +89,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn behind_the_plus_or_minus_stands_half_of_the_interval() {
+        let mut delta = Delta {
+            seeds: vec![0, 1],
+            mean: -0.05,
+            interval: Some([-0.08, -0.02]),
+            sd: None,
+            p_value: None,
+            p_holm: None,
+            effect_size: None,
+            corrected_effect_size: None,
+            seeds_needed: None,
+        };
+        assert_eq!(with_interval(&delta, 1.0, 4), "−0.0500 ±0.0300");
+        assert_eq!(with_interval(&delta, 100.0, 2), "−5.00 ±3.00");
+        delta.interval = None;
+        assert_eq!(with_interval(&delta, 1.0, 2), "−0.05 (n=1)");
+    }
+
+    #[test]
     fn signs_are_shown_but_not_of_zero() {
         assert_eq!(signed(-0.0213, 4), "−0.0213");
         assert_eq!(signed(0.011, 3), "+0.011");

@@ -103,6 +103,10 @@ mod tests {
     }
 
     fn shown_on(results: &Results, width: usize) -> String {
+        reported(results, |report| report.to_text(width, Colour::Off))
+    }
+
+    fn reported<T>(results: &Results, say: impl Fn(&Report<'_>) -> T) -> T {
         let ablation = &ABLATIONS[0];
         let arms = (ablation.arms)(Tanh::Both);
         let place = (PathBuf::from("runs"), "test".to_owned());
@@ -122,13 +126,12 @@ mod tests {
             files: 1,
             files_skipped: 0,
         });
-        Report {
+        say(&Report {
             sweep: &sweep.expect("the defaults"),
             results,
             data: &Data::from(&corpus),
             command: "experiments ablation-rate",
-        }
-        .to_text(width, Colour::Off)
+        })
     }
 
     const BASE: (&str, &[Option<f64>]) = ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1)]);
@@ -165,6 +168,49 @@ mod tests {
             row("noisy").is_some_and(|row| row.contains("not shown")),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_column_for_other_programs_holds_what_its_name_says() {
+        let results = results(&[
+            BASE,
+            ("lower", &[Some(1.951), Some(2.149), Some(2.050)]),
+            ("noisy", &[Some(1.7), Some(2.2), Some(2.1)]),
+        ]);
+        let csv = reported(&results, |report| report.csv());
+        let cells = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let mut lines = csv.lines().map(cells);
+        let names = lines.next().expect("a heading");
+        let rows: Vec<Vec<String>> = lines.collect();
+        for (arm, row) in results.arms.iter().zip(&rows) {
+            let delta = arm.delta.as_ref();
+            let ends = delta.and_then(|delta| delta.interval);
+            let time = arm.timing.delta_at_equal_time.as_ref();
+            let expected = [
+                ("val_loss", arm.val_loss),
+                ("bits_per_byte", arm.bits_per_byte),
+                ("sd_over_seeds", arm.sd_over_seeds),
+                ("delta", delta.map(|delta| delta.mean)),
+                ("delta_low", ends.map(|ends| ends[0])),
+                ("delta_high", ends.map(|ends| ends[1])),
+                ("p_value", delta.and_then(|delta| delta.p_value)),
+                ("p_holm", delta.and_then(|delta| delta.p_holm)),
+                ("effect_size", delta.and_then(|delta| delta.effect_size)),
+                ("extra_flops_fraction", arm.extra_flops_fraction),
+                ("convergence_factor", arm.convergence.map(|c| c.factor)),
+                ("timing_step_ms", arm.timing.step_ms),
+                ("timing_delta_at_equal_time", time.map(|delta| delta.mean)),
+            ];
+            for (name, value) in expected {
+                let column = names.iter().position(|known| known == name);
+                let cell = &row[column.unwrap_or_else(|| panic!("no {name} in {names:?}"))];
+                let value = value.map_or_else(String::new, |value| value.to_string());
+                assert_eq!(*cell, value, "{name} of {}", arm.name);
+            }
+        }
+        // Two of three arms have a difference, and their p values are not each other's.
+        let column = names.iter().position(|name| name == "p_holm").expect("it");
+        assert_ne!(rows[1][column], rows[1][column - 1]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Report<'_> {
             ));
         }
         let fingerprint = self.data.fingerprint();
-        let fingerprint = &fingerprint[..16.min(fingerprint.len())];
+        let fingerprint = fingerprint.get(..16).unwrap_or(fingerprint);
         let seeds: Vec<String> = results.seeds.iter().map(u64::to_string).collect();
         lines.push(format!(
             "data: {}, SHA-256 {fingerprint}{}; seeds: {}",

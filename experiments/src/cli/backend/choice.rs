@@ -28,6 +28,9 @@ pub(in crate::cli) struct BackendArgs {
         value_parser = clap::value_parser!(u64).range(1..=1024)
     )]
     device_memory: u64,
+    /// Fetch every result from the device at once, to measure what leaving it there is worth
+    #[arg(long)]
+    fetch_results: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -50,7 +53,8 @@ impl BackendArgs {
         let memory = format!("--device-memory={}", self.device_memory);
         let memory = (self.device_memory != 4).then_some(memory);
         let flags = iter::once(format!("--backend={}", name.get_name()));
-        flags.chain(software).chain(memory)
+        let fetch = self.fetch_results.then(|| "--fetch-results".to_owned());
+        flags.chain(software).chain(memory).chain(fetch)
     }
 
     /// Opens it, and says what is odd about it.
@@ -70,6 +74,7 @@ impl BackendArgs {
             software: self.software_adapter,
             threshold,
             budget: self.device_memory << 30,
+            fetch_results: self.fetch_results,
             ..Options::default()
         };
         let selected = Selected::open(choice, options)?;

@@ -1,6 +1,6 @@
 //! `ablation-*`: one command for each ablation.
 
-use super::{RunArgs, planning};
+use super::{Beside, RunArgs, planning};
 use crate::{
     ablation::{ABLATIONS, Ablation, Sweep, SweepError, Tanh},
     cli::{Failure, settings::Settings},
@@ -95,6 +95,6 @@ impl Command {
         let arms = (ablation.arms)(args.tanh);
         let sweep = Sweep::new(ablation.into(), arms, &common, &keys, seeds, place);
         let sweep = sweep.map_err(planning)?;
-        args.run.go(&sweep, preset.size, |_| Ok(String::new()))
+        args.run.go(&sweep, preset.size, |_| Beside::default())
     }
 }

@@ -1,84 +1,125 @@
 //! `--emit`: scripts for batch systems.
 
-use crate::{ablation::Sweep, cli::Failure, run_dir::shell_word};
+use crate::{cli::Failure, run_dir::shell_word};
 use std::{
     env,
+    ffi::{OsStr, OsString},
     io::{Write, stdout},
+    num::NonZeroUsize,
+    path::Path,
 };
 
-/// Prints a job array of Slurm with one task for each run.
-pub(super) fn slurm(sweep: &Sweep, runs: usize, command: &[String]) -> Result<(), Failure> {
-    let program = env::current_exe()?;
-    let directory = env::current_dir()?;
-    let word = |path: &std::path::Path| shell_word(&path.display().to_string());
-    let script = SLURM
-        .replace("NAME", &sweep.name)
-        .replace("LAST", &(runs - 1).to_string())
-        .replace("DIRECTORY", &word(&directory))
-        .replace("PROGRAM", &word(&program))
-        .replace("ARGUMENTS", &arguments(command));
-    stdout().write_all(script.as_bytes())?;
-    Ok(())
+/// How a job array is cut.
+#[derive(Debug, clap::Args)]
+pub(super) struct ArrayArgs {
+    /// With --emit: tasks in an array at most; where there are more runs, a task does several,
+    /// one after the other
+    #[arg(long, value_name = "N", default_value = "1000", requires = "emit")]
+    array_limit: NonZeroUsize,
+    /// With --emit: tasks that run at the same time at most [default: as many as there is room for]
+    #[arg(long, value_name = "N", requires = "emit")]
+    max_running: Option<NonZeroUsize>,
 }
 
-/// Every task is one run, on the cores it is given. Two minutes before its time is over it is
-/// told to save its state, and queues itself again; a task that is cancelled saves its state and
-/// ends; one whose machine dies is queued again by Slurm and goes on from its last state.
-const SLURM: &str = r#"#!/bin/bash
+impl ArrayArgs {
+    /// Prints a job array of Slurm for the runs of a sweep.
+    pub(super) fn emit_slurm(&self, sweep: &str, runs: usize) -> Result<(), Failure> {
+        let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+        let (program, directory) = (env::current_exe()?, env::current_dir()?);
+        let script = self.slurm(sweep, runs, &program, &directory, &arguments);
+        stdout().write_all(script.as_bytes())?;
+        Ok(())
+    }
+
+    /// Every task is one run, on the cores it is given, and where there are more runs than tasks
+    /// every so many-th run after it. Two minutes before its time is over it is told to save its
+    /// state, and queues itself again; a task that is cancelled saves its state and ends; one whose
+    /// machine dies is queued again by Slurm and goes on from its last state.
+    fn slurm(
+        &self,
+        sweep: &str,
+        runs: usize,
+        program: &Path,
+        directory: &Path,
+        arguments: &[OsString],
+    ) -> String {
+        let tasks = runs.min(self.array_limit.get());
+        let last = tasks - 1;
+        let at_once = self
+            .max_running
+            .map_or_else(String::new, |n| format!("%{n}"));
+        let (program, directory) = (shell_word(program), shell_word(directory));
+        let (options, files) = for_a_task(arguments);
+        format!(
+            r#"#!/bin/bash
 # Submit with: sbatch [--time=... --partition=...] THIS_FILE
-# When all tasks are done, the table: PROGRAM ARGUMENTS
-#SBATCH --job-name=NAME
-#SBATCH --array=0-LAST
+# When all tasks are done, the table: {program}{options}{files}
+#SBATCH --job-name={sweep}
+#SBATCH --array=0-{last}{at_once}
 #SBATCH --ntasks=1
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%a.log
 #SBATCH --signal=B:USR1@120
-cd DIRECTORY || exit 1
-out_of_time=
-trap 'out_of_time=yes; kill -TERM "$run"' USR1
-trap 'kill -TERM "$run"' TERM
-PROGRAM --threads "${SLURM_CPUS_PER_TASK:-1}" ARGUMENTS --task "$SLURM_ARRAY_TASK_ID" &
-run=$!
-wait "$run"
-status=$?
-# A signal ends the first wait, not the run.
-while kill -0 "$run" 2>/dev/null; do
+cd {directory} || exit 1
+run=
+stop=
+status=0
+tell() {{
+    stop=$1
+    [ -z "$run" ] || kill -TERM "$run" 2>/dev/null
+}}
+trap 'tell out-of-time' USR1
+trap 'tell cancelled' TERM
+for ((number = ${{SLURM_ARRAY_TASK_ID:?submit this file with sbatch}}; number < {runs}; number += {tasks})); do
+    [ -z "$stop" ] || break
+    {program} --threads "${{SLURM_CPUS_PER_TASK:-1}}"{options} --task "$number"{files} &
+    run=$!
+    [ -z "$stop" ] || tell "$stop"
     wait "$run"
-    status=$?
+    ended=$?
+    # A signal ends the first wait, not the run.
+    while kill -0 "$run" 2>/dev/null; do
+        wait "$run"
+        ended=$?
+    done
+    run=
+    [ "$ended" -eq 0 ] || status=$ended
 done
-if [ -n "$out_of_time" ] && [ "$status" -eq 130 ]; then
-    scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+if [ "$stop" = out-of-time ] && {{ [ "$status" -ne 0 ] || [ "$number" -lt {runs} ]; }}; then
+    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
 fi
 exit "$status"
-"#;
+"#
+        )
+    }
+}
 
-/// The arguments of the command without those that ask for a script and for threads.
-fn arguments(command: &[String]) -> String {
-    let mut words = Vec::new();
-    let mut rest = command.iter().skip(1);
+/// The words of the command, each after a space, without those that ask for a script and for
+/// threads; apart from them what follows `--`, where options end.
+fn for_a_task(arguments: &[OsString]) -> (String, String) {
+    const LEFT_OUT: [&str; 4] = ["--emit", "--array-limit", "--max-running", "--threads"];
+    let left_out = |word: &OsStr| LEFT_OUT.iter().any(|option| word == *option);
+    let with_value = |word: &OsStr| {
+        let option = word.to_str().and_then(|word| word.split_once('='));
+        option.is_some_and(|(option, _)| LEFT_OUT.contains(&option))
+    };
+    let end = arguments.iter().position(|word| word == "--");
+    let (options, files) = arguments.split_at(end.unwrap_or(arguments.len()));
+    let mut kept = Vec::new();
+    let mut rest = options.iter();
     while let Some(word) = rest.next() {
-        match word.as_str() {
-            "--emit" | "--threads" => drop(rest.next()),
-            word if word.starts_with("--emit=") || word.starts_with("--threads=") => {}
-            word => words.push(shell_word(word)),
+        if left_out(word) {
+            rest.next();
+        } else if !with_value(word) {
+            kept.push(word);
         }
     }
-    words.join(" ")
+    let words = |words: &mut dyn Iterator<Item = &OsString>| -> String {
+        words.map(|word| format!(" {}", shell_word(word))).collect()
+    };
+    (words(&mut kept.into_iter()), words(&mut files.iter()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_task_is_given_the_command_without_what_asked_for_the_script() {
-        let command = "x --threads 4 ablation-rate --emit slurm --set a=b --emit=slurm --name n";
-        let mut command: Vec<String> = command.split(' ').map(str::to_owned).collect();
-        command.push("it's".to_owned());
-        assert_eq!(
-            arguments(&command),
-            r"ablation-rate --set a=b --name n 'it'\''s'"
-        );
-    }
-}
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,6 +1,6 @@
 //! `sweep FILE`: any settings, written down.
 
-use super::{RunArgs, planning};
+use super::{Beside, RunArgs, planning};
 use crate::{
     ablation::{Subject, Sweep, SweepError, SweepFile, SweepFileError},
     cli::{Failure, settings::Settings},
@@ -77,7 +77,6 @@ impl Args {
         let place = self.run.place(|| stem.into_owned());
         let sweep = Sweep::new(subject, file.arms, &common, &keys, seeds, place);
         let sweep = sweep.map_err(planning)?;
-        let no_more = |_: &_| Ok(String::new());
-        self.run.go(&sweep, &preset.name(), no_more)
+        self.run.go(&sweep, &preset.name(), |_| Beside::default())
     }
 }

@@ -1,11 +1,11 @@
 //! `lr-sweep`: an untuned learning rate is the usual flaw of comparisons.
 
-use super::{RunArgs, ablation::preset, planning};
+use super::{Beside, RunArgs, ablation::preset, planning};
 use crate::{
     ablation::{ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError, Tanh},
     cli::{Failure, settings::Settings},
     config::nearest_word,
-    run_dir::{shell_word, write_atomically},
+    run_dir::shell_word,
     terminal::{Colour, stdout_width, wrapped},
 };
 use std::fmt::Write;
@@ -42,6 +42,8 @@ pub struct Args {
 }
 
 const KEY: &str = "train.learning_rate";
+/// A sweep that confirms the best rates.
+const BEST_FILE: &str = "best.toml";
 
 impl Args {
     /// Runs what is left to run, and prints the table of all rates and that of the best ones.
@@ -71,22 +73,23 @@ impl Args {
         self.run.go(&sweep, preset.size, |results| {
             let best = BestRates::of(results, &labels, &rates);
             if best.arms.is_empty() {
-                return Ok(String::new());
+                return Beside::default();
             }
-            let path = sweep.path().join("best.toml");
-            let confirmation = confirmation(&sweep, results, &best, &rates, &labels);
-            write_atomically(&path, confirmation.to_string().as_bytes())?;
             let table = best.table().to_text(stdout_width(), Colour::for_stdout());
             let mut text = format!("\n{table}\n");
             let confirm = format!(
                 "to confirm on other seeds: experiments sweep {} --name {}-best",
-                shell_word(&path.display().to_string()),
+                shell_word(sweep.path().join(BEST_FILE)),
                 sweep.name
             );
             for line in best.notes().iter().chain([&confirm]) {
                 let _ = write!(text, "{}", wrapped(line, stdout_width()));
             }
-            Ok(text)
+            let confirmation = confirmation(&sweep, results, &best, &rates, &labels);
+            Beside {
+                text,
+                file: Some((BEST_FILE, confirmation.to_string())),
+            }
         })
     }
 
@@ -165,8 +168,9 @@ fn confirmation(
     labels: &[String],
 ) -> Table {
     let seeds = &results.seeds;
-    let first = seeds.last().map_or(0, |last| last + 1);
-    let fresh = (first..first + seeds.len() as u64).map(|seed| Value::from(seed as i64));
+    let first = seeds.last().map_or(0, |last| last.saturating_add(1));
+    let fresh =
+        (first..first.saturating_add(seeds.len() as u64)).map(|seed| Value::from(seed as i64));
     let arms = best.arms.iter().map(|arm| {
         let group = labels.iter().position(|label| label == &arm.label);
         let rate = rates.iter().position(|rate| *rate == arm.rate);

@@ -8,19 +8,20 @@ mod seeds;
 mod shown;
 mod task;
 
-use super::{Failure, backend::BackendArgs, signals::stop_flag};
+use super::{Failure, backend::BackendArgs, command_line, signals::stop_flag, thread_count};
 use crate::{
-    ablation::{Calibration, Plan, Progress, Results, Study, Sweep, SweepError, Workers},
+    ablation::{Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers},
     config::ConfigError,
     data::Source,
-    run_dir::{Environment, RunError, shell_line},
+    memory::{available, of_training, readable},
+    run_dir::{Environment, RunError, read_summary, shell_line},
     terminal::{Colour, stdout_width},
 };
 use clap::ValueEnum;
 use seeds::Seeds;
 use shown::Shown;
 use std::{
-    env,
+    collections::BTreeSet,
     io::{Write, stdout},
     path::PathBuf,
     sync::atomic::Ordering,
@@ -33,7 +34,7 @@ struct RunArgs {
     #[arg(long, value_name = "N|LIST", value_parser = seeds::parse)]
     seeds: Option<Seeds>,
     /// Runs at a time [default: one for each thread]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = thread_count)]
     jobs: Option<usize>,
     #[command(flatten)]
     backend: BackendArgs,
@@ -61,6 +62,8 @@ struct RunArgs {
     /// Print a script that does each run as a task of a batch system, and stop
     #[arg(long, value_name = "SYSTEM", conflicts_with_all = ["dry_run", "list", "task", "jobs", "force"])]
     emit: Option<Emit>,
+    #[command(flatten)]
+    array: emit::ArrayArgs,
 }
 
 /// Batch systems with a script of their own; `--list` and `--task` drive any other.
@@ -76,7 +79,8 @@ fn planning(error: SweepError) -> Failure {
         SweepError::Run(RunError::BadName { .. })
         | SweepError::Config(_)
         | SweepError::SetByArms { .. }
-        | SweepError::OtherData { .. } => Failure::Usage(error.to_string()),
+        | SweepError::OtherData { .. }
+        | SweepError::TooMany { .. } => Failure::Usage(error.to_string()),
         error => Failure::Failed(error.to_string()),
     }
 }
@@ -101,24 +105,23 @@ impl RunArgs {
         }
     }
 
-    /// Runs what is left to run and prints the table; `beside` is what to print after it.
+    /// Runs what is left to run and prints the table; `beside` is what to print after it, and a
+    /// file of the sweep directory to write.
     fn go(
         &self,
         sweep: &Sweep,
         preset: &str,
-        beside: impl Fn(&Results) -> Result<String, Failure>,
+        beside: impl Fn(&Results) -> Beside,
     ) -> Result<(), Failure> {
-        if self.jobs == Some(0) {
-            return Err(Failure::Usage("--jobs is 0, expected at least 1".into()));
-        }
-        let command: Vec<String> = env::args().collect();
+        let command = command_line();
         let jobs = sweep.jobs().map_err(planning)?;
         if self.list {
             return task::list(sweep, &jobs);
         }
         if let Some(Emit::Slurm) = self.emit {
-            return emit::slurm(sweep, jobs.len(), &command);
+            return self.array.emit_slurm(&sweep.name, jobs.len());
         }
+        let needed = memory_of_a_run(sweep, &jobs)?;
         let data = Source::of(&sweep.configs[0]).open()?;
         let threads = rayon::current_num_threads();
         let backend = self.backend.open()?;
@@ -128,13 +131,35 @@ impl RunArgs {
             command: &command,
             environment: Environment::current(threads, &*backend.backend),
             backend: &backend,
+            patience: self.task.map(|_| task::PATIENCE),
         };
         if let Some(number) = self.task {
             return task::run(&study, jobs, number, self.force);
         }
         let runs = jobs.len();
-        let pending = study.pending(jobs, self.force && !self.dry_run)?;
-        let workers = Workers::new(self.jobs, threads, pending.len());
+        let force = self.force && !self.dry_run;
+        // Whoever only reads takes nothing.
+        let _taken = match (force || needed.is_some() || self.time_steps) && !self.dry_run {
+            true => Some(study.take()?),
+            false => None,
+        };
+        let pending = study.pending(jobs, force)?;
+        let fitting = fitting_runs(needed);
+        if self
+            .jobs
+            .is_some_and(|jobs| jobs.min(pending.len()) > fitting)
+        {
+            return Err(Failure::Usage(format!(
+                "--jobs: a run needs about {}, this machine has {}: expected at most {fitting}",
+                readable(needed.unwrap_or(0)),
+                readable(available())
+            )));
+        }
+        let workers = Workers::new(
+            self.jobs.or(Some(threads.min(fitting))),
+            threads,
+            pending.len(),
+        );
         if self.dry_run {
             let plan = Plan::of(sweep, &data)?;
             write!(
@@ -161,7 +186,8 @@ impl RunArgs {
         let trained = study.train(&pending, workers, stop, &progress, || shown.live(&progress));
         let finished = trained.is_ok() && !stop.load(Ordering::SeqCst);
         if finished && (self.time_steps || !pending.is_empty()) {
-            let workers = Workers::new(self.jobs, threads, runs);
+            let jobs = self.jobs.or(Some(threads.min(fitting)));
+            let workers = Workers::new(jobs, threads, runs);
             let timed = Calibration::of(&study, workers, stop, &progress);
             // The table is worth more than its times.
             if let Err(error) = timed {
@@ -171,11 +197,17 @@ impl RunArgs {
         progress.clear();
         let results = shown.results()?;
         if results.runs().next().is_some() {
-            shown.write(&results)?;
+            let beside = beside(&results);
+            let written = shown.write(&results, &beside);
             let text = shown
                 .report(&results)
                 .to_text(stdout_width(), Colour::for_stdout());
-            write!(stdout(), "{text}{}", beside(&results)?)?;
+            write!(stdout(), "{text}{}", beside.text)?;
+            match written {
+                // What has been done before can be read where nothing can be written.
+                Err(error) if pending.is_empty() => progress.line(&format!("remark: {error}")),
+                written => written?,
+            }
         }
         trained?;
         if stop.load(Ordering::SeqCst) {
@@ -186,4 +218,34 @@ impl RunArgs {
         }
         Ok(())
     }
+}
+
+/// What follows the table.
+#[derive(Debug, Default)]
+struct Beside {
+    /// What is printed.
+    text: String,
+    /// The name and the content of a file.
+    file: Option<(&'static str, String)>,
+}
+
+/// The most that one of the runs still to be done takes; `None` if all have ended.
+fn memory_of_a_run(sweep: &Sweep, jobs: &[Job]) -> Result<Option<u64>, Failure> {
+    let mut arms = BTreeSet::new();
+    for job in jobs {
+        let ended = read_summary(&job.id.path)?.is_some_and(|summary| summary.status.is_final());
+        if !ended {
+            arms.insert(job.arm);
+        }
+    }
+    let needed = arms.into_iter().map(|arm| of_training(&sweep.configs[arm]));
+    let needed: Result<Vec<u64>, ConfigError> = needed.collect();
+    let needed = needed.map_err(|error| planning(SweepError::Config(error)))?;
+    Ok(needed.into_iter().max())
+}
+
+/// Runs of this size that fit into the memory together.
+fn fitting_runs(needed: Option<u64>) -> usize {
+    let fitting = needed.map_or(u64::MAX, |needed| available() / needed.max(1));
+    usize::try_from(fitting).unwrap_or(usize::MAX).max(1)
 }

@@ -1,5 +1,6 @@
 //! What a person sees of a sweep, and the files of its results.
 
+use super::Beside;
 use crate::{
     ablation::{Progress, Report, Results, Study},
     run_dir::{RunError, write_atomically},
@@ -44,8 +45,9 @@ impl Shown<'_> {
         }
     }
 
-    /// `results.json`, `.jsonl`, `.csv`, `.md` and `sweep.toml` in the sweep directory.
-    pub(super) fn write(&self, results: &Results) -> Result<(), RunError> {
+    /// `results.json`, `.jsonl`, `.csv`, `.md` and `sweep.toml` in the sweep directory, and what
+    /// there is beside them.
+    pub(super) fn write(&self, results: &Results, beside: &Beside) -> Result<(), RunError> {
         let sweep = self.study.sweep;
         let report = self.report(results);
         let (subject, data) = (&sweep.subject, self.study.data);
@@ -72,6 +74,9 @@ impl Shown<'_> {
             ("results.csv", report.csv()),
             ("results.md", report.to_markdown()),
         ] {
+            write_atomically(&path.join(name), text.as_bytes())?;
+        }
+        if let Some((name, text)) = &beside.file {
             write_atomically(&path.join(name), text.as_bytes())?;
         }
         self.study.write_settings(&results.seeds)

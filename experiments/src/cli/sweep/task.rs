@@ -4,19 +4,18 @@ use super::to_go_on;
 use crate::{
     ablation::{Job, Progress, Study, Sweep, Workers},
     cli::{Failure, signals::stop_flag},
-    run_dir::{RunDir, RunError, read_summary},
+    run_dir::read_summary,
     state::STATE_FILE,
 };
 use std::{
     io::{Write, stdout},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
+    sync::atomic::Ordering,
+    time::Duration,
 };
 
 /// How long a run that another process holds is waited for: longer than a killed task needs to
 /// save its state, and than a file server needs to take the lock of a lost machine away.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Prints number, state, arm, seed and directory of every run, separated by tabs.
 pub(super) fn list(sweep: &Sweep, jobs: &[Job]) -> Result<(), Failure> {
@@ -53,7 +52,6 @@ pub(super) fn run(
     let name = study.name_of(&job);
     let stop = stop_flag();
     let progress = Progress::new(1, 0);
-    await_lock(&job, &progress, stop)?;
     let pending = study.pending(vec![job], force)?;
     if pending.is_empty() {
         progress.line(&format!("{name}: has ended before and is kept"));
@@ -68,24 +66,6 @@ pub(super) fn run(
             "stopped; everything is saved. To go on: {}",
             to_go_on(study.command)
         )));
-    }
-    Ok(())
-}
-
-fn await_lock(job: &Job, progress: &Progress, stop: &AtomicBool) -> Result<(), RunError> {
-    let begun = Instant::now();
-    let mut told = false;
-    while !stop.load(Ordering::SeqCst) {
-        match RunDir::open(&job.id) {
-            Err(error @ RunError::Locked { .. }) if begun.elapsed() < PATIENCE => {
-                if !told {
-                    progress.line(&format!("{error}; waiting"));
-                }
-                told = true;
-                thread::sleep(Duration::from_millis(200));
-            }
-            opened => return opened.map(drop),
-        }
     }
     Ok(())
 }

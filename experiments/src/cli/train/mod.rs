@@ -4,11 +4,12 @@ mod plan;
 mod profile;
 mod progress;
 
-use super::{Failure, backend::BackendArgs, settings::Settings, signals::stop_flag};
+use super::{Failure, backend::BackendArgs, command_line, settings::Settings, signals::stop_flag};
 use crate::{
     config::{ConfigError, Layers, RunConfig},
     data::{Data, bits_per_byte},
     device::Selected,
+    memory,
     preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
     terminal::{stdout_width, wrapped},
@@ -16,7 +17,6 @@ use crate::{
 };
 use progress::Progress;
 use std::{
-    env,
     io::{Write, stdout},
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
@@ -40,7 +40,7 @@ pub struct Args {
     /// Go on with the run in this directory, with its own settings
     #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config", "set", "data", "seed", "out", "force"])]
     resume: Option<PathBuf>,
-    /// Remove what is in the directory and start afresh
+    /// Remove the run that is in the directory, and nothing else there, and start afresh
     #[arg(long)]
     force: bool,
     /// Fail if something does not learn (no gradient, identical streams, a saturated mix), instead
@@ -67,6 +67,7 @@ impl Args {
     pub fn run(self) -> Result<(), Failure> {
         let config = self.config().map_err(usage)?;
         let place = self.place(&config)?;
+        memory::of_training(&config).map_err(usage)?;
         let data = Data::open(&config)?;
         if self.dry_run {
             let trainer = Trainer::new(&config, &data).map_err(failure)?;
@@ -82,10 +83,10 @@ impl Args {
             return Ok(());
         }
         let backend = self.backend.open()?;
-        let directory = RunDir::open(&place)?;
-        if self.force {
-            directory.clear()?;
-        }
+        let directory = match self.force {
+            true => RunDir::open_afresh(&place)?,
+            false => RunDir::open(&place)?,
+        };
         let stop = stop_flag();
         let summary = train(&config, &data, &directory, &backend, stop).map_err(failure)?;
         report(&summary, directory.path())
@@ -144,7 +145,7 @@ fn train(
 ) -> Result<Summary, TrainError> {
     let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
-    directory.set_command(&env::args().collect::<Vec<_>>())?;
+    directory.set_command(&command_line())?;
     let threads = rayon::current_num_threads();
     directory.set_environment(&Environment::current(threads, &*backend.backend))?;
     let mut progress = Progress::new(&trainer);

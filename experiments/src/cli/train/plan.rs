@@ -2,6 +2,7 @@
 
 use crate::{
     data::Data,
+    memory::{available, readable},
     table::{Align, Cell, Table},
     terminal::{Colour, stdout_width, wrapped},
     train::Trainer,
@@ -19,17 +20,18 @@ pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> Stri
     let account = trainer.account();
     let in_flight = train.micro_batch * trainer.task().tokens_per_row();
     let memory = account.training_bytes(train.shards, in_flight);
-    let work = 3.0 * account.flops.total() as f64 * (tokens * train.steps) as f64;
+    let all = tokens as u128 * train.steps as u128;
+    let work = 3.0 * account.flops.total() as f64 * all as f64;
     let sentences = [
         format!(
-            "{} steps of {tokens} tokens, {} in all, about {work:.1e} operations",
-            train.steps,
-            tokens * train.steps
+            "{} steps of {tokens} tokens, {all} in all, about {work:.1e} operations",
+            train.steps
         ),
         format!(
-            "memory about {:.0} MB, data {:.1} MB",
-            memory as f64 / 1e6,
-            data.bytes() as f64 / 1e6
+            "memory about {}, data {}; this machine has {}",
+            readable(memory),
+            readable(data.bytes() as u64),
+            readable(available())
         ),
         format!("data {}, SHA-256 {}", data.name(), data.fingerprint()),
         format!("files would be in {}", directory.display()),

@@ -1,7 +1,7 @@
 //! What a person sees while a run is under way: a bar on a terminal, lines elsewhere.
 
 use crate::{
-    ablation::clock,
+    ablation::{clock, seconds},
     terminal::{fitting, stderr_width, wrapped},
     train::{Observer, StepReport, Trainer},
 };
@@ -68,7 +68,7 @@ impl Progress {
     /// As much of it as fits on one line beside the bar, what matters most first.
     fn state(&self, report: &StepReport) -> String {
         let ms = self.step_ms.unwrap_or(report.ms);
-        let left = Duration::from_secs_f64(ms / 1e3 * (self.steps - report.step) as f64);
+        let left = seconds(ms / 1e3 * self.steps.saturating_sub(report.step) as f64);
         let mut parts = vec![
             format!("{}/{}", report.step, self.steps),
             format!("loss {:.4}", report.loss),

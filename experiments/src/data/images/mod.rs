@@ -98,7 +98,7 @@ pub struct ImageSet {
 }
 
 /// Generated images to train on, and to test on.
-const SHAPES: [usize; 2] = [9000, 1000];
+pub(crate) const SHAPES: [usize; 2] = [9000, 1000];
 /// Fewest images that can be cut.
 const FEWEST: usize = 20;
 

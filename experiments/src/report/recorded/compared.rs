@@ -4,6 +4,7 @@ use super::RecordedError;
 use crate::{
     ablation::{ABLATIONS, Ablation, Arm, Subject, Tanh},
     config::RunConfig,
+    files::read_text,
 };
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -11,7 +12,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 const SWEEP_FILE: &str = "sweep.toml";
 
 pub(super) fn read_sweep_file(directory: &Path, remarks: &mut Vec<String>) -> toml::Table {
-    let Ok(text) = fs::read_to_string(directory.join(SWEEP_FILE)) else {
+    let Ok(text) = read_text(&directory.join(SWEEP_FILE)) else {
         return toml::Table::new();
     };
     text.parse().unwrap_or_else(|_| {

@@ -29,7 +29,7 @@ impl Learnt for LearntFrom {
 
     fn validation(&self, config: &RunConfig) -> Option<String> {
         (Measure::of(&config.model) == Measure::Bytes).then(|| {
-            let windows = config.train.eval_batches * config.train.batch;
+            let windows = config.train.eval_batches.saturating_mul(config.train.batch);
             let bytes = config.model.tokens();
             format!("up to {windows} fixed windows of {bytes} bytes, as many as the text has")
         })

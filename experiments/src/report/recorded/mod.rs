@@ -14,6 +14,7 @@ use super::{
 use crate::{
     ablation::{Arm, Calibration, Report, Results, RunResult, Sweep},
     config::RunConfig,
+    files::read_text,
     measure::Measure,
     run_dir::{COMMAND_FILE, ENVIRONMENT_FILE, Environment, RunId, read_metrics, read_warnings},
 };
@@ -21,7 +22,6 @@ use compared::{ablation_of, arms, read_sweep_file, subject};
 use learnt::data_of;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::Path,
 };
 
@@ -87,12 +87,12 @@ impl Recorded {
                 let seeds = warnings.entry((&*id.arm, warning)).or_default();
                 seeds.push(id.seed.to_string());
             }
-            let command = fs::read_to_string(id.path.join(COMMAND_FILE)).unwrap_or_default();
+            let command = read_text(&id.path.join(COMMAND_FILE)).unwrap_or_default();
             push_new(
                 &mut commands,
                 Some(command.trim().to_owned()).filter(|c| !c.is_empty()),
             );
-            let environment = fs::read_to_string(id.path.join(ENVIRONMENT_FILE)).ok();
+            let environment = read_text(&id.path.join(ENVIRONMENT_FILE)).ok();
             let environment = environment.and_then(|text| serde_json::from_str(&text).ok());
             push_new(&mut environments, environment);
         }

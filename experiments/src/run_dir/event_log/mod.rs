@@ -2,8 +2,8 @@
 
 mod record;
 
-use super::{MetricsRecord, RunError};
-use record::{framed, scalars, steps_kept, version};
+use super::{METRICS_FILE, MetricsRecord, RunError, in_place::open_in_place, write_atomically};
+use record::{framed, kept, scalars, version};
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
@@ -19,37 +19,54 @@ pub const EVENTS_FILE: &str = "events.out.tfevents.0.experiments";
 pub struct EventLog {
     file: File,
     path: PathBuf,
+    damaged: usize,
 }
 
 impl EventLog {
-    /// Opens or creates the event file in a run directory, and cuts off what is torn or belongs
-    /// to steps after `step`: what the run did after the state that it goes on from, and will do
+    /// Opens or creates the event file in a run directory, and leaves out what is torn, damaged or
+    /// of steps after `step`: what the run did after the state that it goes on from, and will do
     /// again.
     ///
     /// # Errors
     /// [`RunError::Unreadable`], [`RunError::Unwritable`] or [`RunError::DiskFull`].
     pub fn open(directory: &Path, step: u64) -> Result<Self, RunError> {
         let path = directory.join(EVENTS_FILE);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path);
-        let mut file = file.map_err(|error| RunError::writing(&path, error))?;
+        let mut file = open_in_place(&path)?;
         let mut bytes = Vec::new();
         let read = file.read_to_end(&mut bytes);
         read.map_err(|error| RunError::reading(&path, error))?;
-        let kept = steps_kept(&bytes, step) as u64;
+        let kept = kept(&bytes, step);
+        if !bytes.starts_with(&kept.bytes) {
+            write_atomically(&path, &kept.bytes)?;
+            file = open_in_place(&path)?;
+        }
+        let length = kept.bytes.len() as u64;
         let cut = file
-            .set_len(kept)
-            .and_then(|()| file.seek(SeekFrom::Start(kept)));
+            .set_len(length)
+            .and_then(|()| file.seek(SeekFrom::Start(length)));
         cut.map_err(|error| RunError::writing(&path, error))?;
-        let mut log = Self { file, path };
-        if kept == 0 {
+        let damaged = kept.damaged;
+        let mut log = Self {
+            file,
+            path,
+            damaged,
+        };
+        if length == 0 {
             log.write(&framed(&version(now())))?;
         }
         Ok(log)
+    }
+
+    /// What was damaged and left out, in a sentence.
+    pub fn damage(&self) -> Option<String> {
+        let Self { path, damaged, .. } = self;
+        (*damaged > 0).then(|| {
+            format!(
+                "{}: {damaged} bytes of damaged records were left out, what is around them was \
+                 kept; {METRICS_FILE} has all of it",
+                path.display()
+            )
+        })
     }
 
     /// Appends one record as scalars: `loss/train`, `loss/validation`, `accuracy/validation`,
@@ -124,5 +141,35 @@ mod tests {
         // Started afresh: nothing but the version is left.
         drop(EventLog::open(directory.path(), 0).expect("the same file"));
         assert!(std::fs::read(&path).expect("the file").len() < until_10.len());
+    }
+
+    #[test]
+    fn a_damaged_record_alone_is_lost_and_it_is_said() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(EVENTS_FILE);
+        let mut log = EventLog::open(directory.path(), 0).expect("a new file");
+        let mut ends = Vec::new();
+        for step in [10, 20, 30] {
+            log.append(&record(step)).expect("space");
+            ends.push(std::fs::metadata(&path).expect("the file").len() as usize);
+        }
+        assert_eq!(log.damage(), None);
+        let mut bytes = std::fs::read(&path).expect("the file");
+        bytes[ends[0] + 30] ^= 4;
+        std::fs::write(&path, &bytes).expect("space");
+        let mut log = EventLog::open(directory.path(), 30).expect("the same file");
+        let damage = log.damage().expect("one record");
+        let lost = ends[1] - ends[0];
+        assert!(damage.contains(&format!("{lost} bytes")), "{damage}");
+        let kept = [&bytes[..ends[0]], &bytes[ends[1]..]].concat();
+        assert_eq!(std::fs::read(&path).expect("the file"), kept);
+        log.append(&record(40)).expect("space");
+        assert!(std::fs::read(&path).expect("the file").starts_with(&kept));
+        assert_eq!(
+            EventLog::open(directory.path(), 40)
+                .expect("the same file")
+                .damage(),
+            None
+        );
     }
 }

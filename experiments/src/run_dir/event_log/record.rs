@@ -47,28 +47,64 @@ pub(super) fn scalars<'t>(
     event
 }
 
-/// How many bytes of an event file of ours are whole records of steps up to `step`; none if the
-/// file would then have no step in it.
-pub(super) fn steps_kept(file: &[u8], step: u64) -> usize {
-    let (mut kept, mut steps) = (0, 0);
-    while let Some(event) = event_at(file, kept) {
-        match step_of(event) {
-            Some(at) if at > step => break,
-            Some(_) => steps += 1,
-            None => {}
+/// What is kept of an event file of ours.
+pub(super) struct Kept {
+    /// The whole and sound records of steps up to the one asked for; nothing if there is none
+    /// with a step.
+    pub(super) bytes: Vec<u8>,
+    /// Bytes of damaged records, which were left out. A torn end is not counted.
+    pub(super) damaged: usize,
+}
+
+/// The records of steps up to `step`. Behind a damaged one, reading goes on at the next that is
+/// whole.
+pub(super) fn kept(file: &[u8], step: u64) -> Kept {
+    let (mut at, mut steps) = (0, 0);
+    let mut kept = Kept {
+        bytes: Vec::new(),
+        damaged: 0,
+    };
+    while at < file.len() {
+        let Some(event) = event_at(file, at) else {
+            let end = end_of(file, at).filter(|&end| end <= file.len());
+            let next = end.or_else(|| (at + 1..file.len()).find(|&i| event_at(file, i).is_some()));
+            let Some(next) = next else { break };
+            kept.damaged += next - at;
+            at = next;
+            continue;
+        };
+        let end = at + event.len() + FRAME;
+        let found = step_of(event);
+        if found.is_none_or(|found| found <= step) {
+            steps += usize::from(found.is_some());
+            kept.bytes.extend(&file[at..end]);
         }
-        kept += event.len() + FRAME;
+        at = end;
     }
-    if steps > 0 { kept } else { 0 }
+    if steps == 0 {
+        kept.bytes.clear();
+    }
+    kept
+}
+
+/// Where the record at `start` ends, if its length is sound.
+fn end_of(file: &[u8], start: usize) -> Option<usize> {
+    let head = file.get(start..)?.get(..12)?;
+    let (length, sum) = head.split_at(8);
+    if sum != masked(crc32c(length)).to_le_bytes() {
+        return None;
+    }
+    let length = u64::from_le_bytes(length.try_into().expect("8 bytes"));
+    usize::try_from(length)
+        .ok()?
+        .checked_add(FRAME)?
+        .checked_add(start)
 }
 
 /// The event of the record at `start`, if it is whole and sound.
 fn event_at(file: &[u8], start: usize) -> Option<&[u8]> {
-    let rest = file.get(start..)?;
-    let length = u64::from_le_bytes(rest.get(..8)?.try_into().ok()?);
-    let end = usize::try_from(length).ok()?.checked_add(12)?;
-    let event = rest.get(12..end)?;
-    let sum = rest.get(end..end.checked_add(4)?)?;
+    let record = file.get(start..end_of(file, start)?)?;
+    let (event, sum) = record[12..].split_at(record.len() - FRAME);
     (sum == masked(crc32c(event)).to_le_bytes()).then_some(event)
 }
 
@@ -131,6 +167,35 @@ fn masked(crc: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Three records, the second of them damaged at every byte in turn.
+    #[test]
+    fn what_is_behind_a_damaged_record_is_kept() {
+        let record = |step| framed(&scalars(1.0, step, [("loss", 0.5)].into_iter()));
+        let [first, second, third] = [10, 20, 30].map(record);
+        for at in 0..second.len() {
+            let mut damaged = second.clone();
+            damaged[at] ^= 0x10;
+            let file = [&first[..], &damaged, &third].concat();
+            let kept = kept(&file, 30);
+            assert_eq!(kept.bytes, [&first[..], &third].concat(), "byte {at}");
+            assert_eq!(kept.damaged, second.len(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_torn_end_is_left_out_without_a_word_and_a_damaged_end_is_counted() {
+        let record = framed(&scalars(1.0, 10, [("loss", 0.5)].into_iter()));
+        let torn = kept(&[&record[..], &record[..20]].concat(), 10);
+        assert_eq!((torn.bytes, torn.damaged), (record.clone(), 0));
+        let mut last = record.clone();
+        last[20] ^= 1;
+        let damaged = kept(&[&record[..], &last].concat(), 10);
+        assert_eq!(
+            (damaged.bytes, damaged.damaged),
+            (record.clone(), last.len())
+        );
+    }
 
     /// RFC 3720, B.4: 32 bytes of zeros, of ones, and 0 to 31.
     #[test]

@@ -18,7 +18,7 @@ pub mod kernels;
 pub mod ops;
 
 use super::{
-    Account, Connection, Site, State, Sublayer,
+    Account, Connection, Site, State, Sublayer, check_streams,
     hyper::{kernels::slots::WriteForm, ops::depth_connection},
     reduction::{Reducer, Reduction},
     slots::{Slots, edited, read, write},
@@ -101,9 +101,7 @@ pub(super) struct Settings {
 impl Settings {
     /// What is wrong whatever the rule.
     pub(super) fn validate(&self) -> Result<(), String> {
-        if self.rate == 0 {
-            return Err("rate is 0, expected at least 1".into());
-        }
+        check_streams("rate", self.rate)?;
         if !self.scale_init.is_finite() {
             return Err(format!(
                 "scale_init is {}, expected a number",

@@ -1,7 +1,7 @@
 //! The settings of hyper-connections.
 
 use super::Hyper;
-use crate::connection::{Connection, Reduction, Site, Spec};
+use crate::connection::{Connection, Reduction, Site, Spec, check_streams};
 use engine::params::{Builder, Decay, Init, ParamId};
 use serde::{Deserialize, Serialize};
 
@@ -155,9 +155,7 @@ impl Spec for HyperConfig {
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {
-        if self.rate == 0 {
-            return Err("rate is 0, expected at least 1".into());
-        }
+        check_streams("rate", self.rate)?;
         if !self.scale_init.is_finite() {
             return Err(format!(
                 "scale_init is {}, expected a number",

@@ -245,3 +245,24 @@ impl Connection for Hyper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_matrix_reads_one_stream_in_turn_or_the_mean_and_mixes_nothing() {
+        let first = |index, read| initial_alpha(2, index, read);
+        for turn in [0, 2] {
+            assert_eq!(
+                first(turn, ReadInit::OneHot),
+                [1.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+            );
+            assert_eq!(
+                first(turn + 1, ReadInit::OneHot),
+                [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]
+            );
+        }
+        assert_eq!(first(3, ReadInit::Uniform), [0.5, 1.0, 0.0, 0.5, 0.0, 1.0]);
+    }
+}

@@ -20,7 +20,7 @@ mod pieces;
 mod slot_norm;
 
 use super::{
-    Account, Connection, Site, Spec, State, Sublayer,
+    Account, Connection, Site, Spec, State, Sublayer, check_streams,
     dynamic::Dynamic,
     hyper::{PredictorNorm, kernels::slots::WriteForm},
     slots::{Slots, read, write},
@@ -129,6 +129,7 @@ impl Spec for VirtualWidthConfig {
                 "fractions is {fractions}, expected a divisor of dim {dim}"
             ));
         }
+        check_streams("slots", slots)?;
         if slots < fractions {
             return Err(format!(
                 "slots is {slots}, expected at least fractions {fractions}: the state is no \

@@ -1,7 +1,10 @@
 use super::*;
+use crate::moe::{MixtureOfExperts, MoeConfig, RouterLosses};
 use engine::{
     check::{Check, CheckInput},
     ops::softmax,
+    params::{Builder, Init},
+    rng::Key,
     tape::Tape,
 };
 
@@ -81,6 +84,59 @@ fn auxiliary_losses_have_the_gradients_of_their_formulas() {
             },
         )
         .run();
+    }
+}
+
+/// Two routers beside each other, their losses in f64 from weights and inputs.
+#[test]
+fn each_router_adds_both_its_losses_times_their_coefficients() {
+    const DIM: usize = 6;
+    let config = MoeConfig {
+        experts: 5,
+        top_k: 2,
+        load_balance_coef: 0.3,
+        router_z_coef: 0.07,
+        ..MoeConfig::default()
+    };
+    let mut b = Builder::new(Key::new(3));
+    let init = Init::Normal { std: 0.6 };
+    let layers = ["a", "b"]
+        .map(|name| MixtureOfExperts::new(&mut b, name, DIM, &config, &init, init.clone()));
+    let params = b.finish();
+    let tape = Tape::new();
+    tape.bind(&params);
+    let x = CheckInput::normal([7, DIM], 1.0, 2).data;
+    let [a, b] = layers.map(|layer| layer.forward(tape.constant([7, DIM], &x)).1);
+    let expected = ["a", "b"].map(|name| {
+        let part = params.part(&format!("{name}.router.weight"));
+        let router = &params.slab()[part.expect("a router").range.clone()];
+        let (mut load, mut mean, mut z) = ([0.0; 5], [0.0; 5], 0.0);
+        for token in x.chunks(DIM) {
+            let product = |w: &[f32]| w.iter().zip(token).map(|(w, x)| f64::from(w * x)).sum();
+            let logits: Vec<f64> = router.chunks(DIM).map(product).collect();
+            let p = softmax64(&logits);
+            chosen64(&p, 2)
+                .into_iter()
+                .for_each(|e| load[e] += 1.0 / 14.0);
+            mean.iter_mut()
+                .zip(&p)
+                .for_each(|(mean, p)| *mean += p / 7.0);
+            z += logits.iter().map(|x| x.exp()).sum::<f64>().ln().powi(2) / 7.0;
+        }
+        let balance: f64 = load.iter().zip(mean).map(|(f, p)| 5.0 * f * p).sum();
+        [balance, z, 0.3 * balance + 0.07 * z]
+    });
+    let of = |losses: RouterLosses<'_>| {
+        [losses.load_balance, losses.router_z, losses.weighted].map(|x| f64::from(x.item()))
+    };
+    for (found, expected) in [(of(a), expected[0]), (of(b), expected[1])] {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");
+        }
+    }
+    for (i, found) in of(a.plus(b)).iter().enumerate() {
+        let expected = expected[0][i] + expected[1][i];
+        assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");
     }
 }
 

@@ -1,0 +1,263 @@
+//! Whether a run fits into the memory of this machine, asked before any of it is taken.
+
+use crate::config::{ConfigError, RunConfig};
+use models::{config::FfnConfig, model::ModelConfig};
+use std::sync::LazyLock;
+use sysinfo::System;
+
+/// A parameter in training: itself, its gradient and two moments.
+const TRAINED_PARAMETER: f64 = 16.0;
+/// Elements of a batch are held in single precision (or as tokens), inputs and targets.
+const BATCH_ELEMENT: u64 = 8;
+
+/// Bytes that this process can have: those of the machine, or of its container or `ulimit -v` where
+/// that is less.
+pub fn available() -> u64 {
+    static AVAILABLE: LazyLock<u64> = LazyLock::new(|| {
+        let mut system = System::new();
+        system.refresh_memory();
+        let machine = Some(system.total_memory());
+        let container = system.cgroup_limits().map(|limits| limits.total_memory);
+        let limits = [machine, container, address_space()];
+        // Zero is said where it is not known.
+        let known = limits.into_iter().flatten().filter(|bytes| *bytes > 0);
+        known.min().unwrap_or(u64::MAX)
+    });
+    *AVAILABLE
+}
+
+#[cfg(unix)]
+fn address_space() -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the call writes the limit to `limit` and nothing else.
+    let asked = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+    (asked == 0).then_some(limit.rlim_cur)
+}
+
+#[cfg(not(unix))]
+fn address_space() -> Option<u64> {
+    None
+}
+
+/// Bytes that training this configuration takes: network, optimiser, activations and batch, and
+/// the images where they are generated.
+///
+/// # Errors
+/// [`ConfigError::TooLarge`] if that is more than this process can have; [`ConfigError::Invalid`]
+/// if the network cannot be built.
+pub fn of_training(config: &RunConfig) -> Result<u64, ConfigError> {
+    let rough = TRAINED_PARAMETER * config.model.rough_parameters();
+    // From here on no size overflows.
+    fits(rough as u64, config)?;
+    let train = &config.train;
+    let account = config.model.account()?;
+    let micro_batch = train.micro_batch.saturating_mul(config.model.tokens());
+    let elements = match config.model.patches() {
+        None => config.model.tokens(),
+        Some(patches) => patches.elements(),
+    };
+    let batch = (train.batch as u64).saturating_mul(BATCH_ELEMENT * elements as u64);
+    let images = match (config.model.patches(), config.data.path()) {
+        (Some(_), None) => crate::data::images::SHAPES.iter().sum::<usize>() * elements,
+        _ => 0,
+    };
+    let bytes = account
+        .training_bytes(train.shards, micro_batch)
+        .saturating_add(batch)
+        .saturating_add(images as u64);
+    fits(bytes, config)?;
+    Ok(bytes)
+}
+
+fn fits(needed: u64, config: &RunConfig) -> Result<(), ConfigError> {
+    match available() {
+        available if needed <= available => Ok(()),
+        available => Err(ConfigError::TooLarge {
+            needed,
+            available,
+            settings: sizes(config),
+        }),
+    }
+}
+
+/// A network so large that its sizes cannot be computed is in no machine's memory.
+pub(crate) fn conceivable(config: &RunConfig) -> Result<(), ConfigError> {
+    let parameters = config.model.rough_parameters();
+    if parameters <= models::model::MOST_PARAMETERS {
+        return Ok(());
+    }
+    Err(ConfigError::TooLarge {
+        needed: (TRAINED_PARAMETER * parameters) as u64,
+        available: available(),
+        settings: sizes(config),
+    })
+}
+
+/// What the memory depends on: `model.dim 1000000000, model.layers 6, ..`.
+fn sizes(config: &RunConfig) -> String {
+    let model = &config.model;
+    let mut sizes = vec![
+        ("model.dim", model.dim()),
+        ("model.layers", model.layers()),
+        ("model.ffn.hidden", model.ffn().hidden()),
+    ];
+    if let FfnConfig::Moe(moe) = model.ffn() {
+        sizes.push(("model.ffn.experts", moe.experts));
+    }
+    match model {
+        ModelConfig::Transformer(text) => {
+            sizes.extend([
+                ("model.vocab_size", text.vocab_size),
+                ("model.seq", text.seq),
+            ]);
+        }
+        ModelConfig::Vit(_) | ModelConfig::Dit(_) => {
+            let patches = model
+                .patches()
+                .map(|patches| (patches.image, patches.channels));
+            let (image, channels) = patches.unwrap_or_default();
+            sizes.extend([("model.image", image), ("model.channels", channels)]);
+        }
+    }
+    sizes.extend([
+        ("train.batch", config.train.batch),
+        ("train.micro_batch", config.train.micro_batch),
+        ("train.shards", config.train.shards),
+    ]);
+    let size = |(key, value): &(&str, usize)| format!("{key} {value}");
+    sizes.iter().map(size).collect::<Vec<_>>().join(", ")
+}
+
+/// Bytes as a person reads them: `24.6 GB`.
+pub fn readable(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let power = (bytes.max(1).ilog10() / 3) as usize;
+    match power {
+        0 => format!("{bytes} bytes"),
+        _ => format!(
+            "{:.1} {}",
+            bytes as f64 / 1000_f64.powi(power as i32),
+            UNITS[power]
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Layers, preset::PRESETS};
+
+    fn asked(preset: &str, settings: &[&str]) -> Result<u64, ConfigError> {
+        let preset = PRESETS.iter().find(|known| known.name() == preset);
+        let preset = preset.expect("a preset").settings();
+        let layers = Layers::defaults().set(&preset)?.set(settings)?;
+        of_training(&layers.resolve()?)
+    }
+
+    #[test]
+    fn every_preset_is_counted_without_building_it() {
+        for preset in PRESETS {
+            let layers = Layers::defaults()
+                .set(&preset.settings())
+                .expect("a preset");
+            let config = layers.resolve().expect("a preset");
+            let account = config.model.account().expect("it can be built");
+            assert!(account.parameters.total > 0, "{}", preset.name());
+        }
+    }
+
+    /// Some are more than 64 bits hold, some only more than a machine has.
+    #[test]
+    fn a_network_larger_than_the_memory_is_refused_with_both_sizes() {
+        for (preset, setting) in [
+            ("smoke", "model.dim=1000000000"),
+            ("smoke", "model.dim=9223372036854775804"),
+            ("smoke", "model.dim=400000"),
+            ("smoke", "model.vocab_size=9223372036854775807"),
+            ("smoke", "model.vocab_size=100000000000"),
+            ("smoke", "model.seq=9223372036854775807"),
+            ("smoke", "model.seq=1000000000"),
+            ("smoke", "model.ffn.hidden=9223372036854775807"),
+            ("smoke", "model.ffn.hidden=2000000000"),
+            ("smoke", "model.layers=9223372036854775807"),
+            ("moe-smoke", "model.ffn.experts=9223372036854775807"),
+            ("moe-smoke", "model.ffn.experts=1000000000"),
+            ("vit-smoke", "model.image=1000000000"),
+            ("vit-smoke", "model.classes=9223372036854775807"),
+            ("dit-smoke", "model.image=9223372036854775804"),
+            ("dit-smoke", "model.timestep_features=9223372036854775806"),
+        ] {
+            let error = asked(preset, &[setting]).expect_err(setting);
+            assert!(
+                matches!(error, ConfigError::TooLarge { .. }),
+                "{setting}: {error}"
+            );
+            let (key, value) = setting.split_once('=').expect("a setting");
+            let text = error.to_string();
+            assert!(text.contains("this machine has"), "{setting}: {text}");
+            if !key.contains("classes") && !key.contains("timestep") {
+                assert!(
+                    text.contains(&format!("{key} {value}")),
+                    "{setting}: {text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn batches_larger_than_the_memory_are_refused() {
+        const LARGE: &str = "1152921504606846976";
+        for settings in [
+            &["train.batch", "train.micro_batch"][..],
+            &["train.batch", "train.shards"],
+            &["train.batch"],
+        ] {
+            let settings: Vec<String> = settings
+                .iter()
+                .map(|key| format!("{key}={LARGE}"))
+                .collect();
+            let shown: Vec<&str> = settings.iter().map(String::as_str).collect();
+            let error = asked("smoke", &shown).expect_err(&settings[0]);
+            assert!(
+                matches!(
+                    error,
+                    ConfigError::TooLarge { .. } | ConfigError::Invalid { .. }
+                ),
+                "{error}"
+            );
+        }
+    }
+
+    /// Streams, slots and the like are bounded by the connections themselves.
+    #[test]
+    fn no_size_of_a_connection_overflows() {
+        use nn::connection::ConnectionConfig;
+        const LARGE: [i64; 4] = [i64::MAX, 1 << 32, 100_000, 257];
+        for connection in ConnectionConfig::all() {
+            let table = toml::Table::try_from(&connection).expect("TOML");
+            let kind = table["type"].as_str().expect("a type").to_owned();
+            for (key, value) in &table {
+                if !value.is_integer() {
+                    continue;
+                }
+                for large in LARGE {
+                    let setting =
+                        format!("model.connection={{ type = \"{kind}\", {key} = {large} }}");
+                    // Either a sentence or bytes, but an answer.
+                    let _ = asked("smoke", &[&setting, "model.layers=3"]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_for_people() {
+        assert_eq!(readable(0), "0 bytes");
+        assert_eq!(readable(999), "999 bytes");
+        assert_eq!(readable(24_600_000_000), "24.6 GB");
+        assert_eq!(readable(u64::MAX), "18.4 EB");
+    }
+}

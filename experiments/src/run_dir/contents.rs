@@ -1,0 +1,120 @@
+//! What is in a run directory: what the program wrote there, and what it never touches.
+
+use super::{
+    COEFFICIENTS_FILE, COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, EVENTS_FILE, Environment,
+    METRICS_FILE, PREVIOUS_STATE_FILE, RunError, STATE_FILE, STATE_MAGIC, SUMMARY_FILE,
+    WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
+};
+use crate::config::RunConfig;
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+/// Every file of a run but its lock, in the order in which they are removed: wherever that is
+/// broken off, what is left is a run that goes on or begins again, and never one that has ended.
+const RUN_FILES: [&str; 11] = [
+    SUMMARY_FILE,
+    STATE_FILE,
+    PREVIOUS_STATE_FILE,
+    WEIGHTS_FILE,
+    METRICS_FILE,
+    COEFFICIENTS_FILE,
+    EVENTS_FILE,
+    WARNINGS_FILE,
+    COMMAND_FILE,
+    ENVIRONMENT_FILE,
+    CONFIG_FILE,
+];
+
+/// Checks that a run may be written to a directory: that no file of something else has the name
+/// of one of its own. Other files may be there; they are left alone.
+///
+/// # Errors
+/// [`RunError::NotARun`].
+pub(super) fn check_free(directory: &Path) -> Result<(), RunError> {
+    let taken = RUN_FILES
+        .iter()
+        .find(|name| is_there(&directory.join(name)));
+    match taken {
+        Some(entry) if !is_run(directory) => Err(not_a_run(directory, entry)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a directory is a run, or empty, before anything in it is removed.
+///
+/// # Errors
+/// [`RunError::NotARun`], or [`RunError::Unreadable`] if it cannot be listed.
+pub(super) fn check_removable(directory: &Path) -> Result<(), RunError> {
+    if is_run(directory) {
+        return Ok(());
+    }
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(RunError::reading(directory, error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| RunError::reading(directory, error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != LOCK_FILE && process_of(&name).is_none() {
+            return Err(not_a_run(directory, &name));
+        }
+    }
+    Ok(())
+}
+
+/// Removes the files of a run. Whatever else is there stays: directories, links' targets, files
+/// of other names.
+///
+/// # Errors
+/// [`RunError::Unwritable`] if something cannot be removed.
+pub(super) fn clear(directory: &Path) -> Result<(), RunError> {
+    for name in RUN_FILES {
+        let path = directory.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(RunError::writing(&path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the program has written a run there: a file that is there from its beginning, or a
+/// saved state, has the content that this program gives it and nothing else does. A file of a few
+/// settings is not enough.
+fn is_run(directory: &Path) -> bool {
+    let text = |name: &str| fs::read_to_string(directory.join(name)).ok();
+    let environment = || serde_json::from_str::<Environment>(&text(ENVIRONMENT_FILE)?).ok();
+    let settings = || {
+        let table = text(CONFIG_FILE)?.parse::<toml::Table>().ok()?;
+        let config = RunConfig::from_file(&directory.join(CONFIG_FILE)).ok()?;
+        (config.to_table() == table).then_some(())
+    };
+    let state = |name: &str| {
+        let mut start = [0; STATE_MAGIC.len()];
+        let file = File::open(directory.join(name));
+        file.and_then(|mut file| file.read_exact(&mut start))
+            .is_ok()
+            && start == *STATE_MAGIC
+    };
+    environment().is_some()
+        || settings().is_some()
+        || state(STATE_FILE)
+        || state(PREVIOUS_STATE_FILE)
+}
+
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+fn not_a_run(directory: &Path, entry: &str) -> RunError {
+    RunError::NotARun {
+        path: directory.to_owned(),
+        entry: entry.to_owned(),
+    }
+}

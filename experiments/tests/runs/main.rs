@@ -1,0 +1,12 @@
+//! Runs, and whatever happens to their directories.
+
+#![cfg(unix)]
+
+mod afresh;
+mod agreement;
+mod interrupted;
+mod kills;
+mod locks;
+mod place;
+mod states;
+mod temporaries;
