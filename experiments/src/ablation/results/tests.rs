@@ -200,7 +200,7 @@ fn accuracies_are_compared_as_losses_are_arm_minus_baseline() {
             .map(|(seed, a)| with_accuracy(arm, seed, a))
             .collect()
     });
-    let results = Results::of(&arms, &[0, 1, 2], runs.to_vec(), Measure::Images);
+    let results = Results::of(&arms, &[0, 1, 2], runs.to_vec(), Measure::Images, None);
     assert!((results.arms[1].accuracy.expect("images") - 0.7).abs() < 1e-12);
     let delta = results.arms[1].accuracy_delta.as_ref().expect("images");
     assert!((delta.mean - 0.1).abs() < 1e-12, "{delta:?}");

@@ -94,12 +94,7 @@ mod tests {
             seeds: vec![0, 1],
             mean: -0.05,
             interval: Some([-0.08, -0.02]),
-            sd: None,
-            p_value: None,
-            p_holm: None,
-            effect_size: None,
-            corrected_effect_size: None,
-            seeds_needed: None,
+            ..Delta::default()
         };
         assert_eq!(with_interval(&delta, 1.0, 4), "−0.0500 ±0.0300");
         assert_eq!(with_interval(&delta, 100.0, 2), "−5.00 ±3.00");
