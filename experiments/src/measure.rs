@@ -1,6 +1,6 @@
 //! What the loss of a network measures, and in which unit.
 
-use crate::data::bits_per_byte;
+use crate::{config::RunConfig, data::bits_per_byte};
 use models::model::ModelConfig;
 
 /// What a loss is measured on.
@@ -8,6 +8,8 @@ use models::model::ModelConfig;
 pub enum Measure {
     /// The next byte of a text: a cross-entropy.
     Bytes,
+    /// The next token of a text that somebody has encoded: a cross-entropy.
+    Tokens,
     /// The class of an image: a cross-entropy.
     Images,
     /// The noise in an image: a mean squared error, 1 for those who see none.
@@ -15,10 +17,11 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// That of a network.
-    pub fn of(model: &ModelConfig) -> Self {
-        match model {
-            ModelConfig::Transformer(_) => Self::Bytes,
+    /// That of a run.
+    pub fn of(config: &RunConfig) -> Self {
+        match config.model {
+            ModelConfig::Transformer(_) if config.data.tokens.is_bytes() => Self::Bytes,
+            ModelConfig::Transformer(_) => Self::Tokens,
             ModelConfig::Vit(_) => Self::Images,
             ModelConfig::Dit(_) => Self::Noise,
         }
@@ -28,6 +31,7 @@ impl Measure {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Bytes => "nats per byte",
+            Self::Tokens => "nats per token",
             Self::Images => "nats per image",
             Self::Noise => "squared error per pixel",
         }
@@ -37,6 +41,7 @@ impl Measure {
     pub fn tokens(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
+            Self::Tokens => "tokens",
             Self::Images | Self::Noise => "patches",
         }
     }

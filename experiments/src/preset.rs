@@ -3,6 +3,8 @@
 //! One list for every command. `train` takes a preset by its name, an ablation by its size,
 //! since the body is the ablation's business.
 
+use crate::config::{Layers, RunConfig};
+
 /// What the network of a preset is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
@@ -62,6 +64,16 @@ impl Preset {
     /// The seeds of an ablation.
     pub fn usual_seeds(&self) -> Vec<u64> {
         (0..self.seeds).collect()
+    }
+
+    /// The whole configuration.
+    ///
+    /// # Panics
+    /// If it cannot be built, which a test excludes.
+    pub fn config(&self) -> RunConfig {
+        let layers = Layers::defaults().set(&self.settings());
+        let config = layers.and_then(Layers::resolve);
+        config.expect("every preset can be built")
     }
 
     /// `key=value` settings over the defaults; of two for one key the later one counts.
@@ -342,14 +354,34 @@ pub const PRESETS: &[Preset] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Layers;
 
     #[test]
     fn every_preset_is_found_by_its_name_and_can_be_built() {
         for preset in PRESETS {
             assert_eq!(Preset::named(&preset.name()), Some(preset));
-            let layers = Layers::defaults().set(&preset.settings());
-            layers.and_then(Layers::resolve).expect(preset.size);
+            preset.config();
         }
+    }
+
+    #[test]
+    fn a_new_run_is_refused_what_was_chosen_wrongly_and_told_what_follows() {
+        let smoke = Preset::named("smoke").expect("a preset").config();
+        let check = |overrides: &[&str]| {
+            let config = smoke.with_overrides(overrides).expect("it can be built");
+            let checked = config.check_new(&smoke);
+            checked.map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&[]), Ok(None));
+        assert_eq!(check(&["train.warmup=200"]), Ok(None));
+        let error = check(&["train.warmup=201"]).expect_err("longer than the run");
+        assert!(error.starts_with("train.warmup is 201, longer than the run, train.steps 200"));
+        let remark = check(&["train.steps=5"]).expect("it can be begun");
+        let remark = remark.expect("a remark");
+        assert!(
+            remark.ends_with("reach 25 % of train.learning_rate only"),
+            "{remark}"
+        );
+        let error = check(&["train.eval_every=0"]).expect_err("no validation");
+        assert!(error.contains("train.eval_every=200 validates after the last step"));
     }
 }

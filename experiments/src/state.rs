@@ -130,7 +130,8 @@ impl fmt::Display for StateError {
             }
             Self::OtherRun => f.write_str(
                 "the saved state belongs to another configuration, corpus or version of this \
-                 program: choose another output directory, or start afresh",
+                 program (docs/data.md says which folders earlier versions split differently): \
+                 choose another output directory, or start afresh",
             ),
         }
     }
@@ -268,7 +269,13 @@ fn payload_of<'b>(path: &Path, bytes: &'b [u8]) -> Result<(u32, &'b [u8]), State
         });
     }
     if checksum(version, payload) != *sum {
-        return Err(corrupt("its checksum does not fit its content".into()));
+        let unknown = match version {
+            WITHOUT_LOGS | VERSION => String::new(),
+            _ => format!(", or version {version} has another one"),
+        };
+        return Err(corrupt(format!(
+            "its checksum does not fit its content{unknown}"
+        )));
     }
     match version {
         WITHOUT_LOGS | VERSION => Ok((version, payload)),

@@ -104,6 +104,14 @@ pub fn fitting(parts: &[String], width: usize) -> String {
     line
 }
 
+/// A number as `1.2e-7`, with this many decimals; zero as `0`.
+pub fn scientific(x: impl Into<f64>, decimals: usize) -> String {
+    match x.into() {
+        0.0 => "0".to_owned(),
+        x => format!("{x:.decimals$e}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +132,14 @@ mod tests {
         assert_eq!(fitting(&parts, 31), "loss 2.1, 1:05 left");
         assert_eq!(fitting(&parts, 7), "loss 2.1");
         assert_eq!(fitting(&[], 7), "");
+    }
+
+    #[test]
+    fn zero_has_no_exponent() {
+        assert_eq!(scientific(0.0_f32, 1), "0");
+        assert_eq!(scientific(-0.0, 0), "0");
+        assert_eq!(scientific(1.25e-7, 1), "1.2e-7");
+        assert_eq!(scientific(f64::NAN, 1), "NaN");
     }
 
     #[test]

@@ -2,12 +2,17 @@
 
 use crate::{
     config::{ConfigError, RunConfig},
+    data::{TokenKind, VOCABULARY},
+    invocation::command_line,
     memory,
     run_dir::{CONFIG_FILE, Status, WEIGHTS_FILE, read_summary},
     state::{self, Found, StateError},
 };
 use engine::params::Params;
-use models::weights::{TensorFile, WeightsError};
+use models::{
+    model::ModelConfig,
+    weights::{TensorFile, WeightsError},
+};
 use std::{
     error::Error,
     fmt,
@@ -39,13 +44,10 @@ impl Trained {
         if !from.is_dir() {
             let file = TensorFile::open(from)?;
             let model = file.config()?;
-            let of_run = RunConfig::from_file(&from.with_file_name(CONFIG_FILE)).ok();
+            let of_run = RunConfig::of_run(&from.with_file_name(CONFIG_FILE)).ok();
             let config = match of_run.filter(|config| config.model == model) {
                 Some(config) => config,
-                None => RunConfig {
-                    model,
-                    ..RunConfig::default()
-                },
+                None => of_weights(model),
             };
             file.check("", &shapes(&config)?)?;
             return Ok(Self {
@@ -54,7 +56,7 @@ impl Trained {
                 remarks: Vec::new(),
             });
         }
-        let config = RunConfig::from_file(&from.join(CONFIG_FILE))?;
+        let config = RunConfig::of_run(&from.join(CONFIG_FILE))?;
         let path = from.join(WEIGHTS_FILE);
         let file = match path.exists() {
             true => Some(TensorFile::open(&path)?),
@@ -99,6 +101,18 @@ impl Trained {
         }
         Ok(())
     }
+}
+
+/// The defaults around a network. One whose vocabulary is not that of bytes reads other tokens.
+fn of_weights(model: ModelConfig) -> RunConfig {
+    let mut config = RunConfig::default();
+    if let ModelConfig::Transformer(model) = &model
+        && model.vocab_size != VOCABULARY
+    {
+        config.data.tokens = TokenKind::Ids;
+    }
+    config.model = model;
+    config
 }
 
 /// The network, so that what was read can be compared with it before there is memory for it.
@@ -193,8 +207,9 @@ impl fmt::Display for TrainedError {
             Self::State(error) => error.fmt(f),
             Self::NoWeights { directory } => write!(
                 f,
-                "{} holds no weights yet: train it first, with experiments train --resume",
-                directory.display()
+                "{directory} holds no weights yet: train it first, with\n  {}",
+                command_line(&["train".as_ref(), "--resume".as_ref(), directory.as_os_str()]),
+                directory = directory.display(),
             ),
         }
     }

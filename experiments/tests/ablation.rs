@@ -160,7 +160,7 @@ fn an_ablation_of_images_speaks_of_images_and_accuracy() {
         "top-1",
         "Table 11",
         "+1.22",
-        "all 1000 images of the test part",
+        "all 1000 validation images",
         "9000 images to train on",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -394,6 +394,17 @@ fn mistakes_on_the_command_line_have_status_2_and_one_clear_line() {
         (&["--seeds", "many"], "write 5, or 0,3,7"),
         (&["--seeds", "0"], "expected 1 to 1000 seeds"),
         (&["--jobs", "0"], "expected 1 to 1024"),
+        (&["--seeds", "3,3"], "seed 3 is given twice"),
+        (&["--seeds", "-1"], "\"-1\" is no seed"),
+        (&["--seeds=-1,2"], "\"-1\" is no seed"),
+        (&["--seeds", "1.5"], "\"1.5\" is no seed"),
+        (&["--jobs", "-1"], "'--jobs <N>'"),
+        (&["--threads", "-1"], "'--threads <N>'"),
+        (
+            &["--set", "train.warmup=1000"],
+            "train.warmup is 1000, longer than",
+        ),
+        (&["--set", "train.eval_every=0"], "train.eval_every is 0"),
         (&["--set", "model.dimm=8"], "did you mean model.dim?"),
         (&["--set", "model.heads=3"], "not divisible by heads"),
         (&["--set", "train.seed=3"], "--seeds"),
@@ -482,7 +493,8 @@ fn ctrl_c_leaves_a_sweep_that_goes_on_as_if_nothing_had_happened() {
     let place = Place::new();
     let mut command = place.command(&long);
     let mut child = command
-        .stdout(Stdio::null())
+        .env_remove("CARGO")
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
@@ -498,11 +510,18 @@ fn ctrl_c_leaves_a_sweep_that_goes_on_as_if_nothing_had_happened() {
         .status();
     assert!(signal.is_ok_and(|status| status.success()));
     let said: Vec<String> = lines.map_while(Result::ok).collect();
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(stdout(&output), "", "no table of what has not ended");
     let said = said.join("\n");
     assert!(
-        said.contains("can go on") && said.contains("To go on: experiments"),
+        said.contains("can go on") && said.contains("To go on:"),
         "{said}"
+    );
+    let again = said.lines().last().expect("a line").trim();
+    assert!(
+        again.starts_with(env!("CARGO_BIN_EXE_experiments")),
+        "{again}"
     );
 
     let rest = place.run(&long);

@@ -34,7 +34,7 @@ const TRAIN: [&str; 9] = [
     "--set=model.layers=1",
     "--set=model.dim=32",
     "--set=model.heads=2",
-    "--set=train.eval_every=0",
+    "--set=train.eval_every=3",
     "--set=train.batch=4",
     "--set=train.micro_batch=2",
 ];

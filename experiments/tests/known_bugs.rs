@@ -5,11 +5,15 @@ mod common;
 
 use common::corpus;
 use experiments::{
-    config::RunConfig,
+    config::{Layers, RunConfig},
+    preset::Preset,
     train::{Quiet, TrainError, Trainer},
 };
 use models::model::ModelConfig;
-use nn::{connection::ConnectionConfig, guard::Finding};
+use nn::{
+    connection::{ConnectionConfig, ConstrainedInit, KromHcConfig, MhcConfig, MhcLiteConfig},
+    guard::{Finding, WATCHED_STEPS, remarks},
+};
 use std::sync::atomic::AtomicBool;
 
 fn config(overrides: &[&str]) -> RunConfig {
@@ -89,44 +93,107 @@ fn bug_14_a_run_whose_state_overflows_is_told_to_have_diverged() {
     assert_eq!(trainer.params().slab(), before);
 }
 
+fn run_connection(connection: ConnectionConfig, more: &[&str]) -> Result<(), TrainError> {
+    let mut config = config(&[&["train.strict=true", "train.warmup=10"], more].concat());
+    let ModelConfig::Transformer(model) = &mut config.model else {
+        panic!("the default is a transformer");
+    };
+    model.connection = connection;
+    let mut trainer = Trainer::new(&config, &corpus()).unwrap();
+    let stop = AtomicBool::new(false);
+    trainer.run(None, &mut Quiet, &stop).map(|_| ())
+}
+
+/// A default is one that works.
 #[test]
-fn no_other_connection_is_accused_but_the_saturated_starts() {
+fn no_connection_is_accused_at_its_defaults() {
     for connection in ConnectionConfig::all() {
-        let mut config = config(&["train.strict=true", "train.warmup=10"]);
-        let ModelConfig::Transformer(model) = &mut config.model else {
-            panic!("the default is a transformer");
-        };
-        model.connection = connection.clone();
-        let result = Trainer::new(&config, &corpus()).unwrap().run(
-            None,
-            &mut Quiet,
-            &AtomicBool::new(false),
-        );
         let label = connection.spec().label();
-        match (connection, result) {
-            (
-                ConnectionConfig::Mhc(_)
-                | ConnectionConfig::MhcLite(_)
-                | ConnectionConfig::KromHc(_),
-                Err(TrainError::NotLearning(findings)),
-            ) => {
-                // A saturated mix may leave its own logits without a gradient.
-                let of_mix = |f: &Finding| {
-                    matches!(f, Finding::SaturatedMix { .. }) || f.name().ends_with("_res")
-                };
-                assert!(findings.iter().all(of_mix), "{label}: {findings:?}");
-            }
-            (
-                ConnectionConfig::Mhc(_)
-                | ConnectionConfig::MhcLite(_)
-                | ConnectionConfig::KromHc(_),
-                Ok(_),
-            ) => {
-                panic!("the saturated mixes of {label} go unnoticed");
-            }
-            (_, result) => {
-                result.unwrap_or_else(|error| panic!("{label}: {error}"));
-            }
+        let result = run_connection(connection, &[]);
+        result.unwrap_or_else(|error| panic!("{label}: {error}"));
+    }
+}
+
+#[test]
+fn the_published_starts_are_accused_once_and_told_the_cure() {
+    let init = ConstrainedInit::MhcLiteCode;
+    for connection in [
+        ConnectionConfig::Mhc(MhcConfig {
+            init,
+            ..MhcConfig::default()
+        }),
+        ConnectionConfig::MhcLite(MhcLiteConfig {
+            init,
+            ..MhcLiteConfig::default()
+        }),
+        ConnectionConfig::KromHc(KromHcConfig {
+            init,
+            ..KromHcConfig::default()
+        }),
+    ] {
+        let label = connection.spec().label();
+        let Err(TrainError::NotLearning(findings)) = run_connection(connection, &[]) else {
+            panic!("the saturated mixes of {label} go unnoticed");
+        };
+        // A saturated mix may leave its own logits without a gradient.
+        let of_mix =
+            |f: &Finding| matches!(f, Finding::SaturatedMix { .. }) || f.name().ends_with("_res");
+        assert!(findings.iter().all(of_mix), "{label}: {findings:?}");
+        let said = remarks(&findings);
+        let saturated: Vec<&String> = said.iter().filter(|s| s.contains("saturated")).collect();
+        assert_eq!(saturated.len(), 1, "{said:?}");
+        assert!(saturated[0].contains("init = \"mild\""), "{said:?}");
+    }
+}
+
+/// The mean of the outputs of all sublayers is below the root of 1e-5 in a default network.
+#[test]
+fn an_eps_that_shrinks_small_states_is_named() {
+    let averages = || ConnectionConfig::AttentionResidual(Default::default());
+    run_connection(averages(), &[]).unwrap();
+    let Err(TrainError::NotLearning(findings)) =
+        run_connection(averages(), &["model.norm.eps=1e-5", "model.layers=8"])
+    else {
+        panic!("the large eps went unnoticed");
+    };
+    let large = |f: &Finding| matches!(f, Finding::LargeEps { .. });
+    assert!(findings.iter().all(large), "{findings:?}");
+    assert_eq!(remarks(&findings).len(), 1);
+}
+
+/// After the watched steps of the smallest preset, on which everybody tries things.
+fn findings_of_smoke(overrides: &[&str]) -> Vec<String> {
+    let preset = Preset::named("smoke").expect("the preset").settings();
+    let layers = Layers::defaults().set(&preset);
+    let config = layers
+        .and_then(|layers| layers.set(overrides)?.resolve())
+        .unwrap();
+    let mut trainer = Trainer::new(&config, &corpus()).unwrap();
+    for _ in 0..WATCHED_STEPS {
+        trainer.step();
+    }
+    remarks(&trainer.findings())
+}
+
+#[test]
+fn no_connection_is_accused_in_the_smallest_preset() {
+    let mut all: Vec<String> = Vec::new();
+    for connection in ConnectionConfig::all() {
+        let table = toml::Table::try_from(&connection).unwrap();
+        let kind = format!("model.connection.type={}", table["type"].as_str().unwrap());
+        for more in [None, Some("train.seed=1"), Some("train.seed=2")] {
+            let overrides: Vec<&str> = [kind.as_str()].into_iter().chain(more).collect();
+            let said = findings_of_smoke(&overrides);
+            all.extend(said.iter().map(|said| format!("{overrides:?}: {said}")));
         }
     }
+    let hyper = "model.connection.type=hyper";
+    for more in ["model.connection.dynamic=false", "model.connection.rate=2"] {
+        let said = findings_of_smoke(&[hyper, more]);
+        all.extend(said.iter().map(|said| format!("{more}: {said}")));
+    }
+    assert!(all.is_empty(), "{all:#?}");
+    // The symmetry of bug 10 is seen here as well.
+    let uniform = "model.connection.read_init=uniform";
+    assert_eq!(findings_of_smoke(&[hyper, uniform]).len(), 1);
 }

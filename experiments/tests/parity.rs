@@ -264,3 +264,33 @@ fn json_has_one_line_for_each_file() {
     assert!(lines[0]["gradients"]["error"].as_f64().unwrap() < 1e-4);
     assert_eq!(lines[1]["passed"], false);
 }
+
+/// What decays in a file is its own business as long as it says so.
+#[test]
+fn a_file_may_list_what_decays() {
+    let train = "\"weight_decay\": 0.1}";
+    let listed = |names: &[String]| {
+        let list = serde_json::to_string(names).unwrap();
+        let with_list = format!("\"weight_decay\": 0.1, \"decays\": {list}}}");
+        Changed::new("network_dhc4").config(train, &with_list)
+    };
+    let by_rule: Vec<String> = Changed::new("network_dhc4")
+        .tensors
+        .iter()
+        .filter_map(|(name, _, shape, _)| Some((name.strip_prefix("param.")?, shape)))
+        .filter(|(name, shape)| {
+            let exempt = [".static_", "norm", "bias"];
+            shape.iter().product::<usize>() > 1 && !exempt.iter().any(|word| name.contains(word))
+        })
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let report = listed(&by_rule).check().unwrap();
+    assert!(
+        report.passed && report.decay_differs.is_empty(),
+        "{report:?}"
+    );
+    let report = listed(&by_rule[1..]).check().unwrap();
+    assert_eq!(report.decay_differs, by_rule[..1]);
+    assert!(!report.passed);
+    listed(&["no.such.weight".to_owned()]).refused("decays names no.such.weight");
+}

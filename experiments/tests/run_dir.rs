@@ -58,6 +58,8 @@ fn summary() -> Summary {
         backend: "cpu".to_owned(),
         corpus: "built-in".to_owned(),
         corpus_fingerprint: "00ff".to_owned(),
+        data: None,
+        remarks: Vec::new(),
     }
 }
 

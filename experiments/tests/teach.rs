@@ -39,6 +39,10 @@ fn a_lesson_through_a_pipe_is_plain_text_with_or_without_steps() {
     assert!(text(&all).contains("Eq. 5"));
     let stepped = run(&["teach", "1", "--step"], &"\n".repeat(20));
     assert_eq!(text(&all), text(&stepped));
+    let left = run(&["teach", "1", "--step"], "\nq\n\n\n\n\n");
+    assert!(left.status.success());
+    assert!(text(&all).starts_with(&text(&left)));
+    assert!(text(&left).contains("\n2. ") && !text(&left).contains("\n3. "));
     let seeded = run(&["teach", "1", "--seed", "5"], "");
     assert_ne!(text(&all), text(&seeded));
 }

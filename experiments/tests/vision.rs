@@ -86,9 +86,17 @@ fn images_and_networks_that_do_not_fit_are_refused() {
         trainer.err().expect("a mismatch").to_string()
     };
     let message = error(&["model.classes=7"], &shapes());
-    assert!(message.contains("10 classes, the network 7"), "{message}");
+    assert!(
+        message.contains("in 10 classes, which model.classes=7 contradicts"),
+        "{message}"
+    );
     let message = error(&["model.image=15"], &shapes());
-    assert!(message.contains("12 x 12 with 1 channels"), "{message}");
+    assert!(message.contains("12 x 12 with 1 channel in"), "{message}");
+    let message = error(&["model.image=15", "model.channels=3"], &shapes());
+    assert!(
+        message.contains("model.image=15, model.channels=3"),
+        "{message}"
+    );
     let text = RunConfig::default();
     let message = Trainer::new(&text, shapes()).err().expect("a mismatch");
     assert!(

@@ -12,7 +12,7 @@ use nn::{
     attention::{Attention, AttentionConfig},
     connection::{Connection, Site, Spec, State, Sublayer},
     feed_forward::FeedForward,
-    moe::{MixtureOfExperts, RouterLosses},
+    moe::{MixtureOfExperts, OverLayers, RouterLosses},
     norm::{Norm, NormConfig},
 };
 use std::{cell::Cell, sync::Arc};
@@ -51,6 +51,7 @@ pub struct TrunkConfig<'a> {
 pub struct Trunk {
     blocks: Vec<Block>,
     final_norm: Option<Norm>,
+    router_losses: OverLayers,
 }
 
 impl Trunk {
@@ -65,11 +66,15 @@ impl Trunk {
                 .connection
                 .final_norm()
                 .then(|| config.norm("final_norm", b)),
+            router_losses: match config.ffn {
+                FfnConfig::Moe(moe) => moe.router_losses,
+                _ => OverLayers::Sum,
+            },
         }
     }
 
-    /// `[batch, seq, dim]` to the same shape, and the losses of all routers if there
-    /// are any. The condition of a conditioned trunk is `[batch, dim]`.
+    /// `[batch, seq, dim]` to the same shape, and the losses of all routers, summed or averaged,
+    /// if there are any. The condition of a conditioned trunk is `[batch, dim]`.
     ///
     /// # Panics
     /// If there is a condition but no adaLN-Zero, or none where there should be one.
@@ -90,6 +95,9 @@ impl Trunk {
                 (Some(sum), Some(more)) => Some(sum.plus(more)),
                 (sum, more) => sum.or(more),
             };
+        }
+        if self.router_losses == OverLayers::Mean {
+            losses = losses.map(|losses| losses.scaled(1.0 / self.blocks.len() as f32));
         }
         let x = self.last_connection().reduce(state);
         tape.probe("reduced", x);
@@ -147,7 +155,8 @@ struct Block {
     attn_modulation: Option<AdaLnZero>,
     attn_connection: Box<dyn Connection>,
     ffn_scope: Arc<str>,
-    ffn_norm: Norm,
+    /// `None` where the connection has both sublayers read one norm.
+    ffn_norm: Option<Norm>,
     ffn: Ffn,
     ffn_modulation: Option<AdaLnZero>,
     ffn_connection: Box<dyn Connection>,
@@ -228,7 +237,7 @@ impl Block {
             attn_modulation: modulation("attn_modulation", b),
             attn_connection: b.scope("attn_connection", |b| spec.build(site(2 * index), b)),
             ffn_scope: b.path("ffn").into(),
-            ffn_norm: config.norm("ffn_norm", b),
+            ffn_norm: (!spec.shares_norm()).then(|| config.norm("ffn_norm", b)),
             ffn: Ffn::new(config, &init, output_init, b),
             ffn_modulation: modulation("ffn_modulation", b),
             ffn_connection: b.scope("ffn_connection", |b| spec.build(site(2 * index + 1), b)),
@@ -256,7 +265,10 @@ impl Block {
         let losses = Cell::new(None);
         let modulation = Modulation::new(&self.ffn_modulation, condition);
         let feed_forward = Sublayer {
-            norm: &|x| modulation.modulate(self.ffn_norm.forward(x)),
+            norm: &|x| {
+                let norm = self.ffn_norm.as_ref();
+                modulation.modulate(norm.map_or(x, |norm| norm.forward(x)))
+            },
             layer: &|x| {
                 let (y, of_router) = self.ffn.forward(x);
                 losses.set(of_router);

@@ -13,7 +13,7 @@ pub struct Loss<'t> {
     /// The term of the task alone, which is reported and compared: the cross-entropy, or
     /// the squared error of a denoiser.
     pub task: Var<'t>,
-    /// The losses of the routers, summed over the blocks.
+    /// The losses of the routers, averaged over the blocks or summed.
     pub router: Option<RouterLosses<'t>>,
 }
 

@@ -8,7 +8,7 @@ use crate::{
     vit::{Vit, VitConfig},
 };
 use engine::params::Params;
-use nn::{connection::ConnectionConfig, patch_embed::Patches};
+use nn::{connection::ConnectionConfig, norm::NormConfig, patch_embed::Patches};
 use serde::{Deserialize, Serialize};
 
 /// More parameters have no place in any machine's memory; sizes of networks with fewer can be
@@ -145,6 +145,15 @@ impl ModelConfig {
             Self::Transformer(config) => &config.connection,
             Self::Vit(config) => &config.connection,
             Self::Dit(config) => &config.connection,
+        }
+    }
+
+    /// Norms of sublayers, and the last one.
+    pub fn norm(&self) -> NormConfig {
+        match self {
+            Self::Transformer(config) => config.norm,
+            Self::Vit(config) => config.norm,
+            Self::Dit(config) => config.norm,
         }
     }
 

@@ -63,12 +63,20 @@ pub struct VitConfig {
     /// The standard deviation of the initial weights; the default is about that of
     /// Glorot's rule for the default width. Much smaller ones start slowly.
     pub init_std: f32,
+    /// Whether the class token and the positions decay; in timm they do not. Not written back
+    /// when on: runs from before it go on.
+    #[serde(skip_serializing_if = "is_on")]
+    pub decay_embeddings: bool,
     /// Norms of sublayers, and the last one.
     pub norm: NormConfig,
     /// The feed-forward layers.
     pub ffn: FfnConfig,
     /// What carries the hidden state past each sublayer.
     pub connection: ConnectionConfig,
+}
+
+fn is_on(setting: &bool) -> bool {
+    *setting
 }
 
 impl Default for VitConfig {
@@ -85,6 +93,7 @@ impl Default for VitConfig {
             qk_norm: false,
             dropout: 0.1,
             init_std: 0.1,
+            decay_embeddings: true,
             norm: NormConfig::default(),
             ffn: FfnConfig::Gelu { hidden: 256 },
             connection: ConnectionConfig::default(),
@@ -199,10 +208,14 @@ impl Vit {
             std: config.init_std,
         };
         let patch_embed = PatchEmbed::new(b, "patch_embed", config.patches(), dim, init.clone());
-        let cls_token = (config.pool == Pool::Cls)
-            .then(|| b.param("cls_token", [dim], Decay::Yes, init.clone()));
+        let decay = match config.decay_embeddings {
+            true => Decay::Yes,
+            false => Decay::No,
+        };
+        let cls_token =
+            (config.pool == Pool::Cls).then(|| b.param("cls_token", [dim], decay, init.clone()));
         let positions = [config.tokens(), dim];
-        let pos_embed = b.param("pos_embed", positions, Decay::Yes, init.clone());
+        let pos_embed = b.param("pos_embed", positions, decay, init.clone());
         let model = Self {
             config: config.clone(),
             patch_embed,
@@ -288,6 +301,25 @@ mod tests {
 
     fn images(count: usize) -> Vec<f32> {
         (0..count * 128).map(|i| (i as f32 * 0.37).sin()).collect()
+    }
+
+    #[test]
+    fn class_token_and_positions_decay_unless_they_are_not_to() {
+        for decays in [true, false] {
+            let config = VitConfig {
+                decay_embeddings: decays,
+                ..small(Pool::Cls)
+            };
+            let (_, params) = Vit::new(&config, Key::new(3)).expect("a network");
+            let decay = |name: &str| {
+                let found = params.iter().find(|(_, param)| param.name == name);
+                found.expect(name).1.decay == Decay::Yes
+            };
+            for name in ["cls_token", "pos_embed"] {
+                assert_eq!(decay(name), decays, "{name}");
+            }
+            assert!(decay("head.weight") && !decay("head.bias"));
+        }
     }
 
     #[test]

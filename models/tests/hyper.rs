@@ -178,7 +178,7 @@ fn the_matrices_of_pre_norm_and_of_the_sequential_arrangement_are_residual_netwo
 /// block `u + (attention(u) + feed_forward(u)) / 2^(k+2)`: norms see no factor.
 #[test]
 fn the_parallel_matrices_are_parallel_blocks_with_scaled_branches() {
-    let (model, mut params) = build(ConnectionConfig::Parallel(ParallelConfig {}));
+    let (model, mut params) = build(ConnectionConfig::Parallel(ParallelConfig::default()));
     for block in 0..LAYERS {
         for output in ["attn.o.weight", "ffn.down.weight"] {
             let name = format!("blocks.{block}.{output}");

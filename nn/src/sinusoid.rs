@@ -2,7 +2,10 @@
 //!
 //! A number `x` becomes `width` features, `[cos(w_0 x), .., cos(w_{h-1} x), sin(w_0 x), ..,
 //! sin(w_{h-1} x)]` with `h = width / 2` and `w_i = 10000^(-i/h)` (Vaswani et al., Attention
-//! Is All You Need, 2017; in this order in DiT's code).
+//! Is All You Need, 2017). DiT's code has timesteps in this order (`timestep_embedding`), but
+//! positions with sines first (`get_1d_sincos_pos_embed_from_grid`, from MAE). Positions here
+//! have cosines first too: the same numbers in other places, which a network whose weights
+//! start independent and alike cannot tell apart.
 
 use engine::{
     op::{Backward, Forward, Ints, Op},
@@ -28,7 +31,8 @@ pub fn features(x: f64, out: &mut [f32]) {
 }
 
 /// The positions `[side², dim]` of patches in a square, row by row: the first half of the
-/// features is of the column, the second of the row, as in MAE and DiT. They are fixed.
+/// features is of the column, the second of the row, as in MAE and DiT; within each half
+/// cosines come before sines, in MAE and DiT after them. They are fixed.
 ///
 /// # Panics
 /// If the width is no multiple of 4.
@@ -107,5 +111,6 @@ mod tests {
         assert_eq!(at(1, 0)[4..], at(1, 2)[4..]);
         assert_eq!(at(2, 1)[..4], at(0, 1)[..4]);
         assert_ne!(at(1, 2), at(2, 1));
+        assert_eq!(at(0, 0)[..4], [1.0, 1.0, 0.0, 0.0], "cosines first");
     }
 }

@@ -8,6 +8,7 @@
 
 mod map;
 mod math;
+pub mod register;
 mod sums;
 
 pub use map::{map, visit};

@@ -37,6 +37,8 @@ const COLOUR: &[&[&str]] = &[&[
     "model.image=32",
     "--set",
     "model.channels=3",
+    "--set",
+    "data.partial=true",
 ]];
 const FOLDER: &[&[&str]] = &[&[
     "train",

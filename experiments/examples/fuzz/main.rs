@@ -14,7 +14,7 @@ mod originals;
 mod reading;
 
 use clap::Parser;
-use reading::{Failure, LONGEST, Place};
+use reading::{LONGEST, Outcome, Place};
 use std::{
     env,
     path::PathBuf,
@@ -55,16 +55,16 @@ fn main() -> ExitCode {
     let files = args.only.map_or(0..args.files, |file| file..file + 1);
     let (first, last) = (files.start, files.end);
     let next = AtomicU64::new(first);
-    let failures = Mutex::new(Vec::new());
+    let outcomes = Mutex::new(Vec::new());
     let work = || {
         loop {
             let file = next.fetch_add(1, Ordering::Relaxed);
             if file >= last {
                 return;
             }
-            let failure = place.read_one(args.seed, file);
-            failures.lock().expect("no holder panics").extend(failure);
-            if (file + 1) % 1000 == 0 {
+            let outcome = place.read_one(args.seed, file);
+            outcomes.lock().expect("no holder panics").push(outcome);
+            if (file + 1).is_multiple_of(1000) {
                 eprintln!("{} files", file + 1);
             }
         }
@@ -74,23 +74,21 @@ fn main() -> ExitCode {
             scope.spawn(work);
         }
     });
-    let failures = failures.into_inner().expect("no holder panics");
-    let count = |wanted| {
-        failures
-            .iter()
-            .filter(|failure| **failure == wanted)
-            .count()
-    };
+    let outcomes = outcomes.into_inner().expect("no holder panics");
+    let count = |wanted| outcomes.iter().filter(|one| **one == wanted).count();
     println!(
-        "{} files read: {} panics, {} aborts (more than 1 GB among them), {} hangs over {} s",
+        "{} files: {} taken, {} refused; {} panics, {} aborts (more than 1 GB among them), {} \
+         hangs over {} s",
         last - first,
-        count(Failure::Panic),
-        count(Failure::Abort),
-        count(Failure::Hang),
+        count(Outcome::Taken),
+        count(Outcome::Refused),
+        count(Outcome::Panic),
+        count(Outcome::Abort),
+        count(Outcome::Hang),
         LONGEST.as_secs()
     );
-    match failures.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    match outcomes.iter().any(|outcome| outcome.is_failure()) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
     }
 }

@@ -141,7 +141,7 @@ fn idx(dimensions: &[u32], data: &[u8]) -> Vec<u8> {
 fn png(i: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, 8, 8);
-    let channels = if i % 2 == 0 {
+    let channels = if i.is_multiple_of(2) {
         encoder.set_color(png::ColorType::Indexed);
         encoder.set_palette(vec![0, 0, 0, 255, i, 0, 0, 255, i, 9, 9, 9]);
         1

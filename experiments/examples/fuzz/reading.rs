@@ -23,15 +23,26 @@ pub const LONGEST: Duration = Duration::from_secs(10);
 #[cfg(unix)]
 const MOST_MEMORY: u64 = 1 << 30;
 
-/// What no file may lead to.
+/// What a damaged file leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum Outcome {
+    /// The damage is not seen, or does no harm.
+    Taken,
+    /// An error.
+    Refused,
     /// A panic.
     Panic,
     /// An end by a signal; that of a process that wants more memory than it may have, too.
     Abort,
     /// More than [`LONGEST`].
     Hang,
+}
+
+impl Outcome {
+    /// Whether no file may lead to it.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Taken | Self::Refused)
+    }
 }
 
 /// Sound files, and the program that reads them.
@@ -64,7 +75,7 @@ impl Place {
     }
 
     /// Damages file number `number` and reads it.
-    pub fn read_one(&self, seed: u64, number: u64) -> Option<Failure> {
+    pub fn read_one(&self, seed: u64, number: u64) -> Outcome {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(number);
         let Kind { file, read_by } = &KINDS[number as usize % KINDS.len()];
@@ -94,24 +105,25 @@ impl Place {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let (status, said) = run(command.spawn().expect("the program starts"));
-        let failure = match status {
-            None => Failure::Hang,
+        let outcome = match status {
+            None => Outcome::Hang,
             Some(status) if said.contains("panicked at") || status.code() == Some(101) => {
-                Failure::Panic
+                Outcome::Panic
             }
-            Some(status) if status.code().is_none() => Failure::Abort,
-            Some(_) => return None,
+            Some(status) if status.code().is_none() => Outcome::Abort,
+            Some(status) if status.success() => return Outcome::Taken,
+            Some(_) => return Outcome::Refused,
         };
-        let kept = self.keep.join(format!("{seed}-{number}-{failure:?}"));
+        let kept = self.keep.join(format!("{seed}-{number}-{outcome:?}"));
         copy(here.path(), &kept);
         let account = format!("{file}\n{}\n\n{said}", arguments.join(" "));
         fs::write(kept.join("failure.txt"), account).expect("space");
         eprintln!(
-            "{failure:?}: {file} by {}, kept in {}",
+            "{outcome:?}: {file} by {}, kept in {}",
             arguments.join(" "),
             kept.display()
         );
-        Some(failure)
+        outcome
     }
 
     /// The bytes of any original.

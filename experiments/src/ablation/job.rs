@@ -4,13 +4,14 @@ use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run, seconds}
 use crate::{
     data::Data,
     device::Selected,
+    invocation::command_line,
     run_dir::{
-        Environment, Lock, RunDir, RunError, Status, Summary, check_config, read_summary,
-        write_atomically,
+        Environment, Lock, RunDir, RunError, SWEEP_FILE, Status, Summary, check_config,
+        read_summary, write_atomically,
     },
-    train::{Observer, StepReport, TrainError, Trainer},
+    train::{Observer, StepReport, TrainError, Trainer, check_same_data},
 };
-use nn::guard::Finding;
+use nn::guard::{Finding, remarks};
 use rayon::ThreadPoolBuildError;
 use std::{
     fmt, fs,
@@ -88,9 +89,10 @@ impl fmt::Display for Unfinished {
             Self::Busy { path, holder } => write!(
                 f,
                 "{} is working on the sweep {}: wait until it ends, or choose another --name; \
-                 experiments watch shows how far it is",
+                 this shows how far it is:\n  {}",
                 holder.as_deref().unwrap_or("another process"),
-                path.display()
+                path.display(),
+                command_line(&["watch".as_ref(), path.as_os_str()])
             ),
             Self::Train { run, source } => write!(f, "{run}: {source}"),
             Self::Run(error) => error.fmt(f),
@@ -146,14 +148,14 @@ impl Study<'_> {
     }
 
     fn check_data(&self, job: &Job, summary: &Summary) -> Result<(), Unfinished> {
-        let wanted = self.data.fingerprint();
-        if summary.corpus_fingerprint == wanted {
+        let wanted = &self.data.account().fingerprint;
+        if summary.corpus_fingerprint == *wanted {
             return Ok(());
         }
         Err(Unfinished::OtherData {
             path: job.id.path.clone(),
             stored: summary.corpus_fingerprint.clone(),
-            wanted: wanted.to_owned(),
+            wanted: wanted.clone(),
         })
     }
 
@@ -217,9 +219,11 @@ impl Study<'_> {
             return Ok(Some(summary));
         }
         directory.set_config(&job.config.to_table())?;
+        check_same_data(directory.path(), self.data.account())?;
         directory.set_command(self.command)?;
         directory.set_environment(&Environment {
             threads: rayon::current_num_threads(),
+            data: Some(self.data.account().clone()),
             ..self.environment.clone()
         })?;
         let mut trainer = Trainer::new(&job.config, self.data)?.with_backend(self.backend);
@@ -299,7 +303,7 @@ impl Study<'_> {
         let seeds = seeds.iter().map(|&seed| toml::Value::from(seed as i64));
         settings.insert("seeds".into(), seeds.collect::<Vec<_>>().into());
         settings.insert("arms".into(), arms.into());
-        let path = self.sweep.path().join("sweep.toml");
+        let path = self.sweep.path().join(SWEEP_FILE);
         write_atomically(&path, settings.to_string().as_bytes())
     }
 }
@@ -352,8 +356,8 @@ impl Observer for Shown<'_> {
     }
 
     fn not_learning(&mut self, findings: &[Finding]) {
-        for finding in findings {
-            self.warning(&finding.to_string());
+        for remark in remarks(findings) {
+            self.warning(&remark);
         }
     }
 

@@ -21,7 +21,7 @@ mod sweep;
 pub use arm::{Arm, Tanh};
 pub use best_rate::{BestRate, BestRates, Edge};
 pub use calibration::{Calibration, CostRatio};
-pub use file::{SweepFile, SweepFileError};
+pub use file::{SweepFile, SweepFileError, distinct_seeds};
 pub use job::{Study, Unfinished};
 pub use plan::Plan;
 pub use progress::{Progress, RunProgress, Tick, clock, seconds};

@@ -197,7 +197,7 @@ mod tests {
     use crate::{
         ablation::{ABLATIONS, Tanh},
         config::Layers,
-        data::Corpus,
+        data::{Corpus, DataAccount},
         preset::PRESETS,
     };
     use std::sync::Arc;
@@ -217,12 +217,14 @@ mod tests {
             Sweep::new(ablation.into(), arms, &common, &[], vec![0, 1], place).expect("smoke");
         let text: Vec<u8> = (0..40_000_u32).map(|i| (i * i % 251) as u8).collect();
         let corpus = Arc::new(Corpus {
-            train: text[..30_000].to_vec(),
-            validation: text[30_000..].to_vec(),
-            name: "text".into(),
-            fingerprint: "00".into(),
-            files: 1,
-            files_skipped: 0,
+            train: text[..30_000].to_vec().into(),
+            validation: text[30_000..].to_vec().into(),
+            vocabulary: 256,
+            account: DataAccount {
+                name: "text".into(),
+                fingerprint: "00".into(),
+                ..DataAccount::default()
+            },
         });
         let plan = Plan::of(&sweep, &Data::from(&corpus)).expect("it can be trained");
         assert!(

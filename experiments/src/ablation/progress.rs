@@ -1,7 +1,10 @@
 //! What a person sees while a sweep runs, on standard error: bars and a table that fills on a
 //! terminal, plain lines elsewhere.
 
-use crate::terminal::{fitting, stderr_width, wrapped};
+use crate::{
+    data::{DataAccount, LISTED_AT_START},
+    terminal::{fitting, stderr_width, wrapped},
+};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -70,6 +73,13 @@ impl Progress {
             runs,
             ended: AtomicUsize::new(ended),
             began: Instant::now(),
+        }
+    }
+
+    /// Says in a few lines what was read.
+    pub fn data(&self, account: &DataAccount) {
+        for line in account.lines(LISTED_AT_START) {
+            self.line(&line);
         }
     }
 

@@ -205,7 +205,7 @@ impl Sweep {
     /// # Panics
     /// If the sweep has no arms.
     pub fn measure(&self) -> Measure {
-        Measure::of(&self.configs[0].model)
+        Measure::of(&self.configs[0])
     }
 
     /// The sweep directory.

@@ -174,9 +174,10 @@ impl Bench {
         }
         let micro_batches = batch.div_ceil(self.micro_batch);
         let mut results = vec![0.0_f64; micro_batches];
-        let mut times = Vec::with_capacity(self.steps);
-        let mut updates = Vec::with_capacity(self.steps);
-        let mut losses = Vec::with_capacity(self.steps);
+        let some = self.steps.min(1 << 20);
+        let mut times = Vec::with_capacity(some);
+        let mut updates = Vec::with_capacity(some);
+        let mut losses = Vec::with_capacity(some);
         let mut traffic = Traffic::default();
         for step in 0..self.steps {
             if step == WARM_UP {

@@ -8,7 +8,7 @@ use crate::{
         named,
     },
     table::{Align, Cell, Table},
-    terminal::{Colour, stdout_width, wrapped},
+    terminal::{Colour, scientific, stdout_width, wrapped},
 };
 use clap::ValueEnum;
 use nn::connection::{ConnectionConfig, HyperConfig, PreNormConfig};
@@ -202,10 +202,10 @@ impl Args {
             write!(out, "{}", wrapped(&line, stdout_width()))?;
         }
         let line = format!(
-            "times faster, median of {} rounds: {:.2} (largest difference of losses {:.1e})",
+            "times faster, median of {} rounds: {:.2} (largest difference of losses {})",
             race.rounds.len(),
             race.times_faster,
-            race.largest_loss_difference
+            scientific(race.largest_loss_difference, 1)
         );
         write!(out, "{}", wrapped(&line, stdout_width()))?;
         Ok(())

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+const MOST_WINDOWS: usize = 100_000;
+
 /// Show what the connections of a trained network have learned: coefficients, the unfolded
 /// matrix, patterns, gains, and what the loss says when parts are taken away.
 #[derive(Debug, clap::Args)]
@@ -19,9 +21,9 @@ pub struct Args {
     /// A run directory, or a safetensors file with weights and their configuration
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// The text that drives dynamic coefficients [default: the validation part of the network's
-    /// own data]
-    #[arg(long, value_name = "FILE")]
+    /// The text that drives dynamic coefficients: a file, or a folder, of which the validation part
+    /// is read [default: the validation part of the network's own data]
+    #[arg(long, value_name = "PATH")]
     text: Option<PathBuf>,
     /// Windows of text (or images) to look at
     #[arg(long, default_value_t = 8, value_name = "N")]
@@ -43,8 +45,12 @@ pub struct Args {
 impl Args {
     /// Looks, prints and writes.
     pub fn run(self) -> Result<(), Failure> {
-        if self.windows == 0 {
-            return Err(Failure::Usage("--windows is 0, expected at least 1".into()));
+        if !(1..=MOST_WINDOWS).contains(&self.windows) {
+            let message = format!(
+                "--windows is {}, expected 1 to {MOST_WINDOWS}",
+                self.windows
+            );
+            return Err(Failure::Usage(message));
         }
         let subject = self.open(&self.run)?;
         let sublayers = subject.config().model.sublayers();

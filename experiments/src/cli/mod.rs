@@ -14,7 +14,8 @@ mod teach;
 mod train;
 mod watch;
 
-use clap::{Parser, Subcommand};
+use crate::invocation;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::{
     env, fmt,
     io::{self, Write},
@@ -124,7 +125,8 @@ impl fmt::Display for Failure {
 
 /// Parses the arguments of the process and runs its command.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    invocation::program();
+    let cli = parse();
     let result = use_threads(cli.threads).and_then(|()| cli.command.run());
     match result {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
@@ -149,11 +151,19 @@ fn remark(remarks: &[String]) {
     }
 }
 
-/// The command as it was given; what is no text in it is shown as such.
-fn command_line() -> Vec<String> {
-    env::args_os()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect()
+/// The arguments of the process. A negative number is the value of its option, which says what
+/// it takes, and not an unknown option.
+fn parse() -> Cli {
+    fn take_negative_numbers(command: clap::Command) -> clap::Command {
+        command
+            .mut_args(|arg| {
+                let takes_values = arg.get_action().takes_values();
+                arg.allow_negative_numbers(takes_values)
+            })
+            .mut_subcommands(take_negative_numbers)
+    }
+    let mut matches = take_negative_numbers(Cli::command()).get_matches();
+    Cli::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
 }
 
 /// More would only wait for each other.

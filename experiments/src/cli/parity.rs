@@ -4,7 +4,7 @@ use super::Failure;
 use crate::{
     parity::{Report, Worst, check_on},
     table::{Align, Cell, Table, Tone},
-    terminal::{Colour, stdout_width},
+    terminal::{Colour, scientific, stdout_width},
 };
 use engine::backend::{Backend, CpuBackend};
 use serde::Serialize;
@@ -92,8 +92,10 @@ fn reason(report: &Report) -> String {
         .filter(|group| !group.passes())
         .map(|group| {
             format!(
-                "{} is off by {:.1e} of its largest magnitude, tolerated {:.0e}",
-                group.tensor, group.error, group.tolerance
+                "{} is off by {} of its largest magnitude, tolerated {}",
+                group.tensor,
+                scientific(group.error, 1),
+                scientific(group.tolerance, 0)
             )
         })
         .collect();
@@ -140,8 +142,8 @@ fn table(reports: &[Report]) -> Table {
 
 fn error(worst: &Option<Worst>) -> Cell {
     match worst {
-        Some(worst) if worst.passes() => Cell::from(format!("{:.1e}", worst.error)),
-        Some(worst) => Cell::new(format!("{:.1e}", worst.error), Tone::Bad),
+        Some(worst) if worst.passes() => Cell::from(scientific(worst.error, 1)),
+        Some(worst) => Cell::new(scientific(worst.error, 1), Tone::Bad),
         None => Cell::new("-", Tone::Faint),
     }
 }

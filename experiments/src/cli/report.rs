@@ -5,6 +5,7 @@ use crate::{
     plot::PngError,
     report::{Recorded, RecordedError, page, plots},
     run_dir::{RunError, write_atomically},
+    table::in_markdown,
     terminal::{Colour, stdout_width, wrapped},
 };
 use std::{
@@ -87,7 +88,7 @@ impl Args {
         let pictures = plots(recorded);
         let mut markdown = report.to_markdown();
         for remark in &recorded.remarks {
-            markdown.push_str(&format!("- note: {remark}\n"));
+            markdown.push_str(&format!("- note: {}\n", in_markdown(remark)));
         }
         let mut files: Vec<(String, Vec<u8>)> = vec![
             ("report.html".into(), page(recorded, &pictures).into_bytes()),
@@ -96,7 +97,8 @@ impl Args {
         for plot in &pictures {
             let svg = plot.picture.to_svg().into_bytes();
             files.push((format!("{}.svg", plot.name), svg));
-            markdown.push_str(&format!("\n![{}]({}.svg)\n", plot.caption, plot.name));
+            let caption = in_markdown(&plot.caption);
+            markdown.push_str(&format!("\n![{caption}]({}.svg)\n", plot.name));
             if self.png {
                 let png = plot
                     .picture

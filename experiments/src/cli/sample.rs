@@ -2,7 +2,7 @@
 
 use super::{Failure, remark};
 use crate::{
-    data::images::ImageBatches,
+    data::{TokenKind, VOCABULARY, images::ImageBatches},
     run_dir::write_atomically,
     sample::{Choice, Drawing, Grid, continue_text, draw_images},
     terminal::{stdout_width, wrapped},
@@ -17,9 +17,12 @@ use models::{
 };
 use rayon::prelude::*;
 use std::{
-    io::{Write, stdout},
+    io::{Write, stderr, stdout},
     path::{Path, PathBuf},
 };
+
+/// More fit into no picture.
+const MOST_PER_CLASS: usize = 1000;
 
 /// Continue a prompt with a network trained on text, or draw images with a diffusion transformer:
 /// a PNG with one row a class.
@@ -40,16 +43,16 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[group(id = "text", multiple = true, conflicts_with = "images")]
 struct TextArgs {
-    /// How the text begins [default: a line break]
+    /// How the text begins; of a network of tokens, their ids [default: a line break; token 0]
     #[arg(long)]
     prompt: Option<String>,
-    /// Bytes to add [default: 500]
+    /// Bytes, or tokens, to add [default: 500]
     #[arg(long)]
     tokens: Option<usize>,
-    /// Below 1 safer, above 1 wilder, 0 always the most probable byte [default: 0.8]
+    /// Below 1 safer, above 1 wilder, 0 always the most probable [default: 0.8]
     #[arg(long)]
     temperature: Option<f64>,
-    /// Consider this many of the most probable bytes; 0 considers all [default: 0]
+    /// Consider this many of the most probable; 0 considers all [default: 0]
     #[arg(long)]
     top_k: Option<usize>,
 }
@@ -138,27 +141,71 @@ impl TextArgs {
                 choice.temperature
             )));
         }
-        let prompt = self.prompt.as_deref().unwrap_or("\n").as_bytes();
+        let kind = trained.config.data.tokens;
+        let prompt = match kind {
+            TokenKind::Bytes => {
+                let text = self.prompt.as_deref().unwrap_or("\n");
+                text.bytes().map(u32::from).collect()
+            }
+            TokenKind::Ids => ids(self.prompt.as_deref().unwrap_or("0"), config.vocab_size)?,
+        };
         if prompt.is_empty() {
             return Err(Failure::Usage(
-                "--prompt is empty: a text begins with one byte at least".into(),
+                "--prompt is empty: a text begins with one byte or token at least".into(),
             ));
         }
         let (model, mut params) = Transformer::new(config, Key::new(0))?;
         trained.load_into(&mut params)?;
         let vocabulary = model.config().vocab_size;
-        if vocabulary < 256 {
+        let alphabet = match kind {
+            TokenKind::Bytes => VOCABULARY,
+            TokenKind::Ids => vocabulary,
+        };
+        if vocabulary < alphabet {
             return Err(Failure::Failed(format!(
                 "{} has a vocabulary of {vocabulary}: it was not trained on bytes",
                 from.display()
             )));
         }
         let count = self.tokens.unwrap_or(500);
-        let mut text = prompt.to_vec();
-        text.extend(continue_text(&model, &params, prompt, count, choice));
-        writeln!(stdout(), "{}", String::from_utf8_lossy(&text))?;
+        let mut text = prompt.clone();
+        text.extend(continue_text(
+            &model, &params, &prompt, alphabet, count, choice,
+        ));
+        match kind {
+            TokenKind::Bytes => {
+                let bytes: Vec<u8> = text.iter().map(|&token| token as u8).collect();
+                writeln!(stdout(), "{}", String::from_utf8_lossy(&bytes))?;
+            }
+            TokenKind::Ids => {
+                let _ = writeln!(
+                    stderr(),
+                    "ids of tokens, since the network learnt from tokens: whoever encoded the \
+                     text can decode them"
+                );
+                let words: Vec<String> = text.iter().map(u32::to_string).collect();
+                writeln!(stdout(), "{}", words.join(" "))?;
+            }
+        }
         Ok(())
     }
+}
+
+/// The tokens of a prompt that names their ids: `198 464`.
+fn ids(prompt: &str, vocabulary: usize) -> Result<Vec<u32>, Failure> {
+    let words = prompt.split([' ', ',']).filter(|word| !word.is_empty());
+    words
+        .map(|word| {
+            let id = word.parse().ok().filter(|&id| (id as usize) < vocabulary);
+            id.ok_or_else(|| {
+                Failure::Usage(format!(
+                    "--prompt: this network reads the ids of tokens, numbers from 0 to {}, and \
+                     {word} is none",
+                    vocabulary - 1
+                ))
+            })
+        })
+        .collect()
 }
 
 impl ImageArgs {
@@ -199,8 +246,12 @@ impl ImageArgs {
                 config.classes - 1
             ));
         }
-        if self.per_class == Some(0) {
-            return usage("--per-class is 0, expected at least 1".to_owned());
+        match self.per_class {
+            None | Some(1..=MOST_PER_CLASS) => {}
+            Some(wrong) => {
+                let message = format!("--per-class is {wrong}, expected 1 to {MOST_PER_CLASS}");
+                return usage(message);
+            }
         }
         Ok(drawing)
     }

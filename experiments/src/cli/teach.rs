@@ -20,7 +20,7 @@ pub struct Args {
     /// List the lessons
     #[arg(long, conflicts_with = "lesson")]
     list: bool,
-    /// Wait for Enter before every step
+    /// Wait for Enter before every step; q and Enter leaves
     #[arg(long, requires = "lesson")]
     step: bool,
     /// Where the numbers of the lesson come from
@@ -49,9 +49,16 @@ impl Args {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let mut wait = || -> io::Result<()> {
             if terminal {
-                eprint!("   [Enter]");
+                eprint!("   [Enter; q and Enter leaves]");
             }
-            stdin().read_line(&mut String::new()).map(drop)
+            let mut typed = String::new();
+            let read = stdin().read_line(&mut typed)?;
+            let left = matches!(typed.trim(), "q" | "Q" | "quit" | "exit");
+            if left || read == 0 && stdin().is_terminal() {
+                // The reader has left, as when a pipe is closed.
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            Ok(())
         };
         let mut board = Board::new(&mut out)
             .with_colour(terminal && !plain)

@@ -80,10 +80,10 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::UnknownKey { key, nearest } => {
-                write!(f, "there is no setting {key}")?;
+                write!(f, "there is no setting {key}: ")?;
                 match nearest {
-                    Some(nearest) => write!(f, ": did you mean {nearest}?"),
-                    None => Ok(()),
+                    Some(nearest) => write!(f, "did you mean {nearest}?"),
+                    None => f.write_str("train --dry-run lists those there are"),
                 }
             }
             Self::BadValue { key, reason } => write!(f, "{key}: {reason}"),

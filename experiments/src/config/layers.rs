@@ -1,23 +1,27 @@
 //! Settings over settings: defaults, a file, the command line.
 
-use super::{ConfigError, RunConfig, resolve::resolve};
+use super::{
+    ConfigError, RunConfig,
+    resolve::{resolve, section_mut},
+    types::change_type,
+};
 use crate::files::{parse_toml, read_text};
 use std::path::Path;
 use toml::{Table, Value};
 
 /// The key that says which kind of thing a table describes.
-const TYPE: &str = "type";
+pub(super) const TYPE: &str = "type";
 
 /// Parts of a key at most.
 const DEEPEST: usize = 16;
 
 /// A configuration in the making.
+///
+/// Every setting is explicit at any time, so that a layer changes what it names and nothing
+/// else. A layer that names a `type` changes what hangs on it, see `types`.
 #[derive(Clone, Debug)]
 pub struct Layers {
     settings: Table,
-    /// Settings of a kind that a later layer has replaced: used again only where the
-    /// new kind has no default of its own.
-    replaced: Table,
 }
 
 impl Layers {
@@ -26,11 +30,30 @@ impl Layers {
         Self::over(&RunConfig::default())
     }
 
+    /// The settings that a run has written, none of them filled in; see [`RunConfig::of_run`].
+    pub fn recorded(settings: Table) -> Self {
+        Self { settings }
+    }
+
+    /// No settings at all: to hold those that somebody chooses.
+    pub fn none() -> Self {
+        Self {
+            settings: Table::new(),
+        }
+    }
+
+    /// Whether these layers give a value to `key.path`.
+    pub fn sets(&self, key: &str) -> bool {
+        let mut parts = key.split('.');
+        let last = parts.next_back().expect("a split has one part at least");
+        let table = parts.try_fold(&self.settings, |table, part| table.get(part)?.as_table());
+        table.is_some_and(|table| table.contains_key(last))
+    }
+
     /// What is given, to be laid over.
     pub fn over(config: &RunConfig) -> Self {
         Self {
             settings: config.to_table(),
-            replaced: Table::new(),
         }
     }
 
@@ -39,16 +62,7 @@ impl Layers {
     /// # Errors
     /// [`ConfigError::Unreadable`], [`ConfigError::NotToml`].
     pub fn file(self, path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let layer = parse_toml(&text).map_err(|wrong| ConfigError::NotToml {
-            path: path.to_owned(),
-            line: wrong.line,
-            reason: wrong.reason,
-        })?;
-        Ok(self.table(layer))
+        Ok(self.table(read(path)?))
     }
 
     /// Lays `key.path=value` settings over these, all at once: their order does not
@@ -90,8 +104,16 @@ impl Layers {
 
     /// Lays a table over these.
     pub fn table(mut self, layer: Table) -> Self {
-        merge(&mut self.settings, &mut self.replaced, layer);
+        merge(&mut self.settings, &mut Vec::new(), layer);
         self
+    }
+
+    /// The configuration as far as it is, which may not be valid as a whole yet.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`].
+    pub fn read(self) -> Result<RunConfig, ConfigError> {
+        resolve(&self.settings)
     }
 
     /// The finished configuration, valid as a whole.
@@ -99,10 +121,23 @@ impl Layers {
     /// # Errors
     /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`], [`ConfigError::Invalid`].
     pub fn resolve(self) -> Result<RunConfig, ConfigError> {
-        let config = resolve(self.settings, &self.replaced)?;
+        let config = self.read()?;
         config.validate()?;
         Ok(config)
     }
+}
+
+/// The settings in a TOML file.
+pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
+    let text = read_text(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse_toml(&text).map_err(|wrong| ConfigError::NotToml {
+        path: path.to_owned(),
+        line: wrong.line,
+        reason: wrong.reason,
+    })
 }
 
 /// A value in TOML, or plain text.
@@ -113,28 +148,21 @@ fn value_of(text: &str) -> Value {
     }
 }
 
-fn merge(below: &mut Table, replaced: &mut Table, layer: Table) {
-    let changes = |below: &Table| {
-        layer
-            .get(TYPE)
-            .is_some_and(|new| below.get(TYPE) != Some(new))
-    };
-    if below.contains_key(TYPE) && changes(below) {
-        *replaced = std::mem::take(below);
+/// Lays `layer` over the section of `settings` at `path`.
+fn merge(settings: &mut Table, path: &mut Vec<String>, layer: Table) {
+    if let Some(kind) = layer.get(TYPE) {
+        change_type(settings, path, kind);
     }
     for (key, value) in layer {
-        match (below.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(layer)) => {
-                let replaced = replaced
-                    .entry(key)
-                    .or_insert_with(|| Value::Table(Table::new()));
-                if !replaced.is_table() {
-                    *replaced = Value::Table(Table::new());
-                }
-                merge(below, replaced.as_table_mut().expect("a table"), layer);
+        let section = section_mut(settings, path).expect("merged sections exist");
+        match (section.get(&key), value) {
+            (Some(Value::Table(_)), Value::Table(inner)) => {
+                path.push(key);
+                merge(settings, path, inner);
+                path.pop();
             }
             (_, value) => {
-                below.insert(key, value);
+                section.insert(key, value);
             }
         }
     }

@@ -1,19 +1,21 @@
 //! What a run is made of: one TOML file, every default explicit when written back.
 //!
 //! A configuration is layered: the defaults, a preset or a file over them, and `--set
-//! model.dim=256` over those. Where a layer gives a table another `type` than the one
-//! below, the settings of the old type are forgotten.
+//! model.dim=256` over those. A layer changes what it names and nothing else; where it gives a
+//! section another `type`, what the two types share stays as it was chosen.
 
 mod error;
+mod later;
 mod layers;
 mod nearest;
 mod resolve;
+mod types;
 
 pub use error::ConfigError;
 pub use layers::Layers;
 pub use nearest::nearest_word;
 
-use crate::data::VOCABULARY;
+use crate::data::{TokenKind, VOCABULARY};
 use models::model::ModelConfig;
 use nn::{
     optim::AdamWConfig,
@@ -57,10 +59,11 @@ pub struct TrainConfig {
     pub decline: Decline,
     /// Where the decline ends, as a fraction of the largest rate.
     pub final_fraction: f64,
-    /// Steps between two validations; 0 validates after the last step only.
+    /// Steps between two validations. The last step is always followed by one; by no other
+    /// with 0, which runs begun before may have.
     pub eval_every: usize,
-    /// Validation batches, of as many sequences as a training batch; of images, all of
-    /// the test part is used.
+    /// Validation batches, of as many sequences as a training batch; of images, all that are
+    /// not trained on are used.
     pub eval_batches: usize,
     /// The seed of the initialisation and of the order of the data.
     pub seed: u64,
@@ -142,6 +145,13 @@ pub struct DataConfig {
     pub path: String,
     /// Mixup's alpha for batches of images; 0 mixes nothing.
     pub mixup: f32,
+    /// Takes a set of images of which some training batches are missing. Not written back when
+    /// off: runs from before it go on.
+    #[serde(skip_serializing_if = "is_off")]
+    pub partial: bool,
+    /// What the tokens of a text are; the data decide it. Not written back when they are bytes.
+    #[serde(skip_serializing_if = "TokenKind::is_bytes")]
+    pub tokens: TokenKind,
 }
 
 impl DataConfig {
@@ -160,6 +170,15 @@ impl RunConfig {
         Layers::defaults().file(path)?.resolve()
     }
 
+    /// The configuration that a run has written: a setting that did not exist then has the value
+    /// that the program acted on.
+    ///
+    /// # Errors
+    /// As [`RunConfig::from_file`].
+    pub fn of_run(path: &Path) -> Result<Self, ConfigError> {
+        Layers::recorded(layers::read(path)?).resolve()
+    }
+
     /// This configuration with overrides of the form `key.path=value`.
     ///
     /// # Errors
@@ -168,11 +187,52 @@ impl RunConfig {
         Layers::over(self).set(overrides)?.resolve()
     }
 
+    /// Says what a new run should not be begun with, over what it is based on: a preset. Runs
+    /// that were begun go on.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] where the setting was chosen. Where the base has it already, as
+    /// the warm-up of a preset in a run of few steps, a remark is returned.
+    pub fn check_new(&self, base: &Self) -> Result<Option<String>, ConfigError> {
+        let (train, base) = (&self.train, &base.train);
+        if train.eval_every == 0 && base.eval_every != 0 {
+            return Err(ConfigError::Invalid {
+                reason: format!(
+                    "train.eval_every is 0, expected at least 1; train.eval_every={} validates \
+                     after the last step only",
+                    train.steps
+                ),
+            });
+        }
+        if train.warmup <= train.steps {
+            return Ok(None);
+        }
+        let rate = 100.0 * train.steps as f64 / train.warmup as f64;
+        let reason = format!(
+            "train.warmup is {}, longer than the run, train.steps {}: the learning rate would \
+             reach {rate:.0} % of train.learning_rate only",
+            train.warmup, train.steps
+        );
+        if train.warmup == base.warmup {
+            Ok(Some(reason))
+        } else {
+            Err(ConfigError::Invalid { reason })
+        }
+    }
+
     /// As TOML, every setting explicit.
     pub fn to_table(&self) -> toml::Table {
         let mut table = toml::Table::try_from(self).expect("a configuration becomes TOML");
         shorten(&mut table);
         table
+    }
+
+    /// What distinguishes it from other configurations: the same for a run that began before some
+    /// settings existed as it was then.
+    pub fn identity(&self) -> String {
+        let mut table = self.to_table();
+        later::leave_out(self, &mut table);
+        table.to_string()
     }
 
     /// Says what cannot be run, naming the keys.
@@ -183,13 +243,25 @@ impl RunConfig {
         let invalid = |reason: String| Err(ConfigError::Invalid { reason });
         crate::memory::conceivable(self)?;
         self.model.validate()?;
-        if let ModelConfig::Transformer(model) = &self.model
-            && model.vocab_size < VOCABULARY
-        {
-            return invalid(format!(
-                "model.vocab_size is {}, but a text of bytes needs {VOCABULARY}",
-                model.vocab_size
-            ));
+        match &self.model {
+            ModelConfig::Transformer(model)
+                if self.data.tokens.is_bytes() && model.vocab_size < VOCABULARY =>
+            {
+                return invalid(format!(
+                    "model.vocab_size is {}, but a text of bytes needs {VOCABULARY}",
+                    model.vocab_size
+                ));
+            }
+            ModelConfig::Transformer(_) if self.data.mixup != 0.0 => {
+                return invalid(format!(
+                    "data.mixup is {}, but text is not mixed: set 0",
+                    self.data.mixup
+                ));
+            }
+            ModelConfig::Vit(_) | ModelConfig::Dit(_) if !self.data.tokens.is_bytes() => {
+                return invalid("data.tokens is for text: leave it out for images".to_owned());
+            }
+            _ => {}
         }
         let train = &self.train;
         for (key, value) in [

@@ -4,50 +4,28 @@
 //! where. The key is found by taking settings away one at a time: the one without
 //! which the complaint vanishes is the one complained about.
 
-use super::{ConfigError, RunConfig, nearest::nearest_word};
+use super::{
+    ConfigError, RunConfig,
+    nearest::{nearest_word, under_other_name},
+};
 use toml::{Table, Value};
 
-/// The configuration that the settings describe. `replaced` holds settings to fall
-/// back on where a required one is missing.
-pub(super) fn resolve(mut settings: Table, replaced: &Table) -> Result<RunConfig, ConfigError> {
-    loop {
-        let complaint = match read(&settings) {
-            Ok(config) => return Ok(config),
-            Err(complaint) => complaint,
-        };
-        let missing = quoted_after(&complaint, "missing field ");
-        let restored = missing
-            .first()
-            .is_some_and(|field| restore(&mut settings, replaced, field, &complaint));
-        if !restored {
-            return Err(explain(&settings, &complaint));
-        }
-    }
+/// The configuration that the settings describe.
+pub(super) fn resolve(settings: &Table) -> Result<RunConfig, ConfigError> {
+    read(settings).map_err(|complaint| explain(settings, &complaint))
 }
 
-fn read(settings: &Table) -> Result<RunConfig, String> {
+/// The configuration, or serde's complaint.
+pub(super) fn read(settings: &Table) -> Result<RunConfig, String> {
     settings
         .clone()
         .try_into()
         .map_err(|error: toml::de::Error| error.message().to_owned())
 }
 
-/// Puts a replaced setting back whose absence is what the complaint is about.
-fn restore(settings: &mut Table, replaced: &Table, field: &str, complaint: &str) -> bool {
-    for path in paths(replaced)
-        .into_iter()
-        .filter(|path| last(path) == field)
-    {
-        let mut attempt = settings.clone();
-        let value = get(replaced, &path).expect("a path of the table");
-        if insert(&mut attempt, &path, value.clone())
-            && read(&attempt).err().as_deref() != Some(complaint)
-        {
-            *settings = attempt;
-            return true;
-        }
-    }
-    false
+/// The setting whose absence a complaint is about.
+pub(super) fn missing_field(complaint: &str) -> Option<String> {
+    quoted_after(complaint, "missing field ").into_iter().next()
 }
 
 fn explain(settings: &Table, complaint: &str) -> ConfigError {
@@ -65,9 +43,11 @@ fn explain(settings: &Table, complaint: &str) -> ConfigError {
                 Err(other) if other != complaint => 1,
                 Err(_) => return None,
             };
-            // Rather a setting than the whole section around it.
+            // Rather a setting than the whole section around it, unless a section stands where
+            // a value should.
             let is_section = get(settings, &path).is_some_and(Value::is_table);
-            Some(((is_section, rank), path))
+            let section_meant = complaint.starts_with("invalid type: map");
+            Some(((is_section != section_meant, rank), path))
         })
         .min_by_key(|(rank, _)| *rank)
         .map(|(_, path)| path);
@@ -78,25 +58,72 @@ fn explain(settings: &Table, complaint: &str) -> ConfigError {
     };
     let key = path.join(".");
     if unknown.is_empty() {
-        return ConfigError::BadValue {
-            key,
-            reason: complaint.to_owned(),
-        };
+        let value = get(settings, &path).expect("a path of the settings");
+        let reason = unfit(value, complaint);
+        return ConfigError::BadValue { key, reason };
     }
     let section = &path[..path.len() - 1];
     let siblings = quoted_after(complaint, "expected ")
         .into_iter()
         .map(|name| [section, &[name]].concat().join("."));
     ConfigError::UnknownKey {
-        nearest: nearest(&key, siblings.collect()),
+        nearest: nearest(settings, &key, siblings.collect()),
         key,
     }
 }
 
-/// The existing key most like `key`: among its siblings or, if none is close, anywhere.
-fn nearest(key: &str, siblings: Vec<String>) -> Option<String> {
+/// What is wrong with a value, in words for people who do not program.
+fn unfit(value: &Value, complaint: &str) -> String {
+    let Some((_, expected)) = complaint.rsplit_once("expected ") else {
+        return complaint.to_owned();
+    };
+    let expected = match expected {
+        "usize" | "u64" | "u32" => "a whole number, 0 or more",
+        "i64" | "i32" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        _ if expected.starts_with("internally tagged") || expected.starts_with("struct") => {
+            "a section of settings"
+        }
+        _ if complaint.starts_with("unknown variant") => return no_such_word(value, complaint),
+        _ => return complaint.to_owned(),
+    };
+    match value {
+        Value::Table(_) => format!("expected {expected}, not a section of settings"),
+        Value::Float(x)
+            if expected.starts_with("a whole") && x.fract() == 0.0 && x.abs() < 1e18 =>
+        {
+            format!("expected {expected}, in digits only: {x}, not {value}")
+        }
+        value => format!("expected {expected}, not {value}"),
+    }
+}
+
+/// A word that is none of those that a setting takes.
+fn no_such_word(value: &Value, complaint: &str) -> String {
+    let words = quoted_after(complaint, "expected ");
+    let given = value.as_str().unwrap_or_default();
+    let hint = match nearest_word(given, words.iter().map(String::as_str)) {
+        Some(nearest) => format!(": did you mean {nearest}?"),
+        None => String::new(),
+    };
+    format!("expected {}, not {value}{hint}", words.join(", "))
+}
+
+/// The key that was meant: under the name that other programs have for it, among the siblings
+/// or, if none is close, anywhere.
+fn nearest(settings: &Table, key: &str, siblings: Vec<String>) -> Option<String> {
+    let exists = |key: &str| {
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        get(settings, &path).is_some()
+    };
     let name = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let wanted = name(key);
+    if let Some(known) = under_other_name(&wanted).filter(|known| exists(known)) {
+        return Some(known.to_owned());
+    }
     let distance = |other: &String| strsim::damerau_levenshtein(&wanted, &name(other));
     let names: Vec<String> = siblings.iter().map(|key| name(key)).collect();
     let close = nearest_word(&wanted, names.iter().map(String::as_str))
@@ -105,16 +132,14 @@ fn nearest(key: &str, siblings: Vec<String>) -> Option<String> {
         let mut all: Vec<String> = paths(&RunConfig::default().to_table())
             .iter()
             .map(|path| path.join("."))
+            .filter(|path| path != key)
             .collect();
         // Sections after settings: `dim` is rather model.dim than a section.
         all.sort_by_key(|path| distance(path));
         let best = all.first().filter(|other| distance(other) <= 1);
         best.cloned()
     };
-    close
-        .cloned()
-        .or_else(all)
-        .or_else(|| siblings.iter().min_by_key(|other| distance(other)).cloned())
+    close.cloned().or_else(all)
 }
 
 /// The words in backticks after `introduction`.
@@ -154,27 +179,18 @@ fn get<'a>(table: &'a Table, path: &[String]) -> Option<&'a Value> {
     table.get(key)
 }
 
-fn insert(table: &mut Table, path: &[String], value: Value) -> bool {
-    let Some(table) = section_of(table, path) else {
-        return false;
-    };
-    let key = last(path);
-    !table.contains_key(key) && table.insert(key.to_owned(), value).is_none()
-}
-
 fn remove(table: &mut Table, path: &[String]) {
-    if let Some(table) = section_of(table, path) {
-        table.remove(last(path));
+    if let Some((key, sections)) = path.split_last()
+        && let Some(section) = section_mut(table, sections)
+    {
+        section.remove(key);
     }
 }
 
-fn section_of<'a>(table: &'a mut Table, path: &[String]) -> Option<&'a mut Table> {
-    let (_, sections) = path.split_last()?;
-    let mut table = table;
-    for section in sections {
-        table = table.get_mut(section)?.as_table_mut()?;
-    }
-    Some(table)
+/// The section at a path.
+pub(super) fn section_mut<'a>(table: &'a mut Table, path: &[String]) -> Option<&'a mut Table> {
+    path.iter()
+        .try_fold(table, |table, key| table.get_mut(key)?.as_table_mut())
 }
 
 #[cfg(test)]
@@ -202,7 +218,19 @@ mod tests {
             ("trian.steps=8", "did you mean train?"),
             ("train.learning_rat=1", "did you mean train.learning_rate?"),
             ("dim=8", "no setting dim: did you mean model.dim?"),
-            ("model.rate=8", "no setting model.rate: did you mean"),
+            (
+                "model.rate=8",
+                "no setting model.rate: train --dry-run lists those there are",
+            ),
+            ("train.lr=1", "did you mean train.learning_rate?"),
+            ("lr=1", "did you mean train.learning_rate?"),
+            ("optim.wd=1", "did you mean optim.weight_decay?"),
+            ("train.weight_decay=1", "did you mean optim.weight_decay?"),
+            ("train.batch_size=1", "did you mean train.batch?"),
+            ("model.d_model=8", "did you mean model.dim?"),
+            ("model.n_layer=8", "did you mean model.layers?"),
+            ("train.epochs=8", "did you mean train.steps?"),
+            ("train.sed=8", "did you mean train.seed?"),
         ] {
             let error = set(&[given]).unwrap_err();
             assert!(error.contains(message), "{given}: {error}");
@@ -219,12 +247,15 @@ mod tests {
         );
         let error = set(&[hyper, "model.connection.rate=two"]).unwrap_err();
         assert!(
-            error.starts_with("model.connection.rate: invalid type"),
+            error.starts_with(
+                "model.connection.rate: expected a whole number, 0 or more, not \"two\""
+            ),
             "{error}"
         );
         let error = set(&["model.connection.type=hyperr"]).unwrap_err();
         assert!(
-            error.starts_with("model.connection.type: unknown variant"),
+            error.starts_with("model.connection.type: expected pre_norm, post_norm,")
+                && error.ends_with("not \"hyperr\": did you mean hyper?"),
             "{error}"
         );
         let error = set(&[hyper, "model.connection.rate=0"]).unwrap_err();
@@ -232,7 +263,51 @@ mod tests {
     }
 
     #[test]
-    fn a_new_type_forgets_the_settings_of_the_old_one() {
+    fn a_value_that_does_not_fit_is_named_in_plain_words() {
+        for (given, message) in [
+            (
+                "model.dim=1e9",
+                "model.dim: expected a whole number, 0 or more, in digits only: 1000000000, not \
+                 1000000000.0",
+            ),
+            (
+                "model.dim=256.5",
+                "model.dim: expected a whole number, 0 or more, not 256.5",
+            ),
+            (
+                "train.steps=-5",
+                "train.steps: expected a whole number, 0 or more, not -5",
+            ),
+            (
+                "train.seed=one",
+                "train.seed: expected a whole number, 0 or more, not \"one\"",
+            ),
+            (
+                "optim.eps=small",
+                "optim.eps: expected a number, not \"small\"",
+            ),
+            (
+                "model.qk_norm=1",
+                "model.qk_norm: expected true or false, not 1",
+            ),
+            ("data.path=5", "data.path: expected a text, not 5"),
+            (
+                "model.dim.a=5",
+                "model.dim: expected a whole number, 0 or more, not a section of settings",
+            ),
+            ("optim=5", "optim: expected a section of settings, not 5"),
+            ("model=5", "model: expected a section of settings, not 5"),
+            (
+                "train.decline=linear",
+                "train.decline: expected constant, cosine, not \"linear\"",
+            ),
+        ] {
+            assert_eq!(set(&[given]).unwrap_err(), message);
+        }
+    }
+
+    #[test]
+    fn a_new_type_forgets_what_it_does_not_have() {
         let hyper = set(&["model.connection.rate=2", "model.connection.type=hyper"]).unwrap();
         let ConnectionConfig::Hyper(connection) = hyper.model.connection() else {
             panic!("{:?}", hyper.model.connection());
@@ -242,13 +317,6 @@ mod tests {
             .with_overrides(&["model.connection.type=pre_norm"])
             .unwrap();
         assert_eq!(plain.model.connection(), &ConnectionConfig::default());
-    }
-
-    #[test]
-    fn a_new_type_keeps_what_it_has_no_default_for() {
-        let hidden = |config: &RunConfig| config.model.transformer().unwrap().ffn.hidden();
-        let gelu = set(&["model.ffn.type=gelu"]).unwrap();
-        assert_eq!(hidden(&gelu), hidden(&RunConfig::default()));
     }
 
     #[test]
@@ -270,11 +338,6 @@ mod tests {
         let quoted = set(&["data.path=\"a b\""]).unwrap();
         assert_eq!(quoted.data.path, "a b");
         assert!(set(&["model.dim"]).unwrap_err().contains("there is no ="));
-        assert!(
-            set(&["model.dim=256.5"])
-                .unwrap_err()
-                .starts_with("model.dim:")
-        );
     }
 
     #[test]

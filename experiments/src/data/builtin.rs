@@ -6,13 +6,14 @@
 //! it fails as soon as a dependency that only tests or other platforms need was not downloaded.
 
 use super::{
-    DataError,
+    DataError, LeftOut,
     text_files::{self, TextFile},
 };
 use crate::lockfile;
 use serde::Deserialize;
 use std::{
     cell::LazyCell,
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -54,24 +55,41 @@ const MAX_FILE_BYTES: usize = 200_000;
 /// A file with a longer line is a table.
 const MAX_LINE_BYTES: usize = 1_000;
 
-/// The source files of all crates in order, and the number of files skipped.
-pub(super) fn read_sources() -> Result<(Vec<TextFile>, usize), DataError> {
-    let mut files = Vec::new();
-    let mut skipped = 0;
+/// The source files of all crates in order, and what is left out, with the reason.
+pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<LeftOut>), DataError> {
+    let mut files: Vec<TextFile> = Vec::new();
+    let mut left_out = Vec::new();
+    let mut seen = BTreeSet::new();
     let registry = cargo_home().join("registry").join("src");
-    for source in locate(&registry, || ask_cargo(&[]))? {
-        for path in text_files::sorted_files(&source.join("src"))? {
+    let located = locate(&registry, || ask_cargo(&[]))?;
+    for (name, source) in BUILTIN_CRATES.iter().zip(located) {
+        let named = |path: &Path| {
+            let below = path.strip_prefix(&source).unwrap_or(path);
+            format!("{name}/{}", below.display())
+        };
+        let walk = text_files::walk(&source.join("src"))?;
+        let unseen = walk.left_out.iter();
+        left_out.extend(unseen.map(|(path, reason)| LeftOut::new(named(path), *reason)));
+        for path in walk.files {
             if path.extension().is_none_or(|extension| extension != "rs") {
                 continue;
             }
-            match text_files::read_file(&path) {
-                Ok(bytes) if is_written_by_hand(&bytes) => files.push(TextFile::new(bytes)),
-                Ok(_) | Err(DataError::NotUtf8 { .. } | DataError::Empty { .. }) => skipped += 1,
-                Err(error) => return Err(error),
-            }
+            let bytes = fs::read(&path).map_err(|error| text_files::unreadable(&path, error))?;
+            let file = TextFile::new(named(&path), bytes);
+            let reason = match &file.bytes[..] {
+                [] => "empty",
+                bytes if std::str::from_utf8(bytes).is_err() => "not UTF-8",
+                bytes if !is_written_by_hand(bytes) => "too large or a table",
+                _ if !seen.insert(file.digest) => "a copy",
+                _ => {
+                    files.push(file);
+                    continue;
+                }
+            };
+            left_out.push(LeftOut::new(file.name, reason));
         }
     }
-    Ok((files, skipped))
+    Ok((files, left_out))
 }
 
 fn is_written_by_hand(bytes: &[u8]) -> bool {

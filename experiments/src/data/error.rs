@@ -1,18 +1,24 @@
 //! What can be wrong with a corpus.
 
-use super::images::ImageError;
-use std::{error::Error, fmt, io, path::PathBuf};
+use super::{FileKind, LeftOut, TokensError, images::ImageError};
+use std::{io, path::PathBuf};
 
 /// A corpus that cannot be used: what is wrong, where, and what to do about it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// There is nothing at the path.
+    #[error(
+        "corpus {} does not exist: give a text file, a directory of text, or leave it out for the \
+         built-in corpus",
+        .path.display()
+    )]
     Missing {
         /// The path given.
         path: PathBuf,
     },
     /// The operating system refused to read.
+    #[error("corpus {} cannot be read ({source}): check its permissions", .path.display())]
     Unreadable {
         /// What could not be read.
         path: PathBuf,
@@ -20,45 +26,131 @@ pub enum DataError {
         source: io::Error,
     },
     /// A device, pipe or other thing without an end.
+    #[error(
+        "corpus {} is not a regular file: save the text to a file first",
+        .path.display()
+    )]
     NotRegular {
         /// The path given.
         path: PathBuf,
     },
     /// A file of zero bytes.
+    #[error("corpus {} is empty: give a file with text in it", .path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// A file that is not UTF-8 text.
-    NotUtf8 {
+    /// A file with a byte that no text has.
+    #[error("corpus {} {}", .path.display(), no_text(*byte, *offset, kind.as_ref()))]
+    Binary {
         /// The file.
         path: PathBuf,
-        /// Position of the first offending byte.
+        /// The byte.
+        byte: u8,
+        /// Its position, after decompression.
         offset: usize,
+        /// What the file seems to be.
+        kind: Option<FileKind>,
+    },
+    /// A compressed file that cannot be expanded.
+    #[error(
+        "corpus {} begins like gzip, but {reason}: fetch or compress it again",
+        .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// More text than is read.
+    #[error(
+        "corpus {} has more text than the {} MB that are read of it: give a part of it; what is \
+         compressed, unpack first",
+        .path.display(),
+        limit / 1_000_000
+    )]
+    TooLarge {
+        /// The file or directory.
+        path: PathBuf,
+        /// Bytes that are read of it.
+        limit: u64,
+    },
+    /// More files than are looked at.
+    #[error(
+        "corpus directory {} holds more than {limit} files and folders: give the folder with the \
+         text, or join the texts into fewer files",
+        .path.display()
+    )]
+    TooManyFiles {
+        /// The directory.
+        path: PathBuf,
+        /// How many are looked at.
+        limit: usize,
     },
     /// A directory without a single text file.
+    #[error(
+        "corpus directory {} holds no text{}: give a directory with text in it",
+        .path.display(),
+        listed(left_out)
+    )]
     NoText {
         /// The directory.
         path: PathBuf,
-        /// Files seen in it that are empty or not UTF-8.
-        skipped: usize,
+        /// What was left out.
+        left_out: Vec<LeftOut>,
+    },
+    /// A directory that this program has written.
+    #[error(
+        "{} is a run of this program, not a text: to go on with it, give it to train --resume; to \
+         look into it, to inspect or sample",
+        .path.display()
+    )]
+    RunDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A directory of images where text was expected.
+    #[error(
+        "{} is a folder of images: a network for images learns from it, for \
+         example --preset vit-small, or dit-small to draw; networks for text want text",
+        .path.display()
+    )]
+    FolderOfImages {
+        /// The directory.
+        path: PathBuf,
     },
     /// Too little text for the windows asked for.
+    #[error(
+        "corpus {corpus} is too short: its {part} part has {have} {unit} and needs {need}: give a \
+         text of at least {need_in_all} {unit}, or use a shorter sequence or a smaller batch"
+    )]
     TooShort {
         /// The corpus by name.
         corpus: String,
         /// Which part is short: `training` or `validation`.
         part: &'static str,
-        /// Bytes it has.
+        /// What it is counted in.
+        unit: &'static str,
+        /// Bytes or tokens it has.
         have: usize,
-        /// Bytes it needs.
+        /// Bytes or tokens it needs.
         need: usize,
-        /// Bytes the whole text needs so that this part has enough.
+        /// What the whole text needs so that this part has enough.
         need_in_all: usize,
     },
     /// Images that cannot be used.
-    Images(ImageError),
+    #[error(transparent)]
+    Images(#[from] ImageError),
+    /// Tokens that cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// The source of a dependency is not on this computer.
+    #[error(
+        "the built-in corpus needs the source of {name} {version}, which is not in {}: run `cargo \
+         fetch --locked` in the workspace, or give a text of your own with --data",
+        .searched.display()
+    )]
     SourceMissing {
         /// Crate name.
         name: &'static str,
@@ -69,75 +161,32 @@ pub enum DataError {
     },
 }
 
-impl fmt::Display for DataError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl DataError {
+    /// What a file that is no text seems to be.
+    pub(super) fn kind(&self) -> Option<FileKind> {
         match self {
-            Self::Images(error) => error.fmt(f),
-            Self::Missing { path } => write!(
-                f,
-                "corpus {} does not exist: give a text file, a directory of text, or leave it out for the built-in corpus",
-                path.display()
-            ),
-            Self::Unreadable { path, source } => write!(
-                f,
-                "corpus {} cannot be read ({source}): check its permissions",
-                path.display()
-            ),
-            Self::NotRegular { path } => write!(
-                f,
-                "corpus {} is not a regular file: save the text to a file first",
-                path.display()
-            ),
-            Self::Empty { path } => write!(
-                f,
-                "corpus {} is empty: give a file with text in it",
-                path.display()
-            ),
-            Self::NotUtf8 { path, offset } => write!(
-                f,
-                "corpus {} is not UTF-8 text (first bad byte at offset {offset}): convert it, for example with iconv -t UTF-8",
-                path.display()
-            ),
-            Self::NoText { path, skipped } => write!(
-                f,
-                "corpus directory {} holds no text ({skipped} files skipped as empty or not UTF-8): give a directory with UTF-8 files that are not hidden",
-                path.display()
-            ),
-            Self::TooShort {
-                corpus,
-                part,
-                have,
-                need,
-                need_in_all,
-            } => write!(
-                f,
-                "corpus {corpus} is too short: its {part} part has {have} bytes and needs {need}: give a text of at least {need_in_all} bytes, or use a shorter sequence or a smaller batch"
-            ),
-            Self::SourceMissing {
-                name,
-                version,
-                searched,
-            } => write!(
-                f,
-                "the built-in corpus needs the source of {name} {version}, which is not in {}: run `cargo fetch --locked` in the workspace, or give a text of your own with --data",
-                searched.display()
-            ),
-        }
-    }
-}
-
-impl Error for DataError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unreadable { source, .. } => Some(source),
-            Self::Images(error) => error.source(),
+            Self::Binary { kind, .. } => *kind,
             _ => None,
         }
     }
 }
 
-impl From<ImageError> for DataError {
-    fn from(error: ImageError) -> Self {
-        Self::Images(error)
+fn no_text(byte: u8, offset: usize, kind: Option<&FileKind>) -> String {
+    match kind {
+        Some(FileKind { name, advice }) => format!("is {name}, not text: {advice}"),
+        None => format!(
+            "is not text: it has the byte 0x{byte:02x} at offset {offset}, which no text has: \
+             give a file of text, or remove such bytes"
+        ),
+    }
+}
+
+/// `: 3 left out, such as a.png (a PNG image)`.
+fn listed(left_out: &[LeftOut]) -> String {
+    match left_out.first() {
+        None => String::new(),
+        Some(LeftOut { name, reason }) => {
+            format!(" ({} left out, such as {name}: {reason})", left_out.len())
+        }
     }
 }

@@ -1,46 +1,69 @@
-//! Byte-level text corpora and the windows that training and validation see.
+//! Text corpora and the windows that training and validation see; images are in [`images`].
 //!
-//! A [`Corpus`] comes from a file, from a directory of text, or from the source code of this
-//! program's own dependencies ([`Corpus::builtin`]). It is cut into a training and a validation
-//! part that share no byte; [`Windows`] then deals out batches.
+//! A [`Corpus`] comes from a file, from a directory of text, from tokens that nanoGPT has prepared,
+//! or from the source code of this program's own dependencies ([`Corpus::builtin`]). It is cut into
+//! a training and a validation part that share no byte; [`Windows`] then deals out batches.
 
 mod builtin;
+mod decode;
 mod error;
+mod guard;
+mod gzip;
 pub mod images;
+mod kind;
+mod nanogpt;
+mod pickle;
 mod shared_passages;
 mod source;
 mod split;
 mod text_files;
+mod tokens;
 mod windows;
 
+pub use crate::data_account::{
+    DataAccount, FileRead, LISTED_AT_START, LISTED_WHEN_ASKED, LeftOut, Share, Unit, kind_of,
+};
 pub use builtin::BUILTIN_CRATES;
 pub use error::DataError;
+pub use kind::FileKind;
+pub use nanogpt::TokensError;
 pub use source::{Data, Source};
+pub use tokens::{TokenKind, Tokens};
 pub use windows::{Batch, Windows};
 
+use crate::{memory::available, run_dir::is_run_directory};
 use sha2::{Digest, Sha256};
+use split::Split;
 use std::path::Path;
-use text_files::TextFile;
+use text_files::{Folder, TextFile};
 
 /// Number of distinct tokens of a byte-level corpus.
 pub const VOCABULARY: usize = 256;
 
+/// The most bytes of a corpus, whatever the memory: more is not read.
+const MOST_BYTES: u64 = 4 << 30;
+
+/// The most bytes that are read: a quarter of the memory, since a text is held twice while it is
+/// split.
+fn most_bytes() -> u64 {
+    MOST_BYTES.min(available() / 4)
+}
+
+/// A folder with this many images for each text is one of images.
+const IMAGES_FOR_A_TEXT: usize = 10;
+
 /// A text cut into a training and a validation part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Corpus {
-    /// Bytes to train on.
-    pub train: Vec<u8>,
-    /// Bytes to validate on; they do not occur in `train` as a file or block.
-    pub validation: Vec<u8>,
-    /// What a person calls it: the file or directory name, or `built-in`.
-    pub name: String,
-    /// SHA-256 in hex of the training part followed by the validation part. For a single file
-    /// this is the SHA-256 of the file.
-    pub fingerprint: String,
-    /// Text files used.
-    pub files: usize,
-    /// Files found but not used: not UTF-8, empty, or a copy of one already used.
-    pub files_skipped: usize,
+    /// What is trained on.
+    pub train: Tokens,
+    /// What validates; it does not occur in `train` as a file or block.
+    pub validation: Tokens,
+    /// Number of distinct tokens that a network has to know.
+    pub vocabulary: usize,
+    /// What was read. Its name is that of the file or directory, or `built-in`; its fingerprint is
+    /// of the training part followed by the validation part: for a single file, of its text.
+    pub account: DataAccount,
 }
 
 impl Corpus {
@@ -59,30 +82,47 @@ impl Corpus {
     /// One text file. Its last tenth is for validation.
     ///
     /// # Errors
-    /// If the file is missing, unreadable, empty, not UTF-8, or not a regular file.
+    /// If the file is missing, unreadable, empty, no text, too large, or not a regular file.
     pub fn from_file(path: &Path) -> Result<Self, DataError> {
-        let bytes = text_files::read_file(path)?;
-        let (train, validation) = split::at_tail(bytes);
-        Ok(Self::new(file_name(path), train, validation, 1, 0))
+        let name = file_name(path);
+        let decoded = text_files::read_file(path, most_bytes())?;
+        let file = TextFile {
+            read_as: decoded.read_as,
+            ..TextFile::new(name.clone(), decoded.bytes)
+        };
+        Ok(Self::new(name, split::of_one(file), Vec::new()))
     }
 
-    /// All text files below a directory, in sorted order of their paths. Hidden files are
-    /// ignored; files that are not UTF-8, empty files and further copies of the same content are
-    /// skipped and counted. About a tenth of the bytes, in whole files, is for validation, and
-    /// files that share a passage of 2 kB or more are on one side; with too few files for that,
-    /// validation is the last tenth of their concatenation.
+    /// All text files below a directory, in sorted order of their paths, or the tokens that
+    /// nanoGPT has prepared in it. What is hidden, empty, a copy or no text is left out, and the
+    /// [account](DataAccount) says so. About a tenth of the bytes is for validation: whole files
+    /// where there are many, and files that share a passage of 2 kB or more are on one side; blocks
+    /// of each file where there are few.
     ///
     /// # Errors
-    /// If the directory or a file in it is unreadable, or if it holds no text.
+    /// If the directory is unreadable, holds no text or too much, or is a run or a folder of
+    /// images.
     pub fn from_directory(path: &Path) -> Result<Self, DataError> {
-        let (files, skipped) = text_files::read_directory(path)?;
-        if files.is_empty() {
-            return Err(DataError::NoText {
-                path: path.to_owned(),
-                skipped,
-            });
+        let owned = || path.to_owned();
+        if is_run_directory(path) {
+            return Err(DataError::RunDirectory { path: owned() });
         }
-        Ok(Self::from_files(file_name(path), files, skipped))
+        if nanogpt::is_in(path) {
+            return nanogpt::read(path);
+        }
+        let Folder {
+            files,
+            left_out,
+            images,
+        } = text_files::read_directory(path)?;
+        if images > 0 && images >= IMAGES_FOR_A_TEXT * files.len() {
+            return Err(DataError::FolderOfImages { path: owned() });
+        }
+        if files.is_empty() {
+            let path = owned();
+            return Err(DataError::NoText { path, left_out });
+        }
+        Ok(Self::new(file_name(path), split::by_file(files), left_out))
     }
 
     /// The Rust source text of [`BUILTIN_CRATES`], in the versions this program was built with:
@@ -92,36 +132,41 @@ impl Corpus {
     /// # Errors
     /// If the source of one of the crates is not where cargo keeps it, or is unreadable.
     pub fn builtin() -> Result<Self, DataError> {
-        let (files, skipped) = builtin::read_sources()?;
-        Ok(Self::from_files("built-in".to_owned(), files, skipped))
+        let (files, left_out) = builtin::read_sources()?;
+        Ok(Self::new(
+            "built-in".to_owned(),
+            split::by_file(files),
+            left_out,
+        ))
     }
 
-    fn from_files(name: String, files: Vec<TextFile>, skipped: usize) -> Self {
-        let (files, copies) = text_files::without_copies(files);
-        let count = files.len();
-        let (train, validation) = split::by_file(files);
-        Self::new(name, train, validation, count, skipped + copies)
-    }
-
-    fn new(
-        name: String,
-        train: Vec<u8>,
-        validation: Vec<u8>,
-        files: usize,
-        files_skipped: usize,
-    ) -> Self {
+    fn new(name: String, split: Split, left_out: Vec<LeftOut>) -> Self {
         let mut hash = Sha256::new();
-        hash.update(&train);
-        hash.update(&validation);
+        hash.update(&split.train);
+        hash.update(&split.validation);
+        let mut account = DataAccount::new(name, Unit::Bytes);
+        account.fingerprint = hex(&hash.finalize());
+        split.files.into_iter().for_each(|file| account.read(file));
+        account.split = split.how;
+        account.remarks = split.remarks;
+        for LeftOut { name, reason } in left_out {
+            account.leave_out(name, reason);
+        }
         Self {
-            fingerprint: hex(&hash.finalize()),
-            train,
-            validation,
-            name,
-            files,
-            files_skipped,
+            train: split.train.into(),
+            validation: split.validation.into(),
+            vocabulary: VOCABULARY,
+            account,
         }
     }
+}
+
+/// The text of one file, all of it.
+///
+/// # Errors
+/// As [`Corpus::from_file`].
+pub fn read_text(path: &Path) -> Result<Vec<u8>, DataError> {
+    Ok(text_files::read_file(path, most_bytes())?.bytes)
 }
 
 /// Bits per byte of a loss in nats per byte-level token: `nats / ln 2`.

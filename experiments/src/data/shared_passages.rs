@@ -119,7 +119,7 @@ mod tests {
     fn files(contents: &[String]) -> Vec<TextFile> {
         contents
             .iter()
-            .map(|content| TextFile::new(content.clone().into_bytes()))
+            .map(|content| TextFile::new(String::new(), content.clone().into_bytes()))
             .collect()
     }
 

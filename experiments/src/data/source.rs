@@ -1,8 +1,9 @@
 //! Whatever a network learns from.
 
 use super::{
-    Corpus, DataError,
+    Corpus, DataAccount, DataError,
     images::{ImageSet, ImageSizes},
+    nanogpt,
 };
 use crate::config::RunConfig;
 use std::{path::PathBuf, sync::Arc};
@@ -21,8 +22,8 @@ pub enum Data {
 pub enum Source {
     /// A text file, a directory of text, or the built-in corpus.
     Text(Option<PathBuf>),
-    /// A directory of images of these sizes, or generated shapes.
-    Images(Option<PathBuf>, ImageSizes),
+    /// A directory of images of these sizes, which may be a partial set, or generated shapes.
+    Images(Option<PathBuf>, ImageSizes, bool),
 }
 
 impl Source {
@@ -35,7 +36,7 @@ impl Source {
                     side: patches.image,
                     channels: patches.channels,
                 };
-                Self::Images(config.data.path(), sizes)
+                Self::Images(config.data.path(), sizes, config.data.partial)
             }
         }
     }
@@ -50,8 +51,8 @@ impl Source {
                 let corpus = Corpus::open(path.as_deref())?;
                 Ok(Data::Text(Arc::new(corpus)))
             }
-            Self::Images(path, sizes) => {
-                let set = ImageSet::open(path.as_deref(), *sizes)?;
+            Self::Images(path, sizes, partial) => {
+                let set = ImageSet::open(path.as_deref(), *sizes, *partial)?;
                 Ok(Data::Images(Arc::new(set)))
             }
         }
@@ -67,36 +68,46 @@ impl Data {
         Source::of(config).open()
     }
 
-    /// How much of it there is to train on, and to validate on: `7164198 bytes to train on,
-    /// 795985 to validate`.
-    pub fn sizes(&self) -> String {
-        let (train, validation, what) = match self {
-            Self::Text(corpus) => (corpus.train.len(), corpus.validation.len(), "bytes"),
-            Self::Images(set) => (set.train.len(), set.test.len(), "images"),
+    /// Keys and values of the settings that the data decide where nobody has chosen them: the kind
+    /// and the number of tokens of a text that comes as tokens; sizes and classes of images. A
+    /// path with nothing at it decides nothing.
+    ///
+    /// # Errors
+    /// If what decides them cannot be read.
+    pub fn settings(config: &RunConfig) -> Result<Vec<(&'static str, String)>, DataError> {
+        let Some(path) = config.data.path().filter(|path| path.exists()) else {
+            return Ok(Vec::new());
         };
-        format!("{train} {what} to train on, {validation} to validate")
-    }
-
-    /// What a person calls it.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Text(corpus) => &corpus.name,
-            Self::Images(set) => &set.name,
+        if let Some(patches) = config.model.patches() {
+            let images = ImageSet::measure(&path, config.data.partial)?;
+            return Ok(vec![
+                ("model.image", images.side(patches.patch).to_string()),
+                ("model.channels", images.sizes.channels.to_string()),
+                ("model.classes", images.classes.to_string()),
+            ]);
         }
+        if !nanogpt::is_in(&path) {
+            return Ok(Vec::new());
+        }
+        let (vocabulary, _) = nanogpt::vocabulary(&path)?;
+        Ok(vec![
+            ("data.tokens", "ids".to_owned()),
+            ("model.vocab_size", vocabulary.to_string()),
+        ])
     }
 
-    /// SHA-256 in hex of all of it.
-    pub fn fingerprint(&self) -> &str {
+    /// What was read, what was left out and why, and what validates.
+    pub fn account(&self) -> &DataAccount {
         match self {
-            Self::Text(corpus) => &corpus.fingerprint,
-            Self::Images(set) => &set.fingerprint,
+            Self::Text(corpus) => &corpus.account,
+            Self::Images(set) => &set.account,
         }
     }
 
     /// Bytes of all of it.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Text(corpus) => corpus.train.len() + corpus.validation.len(),
+            Self::Text(corpus) => corpus.train.size() + corpus.validation.size(),
             Self::Images(set) => set.train.pixels.len() + set.test.pixels.len(),
         }
     }

@@ -1,6 +1,6 @@
 //! Batches of windows: which bytes a network sees, as a function of seed and step alone.
 
-use super::{Corpus, DataError, split};
+use super::{Corpus, DataError, Tokens, split};
 use engine::rng::Key;
 use rand::RngExt;
 
@@ -27,11 +27,10 @@ impl Batch {
         }
     }
 
-    fn push(&mut self, text: &[u8], start: usize) {
-        let window = &text[start..=start + self.seq_len];
-        let tokens = |bytes| <[u8]>::iter(bytes).map(|&byte| u32::from(byte));
-        self.inputs.extend(tokens(&window[..self.seq_len]));
-        self.targets.extend(tokens(&window[1..]));
+    fn push(&mut self, text: &Tokens, start: usize) {
+        let end = start + self.seq_len;
+        text.append_to(&mut self.inputs, start..end);
+        text.append_to(&mut self.targets, start + 1..end + 1);
         self.rows += 1;
     }
 
@@ -43,7 +42,7 @@ impl Batch {
 
 /// Deals out windows of `seq_len` tokens of a corpus.
 ///
-/// A window is `seq_len + 1` consecutive bytes of one part of the corpus; the targets are the
+/// A window is `seq_len + 1` consecutive tokens of one part of the corpus; the targets are the
 /// inputs shifted by one. No window crosses from training to validation.
 #[derive(Debug, Clone, Copy)]
 pub struct Windows<'c> {
@@ -137,7 +136,8 @@ impl<'c> Windows<'c> {
             _ => 2,
         };
         Err(DataError::TooShort {
-            corpus: self.corpus.name.clone(),
+            corpus: self.corpus.account.name.clone(),
+            unit: self.corpus.account.unit.name(),
             part,
             have,
             need,

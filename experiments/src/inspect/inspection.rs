@@ -106,7 +106,7 @@ impl Inspection {
             .collect();
         let sublayers = trace.layers.len();
         let last = trace.mean_last();
-        let measure = Measure::of(&subject.config().model);
+        let measure = Measure::of(subject.config());
         let fits = |record: &&CoefficientRecord| record.mean.len() == layers.len();
         Self {
             name: name.to_owned(),

@@ -3,9 +3,8 @@
 use crate::{
     coefficients::SiteCoefficients,
     config::RunConfig,
-    data::{Batch, Data, DataError, Windows, images::ImageSet},
-    files::read_bytes,
-    train::{Diffusion, Task, TrainError, Vision},
+    data::{Batch, Corpus, Data, DataError, Windows, images::ImageSet, read_text},
+    train::{Diffusion, Task, TrainError, Vision, check_tokens},
     trained::{Trained, TrainedError},
 };
 use engine::{
@@ -15,7 +14,7 @@ use engine::{
 };
 use models::{model::ModelConfig, transformer::Transformer};
 use nn::connection::ConnectionConfig;
-use std::{error::Error, fmt, fs::File, io, path::Path, path::PathBuf, sync::Arc};
+use std::{error::Error, fmt, path::Path, path::PathBuf, sync::Arc};
 
 /// A trained network with some tokens.
 pub struct Subject {
@@ -51,12 +50,12 @@ fn images(config: &RunConfig) -> Result<Arc<ImageSet>, DataError> {
 }
 
 fn test_part(set: &ImageSet) -> String {
-    format!("test part of {}", set.name)
+    format!("validation images of {}", set.account.name)
 }
 
 impl Subject {
     /// The network of a run directory or of a file of weights, on `rows` windows of the text
-    /// in a file, from its beginning, or else of its own validation data.
+    /// in a file, from its beginning, or of the validation part of a folder, or of its own data.
     ///
     /// # Errors
     /// [`SubjectError`].
@@ -65,12 +64,11 @@ impl Subject {
         let config = trained.config.clone();
         let key = Key::new(config.train.seed).named("init");
         let (network, initial, data) = match (&config.model, text) {
-            (ModelConfig::Transformer(model), Some(path)) => {
-                let text = File::open(path).and_then(|mut file| read_bytes(&mut file));
-                let text = text.map_err(|source| SubjectError::Text {
-                    path: path.to_owned(),
-                    source,
-                })?;
+            (ModelConfig::Transformer(model), Some(path)) if !path.is_dir() => {
+                if !config.data.tokens.is_bytes() {
+                    return Err(SubjectError::TokensNotText);
+                }
+                let text = read_text(path)?;
                 let batch = windows_of(&text, model.seq, rows).ok_or_else(|| {
                     let path = path.to_owned();
                     let bytes = text.len();
@@ -80,13 +78,11 @@ impl Subject {
                 let network = Network::Decoder(Box::new(model), batch);
                 (network, params, path.display().to_string())
             }
-            (_, Some(_)) => return Err(SubjectError::ImagesNotText),
-            (ModelConfig::Transformer(model), None) => {
-                let data = Data::open(&config)?;
-                let Data::Text(corpus) = &data else {
-                    unreachable!("the data of a decoder is text")
-                };
-                let windows = Windows::new(corpus, model.seq)?;
+            (ModelConfig::Transformer(model), folder) => {
+                let own = config.data.path();
+                let corpus = Corpus::open(folder.or(own.as_deref()))?;
+                check_tokens(&config, model, &corpus).map_err(TrainError::from)?;
+                let windows = Windows::new(&corpus, model.seq)?;
                 let mut batches = windows.validation_batches(1, rows)?;
                 let batch = batches.pop().expect("one batch");
                 let (model, params) = Transformer::new(model, key).map_err(TrainError::from)?;
@@ -94,9 +90,10 @@ impl Subject {
                 (
                     network,
                     params,
-                    format!("validation part of {}", data.name()),
+                    format!("validation part of {}", corpus.account.name),
                 )
             }
+            (_, Some(_)) => return Err(SubjectError::ImagesNotText),
             (ModelConfig::Vit(model), None) => {
                 let set = images(&config)?;
                 let (task, params) = Vision::new(model, &set, 0.0, key)?;
@@ -150,14 +147,15 @@ impl Subject {
         &self.initial
     }
 
-    /// The bytes that it reads, window after window; `None` of images.
+    /// The bytes that it reads, window after window, and the length of a window; `None` of images
+    /// and of other tokens.
     pub fn text(&self) -> Option<(Vec<u8>, usize)> {
         match &self.network {
-            Network::Decoder(_, batch) => {
+            Network::Decoder(_, batch) if self.config.data.tokens.is_bytes() => {
                 let text = batch.inputs.iter().map(|&token| token as u8).collect();
                 Some((text, batch.seq_len))
             }
-            Network::OfImages(..) => None,
+            Network::Decoder(..) | Network::OfImages(..) => None,
         }
     }
 
@@ -219,13 +217,6 @@ pub enum SubjectError {
     Data(DataError),
     /// The network cannot be built.
     Build(TrainError),
-    /// The text cannot be read.
-    Text {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
     /// The text has fewer than two bytes.
     ShortText {
         /// The file.
@@ -235,6 +226,8 @@ pub enum SubjectError {
     },
     /// A text for a network of images.
     ImagesNotText,
+    /// A text for a network of tokens.
+    TokensNotText,
 }
 
 impl fmt::Display for SubjectError {
@@ -243,18 +236,17 @@ impl fmt::Display for SubjectError {
             Self::Trained(error) => error.fmt(f),
             Self::Data(error) => error.fmt(f),
             Self::Build(error) => error.fmt(f),
-            Self::Text { path, source } => write!(
-                f,
-                "text {} cannot be read ({source}): check the path and its permissions",
-                path.display()
-            ),
             Self::ShortText { path, bytes } => write!(
                 f,
                 "{} has {bytes} bytes, and predicting takes two at least",
                 path.display()
             ),
+            Self::TokensNotText => f.write_str(
+                "this network reads the ids of tokens: leave out --text, or give a folder with \
+                 train.bin and val.bin",
+            ),
             Self::ImagesNotText => f.write_str(
-                "this network sees images: leave out --text, and it is shown its test images",
+                "this network sees images: leave out --text, and it is shown its validation images",
             ),
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Train {
     eps: f32,
     weight_decay: f32,
     clip: Option<f32>,
+    /// The parameters that decay; `None` for those of the format's rule.
+    pub(super) decays: Option<Vec<String>>,
 }
 
 impl Train {

@@ -16,7 +16,7 @@ use case::{Case, Train};
 use compare::{Pair, Rule};
 use engine::{
     backend::{Backend, CpuBackend},
-    params::{Decay, Gradients, Params},
+    params::{Decay, Gradients, Params, Part},
     tape::{Tape, Var},
 };
 use models::weights::TensorFile;
@@ -94,7 +94,19 @@ pub fn check_on(path: &Path, backend: &Arc<dyn Backend>) -> Result<Report, Parit
         None => (None, None),
     };
     let decay_differs = match &case.train {
-        Some(_) => decay_differs(&case.params),
+        Some(train) => {
+            let decays = train.decays.as_deref();
+            let unknown = decays.and_then(|decays| {
+                let known = |name: &&String| case.params.part(name).is_some();
+                decays.iter().find(|name| !known(name))
+            });
+            if let Some(name) = unknown {
+                return Err(invalid(format!(
+                    "config: train: decays names {name}, which is no parameter"
+                )));
+            }
+            decay_differs(&case.params, decays)
+        }
         None => Vec::new(),
     };
     let mut report = Report {
@@ -282,15 +294,21 @@ fn drop_rounding(file: &TensorFile, trained: &mut [Pair]) -> Result<(), ParityEr
     Ok(())
 }
 
-/// Parameters whose decay differs from the rule of the format: tensors of more than one
-/// element whose name contains none of `.static_`, `norm` and `bias`.
-fn decay_differs(params: &Params) -> Vec<String> {
+/// Parameters whose decay differs from what the file lists or, without a list, from the rule of
+/// the format: tensors of more than one element decay whose name contains none of `.static_`,
+/// `norm` and `bias`.
+fn decay_differs(params: &Params, decays: Option<&[String]>) -> Vec<String> {
+    let by_rule = |part: &Part| {
+        let exempt = [".static_", "norm", "bias"];
+        part.shape.len() > 1 && !exempt.iter().any(|word| part.name.contains(word))
+    };
     let mut differing = Vec::new();
     for (_, param) in params.iter() {
         for part in &param.parts {
-            let exempt = [".static_", "norm", "bias"];
-            let exempt = exempt.iter().any(|word| part.name.contains(word));
-            let there = part.shape.len() > 1 && !exempt;
+            let there = match decays {
+                Some(decays) => decays.contains(&part.name),
+                None => by_rule(part),
+            };
             if there != (param.decay == Decay::Yes) {
                 differing.push(part.name.clone());
             }

@@ -67,7 +67,7 @@ pub(super) fn read_config(path: &Path) -> Result<ReadConfig, String> {
     let mut table: toml::Table = text
         .parse()
         .map_err(|_| format!("{CONFIG_FILE} is damaged: it is not TOML"))?;
-    let whole = Layers::defaults().table(table.clone()).resolve();
+    let whole = Layers::recorded(table.clone()).resolve();
     let error = match whole {
         Ok(config) => {
             let left_out = None;
@@ -78,7 +78,7 @@ pub(super) fn read_config(path: &Path) -> Result<ReadConfig, String> {
     OTHER_SECTIONS.iter().for_each(|section| {
         table.remove(*section);
     });
-    let rest = Layers::defaults().table(table).resolve();
+    let rest = Layers::recorded(table).resolve();
     let config = rest.map_err(|_| format!("{CONFIG_FILE}: {error}"))?;
     let left_out = Some(error);
     Ok(ReadConfig { config, left_out })

@@ -2,6 +2,7 @@
 
 use super::{Plot, Recorded, settings::common_and_own};
 use crate::{
+    data::LISTED_WHEN_ASKED,
     plot::{STYLE, escaped},
     run_dir::{Environment, Status},
     table::{Align, Cell, Table, Tone},
@@ -71,6 +72,10 @@ pub fn page(recorded: &Recorded, plots: &[Plot]) -> String {
     body.push_str("<div class=\"notes\">\n");
     list(&mut body, &report.notes());
     body.push_str("</div>\n");
+    for account in &recorded.accounts {
+        section(&mut body, "Data");
+        list(&mut body, &account.lines(LISTED_WHEN_ASKED));
+    }
     settings(&mut body, recorded);
     section(&mut body, "How it was made");
     for command in &recorded.commands {

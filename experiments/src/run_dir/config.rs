@@ -1,7 +1,7 @@
 //! Comparing configurations, and writing a command line that can be pasted.
 
 use super::{CONFIG_FILE, RunError, read_if_there};
-use crate::files::parse_toml;
+use crate::{config::Layers, files::parse_toml};
 use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 use toml::{Table, Value};
 
@@ -21,6 +21,11 @@ pub fn check_config(directory: &Path, wanted: &Table) -> Result<bool, RunError> 
         line: wrong.line,
         reason: wrong.reason,
     })?;
+    // What a run wrote before some settings existed says what it did in their place.
+    let stored = match Layers::recorded(stored.clone()).resolve() {
+        Ok(config) if config.identity() == stored.to_string() => config.to_table(),
+        _ => stored,
+    };
     match first_difference(&stored, wanted) {
         None => Ok(true),
         Some((key, stored, wanted)) => Err(RunError::ConfigMismatch {
@@ -54,7 +59,7 @@ fn first_difference(stored: &Table, wanted: &Table) -> Option<Difference> {
 
 /// The arguments as one line for a POSIX shell, the first without its directory.
 pub fn shell_line(args: &[String]) -> String {
-    let mut words: Vec<String> = args.iter().map(|arg| shell_word(arg)).collect();
+    let mut words: Vec<String> = args.iter().map(shell_word).collect();
     if let (Some(word), Some(program)) = (words.first_mut(), args.first()) {
         let name = Path::new(program)
             .file_name()

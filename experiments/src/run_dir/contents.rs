@@ -5,7 +5,7 @@ use super::{
     METRICS_FILE, PREVIOUS_STATE_FILE, RunError, STATE_FILE, STATE_MAGIC, SUMMARY_FILE,
     WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
 };
-use crate::config::RunConfig;
+use crate::{config::RunConfig, files::read_text};
 use std::{
     fs::{self, File},
     io::{self, Read},
@@ -87,8 +87,10 @@ pub(super) fn clear(directory: &Path) -> Result<(), RunError> {
 /// Whether the program has written a run there: a file that is there from its beginning, or a
 /// saved state, has the content that this program gives it and nothing else does. A file of a few
 /// settings is not enough.
-fn is_run(directory: &Path) -> bool {
-    let text = |name: &str| fs::read_to_string(directory.join(name)).ok();
+pub(super) fn is_run(directory: &Path) -> bool {
+    // Opening a pipe would wait for its other end.
+    let file = |name: &str| Some(directory.join(name)).filter(|path| path.is_file());
+    let text = |name: &str| read_text(&file(name)?).ok();
     let environment = || serde_json::from_str::<Environment>(&text(ENVIRONMENT_FILE)?).ok();
     let settings = || {
         let table = text(CONFIG_FILE)?.parse::<toml::Table>().ok()?;
@@ -97,10 +99,8 @@ fn is_run(directory: &Path) -> bool {
     };
     let state = |name: &str| {
         let mut start = [0; STATE_MAGIC.len()];
-        let file = File::open(directory.join(name));
-        file.and_then(|mut file| file.read_exact(&mut start))
-            .is_ok()
-            && start == *STATE_MAGIC
+        let opened = file(name).and_then(|path| File::open(path).ok());
+        opened.is_some_and(|mut file| file.read_exact(&mut start).is_ok()) && start == *STATE_MAGIC
     };
     environment().is_some()
         || settings().is_some()

@@ -74,11 +74,6 @@ impl Ended {
         let losses = metrics.iter().filter_map(|record| finite(record.val_loss?));
         let results = [
             (
-                "final_train_loss",
-                summary.final_train_loss,
-                finite(last.train_loss),
-            ),
-            (
                 "final_val_loss",
                 summary.final_val_loss,
                 validated.and_then(|record| finite(record.val_loss?)),

@@ -1,6 +1,6 @@
 //! Where and with what a run was made: `env.json`. It holds no name of a user or a computer.
 
-use crate::lockfile;
+use crate::{data_account::DataAccount, lockfile};
 use engine::backend::{Backend, CpuBackend};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, process::Command, thread};
@@ -42,6 +42,9 @@ pub struct Environment {
     pub os: String,
     /// Version of every dependency; several are joined by commas.
     pub crates: BTreeMap<String, String>,
+    /// What was read; `None` of runs from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataAccount>,
 }
 
 impl Environment {
@@ -74,6 +77,7 @@ impl Environment {
             backend: backend.name().to_owned(),
             os: os().unwrap_or_else(|| std::env::consts::OS.to_owned()),
             crates,
+            data: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     in_place::{is_at, open_in_place},
 };
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
 };
@@ -35,16 +35,35 @@ impl Lock {
     /// has none; errors of reading and writing.
     pub fn take(directory: &Path) -> Result<Self, RunError> {
         let path = directory.join(LOCK_FILE);
-        let mut file = open_in_place(&path)?;
-        let named = holder_in(&mut file, directory);
-        try_lock(&file, directory, || named.as_ref().ok().cloned().flatten())?;
-        named?;
+        // First, so that who is turned away leaves no lock file in place of a removed one.
         let whole = match File::open(directory).map(|whole| (whole.try_lock(), whole)) {
             Ok((Ok(()), whole)) => Some(whole),
-            Ok((Err(TryLockError::WouldBlock), _)) => return Err(locked(directory, None)),
+            Ok((Err(TryLockError::WouldBlock), _)) => return Err(locked(directory)),
             // Over NFS only files that are open for writing can be locked.
             Ok((Err(TryLockError::Error(_)), _)) | Err(_) => None,
         };
+        let file = open_in_place(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(locked(directory)),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+                return Err(RunError::NoLocks {
+                    path: directory.to_owned(),
+                    source: error,
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(RunError::writing(&path, error)),
+        }
+        let length = file
+            .metadata()
+            .map_err(|error| RunError::reading(&path, error))?
+            .len();
+        if length > 0 && holder_in(&path).is_none() {
+            return Err(RunError::NotARun {
+                path: directory.to_owned(),
+                entry: LOCK_FILE.to_owned(),
+            });
+        }
         let mut lock = Self {
             directory: directory.to_owned(),
             file,
@@ -87,28 +106,10 @@ impl Drop for Lock {
     }
 }
 
-fn try_lock(
-    file: &File,
-    directory: &Path,
-    holder: impl Fn() -> Option<String>,
-) -> Result<(), RunError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(locked(directory, holder())),
-        Err(TryLockError::Error(error)) if has_no_locks(&error) => Err(RunError::NoLocks {
-            path: directory.to_owned(),
-            source: error,
-        }),
-        Err(TryLockError::Error(error)) => {
-            Err(RunError::writing(&directory.join(LOCK_FILE), error))
-        }
-    }
-}
-
-fn locked(directory: &Path, holder: Option<String>) -> RunError {
+fn locked(directory: &Path) -> RunError {
     RunError::Locked {
         path: directory.to_owned(),
-        holder,
+        holder: holder_in(&directory.join(LOCK_FILE)),
     }
 }
 
@@ -125,21 +126,14 @@ fn has_no_locks(error: &io::Error) -> bool {
             .is_some_and(|code| codes.contains(&code))
 }
 
-/// Process and machine in a lock file. Anything else in it is not ours to overwrite.
-fn holder_in(file: &mut File, directory: &Path) -> Result<Option<String>, RunError> {
+/// Process and machine in a lock file; `None` where it has another content or, as locks may be
+/// mandatory, cannot be read.
+fn holder_in(path: &Path) -> Option<String> {
+    let is_file = fs::symlink_metadata(path).is_ok_and(|entry| entry.is_file());
     let mut text = String::new();
-    let read = file.take(256).read_to_string(&mut text);
-    let text = text.trim();
-    match read {
-        // Where locks are mandatory the holder's name cannot be read.
-        Err(error) if error.kind() != io::ErrorKind::InvalidData => Ok(None),
-        Ok(_) if text.is_empty() => Ok(None),
-        Ok(_) if text.starts_with(HOLDER) => Ok(Some(text.to_owned())),
-        _ => Err(RunError::NotARun {
-            path: directory.to_owned(),
-            entry: LOCK_FILE.to_owned(),
-        }),
-    }
+    let file = File::open(path).ok().filter(|_| is_file)?;
+    file.take(256).read_to_string(&mut text).ok()?;
+    Some(text.trim().to_owned()).filter(|text| text.starts_with(HOLDER))
 }
 
 const HOLDER: &str = "process ";
@@ -147,7 +141,7 @@ const HOLDER: &str = "process ";
 /// Process and machine, as one line.
 fn holder() -> String {
     let process = std::process::id();
-    match std::fs::read_to_string("/proc/sys/kernel/hostname") {
+    match fs::read_to_string("/proc/sys/kernel/hostname") {
         Ok(host) => format!("{HOLDER}{process} on {}\n", host.trim()),
         Err(_) => format!("{HOLDER}{process}\n"),
     }

@@ -61,6 +61,8 @@ pub const ENVIRONMENT_FILE: &str = "env.json";
 pub const METRICS_FILE: &str = "metrics.jsonl";
 /// Name of the file with recorded coefficients.
 pub const COEFFICIENTS_FILE: &str = "coefficients.jsonl";
+/// Name of the file with the settings of a sweep.
+pub const SWEEP_FILE: &str = "sweep.toml";
 /// Name of the file with the state that a run goes on from.
 pub const STATE_FILE: &str = "state.bin";
 /// Name of the state file before it.
@@ -259,6 +261,12 @@ impl RunDir {
         self.check_lock()?;
         write_atomically(&self.path.join(name), content)
     }
+}
+
+/// Whether a directory is one run, or a sweep that has written its results.
+pub fn is_run_directory(path: &Path) -> bool {
+    let has = |name: &str| path.join(name).is_file();
+    contents::is_run(path) || has(SWEEP_FILE) && has("results.json")
 }
 
 fn check_name(name: &str) -> Result<(), RunError> {

@@ -1,6 +1,7 @@
 //! How a run ended: `summary.json`.
 
 use super::{LossByNoiseLevel, RunError, SUMMARY_FILE, environment::cpu, read_if_there};
+use crate::data_account::DataAccount;
 use models::weights::hex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,6 +67,13 @@ pub struct Summary {
     /// without mixtures of experts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routers: Vec<RouterSummary>,
+    /// How much was trained on, what was left out and what validates, without the lists of files;
+    /// `None` of runs from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataAccount>,
+    /// What a reader of these results has to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// Number of trained parameters.
     pub parameters: u64,
     /// Floating-point operations of one forward pass per token.

@@ -1,6 +1,6 @@
 //! Files that appear whole or not at all.
 
-use super::RunError;
+use super::{RunError, in_place::is_at};
 use std::{
     ffi::OsString,
     fs::{self, File, TryLockError},
@@ -92,8 +92,9 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(error),
         };
-        // Held by someone else at once: `remove_stale` is about to remove it.
-        if !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        // Before it is locked, `remove_stale` may hold or have removed it.
+        let held = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        if held && is_at(&file, &temporary)? {
             return Ok((temporary, file));
         }
     }
@@ -121,13 +122,15 @@ pub fn remove_stale(directory: &Path) -> Result<(), RunError> {
             continue;
         }
         let path = entry.path();
-        let abandoned = match File::options().write(true).open(&path) {
-            Ok(file) => match file.try_lock() {
-                Ok(()) => true,
-                Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(_)) => is_dead(process),
-            },
-            Err(_) => false,
+        // Held until it is removed, so that its writer, if it has just begun, takes another name.
+        let Ok(file) = File::options().write(true).open(&path) else {
+            continue;
+        };
+        let abandoned = match file.try_lock() {
+            // Its writer may have put it in its place meanwhile.
+            Ok(()) => is_at(&file, &path).unwrap_or(false),
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => is_dead(process),
         };
         if abandoned {
             // A directory that cannot be written to only keeps a file too many.

@@ -1,42 +1,43 @@
-//! Text from a trained network, byte by byte.
+//! Text from a trained network, token by token.
 
 use engine::{params::Params, rng::Key, tape::Tape};
 use models::transformer::Transformer;
 use rand::RngExt;
 
-/// How bytes are chosen.
+/// How tokens are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
-    /// What logits are divided by; 0 takes the most probable byte.
+    /// What logits are divided by; 0 takes the most probable token.
     pub temperature: f64,
-    /// How many of the most probable bytes are considered; 0 considers all.
+    /// How many of the most probable tokens are considered; 0 considers all.
     pub top_k: usize,
     /// The seed.
     pub seed: u64,
 }
 
-/// `count` bytes that continue `prompt`: each is drawn from what the network predicts
-/// after the last bytes that fit its longest sequence. A function of its arguments
-/// alone.
+/// `count` of the first `alphabet` tokens that continue `prompt`: each is drawn from what the
+/// network predicts after the last tokens that fit its longest sequence. A function of its
+/// arguments alone.
 ///
 /// # Panics
-/// If the prompt is empty or the vocabulary has no room for bytes.
+/// If the prompt is empty or the vocabulary has no room for the alphabet.
 #[track_caller]
 pub fn continue_text(
     model: &Transformer,
     params: &Params,
-    prompt: &[u8],
+    prompt: &[u32],
+    alphabet: usize,
     count: usize,
     choice: Choice,
-) -> Vec<u8> {
+) -> Vec<u32> {
     assert!(!prompt.is_empty(), "sample: the prompt is empty");
     let (window, classes) = (model.config().seq, model.config().vocab_size);
     assert!(
-        classes >= 256,
-        "sample: {classes} tokens, expected a byte each"
+        (1..=classes).contains(&alphabet),
+        "sample: an alphabet of {alphabet} in a vocabulary of {classes}"
     );
     let key = Key::new(choice.seed).named("sample");
-    let mut text: Vec<u32> = prompt.iter().map(|&byte| u32::from(byte)).collect();
+    let mut text = prompt.to_vec();
     let mut tape = Tape::new().parallel(true);
     tape.set_recording(false);
     for position in 0..count {
@@ -44,15 +45,14 @@ pub fn continue_text(
         tape.bind(params);
         let logits = model.logits(&tape, context, context.len());
         let uniform: f64 = key.at(position as u64).rng().random();
-        let byte = logits.with_value(|logits| {
+        let token = logits.with_value(|logits| {
             let last = &logits[logits.len() - classes..];
-            choose(&last[..256], choice, uniform)
+            choose(&last[..alphabet], choice, uniform)
         });
-        text.push(byte as u32);
+        text.push(token as u32);
         tape.reset();
     }
-    let drawn = text[prompt.len()..].iter();
-    drawn.map(|&token| token as u8).collect()
+    text.split_off(prompt.len())
 }
 
 /// The index drawn with a uniform number in `[0, 1)`. Equal logits go by index.
@@ -132,7 +132,7 @@ mod tests {
             top_k: 0,
             seed,
         };
-        let text = |seed| continue_text(&model, &params, b"ab", 30, choice(seed));
+        let text = |seed| continue_text(&model, &params, &[97, 98], 256, 30, choice(seed));
         assert_eq!(text(1).len(), 30);
         assert_eq!(text(1), text(1));
         assert_ne!(text(1), text(2));

@@ -3,33 +3,51 @@
 use super::{Estimate, mean};
 use serde::Serialize;
 
+/// A number read off a loss curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    /// The number, or the bound that the curve gives.
+    pub value: f64,
+    /// Whether the curve gives a bound only: what was looked for lies before the first
+    /// finite loss of the curve.
+    pub bound: bool,
+}
+
 /// The number of tokens after which a loss curve of `(tokens, loss)`, in ascending order of
 /// tokens, is at `target` or below for good: interpolated between the last point above and the
-/// point after it. The last crossing, not the first, so that a lucky dip does not count. `None`
-/// if the curve is empty or ends above.
-pub fn tokens_to_reach(curve: &[(u64, f64)], target: f64) -> Option<f64> {
+/// point after it. The last crossing, not the first, so that a lucky dip does not count. A curve
+/// without a finite loss above it gives an upper bound. `None` if the curve is empty or ends above.
+pub fn tokens_to_reach(curve: &[(u64, f64)], target: f64) -> Option<Reading> {
     // Written so that a loss that is not a number counts as above.
     let above = curve
         .iter()
         .rposition(|&(_, loss)| !matches!(loss.partial_cmp(&target), Some(order) if order.is_le()));
     let after = above.map_or(0, |index| index + 1);
     let &(tokens, loss) = curve.get(after)?;
-    let Some(&(tokens_above, loss_above)) = above.map(|index| &curve[index]) else {
-        return Some(tokens as f64);
+    let last_above = above.map(|index| curve[index]);
+    let (value, bound) = match last_above.filter(|(_, loss)| loss.is_finite()) {
+        // Exact where the loss is the target itself.
+        None => (tokens as f64, loss < target),
+        Some((tokens_above, loss_above)) => {
+            let share = (loss_above - target) / (loss_above - loss);
+            let value = tokens_above as f64 + share * (tokens as f64 - tokens_above as f64);
+            (value, false)
+        }
     };
-    if !loss_above.is_finite() {
-        return Some(tokens as f64);
-    }
-    let share = (loss_above - target) / (loss_above - loss);
-    Some(tokens_above as f64 + share * (tokens as f64 - tokens_above as f64))
+    Some(Reading { value, bound })
 }
 
 /// The paper's "1.8 x faster": the tokens the baseline took in all, divided by those the arm
-/// takes to reach the baseline's final loss. `None` if it never does, or a curve is empty.
-pub fn convergence_factor(baseline: &[(u64, f64)], arm: &[(u64, f64)]) -> Option<f64> {
+/// takes to reach the baseline's final loss; a lower bound if the arm is below it at its first
+/// validation. `None` if it never gets there, or a curve is empty.
+pub fn convergence_factor(baseline: &[(u64, f64)], arm: &[(u64, f64)]) -> Option<Reading> {
     let &(tokens, target) = baseline.last()?;
-    let factor = tokens as f64 / tokens_to_reach(arm, target)?;
-    (factor > 0.0 && factor.is_finite()).then_some(factor)
+    let Reading { value, bound } = tokens_to_reach(arm, target)?;
+    let factor = tokens as f64 / value;
+    (factor > 0.0 && factor.is_finite()).then_some(Reading {
+        value: factor,
+        bound,
+    })
 }
 
 /// The convergence factor over seeds.
@@ -39,9 +57,12 @@ pub struct Convergence {
     /// final loss: a factor of 2 and one of 1/2 are as far from 1.
     pub factor: f64,
     /// Ends of its 95 % interval, `exp` of the t interval of the mean of `ln f`: from two seeds
-    /// on, and only if the arm gets there in every seed. Without the seeds in which it does not,
-    /// an interval would promise too much.
+    /// on, and only if the arm gets there in every seed, at a place that its curve shows. Without
+    /// the other seeds, or with bounds in their place, an interval would promise too much.
     pub interval: Option<[f64; 2]>,
+    /// Seeds in which the arm is there at its first validation already. The factor is a lower
+    /// bound if there are any.
+    pub bounds: usize,
     /// Seeds in which the arm gets there.
     pub reached: usize,
     /// Seeds that both have finished.
@@ -50,15 +71,19 @@ pub struct Convergence {
 
 impl Convergence {
     /// From the [`convergence_factor`] of every pair of runs; `None` if the arm never gets there.
-    pub fn of(factors: &[Option<f64>]) -> Option<Self> {
-        let logs: Vec<f64> = factors.iter().flatten().map(|factor| factor.ln()).collect();
+    pub fn of(factors: &[Option<Reading>]) -> Option<Self> {
+        let reached = factors.iter().flatten();
+        let bounds = reached.clone().filter(|factor| factor.bound).count();
+        let logs: Vec<f64> = reached.map(|factor| factor.value.ln()).collect();
         if logs.is_empty() {
             return None;
         }
-        let estimate = Estimate::of(&logs).filter(|_| logs.len() == factors.len());
+        let known = bounds == 0 && logs.len() == factors.len();
+        let estimate = Estimate::of(&logs).filter(|_| known);
         Some(Self {
             factor: mean(&logs).exp(),
             interval: estimate.map(|e| [e.low.exp(), e.high.exp()]),
+            bounds,
             reached: logs.len(),
             pairs: factors.len(),
         })
@@ -69,11 +94,22 @@ impl Convergence {
 mod tests {
     use super::*;
 
+    fn exact(value: f64) -> Option<Reading> {
+        Some(Reading {
+            value,
+            bound: false,
+        })
+    }
+
+    fn bound(value: f64) -> Option<Reading> {
+        Some(Reading { value, bound: true })
+    }
+
     /// ln 1 and ln 4 have the mean ln 2, the standard deviation ln 4 / sqrt(2) and the standard
     /// error ln 2; the 97.5 % quantile at one degree of freedom is 12.7062.
     #[test]
     fn the_factor_over_seeds_is_a_geometric_mean_with_its_interval() {
-        let both = Convergence::of(&[Some(1.0), Some(4.0)]).expect("two");
+        let both = Convergence::of(&[exact(1.0), exact(4.0)]).expect("two");
         assert!((both.factor - 2.0).abs() < 1e-12);
         let [low, high] = both.interval.expect("both get there");
         let reach = 2.0_f64.powf(12.7062);
@@ -84,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_seed_that_never_gets_there_takes_the_interval_away_and_is_counted() {
-        let some = Convergence::of(&[Some(1.2), Some(1.2), None]).expect("two of three");
+        let some = Convergence::of(&[exact(1.2), exact(1.2), None]).expect("two of three");
         assert_eq!((some.reached, some.pairs, some.interval), (2, 3, None));
         assert_eq!(Convergence::of(&[None, None]), None);
     }
@@ -93,20 +129,20 @@ mod tests {
 
     #[test]
     fn a_curve_is_interpolated_between_its_points() {
-        assert_eq!(tokens_to_reach(&BASELINE, 2.75), Some(250.0));
-        assert_eq!(tokens_to_reach(&BASELINE, 3.0), Some(200.0));
-        assert_eq!(tokens_to_reach(&BASELINE, 2.0), Some(400.0));
+        assert_eq!(tokens_to_reach(&BASELINE, 2.75), exact(250.0));
+        assert_eq!(tokens_to_reach(&BASELINE, 3.0), exact(200.0));
+        assert_eq!(tokens_to_reach(&BASELINE, 2.0), exact(400.0));
     }
 
     #[test]
     fn an_equal_arm_has_factor_one() {
-        assert_eq!(convergence_factor(&BASELINE, &BASELINE), Some(1.0));
+        assert_eq!(convergence_factor(&BASELINE, &BASELINE), exact(1.0));
     }
 
     #[test]
     fn an_arm_there_in_half_the_tokens_has_factor_two() {
         let arm = [(100, 3.0), (200, 2.0), (400, 1.5)];
-        assert_eq!(convergence_factor(&BASELINE, &arm), Some(2.0));
+        assert_eq!(convergence_factor(&BASELINE, &arm), exact(2.0));
     }
 
     #[test]
@@ -122,7 +158,7 @@ mod tests {
     #[test]
     fn curves_that_are_out_of_order_or_count_no_tokens_are_no_reason_to_fail() {
         let backwards = [(400, 4.0), (300, 3.0), (200, 1.0)];
-        assert_eq!(tokens_to_reach(&backwards, 2.0), Some(250.0));
+        assert_eq!(tokens_to_reach(&backwards, 2.0), exact(250.0));
         assert_eq!(convergence_factor(&[(0, 2.0)], &BASELINE), None);
         assert_eq!(convergence_factor(&BASELINE, &[(0, 1.0)]), None);
         let largest = [(0, f64::MAX), (u64::MAX, -f64::MAX)];
@@ -132,11 +168,23 @@ mod tests {
     #[test]
     fn a_dip_that_does_not_last_does_not_count() {
         let arm = [(100, 1.9), (200, 2.5), (300, 2.0), (400, 1.9)];
-        assert_eq!(tokens_to_reach(&arm, 2.0), Some(300.0));
+        assert_eq!(tokens_to_reach(&arm, 2.0), exact(300.0));
     }
 
     #[test]
-    fn a_curve_that_begins_below_counts_from_its_first_point() {
-        assert_eq!(tokens_to_reach(&BASELINE, 5.0), Some(100.0));
+    fn a_curve_that_begins_below_gives_a_bound() {
+        assert_eq!(tokens_to_reach(&BASELINE, 5.0), bound(100.0));
+        assert_eq!(tokens_to_reach(&BASELINE, 4.0), exact(100.0));
+        let after_an_overflow = [(100, f64::NAN), (200, 1.0)];
+        assert_eq!(tokens_to_reach(&after_an_overflow, 2.0), bound(200.0));
+        let arm = [(200, 1.9), (400, 1.5)];
+        assert_eq!(convergence_factor(&BASELINE, &arm), bound(2.0));
+    }
+
+    #[test]
+    fn a_bound_in_one_seed_makes_the_factor_a_bound_without_an_interval() {
+        let both = Convergence::of(&[bound(2.0), exact(2.0)]).expect("two");
+        assert_eq!((both.bounds, both.interval), (1, None));
+        assert!((both.factor - 2.0).abs() < 1e-12);
     }
 }

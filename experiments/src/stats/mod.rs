@@ -12,7 +12,7 @@ mod spikes;
 mod student_t;
 mod verdict;
 
-pub use convergence::{Convergence, convergence_factor, tokens_to_reach};
+pub use convergence::{Convergence, Reading, convergence_factor, tokens_to_reach};
 pub use estimate::{CONFIDENCE, Estimate, mean, median, pooled_sd, quantile, sd};
 pub use paired::{Differences, pair_by_seed};
 pub use power::{POWER, minimum_detectable_effect, power, seeds_needed, seeds_needed_range};

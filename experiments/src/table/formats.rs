@@ -4,15 +4,27 @@ use super::{Align, Cell, Column, Table, padded};
 use crate::plot::escaped;
 use unicode_width::UnicodeWidthStr;
 
+/// A text for Markdown, in which no character of it is markup of HTML or of tables.
+pub fn in_markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\\' | '|' | '<' | '&') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
 impl Table {
     /// The table in Markdown, with padded cells so that it reads well as plain text too.
     pub fn to_markdown(&self) -> String {
-        let escaped = |text: &str| text.replace('\\', "\\\\").replace('|', "\\|");
-        let headers: Vec<String> = self.columns.iter().map(|c| escaped(&c.header)).collect();
+        let headers = self.columns.iter().map(|c| in_markdown(&c.header));
+        let headers: Vec<String> = headers.collect();
         let rows: Vec<Vec<String>> = self
             .rows
             .iter()
-            .map(|row| row.iter().map(|cell| escaped(&cell.text)).collect())
+            .map(|row| row.iter().map(|cell| in_markdown(&cell.text)).collect())
             .collect();
         let width_of = |column: usize| {
             let cells = rows.iter().map(|row| row[column].width());
@@ -114,6 +126,27 @@ mod tests {
             table.to_markdown(),
             "| arm  | loss |\n| ---- | ---: |\n| a\\|b | 1.25 |\n"
         );
+    }
+
+    #[test]
+    fn no_label_becomes_html_or_a_column_in_markdown() {
+        let label = "a|b <img src=x> &lt; c\\d";
+        let mut table = Table::new([("arm", Align::Left), (label, Align::Left)]);
+        table.push([label, "1"].map(Cell::from));
+        let markdown = table.to_markdown();
+        let options = pulldown_cmark::Options::ENABLE_TABLES;
+        let events: Vec<_> = pulldown_cmark::Parser::new_ext(&markdown, options).collect();
+        let text: String = events
+            .iter()
+            .filter_map(|event| match event {
+                pulldown_cmark::Event::Text(text) => Some(&**text),
+                pulldown_cmark::Event::Html(_) | pulldown_cmark::Event::InlineHtml(_) => {
+                    panic!("HTML in {markdown}")
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(text, format!("arm{label}{label}1"));
     }
 
     #[test]

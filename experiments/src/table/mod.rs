@@ -3,6 +3,8 @@
 mod formats;
 mod text;
 
+pub use formats::in_markdown;
+
 use unicode_width::UnicodeWidthStr;
 
 /// On which side the text of a column stands.

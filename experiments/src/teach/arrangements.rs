@@ -4,6 +4,7 @@ use super::{
     board::Board,
     stack::{HyperMatrix, Stack, difference, normal, spread},
 };
+use crate::terminal::scientific;
 use engine::{
     ops::{scale, sum_streams},
     rng::Key,
@@ -66,7 +67,8 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         largest < 1e-5 && streams == 0.0,
         &format!(
             "two equal copies of the plain residual network, sum = twice it (largest \
-             difference {largest:.0e})"
+             difference {largest})",
+            largest = scientific(largest, 0)
         ),
     )?;
 
@@ -112,7 +114,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
             .fold(1.0, |m: f64, x| m.max(x.abs().into()));
     board.claim(
         relative < 1e-5,
-        &format!("the streams add up to Eq. 53 (largest relative difference {relative:.0e})"),
+        &format!(
+            "the streams add up to Eq. 53 (largest relative difference {relative})",
+            relative = scientific(relative, 0)
+        ),
     )?;
 
     board.step("Only the matrix has changed")?;

@@ -4,6 +4,7 @@ use super::{
     board::{Board, largest_difference},
     token::{ByHand, DIM, Stage, Token, gradient_from_above},
 };
+use crate::terminal::scientific;
 use engine::{
     params::{Builder, Gradients},
     rng::Key,
@@ -98,7 +99,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     let sum: f32 = tape.grad(on_tape.input).iter().sum();
     board.claim(
         sum.abs() < 1e-5,
-        &format!("dh0 adds up to 0 ({sum:.0e}): a norm does not see a shift of its input"),
+        &format!(
+            "dh0 adds up to 0 ({sum}): a norm does not see a shift of its input",
+            sum = scientific(sum, 0)
+        ),
     )?;
 
     board.step("Through the read and the mix")?;
@@ -135,7 +139,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     compare(board, &["dH 1", "dH 2"], on_tape.leaves[0], Place::Leaf(0))?;
     board.claim(
         worst < 2e-5,
-        &format!("tape and finite differences differ by {worst:.1e} at most"),
+        &format!(
+            "tape and finite differences differ by {worst} at most",
+            worst = scientific(worst, 1)
+        ),
     )?;
     board.question(
         "At initialisation W_m = W_r = 0. What is ds_alpha then, whatever the loss? And \

@@ -6,7 +6,10 @@ use engine::{
     tape::{Tape, Var},
 };
 use nn::connection::{
-    constrained::{kernels::Rule, ops::coefficients},
+    constrained::{
+        kernels::{Gates, Rule},
+        ops::coefficients,
+    },
     slots::Slots,
 };
 
@@ -39,7 +42,7 @@ pub fn on_tape(n: usize, iterations: usize, logits: &[f32], g: &[f32]) -> Mixed 
     let state = tape.constant([count, n, 1], &vec![0.0; count * n]);
     let (alpha, _) = coefficients(
         Slots::of_streams("sinkhorn", state, 1),
-        Rule::Sinkhorn { iterations },
+        (Gates::Sigmoid, Rule::Sinkhorn { iterations }),
         projected,
         family(n),
         family(n),

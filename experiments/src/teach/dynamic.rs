@@ -5,6 +5,7 @@ use super::{
     stack::{apart, normal},
     token::EPS,
 };
+use crate::terminal::scientific;
 use engine::{
     params::{Builder, Gradients},
     rng::Key,
@@ -108,10 +109,13 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
          loss is <G, alpha> for a random G."
     ))?;
     let start = with_predictors(0.0).measure(&g);
-    board.line(&format!("largest |alpha - static|   {:.1e}", start.reach))?;
     board.line(&format!(
-        "gradient of s_alpha        {:.1e}",
-        start.scale_gradient
+        "largest |alpha - static|   {}",
+        scientific(start.reach, 1)
+    ))?;
+    board.line(&format!(
+        "gradient of s_alpha        {}",
+        scientific(start.scale_gradient, 1)
     ))?;
     board.line(&format!(
         "norm of the gradient of W  {:.4}",
@@ -214,8 +218,14 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
             .collect()
     };
     let change = [0, 1].map(|i| apart(&row(&before, i), &row(&after, i)));
-    board.line(&format!("largest change of row 1: {:.1e}", change[0]))?;
-    board.line(&format!("largest change of row 2: {:.1e}", change[1]))?;
+    board.line(&format!(
+        "largest change of row 1: {}",
+        scientific(change[0], 1)
+    ))?;
+    board.line(&format!(
+        "largest change of row 2: {}",
+        scientific(change[1], 1)
+    ))?;
     board.claim(
         change[0] == 0.0 && change[1] > 1e-4,
         "row 1 has not moved: no stream looks at another one's contents",

@@ -5,6 +5,7 @@ use super::{
     hand,
     token::{ByHand, DIM, EPS, RATE, Token},
 };
+use crate::terminal::scientific;
 use engine::{ops::layer_norm, rng::Key, tape::Tape};
 use std::io;
 
@@ -152,7 +153,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.claim(apart, "Eq. 2 is Eq. 3, 4 and 5 put together")?;
     board.claim(
         worst < 2e-6,
-        &format!("tape (f32) and hand (f64) differ by {worst:.1e} at most"),
+        &format!(
+            "tape (f32) and hand (f64) differ by {worst} at most",
+            worst = scientific(worst, 1)
+        ),
     )?;
     board.question(
         "Which entries of HC must be 0, and which 1, for stream 2 to carry the \

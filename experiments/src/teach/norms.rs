@@ -5,6 +5,7 @@ use super::{
     stack::{Stack, apart, difference, normal},
     token::EPS,
 };
+use crate::terminal::scientific;
 use engine::{
     ops::{layer_norm, replicate},
     rng::Key,
@@ -65,16 +66,20 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         let apart = difference(plain, *state);
         largest = largest.max(apart);
         board.line(&format!(
-            "after layer {}: token 1 starts {:.4?}, difference {apart:.0e}",
+            "after layer {}: token 1 starts {:.4?}, difference {apart}",
             k + 1,
-            &state.value()[..3]
+            &state.value()[..3],
+            apart = scientific(apart, 0)
         ))?;
     }
     let connected = pre.connected(x);
     largest = largest.max(difference(connected, wired[LAYERS - 1][0]));
     board.claim(
         largest < 1e-5,
-        &format!("the matrix, x + T(x), and nn's pre_norm differ by {largest:.0e} at most"),
+        &format!(
+            "the matrix, x + T(x), and nn's pre_norm differ by {largest} at most",
+            largest = scientific(largest, 0)
+        ),
     )?;
 
     board.step("Post-norm: the norm comes after the sum")?;
@@ -123,7 +128,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     });
     board.claim(
         largest < 1e-4,
-        &format!("the matrix, the formula, and nn's post_norm differ by {largest:.0e} at most"),
+        &format!(
+            "the matrix, the formula, and nn's post_norm differ by {largest} at most",
+            largest = scientific(largest, 0)
+        ),
     )?;
 
     board.step("What this says about depth")?;

@@ -5,6 +5,7 @@ use super::{
     doubly_stochastic::{by_hand, exact, finite_differences, off_by, on_tape},
     stack::normal,
 };
+use crate::terminal::scientific;
 use engine::rng::Key;
 use std::io;
 
@@ -95,14 +96,20 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         let [_, column] = off_by(N, &hand);
         let [row, _] = off_by(N, &exact(&mix));
         board.line(&format!(
-            "{iterations:>10}   {row:>11.1e}   {column:>14.1e}   {apart:>15.1e}"
+            "{iterations:>10}   {row:>11}   {column:>14}   {apart:>15}",
+            row = scientific(row, 1),
+            column = scientific(column, 1),
+            apart = scientific(apart, 1)
         ))?;
         columns_off.push(column);
         (worst, rows_off) = (worst.max(apart), rows_off.max(row));
     }
     board.claim(
         worst < 1e-5,
-        &format!("mHC's operation is the formula ({worst:.0e})"),
+        &format!(
+            "mHC's operation is the formula ({worst})",
+            worst = scientific(worst, 0)
+        ),
     )?;
     board.claim(
         rows_off < 1e-5 && columns_off[5] < 1e-3 * columns_off[0],
@@ -117,7 +124,13 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.heads("tape", "finite diff.", N)?;
     board.both(&["to 1", "to 2", "to 3", "to 4"], &ours, &slopes)?;
     let apart = largest_difference(&ours, &slopes);
-    board.claim(apart < 1e-5, &format!("they differ by {apart:.0e} at most"))?;
+    board.claim(
+        apart < 1e-5,
+        &format!(
+            "they differ by {apart} at most",
+            apart = scientific(apart, 0)
+        ),
+    )?;
 
     board.step("A product of many")?;
     board.text(
@@ -154,11 +167,12 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         free_peak = free_peak.max(free_gain);
         if [1, 2, 4, 8, 16, 30, 60].contains(&layer) {
             board.line(&format!(
-                "{layer:>6}  {:>8.4}{:>8.4}  {last_spread:>7.0e}    {:>9.2e} {:>9.2e}",
+                "{layer:>6}  {:>8.4}{:>8.4}  {last_spread:>7}    {:>9} {:>9}",
                 gains[gains.len() - 1],
                 norms[norms.len() - 1],
-                free_gain,
-                spectral_norm(N, &free)
+                scientific(free_gain, 2),
+                scientific(spectral_norm(N, &free), 2),
+                last_spread = scientific(last_spread, 0)
             ))?;
         }
     }
@@ -197,7 +211,11 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
             .map(|x| f64::from(*x).powi(2))
             .sum::<f64>()
             .sqrt();
-        board.line(&format!("{b:>6}   {:>12.1e}   {length:>16.1e}", m.mix[1]))?;
+        board.line(&format!(
+            "{b:>6}   {:>12}   {length:>16}",
+            scientific(m.mix[1], 1),
+            length = scientific(length, 1)
+        ))?;
         lengths.push(length);
     }
     board.claim(

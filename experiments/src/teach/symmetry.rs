@@ -4,7 +4,10 @@ use super::{
     board::Board,
     stack::{normal, spread},
 };
-use crate::unfold::{LayerCoefficients, unfold};
+use crate::{
+    terminal::scientific,
+    unfold::{LayerCoefficients, unfold},
+};
 use engine::{params::Gradients, rng::Key, tape::Tape};
 use models::{
     config::{FfnConfig, TransformerConfig},
@@ -134,7 +137,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     let minor = largest_minor(&one);
     board.claim(
         minor < 1e-9,
-        &format!("n = 1: every 2 x 2 minor below the diagonal is 0 (largest {minor:.0e})"),
+        &format!(
+            "n = 1: every 2 x 2 minor below the diagonal is 0 (largest {minor})",
+            minor = scientific(minor, 0)
+        ),
     )?;
     let two = unfold(&random_layers(key.named("two"), 2, 4), &[1.0; 2]).inputs;
     board.text("The same with n = 2:")?;
@@ -172,8 +178,12 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     for (u, o) in uniform.iter().zip(&one_hot) {
         if [0, 1, 2, 5, 10, 20, 40, 60].contains(&u.step) {
             board.line(&format!(
-                "{:>4}  {:>8.4}  {:>9.1e}      {:>8.4}  {:>9.1e}",
-                u.step, u.loss, u.spread, o.loss, o.spread
+                "{:>4}  {:>8.4}  {:>9}      {:>8.4}  {:>9}",
+                u.step,
+                u.loss,
+                scientific(u.spread, 1),
+                o.loss,
+                scientific(o.spread, 1)
             ))?;
         }
     }
@@ -181,7 +191,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     let (even, uneven) = (widest(&uniform), widest(&one_hot));
     board.claim(
         even < 1e-4,
-        &format!("uniform: streams never part (spread {even:.0e}: rounding at most)"),
+        &format!(
+            "uniform: streams never part (spread {even}: rounding at most)",
+            even = scientific(even, 0)
+        ),
     )?;
     board.claim(
         uneven > 1e-2,

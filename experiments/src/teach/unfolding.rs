@@ -4,7 +4,10 @@ use super::{
     board::Board,
     stack::{Stack, normal},
 };
-use crate::unfold::{LayerCoefficients, unfold};
+use crate::{
+    terminal::scientific,
+    unfold::{LayerCoefficients, unfold},
+};
 use engine::{rng::Key, tape::Tape};
 use nn::connection::HyperConfig;
 use std::io;
@@ -174,7 +177,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     for (k, row) in rows.iter().enumerate() {
         let error = seen.largest_error(k);
         largest = largest.max(error);
-        board.line(&format!("{row:<12} {error:.1e}"))?;
+        board.line(&format!("{row:<12} {error}", error = scientific(error, 1)))?;
     }
     let size = seen
         .inputs
@@ -184,8 +187,9 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.claim(
         largest < 1e-5 * size,
         &format!(
-            "sum_j c_kj T_j is every layer's input to float precision ({largest:.0e} of \
-             numbers up to {size:.0})"
+            "sum_j c_kj T_j is every layer's input to float precision ({largest} of \
+             numbers up to {size:.0})",
+            largest = scientific(largest, 0)
         ),
     )?;
 

@@ -48,8 +48,8 @@ impl Trainer {
     /// A digest of configuration, data and parameter names.
     fn identity(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(self.config.to_table().to_string());
-        hash.update(self.task.data().1);
+        hash.update(self.config.identity());
+        hash.update(&self.task.data().fingerprint);
         for part in self.params.parts() {
             hash.update([0]);
             hash.update(&part.name);

@@ -2,7 +2,10 @@
 
 use super::{NoiseLevels, Score, Task, TrainError};
 use crate::{
-    data::images::{ImageBatch, ImageBatches, ImageSet},
+    data::{
+        DataAccount,
+        images::{ImageBatch, ImageBatches, ImageSet},
+    },
     run_dir::NOISE_LEVELS,
 };
 use engine::{params::Params, rng::Key, tape::Tape};
@@ -21,7 +24,8 @@ use std::{ops::Range, sync::Arc};
 /// Timestep, noise and whether the class is left out are functions of seed, step and row in
 /// training. In validation, which is the whole test part, they are functions of the image
 /// alone: every arm and every seed meets the same noise. Its timesteps cover all noise levels
-/// alike, and no class is left out.
+/// alike, and no class is left out. Where the number of images is no multiple of that of the
+/// levels, a few images are there twice, with other noise.
 pub struct Diffusion {
     model: Dit,
     schedule: NoiseSchedule,
@@ -82,23 +86,27 @@ impl Diffusion {
     }
 }
 
-/// The noise level of every test image: each level as often as any other, and not by the
-/// order of the images, which may be that of their classes.
-fn test_levels(images: usize) -> Vec<usize> {
-    let mut levels: Vec<usize> = (0..images).map(|i| i % NOISE_LEVELS).collect();
+/// The image and the noise level of every row of validation: each level as often as any other,
+/// and not by the order of the images, which may be that of their classes. All images once, and
+/// as many of them again, evenly spaced, as make the rows a multiple of the levels.
+fn test_rows(images: usize) -> Vec<(usize, usize)> {
+    let rows = images.next_multiple_of(NOISE_LEVELS);
+    let again = rows - images;
+    let image = (0..images).chain((0..again).map(|i| i * images / again));
+    let mut levels: Vec<usize> = (0..rows).map(|i| i % NOISE_LEVELS).collect();
     levels.shuffle(&mut Key::new(0).named("test noise levels").rng());
-    levels
+    image.zip(levels).collect()
 }
 
 fn noisy_test(clean: &ImageBatch, size: usize, schedule: &NoiseSchedule) -> NoisyBatch {
     let mut test = NoisyBatch::default();
-    let images = clean.images.chunks_exact(size).zip(&clean.labels);
-    let levels = test_levels(clean.labels.len());
-    for (i, ((image, &class), level)) in images.zip(levels).enumerate() {
-        let mut rng = Key::new(0).named("test noise").at(i as u64).rng();
+    let rows = test_rows(clean.labels.len());
+    for (row, (image, level)) in rows.into_iter().enumerate() {
+        let mut rng = Key::new(0).named("test noise").at(row as u64).rng();
         let timesteps = NoiseLevels::timesteps(level, schedule.timesteps());
         let timestep = rng.random_range(timesteps);
-        test.push(image, schedule, timestep, class, &mut rng);
+        let (pixels, class) = (&clean.images[image * size..][..size], clean.labels[image]);
+        test.push(pixels, schedule, timestep, class, &mut rng);
     }
     test
 }
@@ -197,8 +205,13 @@ impl Task for Diffusion {
         Account::of_dit(&self.model, params)
     }
 
-    fn data(&self) -> (&str, &str) {
-        (&self.set.name, &self.set.fingerprint)
+    fn guessing_loss(&self) -> f64 {
+        // Noise has the variance 1.
+        1.0
+    }
+
+    fn data(&self) -> &DataAccount {
+        &self.set.account
     }
 }
 
@@ -296,6 +309,24 @@ mod tests {
                     assert!(error.abs() < 1e-5, "row {row} at {t}: {error}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn noise_levels_are_even_whatever_the_number_of_test_images() {
+        for images in [1, 2, 7, 20, 25, 99] {
+            let rows = test_rows(images);
+            let level = |wanted: usize| rows.iter().filter(|row| row.1 == wanted).count();
+            let all: Vec<usize> = (0..NOISE_LEVELS).map(level).collect();
+            assert_eq!(
+                all,
+                [images.div_ceil(NOISE_LEVELS); NOISE_LEVELS],
+                "{images}"
+            );
+            let image = |wanted: usize| rows.iter().filter(|row| row.0 == wanted).count();
+            let all: Vec<usize> = (0..images).map(image).collect();
+            let (least, most) = (all.iter().min(), all.iter().max());
+            assert!(most.unwrap() - least.unwrap() <= 1, "{images}: {all:?}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! What can end a training.
 
 use crate::{config::ConfigError, data::DataError, run_dir::RunError, state::StateError};
-use nn::guard::Finding;
-use std::{error::Error, fmt};
+use nn::guard::{Finding, remarks};
+use std::{error::Error, fmt, path::PathBuf};
 
 /// Why a training cannot start or go on. A diverging run is none of these: it is a
 /// result.
@@ -13,6 +13,17 @@ pub enum TrainError {
     Config(ConfigError),
     /// The corpus cannot be used.
     Data(DataError),
+    /// The run was begun with other data.
+    OtherData {
+        /// The run directory.
+        path: PathBuf,
+        /// The name of the data now.
+        name: String,
+        /// The fingerprint of the data it was begun with.
+        stored: String,
+        /// That of the data now.
+        wanted: String,
+    },
     /// The run directory cannot be read or written.
     Run(RunError),
     /// The saved state cannot be used.
@@ -28,6 +39,19 @@ impl fmt::Display for TrainError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Data(error) => error.fmt(f),
+            Self::OtherData {
+                path,
+                name,
+                stored,
+                wanted,
+            } => write!(
+                f,
+                "{} was begun with other data than {name} is now (SHA-256 {stored}, now {wanted}): \
+                 put the data back as they were, choose another directory, or --force to start \
+                 afresh. Folders of few files were split differently by earlier versions \
+                 (docs/data.md): go on with the version that began the run",
+                path.display()
+            ),
             Self::Run(error) => error.fmt(f),
             Self::State(error) if error.is_damage() => write!(
                 f,
@@ -40,8 +64,8 @@ impl fmt::Display for TrainError {
                 "{message}; everything so far is saved: go on with --backend auto or cpu"
             ),
             Self::NotLearning(findings) => {
-                for finding in findings {
-                    write!(f, "{finding}; ")?;
+                for remark in remarks(findings) {
+                    write!(f, "{remark}; ")?;
                 }
                 f.write_str("freeze what is not meant to learn, or set train.strict=false")
             }
@@ -56,7 +80,7 @@ impl Error for TrainError {
             Self::Data(error) => error.source(),
             Self::Run(error) => error.source(),
             Self::State(error) => error.source(),
-            Self::Device(_) | Self::NotLearning(_) => None,
+            Self::Device(_) | Self::NotLearning(_) | Self::OtherData { .. } => None,
         }
     }
 }

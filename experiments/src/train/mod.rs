@@ -8,11 +8,13 @@
 mod checkpoint;
 mod diffusion;
 mod error;
+mod guessing;
 mod noise_levels;
 mod recorder;
 mod resume;
 mod routers;
 mod run;
+mod same_data;
 mod task;
 mod vision;
 mod warnings;
@@ -21,6 +23,8 @@ pub use diffusion::Diffusion;
 pub use error::TrainError;
 pub use noise_levels::NoiseLevels;
 pub use run::{Observer, Quiet, WEIGHTS_FILE};
+pub use same_data::check_same_data;
+pub(crate) use task::check_tokens;
 pub use task::{Language, Score, Task};
 pub use vision::Vision;
 
@@ -41,7 +45,7 @@ use engine::{
 };
 use models::{accounting::Account, model::ModelConfig};
 use nn::{
-    guard::{Finding, Guard, WATCHED_STEPS},
+    guard::{Finding, Guard, WATCHED_STEPS, large_eps},
     optim::AdamW,
     schedule::Schedule,
 };
@@ -279,8 +283,8 @@ impl Trainer {
     }
 
     /// What has not learned in the first [`WATCHED_STEPS`] steps: parameters without a
-    /// gradient, streams that are still identical and mixes that are still saturated
-    /// on a row of the last batch. Nothing is said before these steps are done.
+    /// gradient; on a row of the last batch, streams that are still identical, mixes that are
+    /// still saturated, and norms whose eps is not small. Nothing is said before these steps are done.
     pub fn findings(&self) -> Vec<Finding> {
         if self.step < u64::from(WATCHED_STEPS) {
             return Vec::new();
@@ -292,6 +296,7 @@ impl Trainer {
         tape.bind(&self.params);
         self.task.train_loss(&tape, 0..1);
         findings.extend(self.guard.values(&tape));
+        findings.extend(large_eps(&tape, self.config.model.norm()));
         findings
     }
 

@@ -1,6 +1,9 @@
 //! A whole run: steps, validation, records, saved states.
 
-use super::{StepReport, TrainError, Trainer, Validation, recorder::Recorder, warnings::Noting};
+use super::{
+    StepReport, TrainError, Trainer, Validation, guessing::worse_than_guessing, recorder::Recorder,
+    warnings::Noting,
+};
 use crate::{
     run_dir::{
         Ended, EventLog, LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary,
@@ -86,6 +89,9 @@ impl Trainer {
         }
         let status = run.train(self, observer, stop)?;
         let summary = run.summary(self, status);
+        for remark in &summary.remarks {
+            observer.warning(remark);
+        }
         if let Some(directory) = directory {
             self.write_weights(directory)?;
             directory.set_summary(&summary)?;
@@ -265,7 +271,7 @@ impl<'d> Run<'d> {
 
     fn summary(&mut self, trainer: &Trainer, status: Status) -> Summary {
         let account = trainer.account();
-        let (corpus, fingerprint) = trainer.task.data();
+        let data = trainer.task.data();
         let diverged = status == Status::Diverged;
         Summary {
             status,
@@ -286,9 +292,22 @@ impl<'d> Run<'d> {
             wall_seconds: self.seconds(trainer),
             median_step_ms: self.median_step_ms(),
             backend: trainer.backend.made_by(),
-            corpus: corpus.to_owned(),
-            corpus_fingerprint: fingerprint.to_owned(),
+            corpus: data.name.clone(),
+            corpus_fingerprint: data.fingerprint.clone(),
+            data: Some(data.without_lists()),
+            remarks: self.remarks(trainer, status),
         }
+    }
+
+    /// What a reader of the results has to know.
+    fn remarks(&self, trainer: &Trainer, status: Status) -> Vec<String> {
+        let (task, validation) = (&trainer.task, self.last_validation);
+        let worse = validation
+            .filter(|_| status == Status::Ok)
+            .and_then(|loss| {
+                worse_than_guessing(loss, self.last_train, task.guessing_loss(), task.data())
+            });
+        worse.into_iter().collect()
     }
 
     /// Of the steps of this process or, if there were none, of those recorded.

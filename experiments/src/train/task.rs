@@ -2,8 +2,8 @@
 
 use super::{NoiseLevels, TrainError};
 use crate::{
-    config::RunConfig,
-    data::{Batch, Corpus, Windows},
+    config::{ConfigError, RunConfig},
+    data::{Batch, Corpus, DataAccount, TokenKind, Windows},
 };
 use engine::{
     params::Params,
@@ -40,8 +40,12 @@ pub trait Task: Send + Sync {
     /// What the network costs.
     fn account(&self, params: &Params) -> Account;
 
-    /// Name and fingerprint of the data.
-    fn data(&self) -> (&str, &str);
+    /// The loss of whoever answers without looking: every token or class as likely as another, no
+    /// noise.
+    fn guessing_loss(&self) -> f64;
+
+    /// What was read.
+    fn data(&self) -> &DataAccount;
 }
 
 /// What was measured on some validation rows.
@@ -55,7 +59,7 @@ pub struct Score<'t> {
     pub noise_levels: Option<NoiseLevels>,
 }
 
-/// Predicting the next byte of a text.
+/// Predicting the next byte or token of a text.
 pub struct Language {
     model: Transformer,
     corpus: Arc<Corpus>,
@@ -75,6 +79,7 @@ impl Language {
         key: Key,
     ) -> Result<(Self, Params), TrainError> {
         let train = &config.train;
+        check_tokens(config, model, corpus)?;
         let windows = Windows::new(corpus, model.seq)?;
         let mut validation = Batch::default();
         for batch in windows.validation_batches(train.eval_batches, train.batch)? {
@@ -99,6 +104,36 @@ impl Language {
         let inputs = &batch.inputs[tokens.clone()];
         self.model.losses(tape, inputs, &batch.targets[tokens], seq)
     }
+}
+
+/// Whether a network reads the tokens of a corpus.
+///
+/// # Errors
+/// [`ConfigError::Invalid`], which says what to set.
+pub(crate) fn check_tokens(
+    config: &RunConfig,
+    model: &TransformerConfig,
+    corpus: &Corpus,
+) -> Result<(), ConfigError> {
+    let name = &corpus.account.name;
+    let reason = match (config.data.tokens, corpus.train.kind()) {
+        (TokenKind::Bytes, TokenKind::Ids) => format!(
+            "{name} holds tokens, but this network reads bytes: set data.tokens=ids and \
+             model.vocab_size={}",
+            corpus.vocabulary
+        ),
+        (TokenKind::Ids, TokenKind::Bytes) => format!(
+            "{name} is text, but data.tokens says that this network reads the ids of tokens: set \
+             data.tokens=bytes"
+        ),
+        _ if model.vocab_size < corpus.vocabulary => format!(
+            "model.vocab_size is {}, but {name} needs {}: set model.vocab_size={1}, or leave it \
+             out",
+            model.vocab_size, corpus.vocabulary
+        ),
+        _ => return Ok(()),
+    };
+    Err(ConfigError::Invalid { reason })
 }
 
 impl Task for Language {
@@ -136,7 +171,11 @@ impl Task for Language {
         Account::of(&self.model, params)
     }
 
-    fn data(&self) -> (&str, &str) {
-        (&self.corpus.name, &self.corpus.fingerprint)
+    fn guessing_loss(&self) -> f64 {
+        (self.corpus.vocabulary as f64).ln()
+    }
+
+    fn data(&self) -> &DataAccount {
+        &self.corpus.account
     }
 }

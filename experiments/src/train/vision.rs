@@ -1,7 +1,10 @@
 //! Naming what is on an image.
 
 use super::{Score, Task, TrainError};
-use crate::data::images::{ImageBatch, ImageBatches, ImageError, ImageSet};
+use crate::data::{
+    DataAccount,
+    images::{ImageBatch, ImageBatches, ImageError, ImageSet},
+};
 use engine::{params::Params, rng::Key, tape::Tape};
 use models::{
     accounting::Account,
@@ -100,8 +103,12 @@ impl Task for Vision {
         Account::of_vit(&self.model, params)
     }
 
-    fn data(&self) -> (&str, &str) {
-        (&self.set.name, &self.set.fingerprint)
+    fn guessing_loss(&self) -> f64 {
+        (self.set.classes.len() as f64).ln()
+    }
+
+    fn data(&self) -> &DataAccount {
+        &self.set.account
     }
 }
 

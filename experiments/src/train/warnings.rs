@@ -2,7 +2,7 @@
 
 use super::{Observer, StepReport};
 use crate::run_dir::{WARNINGS_FILE, read_warnings, write_atomically};
-use nn::guard::Finding;
+use nn::guard::{Finding, remarks};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -48,9 +48,9 @@ impl Observer for Noting<'_> {
     }
 
     fn not_learning(&mut self, findings: &[Finding]) {
-        findings
+        remarks(findings)
             .iter()
-            .for_each(|finding| self.note(&finding.to_string()));
+            .for_each(|remark| self.note(remark));
         self.observer.not_learning(findings);
     }
 

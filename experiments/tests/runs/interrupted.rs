@@ -1,6 +1,6 @@
 //! Whatever ends a run early leaves a state from which it goes on to the same bytes.
 
-use crate::place::{PROGRAM, Place, STEPS, result, said, sized, train, undisturbed};
+use crate::place::{PROGRAM, Place, STEPS, result, said, sized, train, train_into, undisturbed};
 use engine::skipped::skipped;
 use std::{
     fs,
@@ -144,7 +144,7 @@ fn fails_and_then_succeeds(output: &Output) {
 fn a_full_disk_is_reported_and_with_more_space_the_run_goes_on() {
     let place = Place::new();
     fs::create_dir(place.path("disk")).expect("a directory");
-    let arguments = sized(&["train", "--out=disk/run"], &[STEPS]).join(" ");
+    let arguments = train_into("--out=disk/run", &[STEPS]).join(" ");
     let script = format!(
         "mount -t tmpfs -o size=256k none disk && {PROGRAM} {arguments}; echo status $?; \
          mount -o remount,size=64m disk && {PROGRAM} {arguments}; echo status $?; cp -r disk/run run"
@@ -164,7 +164,7 @@ fn a_full_disk_is_reported_and_with_more_space_the_run_goes_on() {
 
 #[test]
 fn a_disk_that_becomes_read_only_ends_the_run_with_its_state_kept() {
-    let arguments = sized(&["train", "--out=disk/run"], &[STEPS]).join(" ");
+    let arguments = train_into("--out=disk/run", &[STEPS]).join(" ");
     let script = format!(
         "mount -t tmpfs none disk && {{ {PROGRAM} {arguments} & }}; \
          while ! [ -e disk/run/state.bin ]; do sleep 0.01; done; kill -9 $!; wait; \

@@ -168,9 +168,9 @@ const SIZES: [&str; 12] = [
     "--set=train.warmup=4",
     "--set=train.eval_every=40",
     "--set=train.eval_batches=2",
-    "--set=train.log_every=7",
+    "--set=train.log_every=2",
     "--set=train.checkpoint_every=3",
-    "--set=train.record_every=5",
+    "--set=train.record_every=2",
 ];
 
 pub fn sized<'a>(first: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
@@ -179,7 +179,12 @@ pub fn sized<'a>(first: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
 
 /// `train`, into the directory `run`.
 pub fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    sized(&["train", "--out=run"], more)
+    train_into("--out=run", more)
+}
+
+/// `train`, with a flag that says where.
+pub fn train_into<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    sized(&["train", out, "--set=model.connection.type=hyper"], more)
 }
 
 pub const STEPS: &str = "--set=train.steps=400";

@@ -11,7 +11,7 @@ use experiments::{
     ablation::RunResult,
     config::RunConfig,
     data::{Corpus, Windows},
-    run_dir::{RunDir, RunId, Status},
+    run_dir::{RunDir, RunId, Status, read_metrics},
     state::StateError,
     train::{Observer, Quiet, StepReport, TrainError, Trainer},
 };
@@ -193,6 +193,12 @@ fn an_interrupted_run_is_no_result_until_it_has_ended() {
         (result.steps, result.train_loss),
         (12, losses.last().copied())
     );
+
+    // Of the steps of the last process.
+    let records = read_metrics(&run_id(root.path()).path).unwrap();
+    let mut times: Vec<f64> = records[6..].iter().map(|record| record.ms).collect();
+    times.sort_by(f64::total_cmp);
+    assert_eq!(result.timing.median_step_ms, times[3]);
 }
 
 #[test]
@@ -205,7 +211,9 @@ fn a_run_does_not_go_on_with_another_text() {
 
     // Of the same length and name, with one other byte in the training part.
     let changed = root.path().join("text.txt");
-    let mut text = [&corpus.train[..], &corpus.validation].concat();
+    let mut text = [&corpus.train, &corpus.validation]
+        .map(|part| part.as_bytes().expect("a text"))
+        .concat();
     text[100] ^= 1;
     std::fs::write(&changed, text).unwrap();
     let changed = Arc::new(Corpus::from_file(&changed).unwrap());

@@ -9,6 +9,7 @@
 
 mod checksum;
 mod error;
+mod foreign;
 mod read;
 mod write;
 

@@ -1,6 +1,6 @@
 //! From a file to tensors and parameters.
 
-use super::{FORMAT_VERSION, WeightsError, checksum};
+use super::{FORMAT_VERSION, WeightsError, checksum, foreign};
 use engine::{
     params::{Params, Part},
     shape::Shape,
@@ -59,10 +59,11 @@ impl TensorFile {
         let (header_len, header) = match SafeTensors::read_metadata(&bytes) {
             Ok(parsed) => parsed,
             Err(error) => {
-                return Err(WeightsError::Malformed {
-                    reason: format!("{error} ({} bytes)", bytes.len()),
-                    file: path,
-                });
+                let reason = match foreign::kind(&bytes) {
+                    Some(kind) => format!("it is {kind}; {}", foreign::ADVICE),
+                    None => format!("{error} ({} bytes)", bytes.len()),
+                };
+                return Err(WeightsError::Malformed { reason, file: path });
             }
         };
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -143,6 +144,13 @@ impl TensorFile {
             Some(other) => {
                 return Err(fail(format!(
                     "format version {other}, this program reads {FORMAT_VERSION}"
+                )));
+            }
+            None if self.metadata("config").is_none() => {
+                return Err(fail(format!(
+                    "there is none, so another program has written this file, of {} tensors; {}",
+                    self.tensors.len(),
+                    foreign::ADVICE
                 )));
             }
             None => return Err(fail("__metadata__ has no format_version".into())),

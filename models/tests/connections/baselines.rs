@@ -1,15 +1,22 @@
 //! The baseline connections in a real network: what they promise about its start, and
 //! that all of them learns.
 
-use super::{after_three_steps, loss_and_gradients, network, starts_as_pre_norm};
+use super::{
+    SEQ, after_three_steps, loss_and_gradients, network, probed, starts_as_pre_norm, tokens,
+};
+use engine::{params::Decay, rng::Key, tape::Tape};
+use models::{config::TransformerConfig, transformer::Transformer};
 use nn::connection::{
     AltUpConfig, AttentionResidualConfig, BlockSelection, ConnectionConfig, DenseFormerConfig,
-    DepthSources, LaurelConfig, LayerScaleConfig, PreNormConfig, ReZeroConfig, ValueResidualConfig,
+    DepthSources, HyperConfig, LaurelConfig, LaurelForm, LayerScaleConfig, ParallelConfig,
+    PreNormConfig, ReZeroConfig, Reduction, ValueResidualConfig, WeightBound,
 };
 
 #[test]
 fn branches_scaled_by_one_start_as_pre_norm() {
-    starts_as_pre_norm(ConnectionConfig::Rezero(ReZeroConfig { init: 1.0 }));
+    for shared in [false, true] {
+        starts_as_pre_norm(ConnectionConfig::Rezero(ReZeroConfig { init: 1.0, shared }));
+    }
     starts_as_pre_norm(ConnectionConfig::LayerScale(LayerScaleConfig {
         init: Some(1.0),
     }));
@@ -21,21 +28,40 @@ fn dense_former_starts_as_pre_norm() {
         starts_as_pre_norm(ConnectionConfig::DenseFormer(DenseFormerConfig {
             dilation,
             period,
+            decay: false,
         }));
     }
 }
 
 #[test]
-fn every_laurel_starts_as_pre_norm() {
-    for (residual_weights, rank, previous) in
-        [(true, 0, 0), (false, 4, 0), (false, 4, 3), (true, 4, 3)]
-    {
-        starts_as_pre_norm(ConnectionConfig::Laurel(LaurelConfig {
-            residual_weights,
-            rank,
-            previous,
-        }));
+fn every_laurel_of_weight_one_starts_as_pre_norm() {
+    let parts = [(true, 0, 0), (false, 4, 0), (false, 4, 3), (true, 4, 3)];
+    for form in [LaurelForm::Paper, LaurelForm::OneMap] {
+        for (residual_weights, rank, previous) in parts {
+            starts_as_pre_norm(ConnectionConfig::Laurel(LaurelConfig {
+                residual_weights,
+                rank,
+                previous,
+                bound: WeightBound::None,
+                form,
+            }));
+        }
     }
+}
+
+/// The paper keeps alpha and beta bounded: both are one half at first.
+#[test]
+fn bounded_weights_of_laurel_start_at_one_half() {
+    for bound in [WeightBound::Softmax, WeightBound::Sigmoid] {
+        let (model, params) = network(ConnectionConfig::Laurel(LaurelConfig {
+            bound,
+            ..LaurelConfig::default()
+        }));
+        let weights = probed(&model, &params, "residual_weights");
+        assert!(!weights.is_empty());
+        assert!(weights.iter().all(|weights| weights == &[0.5, 0.5]));
+    }
+    assert_eq!(LaurelConfig::default().bound, WeightBound::Softmax);
 }
 
 #[test]
@@ -58,6 +84,94 @@ fn attention_residuals_start_as_pre_norm() {
     ] {
         let config = AttentionResidualConfig { sources, blocks };
         starts_as_pre_norm(ConnectionConfig::AttentionResidual(config));
+    }
+}
+
+/// Of a default network, with its small initial weights: the average of many outputs is far
+/// smaller than their sum, and no norm may notice.
+#[test]
+fn the_default_eps_does_not_tell_an_average_from_a_sum() {
+    let logits = |connection, eps: Option<f32>| {
+        let mut config = TransformerConfig {
+            layers: 8,
+            connection,
+            ..TransformerConfig::default()
+        };
+        config.norm.eps = eps.unwrap_or(config.norm.eps);
+        let (model, params) = Transformer::new(&config, Key::new(3)).unwrap();
+        let tape = Tape::new();
+        tape.bind(&params);
+        model.logits(&tape, &tokens(0), SEQ).value()
+    };
+    let off = |connection: ConnectionConfig, eps| {
+        let plain = logits(ConnectionConfig::default(), eps);
+        let other = logits(connection, eps);
+        let size = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let difference: Vec<f32> = plain.iter().zip(&other).map(|(a, b)| a - b).collect();
+        size(&difference) / size(&plain)
+    };
+    let averages = || ConnectionConfig::AttentionResidual(Default::default());
+    for connection in [
+        averages(),
+        ConnectionConfig::Hyper(HyperConfig {
+            reduction: Reduction::Mean,
+            ..HyperConfig::default()
+        }),
+        ConnectionConfig::Hyper(HyperConfig::default()),
+        ConnectionConfig::Altup(AltUpConfig::default()),
+        ConnectionConfig::VirtualWidth(Default::default()),
+    ] {
+        let label = connection.spec().label();
+        let off = off(connection, None);
+        assert!(off < 1e-3, "{label}: {off}");
+    }
+    // With the constant that networks of larger weights have, they do notice.
+    assert!(off(averages(), Some(1e-5)) > 0.2);
+}
+
+#[test]
+fn one_norm_for_both_halves_of_a_parallel_block_is_the_attention_s() {
+    let names = |shared_norm| {
+        let (_, params) = network(ConnectionConfig::Parallel(ParallelConfig { shared_norm }));
+        let names = params.parts().map(|part| part.name.clone());
+        names.filter(|name| name.contains("ffn_norm")).count()
+    };
+    assert_eq!((names(false), names(true)), (6, 0));
+    // While both norms are as they start, they are one.
+    let loss = |shared_norm| {
+        let connection = ConnectionConfig::Parallel(ParallelConfig { shared_norm });
+        let (model, params) = network(connection);
+        loss_and_gradients(&model, &params).0
+    };
+    assert_eq!(loss(false), loss(true));
+}
+
+#[test]
+fn a_block_of_rezero_may_share_its_alpha() {
+    let alphas = |shared| {
+        let config = ReZeroConfig { init: 0.0, shared };
+        let (_, params) = network(ConnectionConfig::Rezero(config));
+        params
+            .parts()
+            .filter(|part| part.name.ends_with("alpha"))
+            .count()
+    };
+    assert_eq!((alphas(false), alphas(true)), (6, 3));
+}
+
+#[test]
+fn the_weights_of_dense_former_decay_if_they_are_to() {
+    for decay in [false, true] {
+        let config = DenseFormerConfig {
+            decay,
+            ..DenseFormerConfig::default()
+        };
+        let (_, params) = network(ConnectionConfig::DenseFormer(config));
+        let weights = params
+            .iter()
+            .filter(|(_, p)| p.name.ends_with("depth_weights"));
+        let decays: Vec<bool> = weights.map(|(_, p)| p.decay == Decay::Yes).collect();
+        assert_eq!(decays, [decay; 3]);
     }
 }
 
@@ -108,11 +222,22 @@ fn variants() -> Vec<ConnectionConfig> {
     all.push(ConnectionConfig::DenseFormer(DenseFormerConfig {
         dilation: 2,
         period: 2,
+        decay: true,
     }));
-    all.push(ConnectionConfig::Laurel(LaurelConfig {
-        residual_weights: false,
-        rank: 2,
-        previous: 3,
+    for form in [LaurelForm::Paper, LaurelForm::OneMap] {
+        all.push(ConnectionConfig::Laurel(LaurelConfig {
+            rank: 2,
+            previous: 3,
+            form,
+            ..LaurelConfig::default()
+        }));
+    }
+    all.push(ConnectionConfig::Rezero(ReZeroConfig {
+        shared: true,
+        ..ReZeroConfig::default()
+    }));
+    all.push(ConnectionConfig::Parallel(ParallelConfig {
+        shared_norm: true,
     }));
     all.push(ConnectionConfig::AttentionResidual(
         AttentionResidualConfig {

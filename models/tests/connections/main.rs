@@ -3,6 +3,7 @@
 
 mod baselines;
 mod family;
+mod guard;
 
 use engine::{
     params::{Gradients, Params},
@@ -60,6 +61,17 @@ fn loss_and_gradients(model: &Transformer, params: &Params) -> (f32, Gradients) 
     tape.backward(loss, &mut gradients);
     gradients.settle(params);
     (value, gradients)
+}
+
+/// The values probed under this name, in the order of the sublayers.
+fn probed(model: &Transformer, params: &Params, name: &str) -> Vec<Vec<f32>> {
+    let mut tape = Tape::new();
+    tape.set_probing();
+    tape.bind(params);
+    model.loss(&tape, &tokens(0), &tokens(3), SEQ);
+    let probes = tape.probes().into_iter();
+    let named = probes.filter(|(path, _)| path.rsplit('.').next() == Some(name));
+    named.map(|(_, value)| value.value()).collect()
 }
 
 /// Compares the loss, and the gradients of all weights of both networks.

@@ -1,4 +1,5 @@
-//! An orthogonal mix: the Cayley transform (JPmHC, 2026, arXiv 2602.18308).
+//! The read and write of mHC with an orthogonal mix, the Cayley transform of JPmHC (2026, arXiv
+//! 2602.18308). The published form of JPmHC is [`jpmhc`](super::jpmhc).
 //!
 //! `H_res = (I - S)⁻¹ (I + S)`, S skew-symmetric with its n (n - 1) / 2 numbers predicted,
 //! by an exact solution of the small system, forward and backward. The mix keeps the length
@@ -7,7 +8,7 @@
 
 use super::{
     Connection, Site, Spec,
-    constrained::{ConstrainedInit, Settings, kernels::Rule},
+    constrained::{ConstrainedInit, Form, Settings, kernels::Rule},
     reduction::Reduction,
 };
 use engine::params::Builder;
@@ -15,9 +16,11 @@ use serde::{Deserialize, Serialize};
 
 /// Hyper-connections as [`constrained`](super::constrained) describes them, with the
 /// orthogonal mix `H_res = (I - S)⁻¹ (I + S)`, S `[rate, rate]` skew-symmetric with its
-/// `rate (rate - 1) / 2` logits above the diagonal, row by row.
+/// `rate (rate - 1) / 2` logits above the diagonal, row by row. A variant of JPmHC, whose own
+/// form is [`JpmHcConfig`](super::JpmHcConfig).
 ///
-/// Source: JPmHC: orthogonal mixes by the Cayley transform, 2026, arXiv 2602.18308.
+/// Source of the mix: Sengupta et al., JPmHC: Dynamical Isometry via Orthogonal
+/// Hyper-Connections, 2026, arXiv 2602.18308.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CayleyConfig {
@@ -47,8 +50,10 @@ impl CayleyConfig {
         Settings {
             rate: self.rate,
             rule: Rule::Cayley,
-            init: self.init,
-            scale_init: self.scale_init,
+            form: Form::Mhc {
+                init: self.init,
+                scale_init: self.scale_init,
+            },
             reduction: self.reduction,
         }
     }
@@ -64,7 +69,8 @@ impl Spec for CayleyConfig {
     }
 
     fn citation(&self) -> &'static str {
-        "JPmHC: orthogonal mixes by the Cayley transform, 2026, arXiv 2602.18308"
+        "the mix: Sengupta et al., JPmHC: Dynamical Isometry via Orthogonal Hyper-Connections, \
+         2026, arXiv 2602.18308; read and write: Xie et al., mHC, 2025, arXiv 2512.24880"
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {

@@ -23,6 +23,9 @@ pub struct DenseFormerConfig {
     pub dilation: usize,
     /// The distance p between the averages.
     pub period: usize,
+    /// Whether the weights of the averages decay, as they do in the authors' code; the paper
+    /// does not say.
+    pub decay: bool,
 }
 
 impl Default for DenseFormerConfig {
@@ -30,6 +33,7 @@ impl Default for DenseFormerConfig {
         Self {
             dilation: 1,
             period: 1,
+            decay: false,
         }
     }
 }
@@ -43,7 +47,8 @@ impl Spec for DenseFormerConfig {
         let weights = averages.then(|| {
             let mut one_hot = vec![0.0; terms];
             one_hot[terms - 1] = 1.0;
-            b.param("depth_weights", [terms], Decay::No, Init::Values(one_hot))
+            let decay = if self.decay { Decay::Yes } else { Decay::No };
+            b.param("depth_weights", [terms], decay, Init::Values(one_hot))
         });
         Box::new(DenseFormer {
             ends_block,

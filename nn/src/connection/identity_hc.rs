@@ -6,7 +6,7 @@
 
 use super::{
     Connection, Site, Spec,
-    constrained::{ConstrainedInit, Settings, kernels::Rule},
+    constrained::{ConstrainedInit, Form, Settings, kernels::Rule},
     reduction::Reduction,
 };
 use engine::params::Builder;
@@ -46,8 +46,10 @@ impl IdentityHcConfig {
         Settings {
             rate: self.rate,
             rule: Rule::Identity,
-            init: self.init,
-            scale_init: self.scale_init,
+            form: Form::Mhc {
+                init: self.init,
+                scale_init: self.scale_init,
+            },
             reduction: self.reduction,
         }
     }

@@ -7,7 +7,7 @@
 
 use super::{
     Connection, Site, Spec,
-    constrained::{ConstrainedInit, Settings, kernels::Rule},
+    constrained::{ConstrainedInit, Form, Settings, kernels::Rule},
     reduction::Reduction,
 };
 use engine::params::Builder;
@@ -48,8 +48,10 @@ impl KromHcConfig {
         Settings {
             rate: self.rate,
             rule: Rule::Kronecker,
-            init: self.init,
-            scale_init: self.scale_init,
+            form: Form::Mhc {
+                init: self.init,
+                scale_init: self.scale_init,
+            },
             reduction: self.reduction,
         }
     }

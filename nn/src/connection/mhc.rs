@@ -8,7 +8,7 @@
 
 use super::{
     Connection, Site, Spec,
-    constrained::{ConstrainedInit, Settings, kernels::Rule},
+    constrained::{ConstrainedInit, Form, MOST_ITERATIONS, Settings, kernels::Rule},
     reduction::Reduction,
 };
 use engine::params::Builder;
@@ -54,8 +54,10 @@ impl MhcConfig {
             rule: Rule::Sinkhorn {
                 iterations: self.sinkhorn_iters,
             },
-            init: self.init,
-            scale_init: self.scale_init,
+            form: Form::Mhc {
+                init: self.init,
+                scale_init: self.scale_init,
+            },
             reduction: self.reduction,
         }
     }
@@ -75,12 +77,11 @@ impl Spec for MhcConfig {
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {
-        if self.sinkhorn_iters == 0 {
-            return Err("sinkhorn_iters is 0, expected at least 1 (the paper has 20)".into());
-        }
-        if self.sinkhorn_iters > 10_000 {
-            let iters = self.sinkhorn_iters;
-            return Err(format!("sinkhorn_iters is {iters}, expected at most 10000"));
+        if !(1..=MOST_ITERATIONS).contains(&self.sinkhorn_iters) {
+            return Err(format!(
+                "sinkhorn_iters is {}, expected 1 to {MOST_ITERATIONS} (the paper has 20)",
+                self.sinkhorn_iters
+            ));
         }
         self.settings().validate()
     }

@@ -7,7 +7,7 @@
 use super::{
     Connection, Site, Spec,
     constrained::{
-        ConstrainedInit, Settings,
+        ConstrainedInit, Form, Settings,
         kernels::{MOST_STREAMS, Rule},
     },
     reduction::Reduction,
@@ -49,8 +49,10 @@ impl MhcLiteConfig {
         Settings {
             rate: self.rate,
             rule: Rule::Permutations,
-            init: self.init,
-            scale_init: self.scale_init,
+            form: Form::Mhc {
+                init: self.init,
+                scale_init: self.scale_init,
+            },
             reduction: self.reduction,
         }
     }

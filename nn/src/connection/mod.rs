@@ -18,6 +18,7 @@ mod frac;
 mod highway;
 pub mod hyper;
 mod identity_hc;
+mod jpmhc;
 mod krom_hc;
 mod laurel;
 mod layer_scale;
@@ -44,8 +45,9 @@ pub use frac::FracConfig;
 pub use highway::HighwayConfig;
 pub use hyper::HyperConfig;
 pub use identity_hc::IdentityHcConfig;
+pub use jpmhc::JpmHcConfig;
 pub use krom_hc::KromHcConfig;
-pub use laurel::LaurelConfig;
+pub use laurel::{LaurelConfig, LaurelForm, WeightBound};
 pub use layer_scale::LayerScaleConfig;
 pub use mhc::MhcConfig;
 pub use mhc_lite::MhcLiteConfig;
@@ -56,7 +58,7 @@ pub use reduction::Reduction;
 pub use residual_dual::ResidualDualConfig;
 pub use rezero::ReZeroConfig;
 pub use value_residual::ValueResidualConfig;
-pub use virtual_width::{Narrowing, VirtualWidthConfig, Widening};
+pub use virtual_width::{Narrowing, NormGroup, VirtualWidthConfig, Widening};
 
 use crate::norm::NormKind;
 use engine::{params::Builder, tape::Var};
@@ -204,6 +206,12 @@ pub trait Spec {
         true
     }
 
+    /// Whether the feed-forward layer of a block reads what the norm of its attention has made,
+    /// and has no norm of its own.
+    fn shares_norm(&self) -> bool {
+        false
+    }
+
     /// What the standard deviation of every output projection is multiplied with at
     /// initialisation.
     fn output_init_scale(&self) -> f32 {
@@ -282,8 +290,10 @@ connections! {
     KromHc(KromHcConfig),
     /// Read and write of mHC without a mix.
     IdentityHc(IdentityHcConfig),
-    /// An orthogonal mix.
+    /// The read and write of mHC with an orthogonal mix.
     Cayley(CayleyConfig),
+    /// JPmHC: softmax reads and writes and an orthogonal mix.
+    Jpmhc(JpmHcConfig),
     /// Generalised hyper-connections of a virtual width.
     VirtualWidth(VirtualWidthConfig),
 }

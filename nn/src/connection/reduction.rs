@@ -2,7 +2,7 @@
 
 use super::{
     Site,
-    constrained::ops::flat_projection,
+    constrained::ops::{FlatNorm, flat_projection},
     slots::{Slots, read},
 };
 use engine::{
@@ -97,7 +97,8 @@ impl Reducer {
                 let head = self.head.as_ref().expect("the head of the last sublayer");
                 let tape = state.tape();
                 let slots = Slots::of_streams("sigmoid_head", state, 1);
-                let projected = flat_projection(state, &[tape.param(head.phi)], None, self.eps);
+                let phi = tape.param(head.phi);
+                let projected = flat_projection(FlatNorm::Rms, state, &[phi], None, self.eps);
                 let (scale, bias) = (tape.param(head.scale), tape.param(head.bias));
                 let weights = head_weights(slots, projected, scale, bias);
                 tape.probe("head", weights);

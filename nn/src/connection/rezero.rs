@@ -14,24 +14,34 @@ use serde::{Deserialize, Serialize};
 /// the sublayer keeps its own, as under every other connection, so that the connection is
 /// all that differs.
 ///
+/// The authors' code has one alpha for attention and feed-forward of a block; the setting
+/// `shared` does as well.
+///
 /// Source: Bachlechner et al., ReZero is All You Need, UAI 2021, arXiv 2003.04887.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReZeroConfig {
     /// How alpha starts: 0 in the paper.
     pub init: f32,
+    /// Whether the two sublayers of a block share one alpha, as in the authors' code.
+    pub shared: bool,
 }
 
 impl Spec for ReZeroConfig {
     fn build(&self, site: Site, b: &mut Builder) -> Box<dyn Connection> {
         Box::new(ReZero {
-            alpha: b.param("alpha", [1], Decay::No, Init::Constant(self.init)),
+            alpha: (!self.shared || site.index.is_multiple_of(2))
+                .then(|| b.param("alpha", [1], Decay::No, Init::Constant(self.init))),
+            shared: self.shared,
             dim: site.dim,
         })
     }
 
     fn label(&self) -> String {
-        "ReZero".into()
+        match self.shared {
+            true => "ReZero, one alpha a block".into(),
+            false => "ReZero".into(),
+        }
     }
 
     fn citation(&self) -> &'static str {
@@ -46,9 +56,12 @@ impl Spec for ReZeroConfig {
     }
 }
 
+/// `memory` holds an alpha that the next sublayer shares.
 #[derive(Debug)]
 struct ReZero {
-    alpha: ParamId,
+    /// `None` where the sublayer takes that of the one before.
+    alpha: Option<ParamId>,
+    shared: bool,
     dim: usize,
 }
 
@@ -57,10 +70,17 @@ impl Connection for ReZero {
         State::new(embedding)
     }
 
-    fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
+    fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let x = state.hidden;
-        let alpha = x.tape().param(self.alpha);
-        State::new(weighted_sum(Some(x), alpha, &[sublayer.pre_normed(x)]))
+        let alpha = match self.alpha {
+            Some(alpha) => x.tape().param(alpha),
+            None => state.memory.pop().expect("the alpha of the block"),
+        };
+        state.hidden = weighted_sum(Some(x), alpha, &[sublayer.pre_normed(x)]);
+        if self.shared && self.alpha.is_some() {
+            state.memory.push(alpha);
+        }
+        state
     }
 
     fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {

@@ -53,9 +53,11 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The `top_k` largest of each row of `probabilities`, largest first, the lower index
-/// where two are equal: their values go to `gates` `[rows, top_k]`, the grouping to
+/// The experts with the `top_k` largest `logits` of each row, largest first, the lower index
+/// where two are equal: their `probabilities` go to `gates` `[rows, top_k]`, the grouping to
 /// `plan` and each expert's share of all assignments to `load` `[experts]`.
+///
+/// By logits, since probabilities of f32 are all zero beyond 103 below the largest logit.
 ///
 /// # Panics
 /// If a slice has the wrong length or `top_k` is more than the number of experts.
@@ -64,11 +66,12 @@ pub fn choose(
     gates: &mut [f32],
     plan: &mut [f32],
     load: &mut [f32],
-    probabilities: &[f32],
+    [probabilities, logits]: [&[f32]; 2],
     top_k: usize,
 ) {
     let experts = load.len();
     let rows = probabilities.len() / experts;
+    assert_eq!(logits.len(), probabilities.len(), "choose: logits");
     let assignments = rows * top_k;
     assert!(top_k <= experts, "choose: top_k {top_k} of {experts}");
     assert_eq!(gates.len(), assignments, "choose: gates");
@@ -82,24 +85,25 @@ pub fn choose(
 
     // The chosen experts wait in `order`, their number in the start of the next one.
     starts.fill(f32::from_bits(0));
-    let rows = probabilities.chunks_exact(experts).zip(
-        gates
-            .chunks_exact_mut(top_k)
-            .zip(order.chunks_exact_mut(top_k)),
-    );
-    for (row, (gates, chosen)) in rows {
+    let rows = probabilities
+        .chunks_exact(experts)
+        .zip(logits.chunks_exact(experts));
+    let chosen = gates
+        .chunks_exact_mut(top_k)
+        .zip(order.chunks_exact_mut(top_k));
+    for ((probabilities, logits), (gates, chosen)) in rows.zip(chosen) {
         for (rank, gate) in gates.iter_mut().enumerate() {
             let (earlier, rest) = chosen.split_at_mut(rank);
             let mut best: Option<(usize, f32)> = None;
-            for (expert, &p) in row.iter().enumerate() {
+            for (expert, &logit) in logits.iter().enumerate() {
                 let taken = earlier.iter().any(|e| e.to_bits() as usize == expert);
-                if !taken && best.is_none_or(|(_, largest)| p > largest) {
-                    best = Some((expert, p));
+                if !taken && best.is_none_or(|(_, largest)| logit > largest) {
+                    best = Some((expert, logit));
                 }
             }
-            let (expert, p) = best.expect("top_k is at most the number of experts");
+            let (expert, _) = best.expect("top_k is at most the number of experts");
             rest[0] = f32::from_bits(expert as u32);
-            *gate = p;
+            *gate = probabilities[expert];
             increment(&mut starts[expert + 1], 1);
         }
     }
@@ -227,7 +231,12 @@ mod tests {
         load: Vec<f32>,
     }
 
+    /// By the probabilities themselves, whose order is that of their logits.
     fn choice(probabilities: &[f32], experts: usize, top_k: usize) -> Choice {
+        choice_by(probabilities, probabilities, experts, top_k)
+    }
+
+    fn choice_by(probabilities: &[f32], logits: &[f32], experts: usize, top_k: usize) -> Choice {
         let assignments = probabilities.len() / experts * top_k;
         let mut choice = Choice {
             gates: vec![f32::NAN; assignments],
@@ -238,7 +247,7 @@ mod tests {
             &mut choice.gates,
             &mut choice.plan,
             &mut choice.load,
-            probabilities,
+            [probabilities, logits],
             top_k,
         );
         choice
@@ -266,6 +275,14 @@ mod tests {
         assert_eq!(load, [0.5, 0.5, 0.0, 0.0]);
         let plan = Plan::new(&plan, 4);
         assert_eq!([2, 3].map(|e| plan.places(e)), [4..4, 4..4]);
+    }
+
+    #[test]
+    fn experts_whose_probability_is_no_f32_are_still_told_apart() {
+        let (probabilities, logits) = ([0.0, 1.0, 0.0, 0.0], [-300.0, 0.0, -150.0, -200.0]);
+        let Choice { gates, load, .. } = choice_by(&probabilities, &logits, 4, 3);
+        assert_eq!(gates, [1.0, 0.0, 0.0]);
+        assert_eq!(load, [0.0, 1.0, 1.0, 1.0].map(|n| n / 3.0));
     }
 
     #[test]

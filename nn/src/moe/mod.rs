@@ -15,6 +15,17 @@ use engine::{
 };
 use serde::{Deserialize, Serialize};
 
+/// How the losses of the routers of a network become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverLayers {
+    /// Their mean over the layers, as in OLMoE and megablocks: coefficients mean the same at
+    /// every depth.
+    Mean,
+    /// Their sum: L times as much in a network of L blocks.
+    Sum,
+}
+
 /// The shape of a mixture of experts and the weights of its auxiliary losses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,10 +36,18 @@ pub struct MoeConfig {
     pub hidden: usize,
     /// How many experts work on a token.
     pub top_k: usize,
-    /// What the load-balance loss of a block counts in the loss.
+    /// What the load-balance loss counts in the loss.
     pub load_balance_coef: f32,
-    /// What the router z-loss of a block counts in the loss.
+    /// What the router z-loss counts in the loss.
     pub router_z_coef: f32,
+    /// Whether both are averaged over the layers or summed.
+    #[serde(default = "summed")]
+    pub router_losses: OverLayers,
+}
+
+/// What runs had that began before the setting existed.
+fn summed() -> OverLayers {
+    OverLayers::Sum
 }
 
 impl Default for MoeConfig {
@@ -39,6 +58,7 @@ impl Default for MoeConfig {
             top_k: 2,
             load_balance_coef: 0.01,
             router_z_coef: 0.001,
+            router_losses: OverLayers::Mean,
         }
     }
 }
@@ -94,6 +114,15 @@ impl<'t> RouterLosses<'t> {
             load_balance: self.load_balance + other.load_balance,
             router_z: self.router_z + other.router_z,
             weighted: self.weighted + other.weighted,
+        }
+    }
+
+    /// All of them times a factor.
+    pub fn scaled(self, factor: f32) -> Self {
+        Self {
+            load_balance: scale(self.load_balance, factor),
+            router_z: scale(self.router_z, factor),
+            weighted: scale(self.weighted, factor),
         }
     }
 }
@@ -155,7 +184,7 @@ impl MixtureOfExperts {
         let tape = x.tape();
         let logits = self.router.forward(x);
         let probabilities = softmax(logits);
-        let choice = choose(probabilities, self.config.top_k);
+        let choice = choose(probabilities, logits, self.config.top_k);
         if tape.is_probing() {
             self.probe(probabilities, &choice);
         }

@@ -78,8 +78,18 @@ fn per_token(vectors: &Vectors, f: impl Fn(&[f64]) -> Vec<f64>) -> Vectors {
 pub fn rezero(network: &Network, vectors: &Vectors) -> Vectors {
     per_token(vectors, |x| {
         (0..SUBLAYERS).fold(x.to_vec(), |x, k| {
-            let alpha = network.of(k, "alpha")[0];
+            let alpha = network.find(k, "alpha");
+            let alpha = alpha.unwrap_or_else(|| network.of(k - 1, "alpha"))[0];
             zip(&x, &pre_normed(k, &x), |x, f| x + alpha * f)
+        })
+    })
+}
+
+pub fn parallel(_: &Network, vectors: &Vectors) -> Vectors {
+    per_token(vectors, |x| {
+        (0..SUBLAYERS / 2).fold(x.to_vec(), |x, block| {
+            let both = add(&pre_normed(2 * block, &x), &pre_normed(2 * block + 1, &x));
+            add(&x, &both)
         })
     })
 }
@@ -180,7 +190,46 @@ pub fn dense_former<const DILATION: usize, const PERIOD: usize>(
     })
 }
 
-pub fn laurel(network: &Network, vectors: &Vectors) -> Vectors {
+/// Equations (3) to (6); the weights are bounded by softmax (0), sigmoid (1) or not at all (2).
+pub fn laurel<const BOUND: usize>(network: &Network, vectors: &Vectors) -> Vectors {
+    let bounded = |logits: &[f64]| -> [f64; 2] {
+        let e = [logits[0].exp(), logits[1].exp()];
+        match BOUND {
+            0 => e.map(|e_i| e_i / (e[0] + e[1])),
+            1 => e.map(|e_i| e_i / (1.0 + e_i)),
+            _ => [logits[0], logits[1]],
+        }
+    };
+    per_token(vectors, |x| {
+        let mut states = vec![x.to_vec()];
+        for k in 0..SUBLAYERS {
+            let x = states.last().unwrap().clone();
+            let weights = network.find(k, "residual_weights");
+            let [alpha, beta] = weights.map_or([1.0, 1.0], bounded);
+            let gamma = network.find(k, "previous_weights");
+            let mut carried = x.clone();
+            for (j, earlier) in states.iter().rev().enumerate() {
+                let suffix = if j == 0 {
+                    String::new()
+                } else {
+                    format!("_{j}")
+                };
+                let Some(a) = network.find(k, &format!("low_rank_a{suffix}")) else {
+                    break;
+                };
+                let b = network.of(k, &format!("low_rank_b{suffix}"));
+                let gamma = gamma.map_or(1.0, |gamma| gamma[j]);
+                let mapped = product(b, &product(a, earlier));
+                carried = zip(&carried, &mapped, |c, m| c + gamma * m);
+            }
+            let next = zip(&pre_normed(k, &x), &carried, |f, c| alpha * f + beta * c);
+            states.push(next);
+        }
+        states.pop().unwrap()
+    })
+}
+
+pub fn laurel_of_one_map(network: &Network, vectors: &Vectors) -> Vectors {
     per_token(vectors, |x| {
         let mut states = vec![x.to_vec()];
         for k in 0..SUBLAYERS {

@@ -15,8 +15,9 @@ use formulas::{Network, Vectors};
 use nn::{
     connection::{
         AltUpConfig, AttentionResidualConfig, BlockSelection, Connection, DenseFormerConfig,
-        DepthSources, HighwayConfig, LaurelConfig, LayerScaleConfig, ReZeroConfig,
-        ResidualDualConfig, Site, Spec, Sublayer, ValueResidualConfig, ops::values_of,
+        DepthSources, HighwayConfig, LaurelConfig, LaurelForm, LayerScaleConfig, ParallelConfig,
+        ReZeroConfig, ResidualDualConfig, Site, Spec, Sublayer, ValueResidualConfig, WeightBound,
+        ops::values_of,
     },
     norm::NormKind,
 };
@@ -169,6 +170,20 @@ fn rezero_follows_its_formula() {
 }
 
 #[test]
+fn rezero_of_shared_alphas_follows_its_formula() {
+    let config = ReZeroConfig {
+        shared: true,
+        ..ReZeroConfig::default()
+    };
+    check(&config, formulas::rezero);
+}
+
+#[test]
+fn parallel_blocks_follow_their_formula() {
+    check(&ParallelConfig::default(), formulas::parallel);
+}
+
+#[test]
 fn layer_scale_follows_its_formula() {
     check(&LayerScaleConfig::default(), formulas::layer_scale);
 }
@@ -202,23 +217,55 @@ fn altup_follows_its_formula() {
 
 #[test]
 fn dense_former_follows_its_formula() {
-    let config = |dilation, period| DenseFormerConfig { dilation, period };
+    let config = |dilation, period| DenseFormerConfig {
+        dilation,
+        period,
+        decay: false,
+    };
     check(&config(1, 1), formulas::dense_former::<1, 1>);
     check(&config(2, 1), formulas::dense_former::<2, 1>);
     check(&config(1, 2), formulas::dense_former::<1, 2>);
 }
 
-#[test]
-fn laurel_follows_its_formula() {
-    let config = |residual_weights, rank, previous| LaurelConfig {
+fn laurel(form: LaurelForm, bound: WeightBound, parts: (bool, usize, usize)) -> LaurelConfig {
+    let (residual_weights, rank, previous) = parts;
+    LaurelConfig {
         residual_weights,
         rank,
         previous,
-    };
-    check(&config(true, 0, 0), formulas::laurel);
-    check(&config(false, 2, 0), formulas::laurel);
-    check(&config(false, 2, 2), formulas::laurel);
-    check(&config(true, 3, 4), formulas::laurel);
+        bound,
+        form,
+    }
+}
+
+/// The paper's equations (3) to (6), with each way to bound the weights.
+#[test]
+fn laurel_follows_the_equations_of_its_paper() {
+    use LaurelForm::Paper;
+    for (bound, formula) in [
+        (
+            WeightBound::Softmax,
+            formulas::laurel::<0> as fn(&_, &_) -> _,
+        ),
+        (WeightBound::Sigmoid, formulas::laurel::<1>),
+        (WeightBound::None, formulas::laurel::<2>),
+    ] {
+        check(&laurel(Paper, bound, (true, 0, 0)), formula);
+        check(&laurel(Paper, bound, (true, 3, 0)), formula);
+        check(&laurel(Paper, bound, (true, 2, 3)), formula);
+    }
+    let unweighted = |rank, previous| laurel(Paper, WeightBound::Softmax, (false, rank, previous));
+    check(&unweighted(2, 0), formulas::laurel::<0>);
+    check(&unweighted(2, 1), formulas::laurel::<0>);
+    check(&unweighted(2, 4), formulas::laurel::<0>);
+}
+
+#[test]
+fn the_laurel_of_older_runs_follows_its_formula() {
+    for parts in [(true, 0, 0), (false, 2, 0), (false, 2, 2), (true, 3, 4)] {
+        let config = laurel(LaurelForm::OneMap, WeightBound::None, parts);
+        check(&config, formulas::laurel_of_one_map);
+    }
 }
 
 #[test]

@@ -2,4 +2,5 @@
 //! in f64.
 
 mod constrained;
+mod projection;
 mod slots;

@@ -7,7 +7,10 @@ use engine::{
     tape::Tape,
 };
 use nn::connection::{
-    constrained::{kernels::Rule, ops::coefficients},
+    constrained::{
+        kernels::{Gates, Rule},
+        ops::coefficients,
+    },
     slots::Slots,
 };
 
@@ -32,7 +35,7 @@ fn implementation(logits: &[f32], cotangent: &[f32], iterations: usize) -> (Vec<
     let zeros = |len: usize| tape.constant([len], &vec![0.0; len]);
     let (alpha, _) = coefficients(
         Slots::of_streams("test", state, 1),
-        Rule::Sinkhorn { iterations },
+        (Gates::Sigmoid, Rule::Sinkhorn { iterations }),
         projected,
         (one, zeros(N)),
         (one, zeros(N)),

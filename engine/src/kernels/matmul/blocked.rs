@@ -4,12 +4,12 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::tile::{self, MR, NR};
+use super::tile::{self, HALF, MR, NR, NV};
 use super::{Layout, Product, pack};
-use crate::simd::{F32, LANES, load_partial};
+use crate::simd::register::{LANES, Register, load, load_partial};
 
 /// Longest stretch of the summed dimension done at once: a panel of [`NR`] columns takes
-/// 32 KiB. The sums of the stretches are added in C, which also keeps their rounding
+/// 32 KiB with AVX-512, 16 KiB elsewhere. The sums of the stretches are added in C, which also keeps their rounding
 /// errors small.
 const DEPTH: usize = 256;
 /// Most columns of the right operand packed at once: a block takes 1 MiB.
@@ -17,15 +17,16 @@ const COLUMNS: usize = 1024;
 /// Rows of the left operand worked on at once, so that they are still in the second-level
 /// cache when the next panel meets them.
 const ROWS: usize = 128;
-/// Up to this many rows of C a right operand that is stored by rows is read in place:
-/// 1.3 times as fast as packing it at 16 rows, 1.1 times at 64, slower from about 256.
-const FEW_ROWS: usize = 64;
+/// Up to this many rows of C a right operand that is stored by rows is read in place. With
+/// AVX-512 that is 1.3 times as fast as packing it at 16 rows, 1.1 times at 64, slower
+/// from about 256. Narrower tiles read it more often: with AVX2, packing wins from 16.
+const FEW_ROWS: usize = if NR > 16 { 64 } else { 8 };
 
 /// Buffers for packed operands, kept by each thread from one product to the next.
 #[derive(Default)]
 struct Scratch {
     left: Vec<f32>,
-    right: Vec<F32>,
+    right: Vec<Register>,
 }
 
 thread_local! {
@@ -115,7 +116,7 @@ impl<'a> Left<'a> {
 /// A block of the right operand.
 enum Right<'a> {
     /// Packed into panels of [`NR`] columns.
-    Panels(&'a [F32]),
+    Panels(&'a [Register]),
     /// Stored by rows, `stride` apart.
     Rows { b: &'a [f32], stride: usize },
 }
@@ -126,14 +127,14 @@ impl<'a> Right<'a> {
         b: &'a [f32],
         depth: &Range<usize>,
         columns: &Range<usize>,
-        buffer: &'a mut Vec<F32>,
+        buffer: &'a mut Vec<Register>,
     ) -> Self {
         let Product {
             layout, m, k, n, ..
         } = *product;
         let length = pack::right_len(depth.len(), columns.len());
         if layout == Layout::Nt {
-            let panels = at_least(buffer, length, F32::splat(0.0));
+            let panels = at_least(buffer, length, Register::splat(0.0));
             let b = &b[columns.start * k + depth.start..];
             pack::right_columns(b, k, depth.len(), columns.len(), panels);
             return Self::Panels(panels);
@@ -143,7 +144,7 @@ impl<'a> Right<'a> {
         if m <= FEW_ROWS {
             return Self::Rows { b, stride: n };
         }
-        let panels = at_least(buffer, length, F32::splat(0.0));
+        let panels = at_least(buffer, length, Register::splat(0.0));
         pack::right_rows(b, n, depth.len(), columns.len(), panels);
         Self::Panels(panels)
     }
@@ -193,10 +194,10 @@ impl Block<'_> {
     #[inline(always)]
     fn tile_of_rows<const R: usize>(&self, i: usize, j: usize, c: &mut [f32]) {
         let width = (self.columns - j).min(NR);
-        if width > LANES {
-            self.tile::<R, 2>(i, j, width, c);
+        if width > HALF {
+            self.tile::<R, NV>(i, j, width, c);
         } else {
-            self.tile::<R, 1>(i, j, width, c);
+            self.tile::<R, { NV / 2 }>(i, j, width, c);
         }
     }
 
@@ -214,11 +215,19 @@ impl Block<'_> {
                 self.tile_with::<R, V>(i, panel.as_chunks().0.iter().copied(), width, c);
             }
             Right::Rows { b, stride } => {
-                let steps = b[j..].chunks(stride).take(self.depth).map(|row| {
-                    let row = &row[..width];
-                    std::array::from_fn(|v| load_partial(&row[v * LANES..]))
-                });
-                self.tile_with::<R, V>(i, steps, width, c);
+                let rows = b[j..].chunks(stride).take(self.depth);
+                if width == V * LANES {
+                    let steps = rows.map(|row| {
+                        let row = &row[..V * LANES];
+                        std::array::from_fn(|v| load(&row[v * LANES..]))
+                    });
+                    self.tile_with::<R, V>(i, steps, width, c);
+                } else {
+                    let steps = rows.map(|row| {
+                        std::array::from_fn(|v| load_partial(&row[(v * LANES).min(width)..width]))
+                    });
+                    self.tile_with::<R, V>(i, steps, width, c);
+                }
             }
         }
     }
@@ -229,7 +238,7 @@ impl Block<'_> {
     fn tile_with<const R: usize, const V: usize>(
         &self,
         i: usize,
-        right: impl ExactSizeIterator<Item = [F32; V]>,
+        right: impl ExactSizeIterator<Item = [Register; V]>,
         width: usize,
         c: &mut [f32],
     ) {

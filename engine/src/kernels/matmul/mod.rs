@@ -4,14 +4,16 @@
 //! A product goes one of three ways. Its whole shape and the vector unit the binary is
 //! built for decide which, never the piece that a thread works on:
 //!
-//! - **Register tiles** (`blocked`) where the build has AVX-512. On a Zen 5 core a tile of
-//!   8 x 32 runs at the peak of the two FMA units (267 of 269 GFLOP/s), while the 16 x 16
-//!   tile of `matrixmultiply` waits for its loads (235); over the products of a training
-//!   step that makes 11 to 25 % (`cargo bench -p engine --bench matmul`). Products with
-//!   few rows or columns go this way on every machine: a tile narrows to what there is,
-//!   and a right operand that few rows meet is read in place.
-//! - **`matrixmultiply`** (`sgemm`) for all others where the build has no AVX-512: it
-//!   chooses its kernel at run time, and the wide tile would not fit the registers.
+//! - **Register tiles** (`blocked`) where the build has fused multiply-adds. On a Zen 5
+//!   core with AVX-512 a tile of 8 x 32 runs at the peak of the two FMA units (267 of 269
+//!   GFLOP/s), while the 16 x 16 tile of `matrixmultiply` waits for its loads (235); over
+//!   the products of a training step that makes 11 to 25 %. With AVX2 the tile of 6 x 16
+//!   is ahead by 5 to 10 % (`cargo bench -p engine --bench matmul`). Packed operands are
+//!   kept in buffers of the thread, where `matrixmultiply` allocates at every call.
+//!   Products with few rows or columns go this way in every build: a tile narrows to what
+//!   there is, and a right operand that few rows meet is read in place.
+//! - **`matrixmultiply`** (`sgemm`) for all others where the build has no fused
+//!   multiply-add, as for plain x86-64: it chooses its kernel at run time.
 //! - **Dot products** (`thin`) for `A Bᵀ` with few rows of A or of B: both run along the
 //!   summed dimension, and to transpose the larger one costs more than the product.
 //!
@@ -166,6 +168,8 @@ enum Path {
 /// 70 to 170 GFLOP/s there; tiles, which first transpose B, overtake them at 12 rows, and
 /// at 9 columns.
 const FEW: usize = 8;
+/// Whether the build has fused multiply-adds.
+const FUSED: bool = cfg!(any(target_feature = "fma", target_feature = "neon"));
 /// Below this many rows or columns of C, `matrixmultiply` has little to work with.
 const THIN: usize = 16;
 
@@ -174,7 +178,7 @@ impl Path {
         let Product { layout, m, n, .. } = *product;
         if layout == Layout::Nt && (m <= FEW || n <= FEW) {
             Self::Dots
-        } else if cfg!(target_feature = "avx512f") || m < THIN || n < THIN {
+        } else if FUSED || m < THIN || n < THIN {
             Self::Tiles
         } else {
             Self::Sgemm

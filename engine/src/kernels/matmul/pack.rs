@@ -1,35 +1,40 @@
 //! Copies of operands in the order in which the tiles read them.
 //!
 //! The right operand goes into panels of [`NR`] columns, in each of which a step of the
-//! summed dimension is a few vectors in a row; a last, narrower panel has as many vectors
-//! as it needs, filled up with zeros.
+//! summed dimension is a few vectors in a row; a last panel of at most [`HALF`] columns has half
+//! as many. Missing columns are zeros.
 
 use bytemuck::cast_slice_mut;
 use wide::f32x8;
 
-use super::tile::{MR, NR};
-use crate::simd::{F32, LANES, load_partial};
+use super::tile::{HALF, MR, NR, NV};
+use crate::simd::register::{LANES, Register, load_partial};
 
 /// Vectors that hold `depth` steps of `columns` columns.
 pub fn right_len(depth: usize, columns: usize) -> usize {
-    depth * columns.div_ceil(LANES)
+    depth * vectors(columns)
+}
+
+/// Vectors that hold a step of `columns` columns.
+fn vectors(columns: usize) -> usize {
+    columns.div_ceil(HALF) * (NV / 2)
 }
 
 /// Packs a right operand that is stored `[k, n]`: `b` begins at the first element wanted,
 /// its rows are `stride` apart.
-pub fn right_rows(b: &[f32], stride: usize, depth: usize, columns: usize, panels: &mut [F32]) {
+pub fn right_rows(b: &[f32], stride: usize, depth: usize, columns: usize, panels: &mut [Register]) {
     let mut rest = panels;
     for j in (0..columns).step_by(NR) {
         let width = (columns - j).min(NR);
-        let vectors = width.div_ceil(LANES);
+        let vectors = vectors(width);
         let panel;
         (panel, rest) = rest.split_at_mut(depth * vectors);
         for (row, step) in b[j..].chunks(stride).zip(panel.chunks_exact_mut(vectors)) {
             if width == NR {
                 cast_slice_mut(step).copy_from_slice(&row[..NR]);
             } else {
-                for (x, v) in row[..width].chunks(LANES).zip(step) {
-                    *v = load_partial(x);
+                for (i, v) in step.iter_mut().enumerate() {
+                    *v = load_partial(&row[(i * LANES).min(width)..width]);
                 }
             }
         }
@@ -38,11 +43,17 @@ pub fn right_rows(b: &[f32], stride: usize, depth: usize, columns: usize, panels
 
 /// Packs a right operand that is stored transposed, `[n, k]`: `b` begins at the first
 /// element wanted, the columns of the operand are `stride` apart.
-pub fn right_columns(b: &[f32], stride: usize, depth: usize, columns: usize, panels: &mut [F32]) {
+pub fn right_columns(
+    b: &[f32],
+    stride: usize,
+    depth: usize,
+    columns: usize,
+    panels: &mut [Register],
+) {
     let mut rest = panels;
     for j in (0..columns).step_by(NR) {
         let width = (columns - j).min(NR);
-        let vectors = width.div_ceil(LANES);
+        let vectors = vectors(width);
         let panel;
         (panel, rest) = rest.split_at_mut(depth * vectors);
         let panel: &mut [f32] = cast_slice_mut(panel);

@@ -3,38 +3,43 @@
 //!
 //! At each step an element of every row of A is broadcast and multiplied by the vectors
 //! of one row of B. The broadcasts and loads of a step must be fewer than its FMAs, since
-//! a core does two of each a cycle: 8 x 2 vectors take 10 loads for 16 FMAs, and 16
-//! accumulators hide the latency of an FMA (4 cycles) twice.
+//! a core does two of each a cycle: 8 x 2 vectors take 10 loads for 16 FMAs, 6 x 2 take 8
+//! for 12, and 12 accumulators are enough to hide the latency of an FMA (4 cycles).
 
-use crate::simd::{F32, LANES, load, load_partial, store, store_partial};
+use crate::simd::register::{LANES, Register, load, load_partial, store, store_partial};
 
+/// Rows of a tile and vectors in a row, by the registers of the target: 32 of 16 `f32`
+/// with AVX-512, 16 of 8 with AVX, 32 of 4 with NEON, 16 of 4 elsewhere. The sums, the
+/// vectors of one step and a broadcast have to fit.
+const SHAPE: (usize, usize) = if cfg!(target_feature = "avx512f") {
+    (8, 2)
+} else if cfg!(target_feature = "avx") {
+    (6, 2)
+} else if cfg!(target_feature = "neon") {
+    (6, 4)
+} else {
+    (2, 4)
+};
 /// Rows of a tile.
-pub const MR: usize = if cfg!(target_feature = "avx512f") {
-    8
-} else {
-    6
-};
-/// Vectors in a row of a tile. Without AVX-512 an [`F32`] is two registers or more, and
-/// twice as many of them would not fit.
-pub const NV: usize = if cfg!(target_feature = "avx512f") {
-    2
-} else {
-    1
-};
+pub const MR: usize = SHAPE.0;
+/// Vectors in a row of a tile, an even number.
+pub const NV: usize = SHAPE.1;
 /// Columns of a tile.
 pub const NR: usize = NV * LANES;
+/// Columns of a half tile, which is what few columns get.
+pub const HALF: usize = NR / 2;
 
 /// Sums of a tile: `R` rows of `V` vectors.
-pub type Tile<const R: usize, const V: usize> = [[F32; V]; R];
+pub type Tile<const R: usize, const V: usize> = [[Register; V]; R];
 
 #[inline(always)]
 fn step<const R: usize, const V: usize>(
     sums: &mut Tile<R, V>,
     left: impl Fn(usize) -> f32,
-    right: [F32; V],
+    right: [Register; V],
 ) {
     for (i, row) in sums.iter_mut().enumerate() {
-        let x = F32::splat(left(i));
+        let x = Register::splat(left(i));
         for (sum, &y) in row.iter_mut().zip(&right) {
             *sum = x.mul_add(y, *sum);
         }
@@ -45,11 +50,11 @@ fn step<const R: usize, const V: usize>(
 #[inline(always)]
 pub fn of_rows<const R: usize, const V: usize>(
     rows: [&[f32]; R],
-    right: impl ExactSizeIterator<Item = [F32; V]>,
+    right: impl ExactSizeIterator<Item = [Register; V]>,
 ) -> Tile<R, V> {
     // Equal lengths, so that one bound serves all rows.
     let rows = rows.map(|row| &row[..right.len()]);
-    let mut sums = [[F32::splat(0.0); V]; R];
+    let mut sums = [[Register::splat(0.0); V]; R];
     for (p, right) in right.enumerate() {
         step(&mut sums, |i| rows[i][p], right);
     }
@@ -61,9 +66,9 @@ pub fn of_rows<const R: usize, const V: usize>(
 pub fn of_columns<const R: usize, const V: usize>(
     columns: &[f32],
     stride: usize,
-    right: impl ExactSizeIterator<Item = [F32; V]>,
+    right: impl ExactSizeIterator<Item = [Register; V]>,
 ) -> Tile<R, V> {
-    let mut sums = [[F32::splat(0.0); V]; R];
+    let mut sums = [[Register::splat(0.0); V]; R];
     for (left, right) in columns.chunks(stride).zip(right) {
         let left: &[f32; R] = left[..R].try_into().expect("R elements");
         step(&mut sums, |i| left[i], right);

@@ -207,24 +207,37 @@ fn explicit_arm(mut table: Table) -> Result<(Arm, Option<String>), SweepFileErro
 }
 
 fn seeds(value: Value) -> Result<Vec<u64>, SweepFileError> {
-    let wrong = || {
+    let no_seeds = || {
         wrong(
             "seeds",
             "expected a number such as 5, or a list such as [0, 3, 7]",
         )
     };
     let seed = |value: &Value| value.as_integer().and_then(|seed| u64::try_from(seed).ok());
-    let mut seeds: Vec<u64> = match &value {
+    let seeds: Vec<u64> = match &value {
         Value::Array(list) => list.iter().map(seed).collect::<Option<_>>(),
         value => seed(value).filter(|n| *n <= 1000).map(|n| (0..n).collect()),
     }
-    .ok_or_else(wrong)?;
+    .ok_or_else(no_seeds)?;
+    distinct_seeds(seeds).map_err(|reason| wrong("seeds", reason))
+}
+
+/// A list of seeds in order.
+///
+/// # Errors
+/// There is none, or one is there twice: the same seed is no second measurement.
+pub fn distinct_seeds(mut seeds: Vec<u64>) -> Result<Vec<u64>, String> {
     seeds.sort_unstable();
-    seeds.dedup();
     if seeds.is_empty() {
-        return Err(wrong());
+        return Err("expected at least one seed".into());
     }
-    Ok(seeds)
+    match seeds.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(seeds),
+        Some(pair) => Err(format!(
+            "seed {} is given twice: the same seed gives the same run",
+            pair[0]
+        )),
+    }
 }
 
 /// Baselines before what is compared with them, all names once, and no baseline of a baseline.

@@ -102,6 +102,14 @@ fn mistakes_are_named_with_the_nearest_key() {
             "seeds = \"all\"\n[grid]\ntrain.steps = [5]",
             "seeds: expected a number",
         ),
+        (
+            "seeds = [3, 3]\n[grid]\ntrain.steps = [5]",
+            "seeds: seed 3 is given twice",
+        ),
+        (
+            "seeds = -1\n[grid]\ntrain.steps = [5]",
+            "seeds: expected a number",
+        ),
         ("[[arm]]\nlabel = \"x\"", "every arm needs a name"),
         ("[[arm]]\nnmae = \"x\"", "arm.nmae: did you mean name?"),
         ("grid = 3", "expected a section [grid]"),

@@ -5,7 +5,7 @@ use crate::{
     ablation::{Arm, Calibration, CostRatio, RouterMeans},
     measure::Measure,
     run_dir::Status,
-    stats::{Convergence, Estimate, Verdict, convergence_factor, mean, pair_by_seed, sd},
+    stats::{Convergence, Estimate, Reading, Verdict, convergence_factor, mean, pair_by_seed, sd},
 };
 use serde::{Serialize, Serializer};
 
@@ -152,7 +152,7 @@ impl ArmResult {
         let by_accuracy = pair_by_seed(&accuracies(baseline), &accuracies(&self.runs));
         let estimate = Estimate::of(&by_accuracy.values);
         self.accuracy_delta = Delta::of(&by_accuracy, estimate, None);
-        let factors: Vec<Option<f64>> = pairs(baseline, &self.runs)
+        let factors: Vec<Option<Reading>> = pairs(baseline, &self.runs)
             .map(|(base, run)| convergence_factor(&base.loss_by_tokens(), &run.loss_by_tokens()))
             .collect();
         self.convergence = Convergence::of(&factors);

@@ -48,6 +48,8 @@ pub fn run(arm: &str, seed: u64, loss: Option<f64>, ms: f64) -> RunResult {
         backend: "cpu".into(),
         corpus: "text".into(),
         corpus_fingerprint: "00".into(),
+        data: None,
+        remarks: Vec::new(),
     };
     RunResult::new(id, summary, &metrics)
 }

@@ -29,17 +29,19 @@ pub(in crate::ablation) fn spoken(verdict: Option<Verdict>) -> Cell {
     Cell::new(verdict.to_string(), tone)
 }
 
-/// A factor with its interval or with the seeds that it is of.
+/// A factor with its interval or with the seeds that it is of; `≥` before a lower bound.
 pub(super) fn tokens_factor(convergence: Convergence) -> String {
     let Convergence {
         factor,
         interval,
+        bounds,
         reached,
         pairs,
     } = convergence;
+    let least = if bounds > 0 { "≥" } else { "" };
     match interval {
         Some([low, high]) => format!("{factor:.2} [{low:.2}, {high:.2}]"),
-        None => format!("{factor:.2} ({reached}/{pairs})"),
+        None => format!("{least}{factor:.2} ({reached}/{pairs})"),
     }
 }
 
@@ -107,5 +109,21 @@ mod tests {
         assert_eq!(signed(-0.0213, 4), "−0.0213");
         assert_eq!(signed(0.011, 3), "+0.011");
         assert_eq!(signed(-0.00001, 4), "0.0000");
+    }
+
+    #[test]
+    fn a_factor_that_is_a_lower_bound_says_so() {
+        let factor = |bounds, interval| {
+            tokens_factor(Convergence {
+                factor: 2.0,
+                interval,
+                bounds,
+                reached: 2,
+                pairs: 2,
+            })
+        };
+        assert_eq!(factor(0, Some([1.5, 2.5])), "2.00 [1.50, 2.50]");
+        assert_eq!(factor(1, None), "≥2.00 (2/2)");
+        assert_eq!(factor(0, None), "2.00 (2/2)");
     }
 }

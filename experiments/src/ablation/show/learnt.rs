@@ -23,31 +23,32 @@ pub trait Learnt: fmt::Debug {
 
 impl Learnt for Data {
     fn name(&self) -> &str {
-        self.name()
+        &self.account().name
     }
 
     fn fingerprint(&self) -> &str {
-        self.fingerprint()
+        &self.account().fingerprint
     }
 
     fn sizes(&self) -> Option<String> {
-        Some(self.sizes())
+        Some(self.account().sizes())
     }
 
     fn validation(&self, config: &RunConfig) -> Option<String> {
         let corpus = match self {
             Self::Text(corpus) => corpus,
             Self::Images(set) => {
-                return Some(format!("all {} images of the test part", set.test.len()));
+                return Some(format!("all {} validation images", set.test.len()));
             }
         };
         // As many windows as are asked for, or whole batches of them that fit into the text.
-        let (bytes, train) = (config.model.tokens(), &config.train);
-        let batches = Windows::new(corpus, bytes)
+        let (tokens, train) = (config.model.tokens(), &config.train);
+        let batches = Windows::new(corpus, tokens)
             .and_then(|windows| windows.validation_batches(train.eval_batches, train.batch));
         let windows: usize = batches.map_or(0, |batches| batches.iter().map(|b| b.rows).sum());
         Some(format!(
-            "{windows} fixed windows of {bytes} bytes, spread evenly over the validation text"
+            "{windows} fixed windows of {tokens} {}, spread evenly over the validation text",
+            self.account().unit.name()
         ))
     }
 }

@@ -12,7 +12,7 @@ pub use learnt::Learnt;
 use super::{Results, RouterMeans, Sweep};
 use crate::{
     paper::{PaperTable, Quantity},
-    table::Table,
+    table::{Table, in_markdown},
     terminal::{Colour, wrapped},
 };
 use std::fmt::Write;
@@ -51,16 +51,17 @@ impl Report<'_> {
     /// The whole report in Markdown.
     pub fn to_markdown(&self) -> String {
         let mut heading = self.heading().into_iter();
-        let mut text = format!("# {}\n\n", heading.next().unwrap_or_default());
+        let title = heading.next().unwrap_or_default();
+        let mut text = format!("# {}\n\n", in_markdown(&title));
         for line in heading {
-            let _ = writeln!(text, "- {line}");
+            let _ = writeln!(text, "- {}", in_markdown(&line));
         }
         for table in self.tables() {
             let _ = write!(text, "\n{}", table.to_markdown());
         }
         text.push('\n');
         for line in self.notes() {
-            let _ = writeln!(text, "- {line}");
+            let _ = writeln!(text, "- {}", in_markdown(&line));
         }
         text
     }
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Layers,
-        data::{Corpus, Data},
+        data::{Corpus, Data, DataAccount},
     };
     use std::{path::PathBuf, sync::Arc};
 
@@ -119,12 +120,14 @@ mod tests {
             place,
         );
         let corpus = Arc::new(Corpus {
-            train: vec![b'a'; 900],
-            validation: vec![b'a'; 100],
-            name: "text".into(),
-            fingerprint: "0123456789abcdef0123".into(),
-            files: 1,
-            files_skipped: 0,
+            train: vec![b'a'; 900].into(),
+            validation: vec![b'a'; 100].into(),
+            vocabulary: 256,
+            account: DataAccount {
+                name: "text".into(),
+                fingerprint: "0123456789abcdef0123".into(),
+                ..DataAccount::default()
+            },
         });
         say(&Report {
             sweep: &sweep.expect("the defaults"),

@@ -64,7 +64,7 @@ impl Report<'_> {
         }
         lines.push(self.step_times());
         lines.push(
-            "Δ at equal time: of the arm after the steps that fit into the baseline's time at these speeds; its learning rate is then still high, so this is unkind to slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval. extra params and FLOPs: trained, forward per token."
+            "Δ at equal time: of the arm after the steps that fit into the baseline's time at these speeds; its learning rate is then still high, so this is unkind to slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval; ≥: a lower bound, since an arm is below that loss at its first validation. extra params and FLOPs: trained, forward per token."
                 .to_owned(),
         );
         lines.push(

@@ -2,7 +2,7 @@
 
 use super::{Beside, RunArgs, planning};
 use crate::{
-    ablation::{ABLATIONS, Ablation, Sweep, SweepError, Tanh},
+    ablation::{ABLATIONS, Ablation, Sweep, Tanh},
     cli::{Failure, settings::Settings},
     preset::{Body, Preset},
 };
@@ -85,8 +85,7 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         let Self { ablation, args } = self;
         let preset = preset(ablation.body, &args.preset)?;
-        let common = args.settings.over(preset);
-        let common = common.map_err(|error| planning(SweepError::Config(error)))?;
+        let common = args.settings.over(preset)?;
         let keys = args.settings.keys_for_all()?;
         let place = args
             .run
@@ -95,6 +94,6 @@ impl Command {
         let arms = (ablation.arms)(args.tanh);
         let sweep = Sweep::new(ablation.into(), arms, &common, &keys, seeds, place);
         let sweep = sweep.map_err(planning)?;
-        args.run.go(&sweep, preset.size, |_| Beside::default())
+        args.run.go(&sweep, preset, |_| Beside::default())
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{Beside, RunArgs, planning};
 use crate::{
-    ablation::{Subject, Sweep, SweepError, SweepFile, SweepFileError},
+    ablation::{Subject, Sweep, SweepFile, SweepFileError},
     cli::{Failure, settings::Settings},
-    config::{Layers, nearest_word},
+    config::nearest_word,
     preset::{PRESETS, Preset},
 };
 use std::path::PathBuf;
@@ -59,10 +59,7 @@ impl Args {
     pub fn run(self) -> Result<(), Failure> {
         let file = SweepFile::read(&self.file).map_err(unusable)?;
         let preset = preset(file.preset.as_deref().unwrap_or(PRESET))?;
-        let common = Layers::defaults()
-            .set(&preset.settings())
-            .and_then(|layers| self.settings.lay_over(layers.table(file.common)));
-        let common = common.map_err(|error| planning(SweepError::Config(error)))?;
+        let common = self.settings.over_common(preset, file.common)?;
         let keys = self.settings.keys_for_all()?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let seeds = file.seeds.unwrap_or_else(|| preset.usual_seeds());
@@ -77,6 +74,6 @@ impl Args {
         let place = self.run.place(|| stem.into_owned());
         let sweep = Sweep::new(subject, file.arms, &common, &keys, seeds, place);
         let sweep = sweep.map_err(planning)?;
-        self.run.go(&sweep, &preset.name(), |_| Beside::default())
+        self.run.go(&sweep, preset, |_| Beside::default())
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     ablation::{ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError, Tanh},
     cli::{Failure, settings::Settings},
     config::nearest_word,
-    run_dir::shell_word,
+    invocation::command_line,
     terminal::{Colour, stdout_width, wrapped},
 };
 use std::fmt::Write;
@@ -51,7 +51,7 @@ impl Args {
         let ablation = self.ablation()?;
         let preset = preset(ablation.body, &self.preset)?;
         let planned = |error| planning(SweepError::Config(error));
-        let common = self.settings.over(preset).map_err(planned)?;
+        let common = self.settings.over(preset)?;
         let keys = self.settings.keys_for_all()?;
         if keys.iter().any(|key| key == KEY) {
             let message = format!("--set {KEY}: the rates of this command are those of --rates");
@@ -70,21 +70,27 @@ impl Args {
         let seeds = self.run.seeds(&preset.usual_seeds());
         let arms = at_rates(&arms, &rates);
         let sweep = Sweep::new(subject, arms, &common, &keys, seeds, place).map_err(planning)?;
-        self.run.go(&sweep, preset.size, |results| {
+        self.run.go(&sweep, preset, |results| {
             let best = BestRates::of(results, &labels, &rates);
             if best.arms.is_empty() {
                 return Beside::default();
             }
             let table = best.table().to_text(stdout_width(), Colour::for_stdout());
             let mut text = format!("\n{table}\n");
-            let confirm = format!(
-                "to confirm on other seeds: experiments sweep {} --name {}-best",
-                shell_word(sweep.path().join(BEST_FILE)),
-                sweep.name
-            );
-            for line in best.notes().iter().chain([&confirm]) {
+            for line in &best.notes() {
                 let _ = write!(text, "{}", wrapped(line, stdout_width()));
             }
+            // On a line of its own, however long, so that it can be pasted.
+            let file = sweep.path().join(BEST_FILE);
+            let name = format!("{}-best", sweep.name);
+            let words = [
+                "sweep".as_ref(),
+                file.as_os_str(),
+                "--name".as_ref(),
+                name.as_ref(),
+            ];
+            let confirm = command_line(&words);
+            let _ = writeln!(text, "to confirm on other seeds:\n  {confirm}");
             let confirmation = confirmation(&sweep, results, &best, &rates, &labels);
             Beside {
                 text,
@@ -127,7 +133,10 @@ impl Args {
             return Err(Failure::Usage(message));
         }
         rates.sort_by(f64::total_cmp);
-        rates.dedup();
+        if let Some(pair) = rates.windows(2).find(|pair| pair[0] == pair[1]) {
+            let message = format!("--rates: {} is given twice", pair[0]);
+            return Err(Failure::Usage(message));
+        }
         Ok(rates)
     }
 }

@@ -8,14 +8,16 @@ mod seeds;
 mod shown;
 mod task;
 
-use super::{Failure, backend::BackendArgs, command_line, signals::stop_flag, thread_count};
+use super::{Failure, backend::BackendArgs, settings::check_new, signals::stop_flag, thread_count};
 use crate::{
     ablation::{Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers},
     config::ConfigError,
-    data::Source,
+    data::{LISTED_WHEN_ASKED, Source},
+    invocation::{arguments, command_line},
     memory::{available, of_training, readable},
+    preset::Preset,
     run_dir::{Environment, RunError, read_summary, shell_line},
-    terminal::{Colour, stdout_width},
+    terminal::{Colour, stdout_width, wrapped},
 };
 use clap::ValueEnum;
 use seeds::Seeds;
@@ -87,8 +89,8 @@ fn planning(error: SweepError) -> Failure {
 
 /// A command that can be pasted to do the rest of what this one began.
 fn to_go_on(command: &[String]) -> String {
-    let rest = command.iter().filter(|word| *word != "--force");
-    shell_line(&rest.cloned().collect::<Vec<_>>())
+    let rest = command.iter().skip(1).filter(|word| *word != "--force");
+    command_line(&rest.collect::<Vec<_>>())
 }
 
 impl RunArgs {
@@ -110,10 +112,14 @@ impl RunArgs {
     fn go(
         &self,
         sweep: &Sweep,
-        preset: &str,
+        preset: &Preset,
         beside: impl Fn(&Results) -> Beside,
     ) -> Result<(), Failure> {
-        let command = command_line();
+        let remark = match sweep.path().exists() {
+            true => None,
+            false => check_new(&sweep.configs, preset)?,
+        };
+        let command = arguments();
         let jobs = sweep.jobs().map_err(planning)?;
         if self.list {
             return task::list(sweep, &jobs);
@@ -167,9 +173,18 @@ impl RunArgs {
                 "{}",
                 plan.to_text(sweep, pending.len(), workers, stdout_width())
             )?;
+            for line in data.account().lines(LISTED_WHEN_ASKED) {
+                write!(stdout(), "{}", wrapped(&line, stdout_width()))?;
+            }
             return Ok(());
         }
         let progress = Progress::new(runs, runs - pending.len());
+        if let Some(remark) = remark {
+            progress.line(&remark);
+        }
+        if !pending.is_empty() {
+            progress.data(data.account());
+        }
         if pending.len() < runs {
             progress.line(&format!(
                 "{} of {runs} runs have ended before and are kept",
@@ -179,7 +194,7 @@ impl RunArgs {
         let shown = Shown {
             study: &study,
             command: &shell_line(&command),
-            preset,
+            preset: &preset.name(),
         };
         let stop = stop_flag();
         shown.live(&progress);
@@ -196,13 +211,16 @@ impl RunArgs {
         }
         progress.clear();
         let results = shown.results()?;
+        let stopped = stop.load(Ordering::SeqCst);
         if results.runs().next().is_some() {
             let beside = beside(&results);
             let written = shown.write(&results, &beside);
-            let text = shown
-                .report(&results)
-                .to_text(stdout_width(), Colour::for_stdout());
-            write!(stdout(), "{text}{}", beside.text)?;
+            if !stopped {
+                let text = shown
+                    .report(&results)
+                    .to_text(stdout_width(), Colour::for_stdout());
+                write!(stdout(), "{text}{}", beside.text)?;
+            }
             match written {
                 // What has been done before can be read where nothing can be written.
                 Err(error) if pending.is_empty() => progress.line(&format!("remark: {error}")),
@@ -210,9 +228,9 @@ impl RunArgs {
             }
         }
         trained?;
-        if stop.load(Ordering::SeqCst) {
+        if stopped {
             return Err(Failure::Interrupted(format!(
-                "stopped; everything is saved. To go on: {}",
+                "stopped; everything is saved. To go on:\n  {}",
                 to_go_on(&command)
             )));
         }

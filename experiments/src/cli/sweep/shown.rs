@@ -56,7 +56,7 @@ impl Shown<'_> {
             "title": subject.title,
             "preset": self.preset,
             "command": self.command,
-            "data": { "name": data.name(), "fingerprint": data.fingerprint() },
+            "data": { "name": data.account().name, "fingerprint": data.account().fingerprint },
             "paper": subject.paper.map(|paper| {
                 json!({ "place": paper.place, "scale": paper.scale, "columns": paper.columns })
             }),

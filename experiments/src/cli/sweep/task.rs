@@ -57,13 +57,14 @@ pub(super) fn run(
         progress.line(&format!("{name}: has ended before and is kept"));
         return Ok(());
     }
+    progress.data(study.data.account());
     let workers = Workers::new(Some(1), rayon::current_num_threads(), 1);
     let trained = study.train(&pending, workers, stop, &progress, || ());
     progress.clear();
     trained?;
     if stop.load(Ordering::SeqCst) {
         return Err(Failure::Interrupted(format!(
-            "stopped; everything is saved. To go on: {}",
+            "stopped; everything is saved. To go on:\n  {}",
             to_go_on(study.command)
         )));
     }

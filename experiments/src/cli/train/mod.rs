@@ -4,21 +4,30 @@ mod plan;
 mod profile;
 mod progress;
 
-use super::{Failure, backend::BackendArgs, command_line, settings::Settings, signals::stop_flag};
+use super::{
+    Failure,
+    backend::BackendArgs,
+    settings::{Settings, check_new, usage},
+    signals::stop_flag,
+};
 use crate::{
-    config::{ConfigError, Layers, RunConfig},
-    data::{Data, bits_per_byte},
+    config::{Layers, RunConfig},
+    data::Data,
     device::Selected,
+    invocation::{arguments, command_line},
+    measure::Measure,
     memory,
     preset::{PRESETS, Preset},
-    run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary, shell_line},
+    run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary},
     terminal::{stdout_width, wrapped},
-    train::{TrainError, Trainer},
+    train::{TrainError, Trainer, check_same_data},
 };
 use progress::Progress;
 use std::{
-    io::{Write, stdout},
+    ffi::OsStr,
+    io::{Write, stderr, stdout},
     path::{Path, PathBuf},
+    slice,
     sync::atomic::AtomicBool,
 };
 
@@ -65,8 +74,13 @@ fn preset(name: &str) -> Result<&'static Preset, String> {
 impl Args {
     /// Trains, or shows what training would be.
     pub fn run(self) -> Result<(), Failure> {
-        let config = self.config().map_err(usage)?;
+        let config = self.config()?;
         let place = self.place(&config)?;
+        let begun = !self.force && place.path.join(CONFIG_FILE).exists();
+        let remark = match begun || self.resume.is_some() {
+            true => None,
+            false => check_new(slice::from_ref(&config), self.preset)?,
+        };
         memory::of_training(&config).map_err(usage)?;
         let data = Data::open(&config)?;
         if self.dry_run {
@@ -87,14 +101,20 @@ impl Args {
             true => RunDir::open_afresh(&place)?,
             false => RunDir::open(&place)?,
         };
+        if let Some(remark) = remark {
+            // The terminal may be gone.
+            let _ = writeln!(stderr(), "{remark}");
+        }
         let stop = stop_flag();
         let summary = train(&config, &data, &directory, &backend, stop).map_err(failure)?;
-        report(&summary, directory.path())
+        report(&summary, Measure::of(&config), directory.path())
     }
 
-    fn config(&self) -> Result<RunConfig, ConfigError> {
+    fn config(&self) -> Result<RunConfig, Failure> {
         let layers = match &self.resume {
-            Some(directory) => Layers::defaults().file(&directory.join(CONFIG_FILE))?,
+            Some(directory) => {
+                Layers::over(&RunConfig::of_run(&directory.join(CONFIG_FILE)).map_err(usage)?)
+            }
             None => self.settings.over(self.preset)?,
         };
         let mut settings = Vec::new();
@@ -104,7 +124,8 @@ impl Args {
         if self.strict {
             settings.push("train.strict=true".to_owned());
         }
-        layers.set(&settings)?.resolve()
+        let layers = layers.set(&settings);
+        layers.and_then(Layers::resolve).map_err(usage)
     }
 
     /// Where the run's files are.
@@ -119,13 +140,6 @@ impl Args {
             None => RunId::new(Path::new("runs"), "train", &self.preset.name(), seed)?,
         };
         Ok(place)
-    }
-}
-
-fn usage(error: ConfigError) -> Failure {
-    match error {
-        error @ ConfigError::Unreadable { .. } => Failure::Failed(error.to_string()),
-        error => Failure::Usage(error.to_string()),
     }
 }
 
@@ -145,27 +159,35 @@ fn train(
 ) -> Result<Summary, TrainError> {
     let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
-    directory.set_command(&command_line())?;
+    check_same_data(directory.path(), data.account())?;
+    directory.set_command(&arguments())?;
     let threads = rayon::current_num_threads();
-    directory.set_environment(&Environment::current(threads, &*backend.backend))?;
+    directory.set_environment(&Environment {
+        data: Some(data.account().clone()),
+        ..Environment::current(threads, &*backend.backend)
+    })?;
     let mut progress = Progress::new(&trainer);
+    progress.data(data.account());
     let summary = trainer.run(Some(directory), &mut progress, stop);
     progress.clear();
     summary
 }
 
 /// How it ended, and what can be done next.
-fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
+fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), Failure> {
     let steps = summary.steps;
-    let place = shell_line(&[String::new(), directory.display().to_string()]);
-    let place = place.trim_start_matches("'' ");
+    let place = directory.display().to_string();
+    let again = |words: &[&str]| {
+        let words = words.iter().map(OsStr::new);
+        command_line(&words.chain([directory.as_os_str()]).collect::<Vec<_>>())
+    };
     let minutes = summary.wall_seconds / 60.0;
     match summary.status {
         Status::Ok => {
             let after = format!("after {steps} steps and {minutes:.1} minutes");
             let mut out = stdout();
             if let Some(loss) = summary.final_val_loss {
-                let worth = worth(summary, loss);
+                let worth = worth(summary, measure, loss);
                 write!(
                     out,
                     "{}",
@@ -191,7 +213,7 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
             };
             let files = format!("everything is in {place}; to {what}:");
             write!(out, "{}", wrapped(&files, stdout_width()))?;
-            writeln!(out, "  experiments sample {place}")?;
+            writeln!(out, "  {}", again(&["sample"]))?;
             Ok(())
         }
         Status::Diverged => Err(Failure::Failed(format!(
@@ -200,23 +222,25 @@ fn report(summary: &Summary, directory: &Path) -> Result<(), Failure> {
             summary.diverged_at_step.unwrap_or(steps)
         ))),
         Status::Interrupted => Err(Failure::Interrupted(format!(
-            "stopped after step {steps}, everything is saved; to go on:\n  \
-             experiments train --resume {place}"
+            "stopped after step {steps}, everything is saved. To go on:\n  {}",
+            again(&["train", "--resume"])
         ))),
     }
 }
 
 /// The validation loss in the units of its network.
-fn worth(summary: &Summary, loss: f64) -> String {
+fn worth(summary: &Summary, measure: Measure, loss: f64) -> String {
     if let Some(accuracy) = summary.final_val_accuracy {
         return format!(
-            "test accuracy {:.2} %, loss {loss:.4} nats",
+            "validation accuracy {:.2} %, loss {loss:.4} nats",
             100.0 * accuracy
         );
     }
     if summary.final_val_loss_by_noise_level.is_some() {
         return format!("squared error of the predicted noise {loss:.4} (1 for predicting none)");
     }
-    let bits = bits_per_byte(loss);
-    format!("validation loss {loss:.4} nats, {bits:.4} bits per byte")
+    match measure.bits_per_byte(loss) {
+        Some(bits) => format!("validation loss {loss:.4} nats, {bits:.4} bits per byte"),
+        None => format!("validation loss {loss:.4} {}", measure.unit()),
+    }
 }

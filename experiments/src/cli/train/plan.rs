@@ -1,7 +1,7 @@
 //! `--dry-run`: what a run would be.
 
 use crate::{
-    data::Data,
+    data::{Data, LISTED_WHEN_ASKED},
     memory::{available, readable},
     table::{Align, Cell, Table},
     terminal::{Colour, stdout_width, wrapped},
@@ -10,7 +10,7 @@ use crate::{
 use engine::params::{Decay, Param};
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
-/// Settings, parameters, operations and memory.
+/// Settings, parameters, operations, memory and data.
 pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> String {
     let mut text = trainer.config().to_table().to_string();
     let _ = writeln!(text, "\n{}", parameters(trainer));
@@ -33,10 +33,12 @@ pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> Stri
             readable(data.bytes() as u64),
             readable(available())
         ),
-        format!("data {}, SHA-256 {}", data.name(), data.fingerprint()),
-        format!("files would be in {}", directory.display()),
     ];
-    text.extend(sentences.map(|sentence| wrapped(&sentence, stdout_width())));
+    let files = format!("files would be in {}", directory.display());
+    let account = data.account().lines(LISTED_WHEN_ASKED);
+    for sentence in sentences.into_iter().chain(account).chain([files]) {
+        text.push_str(&wrapped(&sentence, stdout_width()));
+    }
     text
 }
 

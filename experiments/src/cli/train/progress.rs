@@ -2,11 +2,12 @@
 
 use crate::{
     ablation::{clock, seconds},
+    data::{DataAccount, LISTED_AT_START},
     terminal::{fitting, stderr_width, wrapped},
     train::{Observer, StepReport, Trainer},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use nn::guard::Finding;
+use nn::guard::{Finding, remarks};
 use std::{
     io::{IsTerminal, Write, stderr},
     time::{Duration, Instant},
@@ -62,6 +63,13 @@ impl Progress {
             Some(bar) => bar.println(wrapped(text, stderr_width()).trim_end()),
             // Nobody may be listening any more; the run goes on regardless.
             None => drop(writeln!(stderr(), "{text}")),
+        }
+    }
+
+    /// Says in a few lines what was read.
+    pub(super) fn data(&self, account: &DataAccount) {
+        for line in account.lines(LISTED_AT_START) {
+            self.line(&line);
         }
     }
 
@@ -122,8 +130,8 @@ impl Observer for Progress {
     }
 
     fn not_learning(&mut self, findings: &[Finding]) {
-        for finding in findings {
-            self.warning(&finding.to_string());
+        for remark in remarks(findings) {
+            self.warning(&remark);
         }
     }
 

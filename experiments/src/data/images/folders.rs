@@ -1,223 +1,337 @@
-//! A directory of PNG and JPEG images for each class.
+//! Folders of PNG and JPEG images, in the layouts that are in use:
 //!
-//! Images are cropped to their central square and resized to the side of the network by
-//! averaging areas. Transparent parts are shown on white.
+//! | layout | class |
+//! |--------|-------|
+//! | `CLASS/*` | the folder's name |
+//! | `CLASS/images/*` (Tiny-ImageNet) | the folder's name |
+//! | `val/images/*` with `val/val_annotations.txt` (Tiny-ImageNet) | in the annotations |
+//! | `cat.0.jpg`, `cat_1.jpg`, `0002_dog.png`, .. in one folder | the name without its number |
+//!
+//! Each of them alone or in `train` beside `test` or `val`.
 
 use super::{
     ImageError, ImageSizes, Part,
-    bytes::{DEFLATE_RATIO, malformed, unreadable},
+    bytes::{entries, malformed, unreadable},
+    open::{Contents, Measured, Reading},
+    pictures::{self, Format, Header},
 };
+use crate::data::{DataAccount, file_name};
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
-use zune_jpeg::{
-    JpegDecoder,
-    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
-};
 
-/// What an image may decode to beside its file's size times [`DEFLATE_RATIO`].
-const SLACK: u64 = 1 << 16;
-/// The longest side that is decoded.
-const LONGEST: usize = 1 << 14;
+/// Where images for testing may be, the best place first.
+const TESTS: [&str; 4] = ["test", "val", "valid", "validation"];
+/// The most classes; a label is a byte.
+const MOST_CLASSES: usize = 256;
+/// The longest side that is taken from images rather than set.
+const LARGEST_SIDE: usize = 64;
 
-/// The directories of classes below `directory`, in the order of their names.
-pub(super) fn find(directory: &Path) -> Result<Vec<PathBuf>, ImageError> {
-    let mut classes = Vec::new();
-    for path in entries(directory)? {
-        if path.is_dir() && !pictures(&path)?.is_empty() {
-            classes.push(path);
-        }
-    }
-    Ok(classes)
+/// Images of some classes by the names of the classes.
+type Classes = BTreeMap<String, Vec<PathBuf>>;
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Folders {
+    /// To train on, and to test on if that is there.
+    parts: Vec<Classes>,
+    root: PathBuf,
+    account: DataAccount,
 }
 
-/// All images of these classes, labelled by position.
-pub(super) fn read(classes: &[PathBuf], wanted: ImageSizes) -> Result<Part, ImageError> {
-    let mut part = Part::default();
-    for (label, class) in classes.iter().enumerate() {
-        let label = u8::try_from(label)
-            .map_err(|_| malformed(class, "it is the 257th class, 256 are supported".into()))?;
-        for path in pictures(class)? {
-            let picture = decode(&path)?;
-            picture.append_square(wanted, &mut part.pixels);
-            part.labels.push(label);
-        }
-    }
-    Ok(part)
-}
-
-/// Names in a directory, sorted, without hidden ones.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, ImageError> {
-    let failed = |error| unreadable(directory, error);
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-fn pictures(directory: &Path) -> Result<Vec<PathBuf>, ImageError> {
-    let mut paths = entries(directory)?;
-    paths.retain(|path| path.is_file() && (is_png(path) || is_jpeg(path)));
-    Ok(paths)
-}
-
-fn has_ending(path: &Path, endings: &[&str]) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-    endings
-        .iter()
-        .any(|ending| extension.eq_ignore_ascii_case(ending))
-}
-
-fn is_png(path: &Path) -> bool {
-    has_ending(path, &["png"])
-}
-
-fn is_jpeg(path: &Path) -> bool {
-    has_ending(path, &["jpg", "jpeg"])
-}
-
-/// Red, green and blue bytes, row by row.
-struct Picture {
-    height: usize,
-    width: usize,
-    rgb: Vec<u8>,
-}
-
-fn decode(path: &Path) -> Result<Picture, ImageError> {
-    let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
-    match is_png(path) {
-        true => decode_png(path, &bytes),
-        false => decode_jpeg(path, &bytes),
-    }
-}
-
-/// Refuses an image that would be larger than any file of this size can describe.
-fn check_sizes(path: &Path, file: usize, [height, width]: [usize; 2]) -> Result<(), ImageError> {
-    let allowed = file as u64 * DEFLATE_RATIO + SLACK;
-    let decoded = 4 * height as u64 * width as u64;
-    if height == 0 || width == 0 || height.max(width) > LONGEST || decoded > allowed {
-        return Err(malformed(
-            path,
-            format!("it claims to be {height} x {width} in a file of {file} bytes"),
-        ));
-    }
-    Ok(())
-}
-
-fn decode_png(path: &Path, bytes: &[u8]) -> Result<Picture, ImageError> {
-    let failed = |error: png::DecodingError| malformed(path, error.to_string());
-    let limits = png::Limits {
-        bytes: (bytes.len() as u64 * DEFLATE_RATIO + SLACK) as usize,
+/// The images below a directory, if there are any.
+pub(super) fn find(path: &Path) -> Result<Option<Folders>, ImageError> {
+    let mut look = Look {
+        root: path,
+        account: DataAccount::default(),
     };
-    let mut decoder = png::Decoder::new_with_limits(std::io::Cursor::new(bytes), limits);
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(failed)?;
-    let (width, height) = (reader.info().width as usize, reader.info().height as usize);
-    check_sizes(path, bytes.len(), [height, width])?;
-    let size = reader
-        .output_buffer_size()
-        .ok_or_else(|| malformed(path, "it is too large".to_owned()))?;
-    let mut pixels = vec![0; size];
-    let info = reader.next_frame(&mut pixels).map_err(failed)?;
-    pixels.truncate(info.buffer_size());
-    let on_white = |value: u8, alpha: u8| {
-        let (value, alpha) = (u16::from(value), u16::from(alpha));
-        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-    };
-    let rgb = match info.color_type {
-        png::ColorType::Grayscale => pixels.iter().flat_map(|&v| [v; 3]).collect(),
-        png::ColorType::GrayscaleAlpha => pixels
-            .chunks_exact(2)
-            .flat_map(|p| [on_white(p[0], p[1]); 3])
-            .collect(),
-        png::ColorType::Rgb => pixels,
-        png::ColorType::Rgba => pixels
-            .chunks_exact(4)
-            .flat_map(|p| [p[0], p[1], p[2]].map(|v| on_white(v, p[3])))
-            .collect(),
-        png::ColorType::Indexed => {
-            return Err(malformed(path, "its palette is missing".to_owned()));
-        }
-    };
-    Ok(Picture { height, width, rgb })
-}
-
-fn decode_jpeg(path: &Path, bytes: &[u8]) -> Result<Picture, ImageError> {
-    let options = DecoderOptions::default()
-        .set_max_width(LONGEST)
-        .set_max_height(LONGEST)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let failed = |error: String| malformed(path, error);
-    decoder
-        .decode_headers()
-        .map_err(|error| failed(format!("{error:?}")))?;
-    let (width, height) = decoder
-        .dimensions()
-        .ok_or_else(|| failed("it has no size".to_owned()))?;
-    check_sizes(path, bytes.len(), [height, width])?;
-    let rgb = decoder
-        .decode()
-        .map_err(|error| failed(format!("{error:?}")))?;
-    if rgb.len() != 3 * height * width {
-        return Err(failed("its colours are not supported".to_owned()));
+    let train = look.part(&path.join("train"))?;
+    if train.is_empty() {
+        return look.without_training_part();
     }
-    Ok(Picture { height, width, rgb })
+    let mut parts = vec![train];
+    for name in TESTS {
+        let directory = path.join(name);
+        if !directory.is_dir() {
+            continue;
+        }
+        let classes = look.part(&directory)?;
+        if classes.is_empty() {
+            look.account.leave_out(name, "its images have no classes");
+        } else if !classes.keys().any(|class| parts[0].contains_key(class)) {
+            look.account
+                .leave_out(name, "it has none of the classes of train");
+        } else if parts.len() == 2 {
+            look.account.leave_out(name, "another part validates");
+        } else {
+            parts.push(classes);
+        }
+    }
+    if let [train, test] = &parts[..] {
+        let first_of = |classes: &Classes, name: &str| classes[name][0].clone();
+        if let Some(class) = test.keys().find(|class| !train.contains_key(*class)) {
+            let reason = format!("there are no training images of its class {class}");
+            return Err(malformed(&first_of(test, class), reason));
+        }
+        if let Some(class) = train.keys().find(|class| !test.contains_key(*class)) {
+            let reason = format!("there are no test images of its class {class}");
+            return Err(malformed(&first_of(train, class), reason));
+        }
+    }
+    for entry in entries(path)? {
+        let name = file_name(&entry);
+        if name != "train" && !TESTS.contains(&&*name) {
+            look.account
+                .leave_out(name, "beside the folders train and test");
+        }
+    }
+    if parts.len() == 1 {
+        look.account
+            .remarks
+            .push("no test part with classes (test, val) is here".to_owned());
+    }
+    look.found(parts)
 }
 
-impl Picture {
-    /// Appends the central square, resized, channel by channel.
-    fn append_square(&self, sizes: ImageSizes, out: &mut Vec<u8>) {
-        let square = self.height.min(self.width);
-        let top = (self.height - square) / 2;
-        let left = (self.width - square) / 2;
-        let spans = spans(square, sizes.side);
-        for channel in 0..sizes.channels {
-            for rows in &spans {
-                for columns in &spans {
-                    let mut sum = 0.0;
-                    for &(y, weight_y) in rows {
-                        for &(x, weight_x) in columns {
-                            let at = (top + y) * self.width + left + x;
-                            let value = self.value(at, channel, sizes.channels);
-                            sum += weight_y * weight_x * value;
-                        }
-                    }
-                    out.push(sum.round().clamp(0.0, 255.0) as u8);
-                }
+struct Look<'p> {
+    root: &'p Path,
+    account: DataAccount,
+}
+
+impl Look<'_> {
+    fn leave_out(&mut self, path: &Path, reason: impl Into<String>) {
+        let name = path.strip_prefix(self.root).unwrap_or(path);
+        self.account.leave_out(name.display().to_string(), reason);
+    }
+
+    fn found(mut self, parts: Vec<Classes>) -> Result<Option<Folders>, ImageError> {
+        let count = parts[0].len();
+        if count > MOST_CLASSES {
+            return Err(ImageError::ManyClasses {
+                path: self.root.to_owned(),
+                count,
+            });
+        }
+        if let (1, Some(class)) = (count, parts[0].keys().next()) {
+            self.account
+                .remarks
+                .push(format!("all images are of one class, {class}"));
+        }
+        Ok(Some(Folders {
+            parts,
+            root: self.root.to_owned(),
+            account: self.account,
+        }))
+    }
+
+    /// Classes in the directory itself, or a test part alone.
+    fn without_training_part(mut self) -> Result<Option<Folders>, ImageError> {
+        let classes = self.part(self.root)?;
+        if !classes.is_empty() {
+            return self.found(vec![classes]);
+        }
+        for name in TESTS {
+            let classes = self.part(&self.root.join(name))?;
+            if !classes.is_empty() {
+                self.account.remarks.push(format!(
+                    "only the test part ({name}) is here, no folder train: it is trained on, so \
+                     what is measured is no test accuracy of this set"
+                ));
+                return self.found(vec![classes]);
             }
         }
+        Ok(None)
     }
 
-    /// A channel of a pixel; the luma (ITU-R BT.601) where there is one channel only.
-    fn value(&self, at: usize, channel: usize, channels: usize) -> f64 {
-        let rgb = &self.rgb[3 * at..3 * at + 3];
-        match channels {
-            1 => 0.299 * f64::from(rgb[0]) + 0.587 * f64::from(rgb[1]) + 0.114 * f64::from(rgb[2]),
-            _ => rgb[channel].into(),
+    /// The classes of a part, in whichever layout; none if it has no images of classes.
+    fn part(&mut self, directory: &Path) -> Result<Classes, ImageError> {
+        if !directory.is_dir() {
+            return Ok(Classes::new());
         }
+        let annotations = directory.join(format!("{}_annotations.txt", file_name(directory)));
+        if annotations.is_file() {
+            return self.annotated(directory, &annotations);
+        }
+        let mut classes = Classes::new();
+        let mut others = Vec::new();
+        for class in entries(directory)? {
+            let name = file_name(&class);
+            // Parts, not classes; and the images of Tiny-ImageNet's test part have no class.
+            let is_part = directory == self.root && (name == "train" || TESTS.contains(&&*name));
+            let is_images = name == "images" && TESTS.contains(&&*file_name(directory));
+            if !class.is_dir() || is_part || is_images {
+                others.push(class);
+                continue;
+            }
+            let images = match class.join("images") {
+                inner if inner.is_dir() => {
+                    [self.pictures(&class)?, self.pictures(&inner)?].concat()
+                }
+                _ => self.pictures(&class)?,
+            };
+            match images.is_empty() {
+                true => self.leave_out(&class, "no PNG or JPEG image in it"),
+                false => drop(classes.insert(name, images)),
+            }
+        }
+        if classes.is_empty() {
+            return self.by_name(directory);
+        }
+        for other in others {
+            self.leave_out(&other, "no folder of a class");
+        }
+        Ok(classes)
+    }
+
+    /// The images directly in a directory; the rest is left out.
+    fn pictures(&mut self, directory: &Path) -> Result<Vec<PathBuf>, ImageError> {
+        let mut images = Vec::new();
+        for path in entries(directory)? {
+            match Format::of_file(&path) {
+                Some(Format::Png | Format::Jpeg) => images.push(path),
+                Some(Format::Other(name)) => self.leave_out(&path, format!("{name} image")),
+                // Damaged, and refused when it is read.
+                None if path.is_file() && pictures::is_named(&path) => images.push(path),
+                None if path.is_dir() && file_name(&path) == "images" => {}
+                None => self.leave_out(&path, "no image"),
+            }
+        }
+        Ok(images)
+    }
+
+    /// Images of which a file beside them says the class: name, class, and what nobody needs.
+    fn annotated(&mut self, directory: &Path, file: &Path) -> Result<Classes, ImageError> {
+        let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
+        let images = directory.join("images");
+        let mut classes = Classes::new();
+        for (number, line) in text.lines().enumerate() {
+            let mut words = line.split('\t');
+            let (Some(name), Some(class)) = (words.next(), words.next()) else {
+                let reason = format!(
+                    "line {} has no name and class with a tab between",
+                    number + 1
+                );
+                return Err(malformed(file, reason));
+            };
+            let path = match Path::new(name).file_name() {
+                Some(plain) if plain == name => images.join(name),
+                _ => {
+                    return Err(malformed(
+                        file,
+                        format!("line {} names no file", number + 1),
+                    ));
+                }
+            };
+            if !path.is_file() {
+                return Err(ImageError::Missing { path });
+            }
+            classes.entry(class.to_owned()).or_default().push(path);
+        }
+        Ok(classes)
+    }
+
+    /// Images in one folder whose names begin or end with a number and else say the class.
+    fn by_name(&mut self, directory: &Path) -> Result<Classes, ImageError> {
+        let mut classes = Classes::new();
+        let before = self.account.clone();
+        for path in self.pictures(directory)? {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            classes.entry(without_number(&stem)).or_default().push(path);
+        }
+        // Numbers alone, or names each of its own, are no classes.
+        if classes.len() < 2
+            || classes
+                .iter()
+                .any(|(name, of)| name.is_empty() || of.len() < 2)
+        {
+            self.account = before;
+            return Ok(Classes::new());
+        }
+        let names: Vec<&str> = classes.keys().map(String::as_str).collect();
+        self.account.remarks.push(format!(
+            "classes of {} are taken from the names of its files: {}",
+            file_name(directory),
+            names.join(", ")
+        ));
+        Ok(classes)
     }
 }
 
-/// For each of `to` cells of equal length on a line of `from` pixels, the pixels it
-/// covers and their share of it.
-fn spans(from: usize, to: usize) -> Vec<Vec<(usize, f64)>> {
-    let length = from as f64 / to as f64;
-    let cell = |i: usize| {
-        let (start, end) = (i as f64 * length, (i + 1) as f64 * length);
-        let last = (end.ceil() as usize).min(from);
-        (start as usize..last)
-            .map(|pixel| {
-                let covered = end.min(pixel as f64 + 1.0) - start.max(pixel as f64);
-                (pixel, covered.max(0.0) / length)
-            })
-            .collect()
-    };
-    (0..to).map(cell).collect()
+/// A name without the number at its end, or else at its beginning.
+fn without_number(name: &str) -> String {
+    let separates = |c: char| " ._-()".contains(c);
+    let digit = |c: char| c.is_ascii_digit();
+    let front = name.trim_end_matches(')').trim_end_matches(digit);
+    match front.len() < name.trim_end_matches(')').len() {
+        true => front.trim_end_matches(separates).to_owned(),
+        false => name
+            .trim_start_matches(digit)
+            .trim_start_matches(separates)
+            .to_owned(),
+    }
+}
+
+impl Folders {
+    /// One side and number of channels for all: that of most of them.
+    pub(super) fn measure(&self) -> Result<Measured, ImageError> {
+        let mut sides = Vec::new();
+        let mut grey = true;
+        for path in self.parts.iter().flat_map(BTreeMap::values).flatten() {
+            let header: Header = pictures::header(path)?;
+            sides.push(header.height.min(header.width));
+            grey &= header.grey;
+        }
+        sides.sort_unstable();
+        let sizes = ImageSizes {
+            side: sides[sides.len() / 2].clamp(1, LARGEST_SIDE),
+            channels: if grey { 1 } else { 3 },
+        };
+        Ok(Measured {
+            sizes,
+            classes: self.parts[0].len(),
+            exact: false,
+        })
+    }
+
+    /// All images, brought to `sizes`.
+    pub(super) fn read(self, sizes: ImageSizes) -> Result<Contents, ImageError> {
+        if ![1, 3].contains(&sizes.channels) {
+            return Err(ImageError::Channels(sizes.channels));
+        }
+        let images = self.parts.iter().flat_map(BTreeMap::values).map(Vec::len);
+        sizes.check_room(images.sum(), &self.root)?;
+        let classes: Vec<String> = self.parts[0].keys().cloned().collect();
+        let mut account = self.account;
+        let mut parts = Vec::new();
+        let (mut least, mut most) = (usize::MAX, 0);
+        for of_class in &self.parts {
+            let mut reading = Reading::default();
+            for (label, (name, paths)) in of_class.iter().enumerate() {
+                let mut part = Part::default();
+                for path in paths {
+                    let picture = pictures::decode(path)?;
+                    picture.append_square(sizes, &mut part.pixels);
+                    least = least.min(picture.square());
+                    most = most.max(picture.square());
+                    part.labels.push(label as u8);
+                }
+                reading.add(name, name, part);
+            }
+            parts.push(reading);
+        }
+        if [least, most] != [sizes.side; 2] {
+            account.remarks.push(format!(
+                "central squares of {least} to {most} pixels a side were brought to {}",
+                sizes.side
+            ));
+        }
+        Ok(Contents {
+            parts,
+            classes,
+            sizes,
+            account,
+        })
+    }
 }

@@ -4,12 +4,12 @@
 //! | source | what it is recognised by |
 //! |--------|--------------------------|
 //! | generated shapes | no path |
-//! | IDX (MNIST and its relatives) | `train-` or `t10k-images-idx3-ubyte`, plain or `.gz` |
-//! | CIFAR-10, binary version | `data_batch_1.bin`, `test_batch.bin` |
-//! | directories of classes | PNG or JPEG images in them |
+//! | IDX (MNIST and its relatives) | the first bytes of its files, plain or compressed |
+//! | CIFAR-10 and CIFAR-100, binary version | `data_batch_1.bin`, `test_batch.bin`; `train.bin`, `test.bin` |
+//! | folders of PNG and JPEG images | a folder for each class, or the classes in the names |
 //!
-//! Data that come with a test part keep it (`t10k`, `test_batch`, `test` beside `train`).
-//! Otherwise a tenth, drawn once and for all, is for testing.
+//! Data that come with a test part keep it. Otherwise a tenth, drawn once and for all, is for
+//! testing.
 
 mod batches;
 mod bytes;
@@ -17,16 +17,22 @@ mod cifar;
 mod error;
 mod folders;
 mod idx;
+mod open;
+mod pictures;
 mod shapes;
 
 pub use batches::{ImageBatch, ImageBatches};
 pub use error::ImageError;
+pub use open::Measured;
 
-use engine::rng::Key;
+use super::{DataAccount, FileRead, Unit};
 use nn::patch_embed::Patches;
-use rand::seq::SliceRandom;
+use open::Layout;
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::{fmt, path::Path};
+
+/// The longest side of an image.
+const LONGEST: usize = 1 << 14;
 
 /// The side and the channels of square images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +47,32 @@ impl ImageSizes {
     /// Elements of an image.
     pub fn elements(&self) -> usize {
         self.channels * self.side * self.side
+    }
+}
+
+impl ImageSizes {
+    /// Whether there is room for so many images of these sizes.
+    fn check_room(self, images: usize, path: &Path) -> Result<(), ImageError> {
+        let factors = [images, self.channels, self.side, self.side];
+        let bytes = factors
+            .iter()
+            .try_fold(1_u64, |bytes, &factor| bytes.checked_mul(factor as u64));
+        let limit = bytes::most_bytes();
+        match bytes.is_some_and(|bytes| bytes <= limit) {
+            true => Ok(()),
+            false => Err(ImageError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for ImageSizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { side, channels } = self;
+        let s = if *channels == 1 { "" } else { "s" };
+        write!(f, "{side} x {side} with {channels} channel{s}")
     }
 }
 
@@ -91,10 +123,9 @@ pub struct ImageSet {
     pub sizes: ImageSizes,
     /// The names of the classes.
     pub classes: Vec<String>,
-    /// What a person calls the data.
-    pub name: String,
-    /// SHA-256 in hex of the training part and the test part, pixels then labels of each.
-    pub fingerprint: String,
+    /// What was read. Its fingerprint is of the training part and the test part, pixels then
+    /// labels of each.
+    pub account: DataAccount,
 }
 
 /// Generated images to train on, and to test on.
@@ -103,178 +134,100 @@ pub(crate) const SHAPES: [usize; 2] = [9000, 1000];
 const FEWEST: usize = 20;
 
 impl ImageSet {
-    /// The images in a directory, or generated shapes if there is no path.
+    /// The images at a path, or generated shapes if there is no path. A set with batches
+    /// missing is taken if it may be `partial`.
     ///
-    /// Images of a directory of classes are brought to `sizes`; those of other formats
-    /// must have them.
+    /// Images of folders are brought to `sizes`; those of other formats keep their own, which
+    /// [`ImageSet::check`] compares.
     ///
     /// # Errors
-    /// If the directory or a file is missing, unreadable or malformed, or the images have
-    /// other sizes.
-    pub fn open(path: Option<&Path>, sizes: ImageSizes) -> Result<Self, ImageError> {
-        let Some(path) = path else {
-            return Ok(Self::shapes(sizes));
-        };
-        if !path.exists() {
-            return Err(ImageError::Missing {
-                path: path.to_owned(),
-            });
-        }
-        if let Some(parts) = Self::idx(path, sizes)? {
-            let classes = parts.iter().flat_map(|part| &part.labels).max();
-            let classes = 0..=classes.copied().unwrap_or(0);
-            let names = classes.map(|class| class.to_string()).collect();
-            return Self::of_parts(path, parts, names, sizes);
-        }
-        if let Some((train, test)) = cifar::find(path) {
-            let train = cifar::read(&train, sizes)?;
-            let test = cifar::read(&[test], sizes)?;
-            let names = cifar::CLASSES.map(str::to_owned).to_vec();
-            return Self::of_parts(path, vec![train, test], names, sizes);
-        }
-        if path.is_dir() {
-            let classes = folders::find(&path.join("train")).unwrap_or_default();
-            if !classes.is_empty() {
-                return Self::of_two_folders(path, &classes, sizes);
+    /// If something is missing, unreadable or malformed.
+    pub fn open(path: Option<&Path>, sizes: ImageSizes, partial: bool) -> Result<Self, ImageError> {
+        match path {
+            None => {
+                sizes.check_room(SHAPES.iter().sum(), Path::new("shapes"))?;
+                Ok(Self::shapes(sizes))
             }
-            let classes = folders::find(path)?;
-            if !classes.is_empty() {
-                let all = folders::read(&classes, sizes)?;
-                return Self::of_parts(path, vec![all], names(&classes), sizes);
-            }
+            Some(path) => Layout::find(path, partial)?.load(path, sizes),
         }
-        Err(ImageError::Unknown {
-            path: path.to_owned(),
-        })
+    }
+
+    /// Sizes and classes of the images at a path, without reading all of them.
+    ///
+    /// # Errors
+    /// As [`ImageSet::open`].
+    pub fn measure(path: &Path, partial: bool) -> Result<Measured, ImageError> {
+        Layout::find(path, partial)?.measure()
     }
 
     /// Whether a network for these images and this number of classes can learn from them.
     ///
     /// # Errors
-    /// [`ImageError::WrongSizes`], [`ImageError::WrongClasses`].
+    /// [`ImageError::OtherNetwork`], with everything that differs.
     pub fn check(&self, patches: Patches, classes: usize) -> Result<(), ImageError> {
-        let wanted = ImageSizes {
-            side: patches.image,
-            channels: patches.channels,
-        };
         let ImageSizes { side, channels } = self.sizes;
-        if wanted != self.sizes {
-            return Err(ImageError::WrongSizes {
-                path: PathBuf::from(&self.name),
-                found: [side, side, channels],
-                wanted,
-            });
+        let settings = [
+            ("model.image", side, patches.image),
+            ("model.channels", channels, patches.channels),
+            ("model.classes", self.classes.len(), classes),
+        ];
+        let differs = settings
+            .iter()
+            .filter(|(_, images, network)| images != network);
+        let list = |setting: fn(&(&str, usize, usize)) -> String| -> Vec<String> {
+            differs.clone().map(setting).collect()
+        };
+        let set = list(|(key, _, network)| format!("{key}={network}"));
+        if set.is_empty() {
+            return Ok(());
         }
-        if classes != self.classes.len() {
-            return Err(ImageError::WrongClasses {
-                name: self.name.clone(),
-                found: self.classes.len(),
-                wanted: classes,
-            });
-        }
-        Ok(())
+        Err(ImageError::OtherNetwork {
+            name: self.account.name.clone(),
+            sizes: self.sizes,
+            classes: self.classes.len(),
+            set: set.join(", "),
+            right: list(|(key, images, _)| format!("{key}={images}")).join(", "),
+        })
     }
 
     /// Ten kinds of shapes, 9,000 images to train on and 1,000 to test on; the same for
     /// everyone.
     pub fn shapes(sizes: ImageSizes) -> Self {
         let [train, test] = SHAPES;
+        let mut account = DataAccount::new("shapes", Unit::Images);
+        account.split = "images drawn for it".to_owned();
+        account.read(FileRead {
+            name: "drawn by this program".to_owned(),
+            kind: "shapes".to_owned(),
+            training: train as u64,
+            validation: test as u64,
+            ..FileRead::default()
+        });
         let train = shapes::draw("train", train, sizes);
         let test = shapes::draw("test", test, sizes);
         let classes = shapes::CLASSES.map(|(name, _)| name.to_owned()).to_vec();
-        Self::new("shapes".to_owned(), train, test, classes, sizes)
+        Self::new(account, train, test, classes, sizes)
     }
 
-    fn idx(path: &Path, sizes: ImageSizes) -> Result<Option<Vec<Part>>, ImageError> {
-        let pairs: Vec<idx::Pair> = ["train", "t10k"]
-            .iter()
-            .filter_map(|part| idx::find(path, part))
-            .collect();
-        let parts: Result<Vec<Part>, ImageError> =
-            pairs.iter().map(|pair| idx::read(pair, sizes)).collect();
-        Ok(Some(parts?).filter(|parts| !parts.is_empty()))
-    }
-
-    fn of_two_folders(
-        path: &Path,
-        classes: &[PathBuf],
-        sizes: ImageSizes,
-    ) -> Result<Self, ImageError> {
-        let test = ["test", "val"]
-            .map(|name| path.join(name))
-            .into_iter()
-            .find(|path| path.is_dir());
-        let mut parts = vec![folders::read(classes, sizes)?];
-        if let Some(test) = test {
-            let of_test: Vec<PathBuf> = names(classes).iter().map(|name| test.join(name)).collect();
-            for class in folders::find(&test)? {
-                if !of_test.contains(&class) {
-                    return Err(bytes::malformed(
-                        &class,
-                        "there are no training images of this class".to_owned(),
-                    ));
-                }
-            }
-            if let Some(missing) = of_test.iter().find(|class| !class.is_dir()) {
-                return Err(ImageError::Missing {
-                    path: missing.clone(),
-                });
-            }
-            parts.push(folders::read(&of_test, sizes)?);
-        }
-        Self::of_parts(path, parts, names(classes), sizes)
-    }
-
-    /// A training and a test part, or one part that is cut.
-    fn of_parts(
-        path: &Path,
-        mut parts: Vec<Part>,
+    fn new(
+        mut account: DataAccount,
+        train: Part,
+        test: Part,
         classes: Vec<String>,
         sizes: ImageSizes,
-    ) -> Result<Self, ImageError> {
-        let found = parts.iter().map(Part::len).sum();
-        if found < FEWEST || parts.iter().any(Part::is_empty) {
-            return Err(ImageError::TooFew {
-                path: path.to_owned(),
-                found,
-            });
-        }
-        let name = super::file_name(path);
-        let (train, test) = match parts.len() {
-            1 => cut(&parts[0], sizes),
-            _ => (std::mem::take(&mut parts[0]), std::mem::take(&mut parts[1])),
-        };
-        Ok(Self::new(name, train, test, classes, sizes))
-    }
-
-    fn new(name: String, train: Part, test: Part, classes: Vec<String>, sizes: ImageSizes) -> Self {
+    ) -> Self {
         let mut hash = Sha256::new();
         for part in [&train, &test] {
             hash.update(&part.pixels);
             hash.update(&part.labels);
         }
+        account.fingerprint = super::hex(&hash.finalize());
         Self {
-            fingerprint: super::hex(&hash.finalize()),
             train,
             test,
             sizes,
             classes,
-            name,
+            account,
         }
     }
-}
-
-fn names(classes: &[PathBuf]) -> Vec<String> {
-    classes.iter().map(|path| super::file_name(path)).collect()
-}
-
-/// A tenth of the images, drawn once and for all, is for testing.
-fn cut(all: &Part, sizes: ImageSizes) -> (Part, Part) {
-    let mut order: Vec<usize> = (0..all.len()).collect();
-    order.shuffle(&mut Key::new(0).named("test images").rng());
-    let (test, train) = order.split_at_mut(all.len() / 10);
-    // Back in the order of the file: only the choice is random.
-    test.sort_unstable();
-    train.sort_unstable();
-    (all.select(train, sizes), all.select(test, sizes))
 }

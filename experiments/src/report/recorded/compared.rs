@@ -5,11 +5,9 @@ use crate::{
     ablation::{ABLATIONS, Ablation, Arm, Subject, Tanh},
     config::RunConfig,
     files::read_text,
+    run_dir::SWEEP_FILE,
 };
 use std::{collections::BTreeMap, fs, path::Path};
-
-/// The file that a sweep writes beside its runs.
-const SWEEP_FILE: &str = "sweep.toml";
 
 pub(super) fn read_sweep_file(directory: &Path, remarks: &mut Vec<String>) -> toml::Table {
     let Ok(text) = read_text(&directory.join(SWEEP_FILE)) else {

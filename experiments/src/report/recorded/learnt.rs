@@ -28,10 +28,11 @@ impl Learnt for LearntFrom {
     }
 
     fn validation(&self, config: &RunConfig) -> Option<String> {
-        (Measure::of(&config.model) == Measure::Bytes).then(|| {
+        let measure = Measure::of(config);
+        matches!(measure, Measure::Bytes | Measure::Tokens).then(|| {
             let windows = config.train.eval_batches.saturating_mul(config.train.batch);
-            let bytes = config.model.tokens();
-            format!("up to {windows} fixed windows of {bytes} bytes, as many as the text has")
+            let (tokens, unit) = (config.model.tokens(), measure.tokens());
+            format!("up to {windows} fixed windows of {tokens} {unit}, as many as the text has")
         })
     }
 }

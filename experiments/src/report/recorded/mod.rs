@@ -14,6 +14,7 @@ use super::{
 use crate::{
     ablation::{Arm, Calibration, Report, Results, RunResult, Sweep},
     config::RunConfig,
+    data::DataAccount,
     files::read_text,
     measure::Measure,
     run_dir::{COMMAND_FILE, ENVIRONMENT_FILE, Environment, RunId, read_metrics, read_warnings},
@@ -34,6 +35,8 @@ pub struct Recorded {
     pub results: Results,
     /// The data of the runs.
     pub data: LearntFrom,
+    /// What the runs read, as far as they say: one account unless their data differ.
+    pub accounts: Vec<DataAccount>,
     /// The different command lines that made the runs.
     pub commands: Vec<String>,
     /// The different programs and machines that made them.
@@ -56,6 +59,7 @@ impl Recorded {
         let made_by = read_sweep_file(directory, &mut remarks);
         let mut commands: Vec<String> = Vec::new();
         let mut environments: Vec<Environment> = Vec::new();
+        let mut accounts: Vec<DataAccount> = Vec::new();
         let mut configs: BTreeMap<String, (u64, RunConfig)> = BTreeMap::new();
         let mut reason = None;
         let mut warnings: BTreeMap<(&str, String), Vec<String>> = BTreeMap::new();
@@ -93,7 +97,12 @@ impl Recorded {
                 Some(command.trim().to_owned()).filter(|c| !c.is_empty()),
             );
             let environment = read_text(&id.path.join(ENVIRONMENT_FILE)).ok();
-            let environment = environment.and_then(|text| serde_json::from_str(&text).ok());
+            let mut environment: Option<Environment> =
+                environment.and_then(|text| serde_json::from_str(&text).ok());
+            push_new(
+                &mut accounts,
+                environment.as_mut().and_then(|one| one.data.take()),
+            );
             push_new(&mut environments, environment);
         }
         remarks.extend(warnings.into_iter().map(|((arm, warning), seeds)| {
@@ -109,7 +118,7 @@ impl Recorded {
             let path = directory.to_owned();
             return Err(RecordedError::NoConfiguration { path, reason });
         };
-        let measure = Measure::of(&first.model);
+        let measure = Measure::of(first);
         let seeds: BTreeSet<u64> = ids.iter().map(|id| id.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
         let present: BTreeSet<(String, u64)> =
@@ -120,7 +129,11 @@ impl Recorded {
                 continue;
             };
             match RunResult::read(id.clone()) {
-                Ok(Some(run)) => runs[arm].push(run),
+                Ok(Some(run)) => {
+                    let own = run.summary().remarks.iter();
+                    remarks.extend(own.map(|own| format!("{} seed {}: {own}", id.arm, id.seed)));
+                    runs[arm].push(run);
+                }
                 Ok(None) => remarks.push(unfinished(&id, configs[arm].train.steps)),
                 Err(error) => remarks.push(format!("{} seed {}: {error}", id.arm, id.seed)),
             }
@@ -157,6 +170,7 @@ impl Recorded {
             },
             results,
             data,
+            accounts,
             commands,
             environments,
             remarks,

@@ -5,6 +5,7 @@ mod sinkhorn;
 mod suspect;
 
 use super::board::Board;
+use crate::terminal::scientific;
 use diagnostics::{DIAGNOSTICS, Patient, Reading};
 use engine::rng::Key;
 use std::io;
@@ -107,7 +108,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     let healthy = examine(key, None);
     for (diagnostic, reading) in DIAGNOSTICS.iter().zip(&healthy) {
         let (name, about) = (diagnostic.name, diagnostic.about);
-        board.item(name, &format!("{about}. Here: {:.1e}", reading.value))?;
+        board.item(
+            name,
+            &format!("{about}. Here: {}", scientific(reading.value, 1)),
+        )?;
     }
     board.claim(
         healthy.iter().all(|reading| !reading.fires),
@@ -123,8 +127,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         let mut fired = Vec::new();
         for ((diagnostic, reading), healthy) in alarms.filter(|((_, r), _)| r.fires) {
             board.line(&format!(
-                "! {:<7} reads {:>8.1e}   (correct network: {:.1e})",
-                diagnostic.name, reading.value, healthy.value
+                "! {:<7} reads {:>8}   (correct network: {})",
+                diagnostic.name,
+                scientific(reading.value, 1),
+                scientific(healthy.value, 1)
             ))?;
             fired.push(diagnostic.name);
         }

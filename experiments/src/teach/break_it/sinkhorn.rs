@@ -1,9 +1,12 @@
 //! Bugs of Sinkhorn mixes: on a batch of matrices, forward and backward.
 
-use crate::teach::{
-    board::Board,
-    doubly_stochastic::{by_hand, exact, finite_differences, normalise, off_by, on_tape},
-    stack::normal,
+use crate::{
+    teach::{
+        board::Board,
+        doubly_stochastic::{by_hand, exact, finite_differences, normalise, off_by, on_tape},
+        stack::normal,
+    },
+    terminal::scientific,
 };
 use engine::rng::Key;
 use std::io;
@@ -142,8 +145,11 @@ pub fn examine(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         let misses = attempt.gradient.iter().zip(&expected);
         let error = misses.map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt() / size;
         board.line(&format!(
-            "{:<19}{row:>10.1e}{column:>10.1e}{error:>10.1e}",
-            attempt.name
+            "{:<19}{row:>10}{column:>10}{error:>10}",
+            attempt.name,
+            row = scientific(row, 1),
+            column = scientific(column, 1),
+            error = scientific(error, 1)
         ))?;
         // Three iterations leave the columns off by what they leave by hand.
         rows.push([row > 1e-4, column > slack + 1e-4, error > 1e-3]);

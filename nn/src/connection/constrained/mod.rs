@@ -10,12 +10,17 @@
 //! H_res  = rule(alpha_res x⃗ phi_res + b_res)
 //! H      = H_res H + H_postᵀ T(H_pre H)
 //! ```
+//! JPmHC has a layer norm, softmax for sigmoid, fixed factors and no biases.
+//!
 //! `H_res` multiplies from the left, so its rows are destinations. What is stored and shown
 //! is `[A_m | A_r]` with the source in the row, as everywhere: `A_m = H_preᵀ`, `A_r =
 //! H_resᵀ`, `B = H_post`.
 
+mod init;
 pub mod kernels;
 pub mod ops;
+
+pub use init::ConstrainedInit;
 
 use super::{
     Account, Connection, Site, State, Sublayer, check_streams,
@@ -28,103 +33,107 @@ use engine::{
     params::{Builder, Decay, Init, ParamId},
     tape::{Tape, Var},
 };
-use kernels::Rule;
-use ops::{coefficients, flat_projection};
-use serde::{Deserialize, Serialize};
+use kernels::{Gates, Rule};
+use ops::{FlatNorm, coefficients, flat_projection};
 
-/// How a constrained connection starts. The mHC paper publishes `alpha = 0.01` only; its
-/// biases and projections are what others have chosen since. k is the number of the
-/// sublayer, n the rate; "off" is every logit of the mix that takes from the identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ConstrainedInit {
-    /// The released code of mHC-lite and KromHC: phi 0; `b_pre` and `b_post` 1 at stream k
-    /// mod n and -1 elsewhere; `b_res` 0 for the identity and -8 off. The mix then starts
-    /// saturated and hardly learns in short runs.
-    #[default]
-    MhcLiteCode,
-    /// hyper-connection-factory: phi normal with standard deviation 0.02, all biases 0:
-    /// uniform reads and, where the rule allows, uniform mixing.
-    FactoryCode,
-    /// A home stream: phi 0, `b_pre` 3 at stream k mod n and -3 elsewhere, `b_post` 0 (the
-    /// write is 1), `b_res` 3 for the identity and -3 off (6 I - 3).
-    HomeStream,
-    /// As `mhc_lite_code` with -2 instead of -8: a mix that is free to learn.
-    Mild,
-}
+/// An eps below any mean square: a norm with it removes every factor.
+const NEGLIGIBLE_EPS: f32 = 1e-8;
 
-impl ConstrainedInit {
-    fn phi(self) -> Init {
-        match self {
-            Self::FactoryCode => Init::Normal { std: 0.02 },
-            _ => Init::Zeros,
-        }
-    }
-
-    /// At the stream of the sublayer, and elsewhere.
-    fn read_bias(self) -> [f32; 2] {
-        match self {
-            Self::MhcLiteCode | Self::Mild => [1.0, -1.0],
-            Self::FactoryCode => [0.0, 0.0],
-            Self::HomeStream => [3.0, -3.0],
-        }
-    }
-
-    fn write_bias(self) -> [f32; 2] {
-        match self {
-            Self::MhcLiteCode | Self::Mild => [1.0, -1.0],
-            Self::FactoryCode | Self::HomeStream => [0.0, 0.0],
-        }
-    }
-
-    /// For the identity, and off.
-    fn mix_bias(self) -> [f32; 2] {
-        match self {
-            Self::MhcLiteCode => [0.0, -8.0],
-            Self::FactoryCode => [0.0, 0.0],
-            Self::HomeStream => [3.0, -3.0],
-            Self::Mild => [0.0, -2.0],
-        }
-    }
-}
+/// The most iterations that make a mix: the backward keeps every one of them.
+pub(super) const MOST_ITERATIONS: usize = 10_000;
 
 /// What the members of the family have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub rate: usize,
     pub rule: Rule,
-    pub init: ConstrainedInit,
-    pub scale_init: f32,
+    pub form: Form,
     pub reduction: Reduction,
+}
+
+/// How logits are made of the state, and read and write of their logits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// mHC's: `scale * projection + bias` with a scale that starts at `scale_init`, sigmoids.
+    Mhc {
+        init: ConstrainedInit,
+        scale_init: f32,
+    },
+    /// JPmHC's: the projection itself, times `mix_scale` for the mix, softmax.
+    JpmHc { mix_scale: f32 },
+}
+
+impl Form {
+    fn gates(self) -> Gates {
+        match self {
+            Self::Mhc { .. } => Gates::Sigmoid,
+            Self::JpmHc { .. } => Gates::Softmax,
+        }
+    }
+
+    fn norm(self) -> FlatNorm {
+        match self {
+            Self::Mhc { .. } => FlatNorm::Rms,
+            Self::JpmHc { .. } => FlatNorm::Layer,
+        }
+    }
+
+    fn is_mild(self) -> bool {
+        matches!(self, Self::Mhc { init, .. } if init == ConstrainedInit::Mild)
+    }
+
+    /// Without biases only the projection can tell the streams apart.
+    fn phi(self) -> Init {
+        match self {
+            Self::Mhc { init, .. } => init.phi(),
+            Self::JpmHc { .. } => ConstrainedInit::FactoryCode.phi(),
+        }
+    }
 }
 
 impl Settings {
     /// What is wrong whatever the rule.
     pub(super) fn validate(&self) -> Result<(), String> {
         check_streams("rate", self.rate)?;
-        if !self.scale_init.is_finite() {
-            return Err(format!(
-                "scale_init is {}, expected a number",
-                self.scale_init
-            ));
+        match self.form {
+            Form::Mhc { scale_init, .. } if !scale_init.is_finite() => {
+                Err(format!("scale_init is {scale_init}, expected a number"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    /// Whether nothing that the mix of this sublayer does can reach the loss, so that its
-    /// parameters are declared frozen instead of following rounding errors.
-    ///
-    /// The streams of the first sublayer are alike, and rows of `H_res` that sum to 1 leave
-    /// them so. Before a sum or a mean of the streams, columns that sum to 1 change
-    /// nothing; those of Sinkhorn do so to the accuracy that it has reached only.
+    /// Whether the read of this sublayer cannot reach the loss, so that its parameters are declared
+    /// frozen instead of following rounding errors: the streams of the first sublayer are alike, a
+    /// read of them is a factor, and the norm of the sublayer removes it as far as its eps is
+    /// nothing. (Reads whose weights sum to 1 are the factor 1.)
+    fn reads_in_vain(&self, site: Site) -> bool {
+        let removed = site.eps <= NEGLIGIBLE_EPS || self.form.gates() == Gates::Softmax;
+        site.index == 0 && removed
+    }
+
+    /// The same of the write: before a sum or a mean of the streams, it is the sum of its weights
+    /// that counts.
+    fn writes_in_vain(&self, site: Site) -> bool {
+        self.form.gates() == Gates::Softmax && self.ends_uniformly(site)
+    }
+
+    /// The same of the mix: rows of `H_res` that sum to 1 leave streams alike that are so, as those
+    /// of the first sublayer, and columns that sum to 1 change nothing before a sum or a mean. Those
+    /// of Sinkhorn do so to the accuracy that it has reached: that of rounding after 20 iterations
+    /// from a mild start.
     fn mixes_in_vain(&self, site: Site) -> bool {
         let (rows, columns) = match self.rule {
-            Rule::Identity | Rule::Cayley => (false, false),
-            Rule::Sinkhorn { .. } => (true, false),
+            Rule::Identity | Rule::Cayley | Rule::CayleySteps { .. } => (false, false),
+            Rule::Sinkhorn { iterations } => (true, iterations >= 20 && self.form.is_mild()),
             Rule::Permutations | Rule::Kronecker => (true, true),
         };
-        let is_last = site.index + 1 == site.count;
-        (rows && site.index == 0) || (columns && is_last && self.reduction.is_uniform())
+        (rows && site.index == 0) || (columns && self.ends_uniformly(site))
+    }
+
+    /// Whether a sum or a mean of the streams comes next.
+    fn ends_uniformly(&self, site: Site) -> bool {
+        site.index + 1 == site.count && self.reduction.is_uniform()
     }
 
     pub(super) fn build(self, site: Site, b: &mut Builder) -> Box<dyn Connection> {
@@ -136,30 +145,52 @@ impl Settings {
 #[derive(Debug)]
 struct Family {
     phi: ParamId,
-    scale: ParamId,
-    bias: ParamId,
+    affine: FamilyAffine,
+}
+
+/// What a projection is scaled with and what is added to it.
+#[derive(Debug)]
+enum FamilyAffine {
+    Learned { scale: ParamId, bias: ParamId },
+    Fixed { scale: f32, zeros: Vec<f32> },
 }
 
 impl Family {
-    /// Registers `phi_NAME`, `alpha_NAME` and `bias_NAME`.
+    /// Registers `phi_NAME` and, where they are learned, `alpha_NAME` and `bias_NAME`.
     fn new(b: &mut Builder, name: &str, settings: &Settings, inputs: usize, bias: Bias) -> Self {
         let columns = bias.start.len();
-        let scale = Init::Constant(settings.scale_init);
         let phi = format!("phi_{name}");
-        let bias_init = Init::Values(bias.start);
-        let bias_name = format!("bias_{name}");
         Self {
-            phi: b.param(&phi, [inputs, columns], Decay::Yes, settings.init.phi()),
-            scale: b.param(&format!("alpha_{name}"), [1], Decay::No, scale),
-            bias: match bias.square {
-                Some(n) => b.param(&bias_name, [n, n], Decay::No, bias_init),
-                None => b.param(&bias_name, [columns], Decay::No, bias_init),
+            phi: b.param(&phi, [inputs, columns], Decay::Yes, settings.form.phi()),
+            affine: match settings.form {
+                Form::Mhc { scale_init, .. } => {
+                    let scale = Init::Constant(scale_init);
+                    let bias_init = Init::Values(bias.start);
+                    let bias_name = format!("bias_{name}");
+                    FamilyAffine::Learned {
+                        scale: b.param(&format!("alpha_{name}"), [1], Decay::No, scale),
+                        bias: match bias.square {
+                            Some(n) => b.param(&bias_name, [n, n], Decay::No, bias_init),
+                            None => b.param(&bias_name, [columns], Decay::No, bias_init),
+                        },
+                    }
+                }
+                Form::JpmHc { mix_scale } => FamilyAffine::Fixed {
+                    scale: if name == "res" { mix_scale } else { 1.0 },
+                    zeros: vec![0.0; columns],
+                },
             },
         }
     }
 
     fn scale_and_bias<'t>(&self, tape: &'t Tape) -> (Var<'t>, Var<'t>) {
-        (tape.param(self.scale), tape.param(self.bias))
+        match &self.affine {
+            FamilyAffine::Learned { scale, bias } => (tape.param(*scale), tape.param(*bias)),
+            FamilyAffine::Fixed { scale, zeros } => (
+                tape.constant([1], &[*scale]),
+                tape.constant([zeros.len()], zeros),
+            ),
+        }
     }
 }
 
@@ -198,7 +229,10 @@ impl Constrained {
     fn new(settings: Settings, site: Site, b: &mut Builder) -> Self {
         let Settings { rate: n, rule, .. } = settings;
         let (inputs, stream) = (n * site.dim, site.index % n);
-        let init = settings.init;
+        let init = match settings.form {
+            Form::Mhc { init, .. } => init,
+            Form::JpmHc { .. } => ConstrainedInit::FactoryCode,
+        };
         let read = Bias::at_stream(n, stream, init.read_bias());
         let write = Bias::at_stream(n, stream, init.write_bias());
         let [on, off] = init.mix_bias();
@@ -206,18 +240,29 @@ impl Constrained {
             start: rule.logits_near_identity(n, on, off),
             square: matches!(rule, Rule::Sinkhorn { .. }).then_some(n),
         };
+        // A softmax of one stream is 1 whatever its logit.
+        let decided = n == 1 && settings.form.gates() == Gates::Softmax;
+        let norm_weight = b.frozen_if(decided, |b| {
+            b.param("norm.weight", [inputs], Decay::No, Init::Ones)
+        });
+        let read = b.frozen_if(decided || settings.reads_in_vain(site), |b| {
+            Family::new(b, "pre", &settings, inputs, read)
+        });
+        let write = b.frozen_if(decided || settings.writes_in_vain(site), |b| {
+            Family::new(b, "post", &settings, inputs, write)
+        });
         Self {
             settings,
             dim: site.dim,
             eps: site.eps,
-            norm_weight: b.param("norm.weight", [inputs], Decay::No, Init::Ones),
-            read: Family::new(b, "pre", &settings, inputs, read),
-            write: Family::new(b, "post", &settings, inputs, write),
+            norm_weight,
+            read,
+            write,
             mix: (rule.logits(n) > 0).then(|| {
                 let idle = settings.mixes_in_vain(site);
                 b.frozen_if(idle, |b| Family::new(b, "res", &settings, inputs, mix))
             }),
-            may_saturate: !matches!(rule, Rule::Identity | Rule::Cayley)
+            may_saturate: rule.is_stochastic()
                 && rule.logits(n) > 0
                 && !settings.mixes_in_vain(site),
             reducer: Reducer::new(settings.reduction, n, site, b),
@@ -234,10 +279,11 @@ impl Constrained {
             count = 3;
         }
         let weight = Some(tape.param(self.norm_weight));
-        let projected = flat_projection(state, &phis[..count], weight, self.eps);
+        let form = self.settings.form;
+        let projected = flat_projection(form.norm(), state, &phis[..count], weight, self.eps);
         coefficients(
             slots,
-            self.settings.rule,
+            (form.gates(), self.settings.rule),
             projected,
             self.read.scale_and_bias(tape),
             self.write.scale_and_bias(tape),
@@ -293,6 +339,7 @@ impl Connection for Constrained {
             Rule::Permutations => (3 + n) * logits,
             Rule::Kronecker => 3 * logits + n * logits / 2,
             Rule::Cayley => 2 * n * n * n,
+            Rule::CayleySteps { iterations } => 2 * iterations * n * n * n,
         };
         let columns = 2 * n + logits;
         Account {

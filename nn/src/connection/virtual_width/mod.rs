@@ -16,8 +16,8 @@
 //!
 //! m = 1 is a hyper-connection that always reads stream 0 first.
 
+mod group_norm;
 mod pieces;
-mod slot_norm;
 
 use super::{
     Account, Connection, Site, Spec, State, Sublayer, check_streams,
@@ -31,9 +31,9 @@ use engine::{
     shape::Shape,
     tape::{Tape, Var},
 };
+use group_norm::group_norm;
 use pieces::{copies, means, of_pieces, transposed};
 use serde::{Deserialize, Serialize};
-use slot_norm::slot_norm;
 
 /// How an embedding of the network's width becomes the wide state. The paper embeds tokens
 /// at the virtual width itself.
@@ -51,14 +51,22 @@ pub enum Widening {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Narrowing {
-    /// The paper's: every slot normalised, then a learned map, which starts as
-    /// `mean_of_copies`. (Weight and bias of the group norm are left to that map and the
-    /// final norm.)
+    /// The paper's: a group norm, then a learned map, which starts as `mean_of_copies`.
+    /// (Weight and bias of the group norm are left to that map and the final norm.)
     #[default]
     GroupNormLinear,
-    /// Piece i is the mean of the slots j with `j mod m = i`. With it, the network starts
-    /// as pre-norm's.
+    /// Piece i is the mean of the slots j with `j mod m = i`.
     MeanOfCopies,
+}
+
+/// Which numbers of the wide state the group norm before the map normalises together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormGroup {
+    /// As many as the network is wide, the paper's: m slots keep their relative size.
+    Width,
+    /// Those of a slot, d / m of them.
+    Slot,
 }
 
 /// Generalised hyper-connections, static or dynamic, of n `slots` of width `d / m`, m the
@@ -78,7 +86,7 @@ pub struct VirtualWidthConfig {
     pub dynamic: bool,
     /// Whether the prediction goes through tanh.
     pub tanh: bool,
-    /// The norm before the prediction.
+    /// The norm before the prediction: RMS norm in the paper.
     pub norm: PredictorNorm,
     /// What the projection is divided by; the root of a slot's width if it is left out.
     pub tau: Option<f32>,
@@ -88,6 +96,14 @@ pub struct VirtualWidthConfig {
     pub widening: Widening,
     /// How it ends.
     pub narrowing: Narrowing,
+    /// The groups of the norm of `group_norm_linear`.
+    #[serde(default = "by_slot")]
+    pub norm_group: NormGroup,
+}
+
+/// What runs had that began before the setting existed.
+fn by_slot() -> NormGroup {
+    NormGroup::Slot
 }
 
 impl Default for VirtualWidthConfig {
@@ -97,11 +113,12 @@ impl Default for VirtualWidthConfig {
             slots: 4,
             dynamic: true,
             tanh: true,
-            norm: PredictorNorm::default(),
+            norm: PredictorNorm::RmsNorm,
             tau: None,
             scale_init: 1.0,
             widening: Widening::default(),
             narrowing: Narrowing::default(),
+            norm_group: NormGroup::Width,
         }
     }
 }
@@ -134,6 +151,14 @@ impl Spec for VirtualWidthConfig {
             return Err(format!(
                 "slots is {slots}, expected at least fractions {fractions}: the state is no \
                  narrower than the network"
+            ));
+        }
+        let grouped = self.narrowing == Narrowing::GroupNormLinear;
+        if grouped && self.norm_group == NormGroup::Width && !slots.is_multiple_of(fractions) {
+            return Err(format!(
+                "slots is {slots}, no multiple of fractions {fractions}: groups as wide as the \
+                 network do not divide the state; set norm_group = \"slot\" or narrowing = \
+                 \"mean_of_copies\""
             ));
         }
         if !self.scale_init.is_finite() {
@@ -266,7 +291,13 @@ impl Connection for VirtualWidth {
     fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
         let (m, n) = (self.config.fractions, self.config.slots);
         match &self.narrow {
-            Some(narrow) => narrow.forward(slot_norm(state.hidden, self.width, self.eps)),
+            Some(narrow) => {
+                let group = match self.config.norm_group {
+                    NormGroup::Width => m * self.width,
+                    NormGroup::Slot => self.width,
+                };
+                narrow.forward(group_norm(state.hidden, group, self.eps))
+            }
             None => {
                 let slots = Slots::of_fractions("virtual_width", state.hidden, n, m);
                 let means = state.hidden.tape().constant([n, m], &self.means);

@@ -28,18 +28,23 @@ impl Op for Choose {
     }
 
     fn forward(&self, cx: &mut Forward<'_>) {
-        let [probabilities] = cx.inputs();
+        let inputs = cx.inputs();
         let [gates, plan, load] = cx.outputs();
-        kernels::choose(gates, plan, load, probabilities, self.top_k);
+        kernels::choose(gates, plan, load, inputs, self.top_k);
     }
 
     /// `dprobabilities[row][e] = dgates[row][rank]` where e is the choice `rank` of
-    /// `row`.
+    /// `row`; none for the logits, which only order the experts.
     fn backward(&self, cx: &mut Backward<'_>) {
         let [_, plan] = cx.outputs();
         let plan = Plan::new(plan, self.experts);
         if let Some(d) = cx.input_grad(0) {
             kernels::choose_backward(d.values, d.accumulate, cx.grad(), plan, self.top_k);
+        }
+        if let Some(d) = cx.input_grad(1)
+            && !d.accumulate
+        {
+            d.values.fill(0.0);
         }
     }
 
@@ -48,12 +53,13 @@ impl Op for Choose {
     }
 }
 
-/// The `top_k` most probable experts of each row of `probabilities` `[.., experts]`.
+/// The `top_k` most probable experts of each row, those of the largest `logits` `[.., experts]`,
+/// with their `probabilities`, which alone carry the gradient.
 ///
 /// # Panics
-/// If `top_k` is 0 or more than the number of experts.
+/// If `top_k` is 0 or more than the number of experts, or the shapes differ.
 #[track_caller]
-pub fn choose(probabilities: Var<'_>, top_k: usize) -> Choice<'_> {
+pub fn choose<'t>(probabilities: Var<'t>, logits: Var<'t>, top_k: usize) -> Choice<'t> {
     let shape = probabilities.shape();
     let (rows, experts) = (shape.rows(), shape.width());
     if top_k == 0 || top_k > experts {
@@ -65,7 +71,7 @@ pub fn choose(probabilities: Var<'_>, top_k: usize) -> Choice<'_> {
     let plan = Plan::elements(experts, rows * top_k);
     let [gates, plan, load] = probabilities.tape().apply(
         Choose { experts, top_k },
-        &[probabilities],
+        &[probabilities, logits],
         [[rows, top_k].into(), [plan].into(), [experts].into()],
     );
     Choice { gates, plan, load }

@@ -39,7 +39,7 @@ fn gates_have_the_gradients_of_the_chosen_probabilities() {
         Check::new(
             "choose",
             vec![distinct_logits(rows, experts)],
-            |_, v| vec![choose(softmax(v[0]), top_k).gates],
+            |_, v| vec![choose(softmax(v[0]), v[0], top_k).gates],
             |x| {
                 let rows = x[0].chunks(experts).flat_map(|logits| {
                     let p = softmax64(logits);
@@ -60,7 +60,7 @@ fn auxiliary_losses_have_the_gradients_of_their_formulas() {
             vec![distinct_logits(rows, experts)],
             |_, v| {
                 let p = softmax(v[0]);
-                let load = choose(p, top_k).load;
+                let load = choose(p, v[0], top_k).load;
                 vec![load_balance(p, load), router_z(v[0])]
             },
             |x| {
@@ -198,7 +198,7 @@ fn experts_have_the_gradients_of_their_formula() {
                 let p = tape.constant(probabilities.shape, &probabilities.data);
                 let choice = Choice {
                     gates: v[1],
-                    ..choose(p, top_k)
+                    ..choose(p, p, top_k)
                 };
                 let weights = ExpertWeights {
                     gate: v[2],
@@ -220,5 +220,6 @@ fn experts_have_the_gradients_of_their_formula() {
 #[should_panic(expected = "choose_experts: top_k is 3, probabilities are [1, 2]")]
 fn more_choices_than_experts_are_refused() {
     let tape = Tape::new();
-    choose(tape.constant([1, 2], &[0.5, 0.5]), 3);
+    let p = tape.constant([1, 2], &[0.5, 0.5]);
+    choose(p, p, 3);
 }

@@ -116,7 +116,7 @@ fn line_breaks_in_paths_and_arguments_start_no_line_of_the_script() {
     let ended = bash.arg(&file).env("SLURM_ARRAY_TASK_ID", "1").status();
     assert!(ended.expect("bash").success());
     let log = fs::read_to_string(directory.join("log")).expect("it ran there");
-    assert!(log.contains("\0a\nexit 1\0--task\01\0"), "{log:?}");
+    assert!(log.contains("\0a\nexit 1\0--task\x001\0"), "{log:?}");
 }
 
 /// The index of a task has to be below Slurm's MaxArraySize, 1001 unless set otherwise.

@@ -5,117 +5,23 @@
 //! writes it, row the destination; `alpha` holds its transpose, row the source.
 
 mod cayley;
+mod cayley_steps;
+mod gates;
 mod kronecker;
 mod permutations;
+mod rule;
 mod sinkhorn;
+mod softmax;
 
+pub use gates::Gates;
 pub use permutations::MOST_STREAMS;
+pub use rule::Rule;
 
 use crate::connection::hyper::kernels::put;
 use engine::{
     op::Grad,
-    simd::{self, F32, LANES, reduce_add},
+    simd::{F32, LANES, reduce_add},
 };
-
-/// How a mix is made of its logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// `I`, without logits.
-    Identity,
-    /// Sinkhorn-Knopp of `exp(logits)`, columns then rows, this many times.
-    Sinkhorn {
-        /// Iterations of both normalisations.
-        iterations: usize,
-    },
-    /// The mean of all permutation matrices in lexicographic order, weighted by the
-    /// softmax of the logits.
-    Permutations,
-    /// The Kronecker product of `[[p, 1 - p], [1 - p, p]]`, `(p, 1 - p)` the softmax of two
-    /// logits, one for each bit of the stream's number.
-    Kronecker,
-    /// The Cayley transform `(I - S)⁻¹ (I + S)` of a skew-symmetric S, the logits above its
-    /// diagonal row by row.
-    Cayley,
-}
-
-impl Rule {
-    /// How many logits a mix of n streams has; none where there is nothing to choose.
-    pub fn logits(self, n: usize) -> usize {
-        match self {
-            _ if n == 1 => 0,
-            Rule::Identity => 0,
-            Rule::Sinkhorn { .. } => n * n,
-            Rule::Permutations => (1..=n).product(),
-            Rule::Kronecker => 2 * n.ilog2() as usize,
-            Rule::Cayley => n * (n - 1) / 2,
-        }
-    }
-
-    /// Logits with `on` where the identity needs weight and `off` elsewhere. The Cayley
-    /// transform is the identity at zero and knows neither.
-    pub fn logits_near_identity(self, n: usize, on: f32, off: f32) -> Vec<f32> {
-        let value = |index: usize| {
-            let is_on = match self {
-                Rule::Identity | Rule::Cayley => return 0.0,
-                Rule::Sinkhorn { .. } => index / n == index % n,
-                Rule::Permutations => index == 0,
-                Rule::Kronecker => index.is_multiple_of(2),
-            };
-            if is_on { on } else { off }
-        };
-        (0..self.logits(n)).map(value).collect()
-    }
-
-    /// Vectors of scratch memory that a mix and its backward need.
-    fn scratch(self, n: usize) -> usize {
-        match self {
-            Rule::Identity => 0,
-            Rule::Sinkhorn { iterations } => sinkhorn::scratch(n, iterations),
-            Rule::Permutations => permutations::scratch(n),
-            Rule::Kronecker => kronecker::scratch(n),
-            Rule::Cayley => cayley::scratch(n),
-        }
-    }
-
-    fn mix(self, n: usize, logits: &[F32], mix: &mut [F32], scratch: &mut [F32]) {
-        match self {
-            Rule::Sinkhorn { iterations } if n > 1 => {
-                sinkhorn::mix(n, iterations, logits, mix, scratch);
-            }
-            Rule::Permutations if n > 1 => permutations::mix(n, logits, mix, scratch),
-            Rule::Kronecker if n > 1 => kronecker::mix(n, logits, mix, scratch),
-            Rule::Cayley if n > 1 => cayley::mix(n, logits, mix, scratch),
-            _ => {
-                mix.fill(F32::ZERO);
-                for i in 0..n {
-                    mix[i * n + i] = F32::ONE;
-                }
-            }
-        }
-    }
-
-    /// The gradient of the logits from that of the mix.
-    fn mix_backward(
-        self,
-        n: usize,
-        logits: &[F32],
-        mix: &[F32],
-        mix_grad: &[F32],
-        logits_grad: &mut [F32],
-        scratch: &mut [F32],
-    ) {
-        match self {
-            _ if n == 1 => {}
-            Rule::Identity => {}
-            Rule::Sinkhorn { iterations } => {
-                sinkhorn::backward(n, iterations, logits, mix_grad, logits_grad, scratch);
-            }
-            Rule::Permutations => permutations::backward(n, logits, mix_grad, logits_grad, scratch),
-            Rule::Kronecker => kronecker::backward(n, logits, mix_grad, logits_grad, scratch),
-            Rule::Cayley => cayley::backward(n, mix, mix_grad, logits_grad, scratch),
-        }
-    }
-}
 
 /// The sizes of coefficients: tokens, streams, and the rule that says how many logits.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +30,8 @@ pub struct CoefficientDims {
     pub rows: usize,
     /// Streams n.
     pub rate: usize,
+    /// How read and write are made.
+    pub gates: Gates,
     /// How the mix is made.
     pub rule: Rule,
 }
@@ -142,7 +50,8 @@ impl CoefficientDims {
 
     /// Vectors of scratch memory for [`coefficients`] and its backward.
     pub fn scratch(self) -> usize {
-        4 * self.columns() + 2 * self.rate * self.rate + 3 + self.rule.scratch(self.rate)
+        let (n, rule) = (self.rate, self.rule);
+        4 * self.columns() + 2 * n + 2 * n * n + 3 + rule.scratch(n)
     }
 }
 
@@ -207,6 +116,8 @@ struct Block<'s> {
     logits_grad: &'s mut [F32],
     bias_grad: &'s mut [F32],
     scale_grad: &'s mut [F32],
+    /// Read and write before a factor, n each.
+    gates: &'s mut [F32],
     mix: &'s mut [F32],
     mix_grad: &'s mut [F32],
     rest: &'s mut [F32],
@@ -220,6 +131,7 @@ impl<'s> Block<'s> {
         let (logits_grad, rest) = rest.split_at_mut(columns);
         let (bias_grad, rest) = rest.split_at_mut(columns);
         let (scale_grad, rest) = rest.split_at_mut(3);
+        let (gates, rest) = rest.split_at_mut(2 * dims.rate);
         let (mix, rest) = rest.split_at_mut(matrix);
         let (mix_grad, rest) = rest.split_at_mut(matrix);
         Self {
@@ -228,13 +140,14 @@ impl<'s> Block<'s> {
             logits_grad,
             bias_grad,
             scale_grad,
+            gates,
             mix,
             mix_grad,
             rest,
         }
     }
 
-    /// Loads the projection of some tokens, and computes their logits and their mix.
+    /// Loads the projection of some tokens, and computes their logits, gates and mix.
     fn load(
         &mut self,
         dims: CoefficientDims,
@@ -249,6 +162,7 @@ impl<'s> Block<'s> {
             self.projected[column] = value;
             self.logits[column] = F32::splat(affine.scale[part]).mul_add(value, bias);
         }
+        dims.gates.forward(dims.rate, self.logits, self.gates);
         let mix_logits = &self.logits[2 * dims.rate..];
         dims.rule.mix(dims.rate, mix_logits, self.mix, self.rest);
     }
@@ -265,8 +179,8 @@ fn expect(op: &str, name: &str, len: usize, expected: usize) {
 /// The coefficients of every token: with the logits `z = scale * projected + bias`,
 ///
 /// ```text
-/// alpha[i, 0]     = sigmoid(z_pre[i])
-/// beta[i]         = 2 sigmoid(z_post[i])
+/// alpha[i, 0]     = sigmoid(z_pre[i])       or softmax(z_pre)[i]
+/// beta[i]         = 2 sigmoid(z_post[i])    or softmax(z_post)[i]
 /// alpha[i, 1 + j] = H_res[j, i],   H_res = rule(z_res)
 /// ```
 /// `projected` is `[rows, columns]`, `alpha` `[rows, n, n + 1]`, `beta` `[rows, n]`.
@@ -289,13 +203,12 @@ pub fn coefficients(
     expect(OP, "alpha", alpha.len(), dims.rows * width);
     expect(OP, "beta", beta.len(), dims.rows * n);
     let mut block = Block::new(dims, scratch);
+    let write_factor = dims.gates.write_factor();
     for tokens in Tokens::blocks(dims.rows) {
         block.load(dims, affine, projected, tokens);
         for i in 0..n {
-            let read = simd::sigmoid(block.logits[i]);
-            tokens.scatter(alpha, width, i * (n + 1), read, false);
-            let write = simd::sigmoid(block.logits[n + i]) * F32::splat(2.0);
-            tokens.scatter(beta, n, i, write, false);
+            tokens.scatter(alpha, width, i * (n + 1), block.gates[i], false);
+            tokens.scatter(beta, n, i, block.gates[n + i] * write_factor, false);
             for j in 0..n {
                 tokens.scatter(
                     alpha,
@@ -342,15 +255,13 @@ pub fn coefficients_backward(
         };
         block.load(dims, affine, projected, tokens);
         for i in 0..n {
-            let read = simd::sigmoid(block.logits[i]);
-            block.logits_grad[i] = of(alpha_grad, width, i * (n + 1)) * read * (F32::ONE - read);
-            let write = simd::sigmoid(block.logits[n + i]);
-            let slope = write * (F32::ONE - write) * F32::splat(2.0);
-            block.logits_grad[n + i] = of(beta_grad, n, i) * slope;
+            block.logits_grad[i] = of(alpha_grad, width, i * (n + 1));
+            block.logits_grad[n + i] = of(beta_grad, n, i);
             for j in 0..n {
                 block.mix_grad[j * n + i] = of(alpha_grad, width, i * (n + 1) + 1 + j);
             }
         }
+        dims.gates.backward(n, block.gates, block.logits_grad);
         dims.rule.mix_backward(
             n,
             &block.logits[2 * n..],

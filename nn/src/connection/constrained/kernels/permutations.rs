@@ -3,7 +3,8 @@
 //! `H = sum_q a_q P_q` with `a = softmax(logits)`, the permutations in lexicographic
 //! order, the identity first, and `P_q[i, q(i)] = 1`. Rows and columns sum to 1 exactly.
 
-use engine::simd::{F32, exp_nonpositive};
+use super::softmax;
+use engine::simd::F32;
 
 /// The most streams for which all permutations are spelt out: 120 of them.
 pub const MOST_STREAMS: usize = 5;
@@ -11,21 +12,6 @@ pub const MOST_STREAMS: usize = 5;
 /// Vectors of scratch memory: one per permutation.
 pub(super) fn scratch(n: usize) -> usize {
     (1..=n).product()
-}
-
-/// The softmax of the logits.
-fn softmax(logits: &[F32], weights: &mut [F32]) {
-    let largest = logits
-        .iter()
-        .fold(logits[0], |largest, &x| largest.fast_max(x));
-    let mut sum = F32::ZERO;
-    for (weight, &logit) in weights.iter_mut().zip(logits) {
-        *weight = exp_nonpositive(logit - largest);
-        sum += *weight;
-    }
-    for weight in weights {
-        *weight /= sum;
-    }
 }
 
 /// Calls `visit(index, q)` for all permutations of `0..n` in lexicographic order.
@@ -47,7 +33,7 @@ fn each_permutation(n: usize, mut visit: impl FnMut(usize, &[usize])) {
 /// The mean of the permutations.
 pub(super) fn mix(n: usize, logits: &[F32], mix: &mut [F32], scratch: &mut [F32]) {
     let a = &mut scratch[..logits.len()];
-    softmax(logits, a);
+    softmax::forward(logits, a);
     mix.fill(F32::ZERO);
     each_permutation(n, |index, q| {
         for (i, &j) in q.iter().enumerate() {
@@ -65,19 +51,15 @@ pub(super) fn backward(
     scratch: &mut [F32],
 ) {
     let a = &mut scratch[..logits.len()];
-    softmax(logits, a);
-    let mut mean = F32::ZERO;
+    softmax::forward(logits, a);
     each_permutation(n, |index, q| {
         let mut grad = F32::ZERO;
         for (i, &j) in q.iter().enumerate() {
             grad += mix_grad[i * n + j];
         }
         logits_grad[index] = grad;
-        mean = a[index].mul_add(grad, mean);
     });
-    for (grad, &a) in logits_grad.iter_mut().zip(&*a) {
-        *grad = (*grad - mean) * a;
-    }
+    softmax::backward(a, logits_grad);
 }
 
 #[cfg(test)]

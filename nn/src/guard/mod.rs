@@ -5,22 +5,28 @@
 //! So every trainable tensor is watched over the first steps, and after these the probed
 //! values of one forward are looked at. What is found is named.
 
+mod eps;
+mod finding;
+
+pub use eps::{LARGE_EPS, large_eps};
+pub use finding::{Finding, remarks};
+
 use engine::{
     params::{Gradients, Params},
     tape::{Tape, Var},
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// Steps that are watched. Predictors that start at zero hold up the gradient of their
 /// scale for one step; experts may be idle for a few.
 pub const WATCHED_STEPS: u32 = 10;
 
 /// Streams are identical if no element of them differs from their mean by more than this
-/// part of the sum of all learning rates so far, relative to the root mean square of all.
+/// part of the sum of all learning rates so far, times the root mean square of the largest output
+/// of a sublayer before (or of the streams, if that is smaller).
 ///
 /// An update moves a parameter by about the learning rate, so streams that the network can
-/// tell apart separate in proportion to their sum. A symmetry keeps them equal up to
+/// tell apart separate in proportion to their sum, and to what sublayers write into them. A symmetry keeps them equal up to
 /// rounding; where an exact gradient is zero, AdamW blows rounding up to the size of a
 /// learning rate, but that parts streams by the square of the sum only.
 pub const IDENTICAL: f64 = 0.1;
@@ -35,88 +41,6 @@ pub const SATURATED: f32 = 0.01;
 /// Gradients are vanishing below this part of the optimiser's epsilon: AdamW then moves a
 /// parameter by less than this part of the learning rate.
 pub const VANISHING: f32 = 0.01;
-
-/// Something that does not learn.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Finding {
-    /// A trainable tensor took no part in the computation of the loss.
-    NoGradient {
-        /// Its full path.
-        parameter: String,
-    },
-    /// The gradient of a trainable tensor was exactly zero every time.
-    ZeroGradient {
-        /// Its full path.
-        parameter: String,
-    },
-    /// The gradient of a trainable tensor was too small to move it.
-    VanishingGradient {
-        /// Its full path.
-        parameter: String,
-        /// The largest element it ever had.
-        largest: f32,
-    },
-    /// All streams that reach a sublayer, not the first, are copies of one another.
-    IdenticalStreams {
-        /// The scope of the sublayer, `blocks.1.attn`.
-        site: String,
-        /// How many streams there are.
-        rate: usize,
-    },
-    /// All weights of a mixing matrix are close to 0 or 1.
-    SaturatedMix {
-        /// The scope of the sublayer.
-        site: String,
-        /// The largest distance of a weight, in the mean over tokens, from 0 and 1.
-        distance: f32,
-    },
-}
-
-impl Finding {
-    /// The full path of the parameter, or the scope of the sublayer.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::NoGradient { parameter }
-            | Self::ZeroGradient { parameter }
-            | Self::VanishingGradient { parameter, .. } => parameter,
-            Self::IdenticalStreams { site, .. } | Self::SaturatedMix { site, .. } => site,
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoGradient { parameter } => {
-                write!(
-                    f,
-                    "{parameter} received no gradient in {WATCHED_STEPS} steps"
-                )
-            }
-            Self::ZeroGradient { parameter } => {
-                write!(
-                    f,
-                    "the gradient of {parameter} was zero for {WATCHED_STEPS} steps"
-                )
-            }
-            Self::VanishingGradient { parameter, largest } => write!(
-                f,
-                "the gradient of {parameter} never exceeded {largest:.0e} in {WATCHED_STEPS} \
-                 steps, too little to move it"
-            ),
-            Self::IdenticalStreams { site, rate } => write!(
-                f,
-                "all {rate} streams are still identical at {site} after {WATCHED_STEPS} steps"
-            ),
-            Self::SaturatedMix { site, distance } => write!(
-                f,
-                "the mixing matrix at {site} is still saturated after {WATCHED_STEPS} steps: \
-                 all its weights are within {distance:.0e} of 0 or 1"
-            ),
-        }
-    }
-}
 
 /// What has been seen of the gradients of every tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -195,7 +119,6 @@ impl Guard {
     /// softmax or Sinkhorn's iterations made, and which is to learn. The state of the first
     /// sublayer is not looked at: replication has just made it.
     pub fn values(&self, tape: &Tape) -> Vec<Finding> {
-        let identical = (IDENTICAL * self.learning_rates).max(ROUNDING);
         let probes = tape.probes();
         let scope_of = |name: &str, value: &str| {
             let scope = name.strip_suffix(value)?.strip_suffix('.')?;
@@ -203,15 +126,26 @@ impl Guard {
         };
         let mut findings = Vec::new();
         let mut states = 0;
+        // Of the outputs so far, the largest root mean square.
+        let mut written: Option<f64> = None;
         for (name, var) in probes {
-            if let Some(site) = scope_of(&name, "hidden") {
+            if scope_of(&name, "output").is_some() {
+                let size = var.with_value(root_mean_square);
+                written = Some(written.map_or(size, |largest| largest.max(size)));
+            } else if let Some(site) = scope_of(&name, "hidden") {
                 states += 1;
                 let shape = var.shape();
-                if let &[_, _, rate, d] = shape.dims()
-                    && rate > 1
-                    && states > 1
-                    && f64::from(var.with_value(|state| spread(state, rate, d))) <= identical
-                {
+                let &[_, _, rate, d] = shape.dims() else {
+                    continue;
+                };
+                if rate == 1 || states == 1 {
+                    continue;
+                }
+                let (spread, size) =
+                    var.with_value(|state| (spread(state, rate, d), root_mean_square(state)));
+                let unit = written.map_or(size, |written| written.min(size));
+                let identical = IDENTICAL * self.learning_rates * unit;
+                if spread <= identical.max(ROUNDING * size) {
                     findings.push(Finding::IdenticalStreams { site, rate });
                 }
             } else if let Some(site) = scope_of(&name, "stochastic_alpha") {
@@ -225,10 +159,13 @@ impl Guard {
     }
 }
 
-/// The largest difference of a stream from the mean of all, relative to the root mean
-/// square of the state `[rows, rate, d]`.
-fn spread(state: &[f32], rate: usize, d: usize) -> f32 {
-    let square = state.iter().map(|x| f64::from(x * x)).sum::<f64>() / state.len() as f64;
+fn root_mean_square(x: &[f32]) -> f64 {
+    let square = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    (square / x.len() as f64).sqrt()
+}
+
+/// The largest difference of a stream of the state `[rows, rate, d]` from the mean of all.
+fn spread(state: &[f32], rate: usize, d: usize) -> f64 {
     let mut largest = 0.0_f32;
     for row in state.chunks_exact(rate * d) {
         for i in 0..d {
@@ -237,7 +174,7 @@ fn spread(state: &[f32], rate: usize, d: usize) -> f32 {
             largest = differences.fold(largest, f32::max);
         }
     }
-    largest / (square.sqrt() as f32).max(f32::MIN_POSITIVE)
+    f64::from(largest)
 }
 
 /// The largest distance of a weight of A_r from 0 and 1, in the mean over the tokens.

@@ -1,8 +1,5 @@
-//! The operations of constrained hyper-connections on the tape.
+//! The projection of a flattened and normalised state.
 
-use super::kernels::{
-    Affine, AffineGrads, CoefficientDims, Rule, coefficients as kernel, coefficients_backward,
-};
 use crate::connection::slots::Slots;
 use engine::{
     backend::{Layout, Product},
@@ -13,12 +10,60 @@ use engine::{
     simd::{F32, LANES, dot, load_partial, store_partial},
     tape::Var,
 };
-use wide::bytemuck::cast_slice_mut;
 
 /// The most matrices that [`flat_projection`] takes.
 const MOST_PROJECTIONS: usize = 3;
 
+/// The norm of a flattened state before it is projected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlatNorm {
+    /// Over the root of the mean square.
+    Rms,
+    /// Less the mean, over the standard deviation; without a bias.
+    Layer,
+}
+
+impl FlatNorm {
+    /// What is subtracted from a row.
+    fn centre(self, x: &[f32]) -> f32 {
+        match self {
+            Self::Rms => 0.0,
+            Self::Layer => (x.iter().map(|&x| f64::from(x)).sum::<f64>() / x.len() as f64) as f32,
+        }
+    }
+
+    /// The mean square of a row less its centre.
+    fn mean_square(self, x: &[f32]) -> f32 {
+        let square = match self {
+            Self::Rms => dot(x, x),
+            Self::Layer => {
+                let centre = self.centre(x);
+                let squares = x.iter().map(|&x| f64::from(x - centre).powi(2));
+                squares.sum::<f64>() as f32
+            }
+        };
+        square / x.len() as f32
+    }
+
+    /// Takes from each of these columns its mean: what subtracting the mean of a row does to the
+    /// matrix behind it, and to the gradient of that matrix.
+    fn centre_columns(self, matrix: &mut [f32], columns: usize) {
+        if self == Self::Rms {
+            return;
+        }
+        let rows = (matrix.len() / columns) as f64;
+        for c in 0..columns {
+            let column = matrix[c..].iter().step_by(columns);
+            let mean = (column.map(|&x| f64::from(x)).sum::<f64>() / rows) as f32;
+            for x in matrix[c..].iter_mut().step_by(columns) {
+                *x -= mean;
+            }
+        }
+    }
+}
+
 struct FlatProjection {
+    norm: FlatNorm,
     rows: usize,
     /// Elements of the flattened state.
     inputs: usize,
@@ -42,7 +87,7 @@ impl FlatProjection {
         self.weight.then(|| inputs[1 + self.count()])
     }
 
-    /// `weight_i phi[i, c]`, all matrices side by side.
+    /// `weight_i phi[i, c]`, all matrices side by side, centred as the norm asks.
     fn packed(&self, pool: &mut Pool, inputs: &[&[f32]; MOST_PROJECTIONS + 2]) -> Buffer {
         let all = self.all_columns();
         let mut packed = pool.take(self.inputs * all);
@@ -58,6 +103,7 @@ impl FlatProjection {
             }
             first += columns;
         }
+        self.norm.centre_columns(&mut packed, all);
         packed
     }
 }
@@ -80,7 +126,7 @@ impl Op for FlatProjection {
             .matmul(product, state, &packed, projected, cx.parallel);
         let rows = state.chunks_exact(self.inputs);
         for ((x, u), rstd) in rows.zip(projected.chunks_exact_mut(all)).zip(rstd) {
-            *rstd = 1.0 / (dot(x, x) / self.inputs as f32 + self.eps).sqrt();
+            *rstd = 1.0 / (self.norm.mean_square(x) + self.eps).sqrt();
             for u in u {
                 *u *= *rstd;
             }
@@ -90,7 +136,8 @@ impl Op for FlatProjection {
 
     /// With `u = r x P`, `P = diag(weight) phi`, r the reciprocal root of N numbers: `dP =
     /// xᵀ (r du)`, `dx = (r du) Pᵀ - x (r² / N) sum_c du_c u_c`; `dphi = weight dP`,
-    /// `dweight_i = sum_c dP_ic phi_ic`.
+    /// `dweight_i = sum_c dP_ic phi_ic`. Of a layer norm, P and dP have columns of mean zero, and
+    /// the second x in `dx` is less its mean.
     fn backward(&self, cx: &mut Backward<'_>) {
         let inputs = cx.inputs();
         let [projected, rstd] = cx.outputs();
@@ -120,9 +167,11 @@ impl Op for FlatProjection {
                     .map(|(du, u)| du * u)
                     .sum();
                 let slope = F32::splat(rstd[row] * rstd[row] * along / self.inputs as f32);
-                let x = state[row * self.inputs..][..self.inputs].chunks(LANES);
-                for (dx, x) in dx.chunks_mut(LANES).zip(x) {
-                    let value = slope.mul_neg_add(load_partial(x), load_partial(dx));
+                let x = &state[row * self.inputs..][..self.inputs];
+                let centre = F32::splat(self.norm.centre(x));
+                for (dx, x) in dx.chunks_mut(LANES).zip(x.chunks(LANES)) {
+                    let x = load_partial(x) - centre;
+                    let value = slope.mul_neg_add(x, load_partial(dx));
                     store_partial(dx, value);
                 }
             }
@@ -149,6 +198,7 @@ impl FlatProjection {
         let product = Product::new(Layout::Tn, self.inputs, self.rows, all);
         cx.backend
             .matmul(product, inputs[0], scaled, &mut packed_grad, cx.parallel);
+        self.norm.centre_columns(&mut packed_grad, all);
         let mut weight_grad = cx.input_grad(1 + count);
         if let Some(grad) = &mut weight_grad
             && !grad.accumulate
@@ -179,14 +229,15 @@ impl FlatProjection {
     }
 }
 
-/// `[phi_1 | phi_2 | ..]ᵀ RMSNorm(vec(H))`: the state `[.., n, d]`, flattened and
-/// normalised over all n d numbers (mHC, Eq. 7), times up to three matrices `[n d,
+/// `[phi_1 | phi_2 | ..]ᵀ norm(vec(H))`: the state `[.., n, d]`, flattened and
+/// normalised over all n d numbers (mHC, Eq. 7, by RMS norm), times up to three matrices `[n d,
 /// columns]`; the result is `[.., all columns]`.
 ///
 /// # Panics
 /// If the shapes do not fit.
 #[track_caller]
 pub fn flat_projection<'t>(
+    norm: FlatNorm,
     state: Var<'t>,
     phis: &[Var<'t>],
     weight: Option<Var<'t>>,
@@ -231,6 +282,7 @@ pub fn flat_projection<'t>(
         count += 1;
     }
     let op = FlatProjection {
+        norm,
         rows: dims.rows,
         inputs,
         columns,
@@ -243,135 +295,4 @@ pub fn flat_projection<'t>(
     ];
     let [projected, _] = state.tape().apply(op, &all_inputs[..count], shapes);
     projected
-}
-
-struct Coefficients {
-    dims: CoefficientDims,
-}
-
-/// The projection, and scale and bias of read, write and mix.
-const INPUTS: usize = 7;
-
-fn affine<'a>(inputs: &[&'a [f32]; INPUTS], dims: CoefficientDims) -> Affine<'a> {
-    let has_mix = dims.rule.logits(dims.rate) > 0;
-    Affine {
-        scale: [
-            inputs[1][0],
-            inputs[3][0],
-            if has_mix { inputs[5][0] } else { 0.0 },
-        ],
-        bias: [inputs[2], inputs[4], inputs[6]],
-    }
-}
-
-impl Op for Coefficients {
-    fn name(&self) -> &'static str {
-        "constrained_coefficients"
-    }
-
-    fn forward(&self, cx: &mut Forward<'_>) {
-        let inputs = cx.inputs();
-        let [alpha, beta] = cx.outputs();
-        let affine = affine(&inputs, self.dims);
-        let mut scratch = cx.pool.take(self.dims.scratch() * LANES);
-        let vectors = cast_slice_mut(&mut scratch);
-        kernel(self.dims, &affine, inputs[0], alpha, beta, vectors);
-        cx.pool.give(scratch);
-    }
-
-    /// Through the rule of the mix and the two sigmoids to the logits, and from there to
-    /// projection, scale and bias.
-    fn backward(&self, cx: &mut Backward<'_>) {
-        let inputs = cx.inputs();
-        let affine = affine(&inputs, self.dims);
-        let (alpha_grad, beta_grad) = (cx.output_grad(0), cx.output_grad(1));
-        let projected_grad = cx.input_grad(0);
-        let grads = AffineGrads {
-            scale: [1, 3, 5].map(|i| cx.input_grad(i)),
-            bias: [2, 4, 6].map(|i| cx.input_grad(i)),
-        };
-        let mut scratch = cx.pool.take(self.dims.scratch() * LANES);
-        coefficients_backward(
-            self.dims,
-            &affine,
-            inputs[0],
-            alpha_grad,
-            beta_grad,
-            projected_grad,
-            grads,
-            cast_slice_mut(&mut scratch),
-        );
-        cx.pool.give(scratch);
-    }
-}
-
-/// Scale `[1]` and bias of one family of logits.
-pub type ScaleAndBias<'t> = (Var<'t>, Var<'t>);
-
-/// `alpha` `[.., n, n + 1]` and `beta` `[.., n]` of the projection `[.., columns]`: with
-/// the logits `scale * projection + bias`, the read is their sigmoid, the write twice their
-/// sigmoid, and the mix what the rule makes of them. `mix` is `None` where the rule has no
-/// logits.
-///
-/// # Panics
-/// If the shapes do not fit.
-#[track_caller]
-pub fn coefficients<'t>(
-    slots: Slots,
-    rule: Rule,
-    projected: Var<'t>,
-    read: ScaleAndBias<'t>,
-    write: ScaleAndBias<'t>,
-    mix: Option<ScaleAndBias<'t>>,
-) -> (Var<'t>, Var<'t>) {
-    const OP: &str = "constrained_coefficients";
-    let n = slots.dims().slots;
-    let dims = CoefficientDims {
-        rows: slots.dims().rows,
-        rate: n,
-        rule,
-    };
-    let logits = rule.logits(n);
-    let families = [
-        ("pre", Some(read), n),
-        ("post", Some(write), n),
-        ("res", mix, logits),
-    ];
-    for (name, family, expected) in families {
-        let lens = family.map_or((1, 0), |(scale, bias)| {
-            (scale.shape().len(), bias.shape().len())
-        });
-        if lens != (1, expected) {
-            projected.tape().fail(
-                OP,
-                format_args!(
-                    "alpha_{name} has {} elements, bias_{name} {}, expected 1 and {expected}",
-                    lens.0, lens.1
-                ),
-            );
-        }
-    }
-    if projected.shape().len() != dims.rows * dims.columns() {
-        projected.tape().fail(
-            OP,
-            format_args!(
-                "the projection is {}, expected [rows {}, columns {}]",
-                projected.shape(),
-                dims.rows,
-                dims.columns()
-            ),
-        );
-    }
-    let mut inputs = [projected; INPUTS];
-    inputs[1..5].copy_from_slice(&[read.0, read.1, write.0, write.1]);
-    let mut count = 5;
-    if let Some((scale, bias)) = mix {
-        inputs[5..].copy_from_slice(&[scale, bias]);
-        count = INPUTS;
-    }
-    let shapes = [slots.per_token([n, n + 1]), slots.per_token([n])];
-    let [alpha, beta] = projected
-        .tape()
-        .apply(Coefficients { dims }, &inputs[..count], shapes);
-    (alpha, beta)
 }

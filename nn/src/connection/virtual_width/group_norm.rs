@@ -1,4 +1,4 @@
-//! The norm of every slot.
+//! Group norm.
 
 use engine::{
     kernels::norm,
@@ -7,14 +7,14 @@ use engine::{
     tape::Var,
 };
 
-struct SlotNorm {
+struct GroupNorm {
     width: usize,
     eps: f32,
 }
 
-impl Op for SlotNorm {
+impl Op for GroupNorm {
     fn name(&self) -> &'static str {
-        "slot_norm"
+        "group_norm"
     }
 
     fn forward(&self, cx: &mut Forward<'_>) {
@@ -23,7 +23,7 @@ impl Op for SlotNorm {
         norm::layer_norm(y, stats, x, self.width, None, None, self.eps);
     }
 
-    /// That of a layer norm of every slot.
+    /// That of a layer norm of every group.
     fn backward(&self, cx: &mut Backward<'_>) {
         let [x] = cx.inputs();
         let [_, stats] = cx.outputs();
@@ -32,16 +32,16 @@ impl Op for SlotNorm {
     }
 }
 
-/// A group norm without parameters: every slot of `width` numbers of the state `[.., n *
+/// A group norm without parameters: every group of `width` numbers of the state `[.., groups *
 /// width]` less its mean, over its standard deviation.
 ///
 /// # Panics
-/// If the slots do not divide the state.
+/// If the groups do not divide the state.
 #[track_caller]
-pub(super) fn slot_norm(x: Var<'_>, width: usize, eps: f32) -> Var<'_> {
+pub(super) fn group_norm(x: Var<'_>, width: usize, eps: f32) -> Var<'_> {
     let shape = x.shape();
     let stats = Shape::from([2 * shape.len() / width]);
-    let op = SlotNorm { width, eps };
+    let op = GroupNorm { width, eps };
     let [y, _] = x.tape().apply(op, &[x], [shape, stats]);
     y
 }
@@ -52,20 +52,20 @@ mod tests {
     use engine::check::{Check, CheckInput};
 
     #[test]
-    fn the_norm_of_slots_has_the_gradient_of_its_formula() {
+    fn a_group_norm_has_the_gradient_of_its_formula() {
         let width = 5;
         Check::new(
-            "slot_norm",
+            "group_norm",
             vec![CheckInput::normal([2, 15], 1.0, 1)],
-            |_, v: &[Var<'_>]| vec![slot_norm(v[0], width, 1e-2)],
+            |_, v: &[Var<'_>]| vec![group_norm(v[0], width, 1e-2)],
             |x| {
-                let slots = x[0].chunks(width).flat_map(|slot| {
-                    let mean = slot.iter().sum::<f64>() / width as f64;
-                    let square = slot.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+                let groups = x[0].chunks(width).flat_map(|group| {
+                    let mean = group.iter().sum::<f64>() / width as f64;
+                    let square = group.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
                     let root = (square / width as f64 + f64::from(1e-2_f32)).sqrt();
-                    slot.iter().map(move |x| (x - mean) / root)
+                    group.iter().map(move |x| (x - mean) / root)
                 });
-                vec![slots.collect()]
+                vec![groups.collect()]
             },
         )
         .run();

@@ -1,0 +1,202 @@
+//! From a path to a set: which layout it is, what is in it, and how it is cut.
+
+use super::{FEWEST, ImageError, ImageSet, ImageSizes, Part, bytes::entries, cifar, folders, idx};
+use crate::data::{DataAccount, FileRead, Unit, file_name};
+use engine::rng::Key;
+use rand::seq::SliceRandom;
+use std::path::{Path, PathBuf};
+
+/// What images are, as far as a network has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Their sizes; of images that can be resized, those that suit most of them.
+    pub sizes: ImageSizes,
+    /// How many classes they have.
+    pub classes: usize,
+    /// Whether they come in these sizes and no others.
+    pub exact: bool,
+}
+
+impl Measured {
+    /// The side of images for patches of this side: their own, or if they can be resized the
+    /// largest multiple below it.
+    pub fn side(&self, patch: usize) -> usize {
+        match (self.exact, patch) {
+            (true, _) | (_, 0) => self.sizes.side,
+            (false, patch) => (self.sizes.side / patch).max(1) * patch,
+        }
+    }
+}
+
+/// Where images are and how they are told apart, before any pixel of them is read.
+pub(super) enum Layout {
+    Idx(idx::Files),
+    Cifar(cifar::Batches),
+    Folders(folders::Folders),
+}
+
+/// Everything that was read.
+pub(super) struct Contents {
+    /// One part that is to be cut, or one to train on and one to test on.
+    pub(super) parts: Vec<Reading>,
+    pub(super) classes: Vec<String>,
+    pub(super) sizes: ImageSizes,
+    pub(super) account: DataAccount,
+}
+
+/// A part and the files that it is from.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub(super) part: Part,
+    /// Name, kind and number of images.
+    files: Vec<(String, String, usize)>,
+}
+
+impl Reading {
+    /// Appends the images of a file, or of a folder that is read as one thing.
+    pub(super) fn add(&mut self, name: &str, kind: &str, part: Part) {
+        self.files
+            .push((name.to_owned(), kind.to_owned(), part.len()));
+        if self.part.is_empty() {
+            self.part = part;
+        } else {
+            self.part.pixels.extend(part.pixels);
+            self.part.labels.extend(part.labels);
+        }
+    }
+
+    /// Enters the files, of whose images those with the numbers `test` (ascending) are to test on.
+    fn enter(&self, account: &mut DataAccount, test: &[usize]) {
+        let mut start = 0;
+        for (name, kind, images) in &self.files {
+            let before = |end: usize| test.partition_point(|&index| index < end);
+            let validation = before(start + images) - before(start);
+            account.read(FileRead {
+                name: name.clone(),
+                kind: kind.clone(),
+                training: (images - validation) as u64,
+                validation: validation as u64,
+                ..FileRead::default()
+            });
+            start += images;
+        }
+    }
+}
+
+impl Layout {
+    /// The layout of what is at a path.
+    pub(super) fn find(path: &Path, partial: bool) -> Result<Self, ImageError> {
+        if !path.exists() {
+            return Err(ImageError::Missing {
+                path: path.to_owned(),
+            });
+        }
+        Self::known(path, partial)?.ok_or_else(|| ImageError::Unknown {
+            path: path.to_owned(),
+            hint: hint(path).unwrap_or_default(),
+        })
+    }
+
+    fn known(path: &Path, partial: bool) -> Result<Option<Self>, ImageError> {
+        if let Some(files) = idx::find(path)? {
+            return Ok(Some(Self::Idx(files)));
+        }
+        if !path.is_dir() {
+            return Ok(None);
+        }
+        if let Some(batches) = cifar::find(path, partial)? {
+            return Ok(Some(Self::Cifar(batches)));
+        }
+        Ok(folders::find(path)?.map(Self::Folders))
+    }
+
+    pub(super) fn measure(&self) -> Result<Measured, ImageError> {
+        match self {
+            Self::Idx(files) => files.measure(),
+            Self::Cifar(batches) => Ok(batches.measure()),
+            Self::Folders(folders) => folders.measure(),
+        }
+    }
+
+    fn read(self, sizes: ImageSizes) -> Result<Contents, ImageError> {
+        match self {
+            Self::Idx(files) => files.read(),
+            Self::Cifar(batches) => batches.read(),
+            Self::Folders(folders) => folders.read(sizes),
+        }
+    }
+
+    /// The images, in a training and a test part.
+    pub(super) fn load(self, path: &Path, sizes: ImageSizes) -> Result<ImageSet, ImageError> {
+        let Contents {
+            mut parts,
+            classes,
+            sizes,
+            mut account,
+        } = self.read(sizes)?;
+        let found = parts.iter().map(|reading| reading.part.len()).sum();
+        if found < FEWEST || parts.iter().any(|reading| reading.part.is_empty()) {
+            return Err(ImageError::TooFew {
+                path: path.to_owned(),
+                found,
+            });
+        }
+        account.name = file_name(path);
+        account.unit = Unit::Images;
+        let about = format!("images of {sizes} in {} classes", classes.len());
+        account.remarks.insert(0, about);
+        let second = parts
+            .get(1)
+            .map(|test| (0..test.part.len()).collect::<Vec<_>>());
+        let (train, test) = match second {
+            Some(all) => {
+                "the test part that comes with the images".clone_into(&mut account.split);
+                parts[0].enter(&mut account, &[]);
+                parts[1].enter(&mut account, &all);
+                let mut part = |i: usize| std::mem::take(&mut parts[i].part);
+                (part(0), part(1))
+            }
+            None => {
+                "a tenth of the images, drawn once and for all".clone_into(&mut account.split);
+                let [train, test] = cut(parts[0].part.len());
+                parts[0].enter(&mut account, &test);
+                let part = |indices: &[usize]| parts[0].part.select(indices, sizes);
+                (part(&train), part(&test))
+            }
+        };
+        Ok(ImageSet::new(account, train, test, classes, sizes))
+    }
+}
+
+/// The numbers of the images to train on and of the tenth to test on, ascending.
+fn cut(images: usize) -> [Vec<usize>; 2] {
+    let mut order: Vec<usize> = (0..images).collect();
+    order.shuffle(&mut Key::new(0).named("test images").rng());
+    let (test, train) = order.split_at_mut(images / 10);
+    // Back in the order of the files: only the choice is random.
+    test.sort_unstable();
+    train.sort_unstable();
+    [train.to_vec(), test.to_vec()]
+}
+
+/// What may have been meant by a path that holds no images.
+fn hint(path: &Path) -> Option<String> {
+    /// How deep below a path, and in how many folders, a set is looked for.
+    const DEPTH: usize = 3;
+    const FOLDERS: usize = 50;
+    if path.join("data_batch_1").is_file() {
+        return Some("; these are CIFAR's batches for Python, not the binary ones".to_owned());
+    }
+    let mut directories = vec![path.to_owned()];
+    for _ in 0..DEPTH {
+        let below = directories
+            .iter()
+            .flat_map(|path| entries(path).unwrap_or_default());
+        directories = below.filter(|path| path.is_dir()).take(FOLDERS).collect();
+        let is_set = |path: &&PathBuf| Layout::known(path, true).is_ok_and(|found| found.is_some());
+        if let Some(found) = directories.iter().find(is_set) {
+            return Some(format!("; there are images in {}", found.display()));
+        }
+    }
+    None
+}

@@ -1,0 +1,124 @@
+//! The tokens that nanoGPT prepares.
+
+use super::*;
+
+#[test]
+fn nanogpts_files_are_read_as_the_tokens_they_are_with_their_own_split() {
+    let dir = tokens(&ids(900, 65), &ids(100, 65), Some(65));
+    let corpus = Corpus::open(Some(dir.path())).expect("tokens");
+    assert_eq!(corpus.train.kind(), TokenKind::Ids);
+    assert_eq!((corpus.train.len(), corpus.validation.len()), (900, 100));
+    assert_eq!(corpus.vocabulary, 65);
+    let mut first = Vec::new();
+    corpus.train.append_to(&mut first, 0..4);
+    assert_eq!(first, [0, 7, 14, 21]);
+    let left_out: Vec<&str> = reasons(&corpus.account)
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(left_out, ["input.txt", "prepare.py"]);
+    let lines = corpus.account.lines(9).join("\n");
+    assert!(
+        lines.contains("vocabulary of 65") && lines.contains("nats per token"),
+        "{lines}"
+    );
+    let without = tokens(&ids(900, 65), &ids(100, 65), None);
+    let corpus = Corpus::open(Some(without.path())).expect("tokens");
+    assert_eq!(corpus.vocabulary, 50_257);
+}
+
+#[test]
+fn tokens_that_cannot_be_right_are_errors_that_name_the_file() {
+    let open = |dir: &TempDir| match Corpus::open(Some(dir.path())) {
+        Err(DataError::Tokens(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let dir = tokens(&ids(900, 65), &[3, 64, 65], Some(65));
+    assert!(matches!(
+        open(&dir),
+        TokensError::OutOfRange {
+            position: 2,
+            id: 65,
+            ..
+        }
+    ));
+    write(dir.path(), "val.bin", [0; 11]);
+    assert!(matches!(
+        open(&dir),
+        TokensError::OddLength { bytes: 11, .. }
+    ));
+    fs::remove_file(dir.path().join("val.bin")).expect("remove");
+    let error = open(&dir);
+    assert!(matches!(error, TokensError::NoValidation { .. }));
+    assert!(error.to_string().contains("val.bin"), "{error}");
+    write(dir.path(), "meta.pkl", "cposix\nsystem\n(S'true'\ntR.");
+    assert!(open(&dir).to_string().contains("nothing in it is executed"));
+    write(dir.path(), "meta.pkl", b"\x80\x02}q\0.");
+    assert!(matches!(open(&dir), TokensError::Meta { .. }));
+}
+
+#[test]
+fn tokens_decide_the_vocabulary_unless_it_is_set_and_a_contradiction_says_what_to_set() {
+    let dir = tokens(&ids(9000, 65), &ids(3000, 65), Some(65));
+    let run = dir.path().join("run");
+    let train = |more: &[&str]| {
+        let common = ["train", "--preset", "smoke", "--set", "train.steps=2"];
+        experiments(&[&common[..], &["--data", path(dir.path())], more].concat())
+    };
+    let trained = train(&["--out", path(&run)]);
+    assert!(trained.status.success(), "{}", stderr(&trained));
+    let said = stdout(&trained);
+    assert!(
+        said.contains("nats per token") && !said.contains("per byte"),
+        "{said}"
+    );
+    let config = fs::read_to_string(run.join("config.toml")).expect("settings");
+    assert!(
+        config.contains("vocab_size = 65") && config.contains("tokens = \"ids\""),
+        "{config}"
+    );
+    let reported = experiments(&["report", path(&run)]);
+    assert!(
+        !stdout(&reported).contains("bits per byte"),
+        "{}",
+        stdout(&reported)
+    );
+    // Room for more tokens is a choice, too little is a contradiction.
+    let padded = train(&["--set", "model.vocab_size=128", "--dry-run"]);
+    assert!(
+        stdout(&padded).contains("vocab_size = 128"),
+        "{}",
+        stderr(&padded)
+    );
+    let small = train(&["--set", "model.vocab_size=64", "--dry-run"]);
+    assert_eq!(small.status.code(), Some(2));
+    assert!(
+        stderr(&small).contains("set model.vocab_size=65"),
+        "{}",
+        stderr(&small)
+    );
+    // What assumes bytes: sampling, a text to look at.
+    let sampled = experiments(&["sample", path(&run), "--tokens", "4", "--prompt", "3 64"]);
+    let words = stdout(&sampled);
+    let drawn: Vec<u32> = words
+        .split_whitespace()
+        .map(|id| id.parse().expect("an id"))
+        .collect();
+    assert_eq!((drawn.len(), &drawn[..2]), (6, &[3, 64][..]));
+    assert!(drawn.iter().all(|&id| id < 65), "{drawn:?}");
+    let refused = experiments(&["sample", path(&run), "--prompt", "hello"]);
+    assert!(
+        stderr(&refused).contains("numbers from 0 to 64"),
+        "{}",
+        stderr(&refused)
+    );
+    let text = write(dir.path(), "other.txt", prose("other", 3000));
+    let looked = experiments(&["inspect", path(&run), "--text", path(&text)]);
+    assert!(
+        stderr(&looked).contains("ids of tokens"),
+        "{}",
+        stderr(&looked)
+    );
+    let looked = experiments(&["inspect", path(&run)]);
+    assert!(looked.status.success(), "{}", stderr(&looked));
+}

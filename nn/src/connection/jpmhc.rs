@@ -1,0 +1,96 @@
+//! JPmHC (Sengupta et al., 2026, arXiv 2602.18308): softmax reads and writes, and an orthogonal
+//! mix by two steps of the iterative Cayley transform.
+//!
+//! ```text
+//! x⃗      = LayerNorm(vec(H))                       over all n d numbers, with a weight
+//! H_pre  = softmax(x⃗ phi_pre)                      one row, which sums to 1
+//! H_post = softmax(x⃗ phi_post)                     one column, which sums to 1
+//! W      = skew(x⃗ phi_res)
+//! H_res  = Y_s,  Y_0 = I + a W,  Y_{t+1} = I + a/2 W (I + Y_t)
+//! H      = H_res H + H_postᵀ T(H_pre H)
+//! ```
+//! without biases, a = `step` = 0.1 and s = `iterations` = 2. See
+//! [`constrained`](super::constrained) for the rest.
+
+use super::{
+    Connection, Site, Spec,
+    constrained::{Form, MOST_ITERATIONS, Settings, kernels::Rule},
+    reduction::Reduction,
+};
+use engine::params::Builder;
+use serde::{Deserialize, Serialize};
+
+/// JPmHC: hyper-connections with `H_pre = softmax(x⃗ phi_pre)`, `H_post = softmax(x⃗ phi_post)`, x⃗
+/// the layer norm of the flattened state, and the mix `H_res`: `iterations` steps of `Y = I + a/2 W
+/// (I + Y)` from `I + a W`, a = `step`, W skew-symmetric with its `rate (rate - 1) / 2` numbers
+/// predicted. No biases, and projections normal with standard deviation 0.02 at first: where all
+/// are zero, streams that are alike stay so.
+///
+/// Source: Sengupta et al., JPmHC: Dynamical Isometry via Orthogonal Hyper-Connections, 2026,
+/// arXiv 2602.18308.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JpmHcConfig {
+    /// The expansion rate n: how many streams.
+    pub rate: usize,
+    /// Steps of the iterative Cayley transform (2 in the paper).
+    pub iterations: usize,
+    /// The step size a of the transform (0.1 in the paper).
+    pub step: f32,
+    /// How the streams end.
+    pub reduction: Reduction,
+}
+
+impl Default for JpmHcConfig {
+    fn default() -> Self {
+        Self {
+            rate: 4,
+            iterations: 2,
+            step: 0.1,
+            reduction: Reduction::default(),
+        }
+    }
+}
+
+impl JpmHcConfig {
+    fn settings(&self) -> Settings {
+        Settings {
+            rate: self.rate,
+            rule: Rule::CayleySteps {
+                iterations: self.iterations,
+            },
+            form: Form::JpmHc {
+                mix_scale: self.step / 2.0,
+            },
+            reduction: self.reduction,
+        }
+    }
+}
+
+impl Spec for JpmHcConfig {
+    fn build(&self, site: Site, b: &mut Builder) -> Box<dyn Connection> {
+        self.settings().build(site, b)
+    }
+
+    fn label(&self) -> String {
+        format!("JPmHC x{}", self.rate)
+    }
+
+    fn citation(&self) -> &'static str {
+        "Sengupta et al., JPmHC: Dynamical Isometry via Orthogonal Hyper-Connections, 2026, \
+         arXiv 2602.18308"
+    }
+
+    fn validate(&self, _: usize) -> Result<(), String> {
+        if !(self.step.is_finite() && self.step > 0.0) {
+            return Err(format!("step is {}, expected a positive number", self.step));
+        }
+        if self.iterations > MOST_ITERATIONS {
+            return Err(format!(
+                "iterations is {}, expected at most {MOST_ITERATIONS} (the paper has 2)",
+                self.iterations
+            ));
+        }
+        self.settings().validate()
+    }
+}
