@@ -1,5 +1,6 @@
 //! What a terminal takes: how wide, with colour or without, and text in lines.
 
+use console::Term;
 use std::{
     env,
     ffi::OsStr,
@@ -7,8 +8,36 @@ use std::{
 };
 use unicode_width::UnicodeWidthStr;
 
-/// Width of a terminal that everything fits.
-pub const TERMINAL_WIDTH: usize = 80;
+/// Width of what is no terminal: a file or a pipe.
+const USUAL_WIDTH: usize = 80;
+/// Nothing is made for less.
+const LEAST_WIDTH: usize = 20;
+/// Longer lines are hard to read.
+const MOST_WIDTH: usize = 120;
+
+/// Columns to write standard output for: `COLUMNS` where it is set, else those of the terminal,
+/// else 80.
+pub fn stdout_width() -> usize {
+    width_of(&Term::stdout())
+}
+
+/// Columns to write standard error for.
+pub fn stderr_width() -> usize {
+    width_of(&Term::stderr())
+}
+
+fn width_of(term: &Term) -> usize {
+    let set = env::var("COLUMNS").ok();
+    let columns = term.size_checked().map(|(_, columns)| columns);
+    decide_width(set.as_deref(), columns)
+}
+
+fn decide_width(set: Option<&str>, columns: Option<u16>) -> usize {
+    let set = set.and_then(|text| text.trim().parse::<usize>().ok());
+    let mut known = [set, columns.map(usize::from)].into_iter().flatten();
+    let width = known.find(|width| *width > 0);
+    width.unwrap_or(USUAL_WIDTH).clamp(LEAST_WIDTH, MOST_WIDTH)
+}
 
 /// Whether to write colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +91,19 @@ pub fn wrapped(text: &str, width: usize) -> String {
     lines(text, width, "  ").join("\n") + "\n"
 }
 
+/// The first of the parts and as many more as fit on one line of `width`, with commas between.
+pub fn fitting(parts: &[String], width: usize) -> String {
+    let mut line = parts.first().cloned().unwrap_or_default();
+    for part in parts.iter().skip(1) {
+        if line.width() + 2 + part.width() > width {
+            break;
+        }
+        line.push_str(", ");
+        line.push_str(part);
+    }
+    line
+}
+
 /// A number as `1.2e-7`, with this many decimals; zero as `0`.
 pub fn scientific(x: impl Into<f64>, decimals: usize) -> String {
     match x.into() {
@@ -73,6 +115,24 @@ pub fn scientific(x: impl Into<f64>, decimals: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_width_is_what_was_set_or_that_of_the_terminal_or_usual() {
+        assert_eq!(decide_width(Some("40"), Some(100)), 40);
+        assert_eq!(decide_width(Some("x"), Some(100)), 100);
+        assert_eq!(decide_width(Some("0"), None), USUAL_WIDTH);
+        assert_eq!(decide_width(None, Some(7)), LEAST_WIDTH);
+        assert_eq!(decide_width(None, Some(500)), MOST_WIDTH);
+    }
+
+    #[test]
+    fn what_does_not_fit_on_a_line_is_left_out_from_its_end() {
+        let parts = ["loss 2.1", "1:05 left", "31.4k tok/s"].map(str::to_owned);
+        assert_eq!(fitting(&parts, 80), "loss 2.1, 1:05 left, 31.4k tok/s");
+        assert_eq!(fitting(&parts, 31), "loss 2.1, 1:05 left");
+        assert_eq!(fitting(&parts, 7), "loss 2.1");
+        assert_eq!(fitting(&[], 7), "");
+    }
 
     #[test]
     fn zero_has_no_exponent() {

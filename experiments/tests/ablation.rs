@@ -291,6 +291,46 @@ fn finished_runs_are_kept_and_more_seeds_grow_the_table() {
     );
 }
 
+/// All arms in turn when the last run has ended, again when asked for, and never for a table that is
+/// only printed.
+#[test]
+fn step_times_are_measured_in_turn_at_the_end_and_again_on_demand() {
+    let place = Place::new();
+    let ended = place.run(&with(&["--seeds", "2"]));
+    assert_done(&ended);
+    assert!(
+        stdout(&ended).contains("all arms timed in turn"),
+        "{}",
+        stdout(&ended)
+    );
+    let file = place.path("runs/sweep/step_times.json");
+    let times: Value =
+        serde_json::from_slice(&fs::read(&file).expect("it is there")).expect("JSON");
+    let rounds = times["rounds_ms"].as_object().expect("arms");
+    assert_eq!(rounds.len(), 5);
+    assert!(
+        rounds
+            .values()
+            .all(|ms| ms.as_array().is_some_and(|ms| ms.len() > 2))
+    );
+    let arm = &place.results()["results"]["arms"][1]["timing"];
+    assert!(
+        arm["step_spread"].is_number() && arm["step_ratio"][0].is_number(),
+        "{arm}"
+    );
+
+    fs::remove_file(&file).expect("it is there");
+    let printed = place.run(&with(&["--seeds", "2"]));
+    assert!(
+        stdout(&printed).contains("NOT CALIBRATED"),
+        "{}",
+        stdout(&printed)
+    );
+    assert!(!file.exists());
+    assert_done(&place.run(&with(&["--seeds", "2", "--time-steps"])));
+    assert!(file.exists());
+}
+
 #[test]
 fn results_do_not_depend_on_how_many_runs_go_on_at_a_time() {
     let [one, two] = [

@@ -9,6 +9,39 @@ fn write(directory: &Path, name: &str, content: impl AsRef<[u8]>) {
     fs::write(path, content).expect("write");
 }
 
+/// How much of the validation text stands in the training text: the share of its windows of `length`
+/// bytes, and of its bytes that lie in one.
+fn overlap(train: &[u8], validation: &[u8], length: usize) -> [f64; 2] {
+    use std::hash::{BuildHasher, RandomState};
+    let hasher = RandomState::new();
+    let mut known: Vec<u64> = train
+        .windows(length)
+        .map(|window| hasher.hash_one(window))
+        .collect();
+    known.sort_unstable();
+    let shared: Vec<bool> = validation
+        .windows(length)
+        .map(|window| known.binary_search(&hasher.hash_one(window)).is_ok())
+        .collect();
+    let mut covered = vec![false; validation.len()];
+    for (start, _) in shared.iter().enumerate().filter(|(_, shared)| **shared) {
+        covered[start..start + length].fill(true);
+    }
+    [shared, covered].map(|all| all.iter().filter(|one| **one).count() as f64 / all.len() as f64)
+}
+
+/// docs/results/README.md says so.
+#[test]
+fn the_built_in_corpus_shares_what_the_docs_say() {
+    let corpus = Corpus::builtin().expect("the sources are there");
+    let shares = overlap(bytes(&corpus.train), bytes(&corpus.validation), 64);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/results/README.md");
+    let page = fs::read_to_string(page).expect("a page");
+    for share in shares.map(|share| format!("{:.1} %", 100.0 * share)) {
+        assert!(page.contains(&share), "the page does not say {share}");
+    }
+}
+
 fn bytes(tokens: &Tokens) -> &[u8] {
     tokens.as_bytes().expect("a text")
 }

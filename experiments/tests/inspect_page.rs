@@ -32,6 +32,8 @@ document.querySelector('#unfolded .cell').dispatchEvent(new Event('mouseenter'))
 seen.cell = $$('readout').textContent;
 document.querySelectorAll('#text span')[3].dispatchEvent(new Event('mouseenter'));
 seen.letter = $$('readout').textContent;
+seen.cuts = document.querySelectorAll('#text .cut').length;
+seen.logarithmic = document.body.textContent.includes('(logarithmic axis)');
 seen.charts = document.querySelectorAll('#charts svg').length;
 seen.fetched = performance.getEntriesByType('resource').length;
 seen.wrong = wrong;
@@ -164,4 +166,7 @@ fn the_page_follows_slider_choices_and_mouse_without_a_network() {
         text("cell")
     );
     assert!(text("letter").starts_with("letter 4"), "{}", text("letter"));
+    // 192 letters of windows of 32.
+    assert_eq!(seen["cuts"], 5);
+    assert_eq!(seen["logarithmic"], true);
 }

@@ -78,6 +78,52 @@ fn made() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
+fn what_runs_were_warned_of_is_listed_once_for_all_seeds() {
+    let (_root, sweep) = made();
+    for seed in [0, 2] {
+        let path = sweep.join(format!("dhc-x4/seed{seed}/warnings.txt"));
+        fs::write(path, "all 4 streams are still identical\n").expect("a file");
+    }
+    let output = report(&[sweep.to_str().expect("a path")]);
+    let note = "note: dhc-x4 seed 0, 2: warning: all 4 streams are still identical";
+    assert!(
+        text(&output.stdout).contains(note),
+        "{}",
+        text(&output.stdout)
+    );
+    let page = fs::read_to_string(sweep.join("report/report.html")).expect("a page");
+    assert!(
+        page.contains("<li>dhc-x4 seed 0, 2: warning: all 4 streams"),
+        "{page}"
+    );
+}
+
+/// The table of an older sweep does not pretend that its times can be compared.
+#[test]
+fn step_times_of_a_sweep_without_a_calibration_are_called_that() {
+    let (_root, sweep) = made();
+    let output = report(&[sweep.to_str().expect("a path")]);
+    assert!(
+        text(&output.stdout).contains("NOT CALIBRATED"),
+        "{output:?}"
+    );
+    let times = json!({"cpu": "a processor", "threads": 1,
+        "rounds_ms": {"pre-norm": [10.0, 10.1, 9.9], "dhc-x4": [12.0, 12.1, 15.9]}});
+    fs::write(sweep.join("step_times.json"), times.to_string()).expect("a file");
+    let shown = text(&report(&[sweep.to_str().expect("a path")]).stdout);
+    assert!(
+        shown.contains("12.1 (32 %)!") && shown.contains("10.0 (2 %)"),
+        "{shown}"
+    );
+    let joined = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        joined.contains("differ by more than a tenth for DHC x4"),
+        "{shown}"
+    );
+    assert!(joined.contains("not calibrated: DHC x8"), "{shown}");
+}
+
+#[test]
 fn everything_is_rebuilt_from_the_files_of_runs() {
     let (_root, sweep) = made();
     let output = report(&[sweep.to_str().expect("a path")]);

@@ -298,3 +298,22 @@ fn a_diverging_run_is_a_result() {
     assert_eq!(summary.status, Status::Diverged);
     assert!(!read_metrics(Path::new(&out)).expect("metrics").is_empty());
 }
+
+/// Uniform reads never let streams separate.
+#[test]
+fn a_run_writes_down_what_it_was_warned_of() {
+    let root = tempfile::tempdir().expect("a directory");
+    let [corpus, out] = ["text", "run"].map(|name| root.path().join(name).display().to_string());
+    write_text(Path::new(&corpus));
+    let uniform = "--set=model.connection={type=\"hyper\",read_init=\"uniform\",dynamic=false}";
+    let short = ["--set=train.steps=12", "--set=train.warmup=2"];
+    let place = ["--data", &corpus, "--out", &out, uniform];
+    let trained = run(&[&["train", "--preset=smoke"][..], &place, &short].concat());
+    assert!(trained.status.success(), "{}", stderr(&trained));
+    let noted = fs::read_to_string(Path::new(&out).join("warnings.txt")).expect("warnings");
+    assert!(noted.contains("identical"), "{noted}");
+    let said = stderr(&trained);
+    assert!(noted.lines().all(|line| said.contains(line)), "{said}");
+    let reported = run(&["report", &out]).stdout;
+    assert!(String::from_utf8_lossy(&reported).contains("identical"));
+}

@@ -6,6 +6,7 @@
 
 mod arm;
 mod best_rate;
+mod calibration;
 mod file;
 mod job;
 mod matching;
@@ -19,6 +20,7 @@ mod sweep;
 
 pub use arm::{Arm, Tanh};
 pub use best_rate::{BestRate, BestRates, Edge};
+pub use calibration::{Calibration, CostRatio};
 pub use file::{SweepFile, SweepFileError, distinct_seeds};
 pub use job::{Study, Unfinished};
 pub use plan::Plan;

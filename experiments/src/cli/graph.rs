@@ -28,7 +28,7 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Subject {
-    /// One token through one hyper-connection: lesson 1
+    /// One token through one hyper-connection and back: lessons 1 and 2
     Lesson,
     /// A decoder of one block with dynamic hyper-connections
     Model,

@@ -4,7 +4,7 @@ use super::{Failure, remark};
 use crate::{
     inspect::{Inspection, Subject, Trace, page, summary, to_csv, to_npy},
     run_dir::{RunError, read_coefficients, write_atomically},
-    terminal::Colour,
+    terminal::{Colour, stdout_width, wrapped},
 };
 use std::{
     fs,
@@ -79,21 +79,23 @@ impl Args {
             found.compare(&name_of(other), &subject, &Trace::of(&subject));
         }
         let layer = self.layer.map(|layer| layer - 1);
-        let text = summary(&found, layer, Colour::for_stdout());
+        let text = summary(&found, layer, stdout_width(), Colour::for_stdout());
         let mut out = stdout().lock();
         out.write_all(text.as_bytes())?;
         match &self.out {
             Some(directory) => {
                 let text = subject.text();
-                let html = page(&found, &trace, &records, text.as_deref());
+                let text = text.as_ref().map(|(text, window)| (&text[..], *window));
+                let html = page(&found, &trace, &records, text);
                 write_files(directory, &found, &html)?;
                 write_pictures(directory, &found, self.png)?;
-                writeln!(out, "everything is in {}", directory.display())?;
+                let place = format!("everything is in {}", directory.display());
+                write!(out, "{}", wrapped(&place, stdout_width()))?;
             }
-            None => writeln!(
-                out,
-                "--out DIR writes a page, pictures, JSON, CSV and NPY files of all this"
-            )?,
+            None => {
+                let hint = "--out DIR writes a page, pictures, JSON, CSV and NPY files of all this";
+                write!(out, "{}", wrapped(hint, stdout_width()))?;
+            }
         }
         Ok(())
     }

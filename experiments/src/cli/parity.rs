@@ -4,7 +4,7 @@ use super::Failure;
 use crate::{
     parity::{Report, Worst, check_on},
     table::{Align, Cell, Table, Tone},
-    terminal::{Colour, TERMINAL_WIDTH, scientific},
+    terminal::{Colour, scientific, stdout_width},
 };
 use engine::backend::{Backend, CpuBackend};
 use serde::Serialize;
@@ -74,7 +74,7 @@ pub(super) fn print_reports(
         }
     }
     if !json && !reports.is_empty() {
-        let text = table(&reports).to_text(TERMINAL_WIDTH, Colour::for_stdout());
+        let text = table(&reports).to_text(stdout_width(), Colour::for_stdout());
         out.write_all(text.as_bytes())?;
     }
     let failed = reports.iter().filter(|report| !report.passed);

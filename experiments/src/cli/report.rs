@@ -6,7 +6,7 @@ use crate::{
     report::{Recorded, RecordedError, page, plots},
     run_dir::{RunError, write_atomically},
     table::in_markdown,
-    terminal::{Colour, TERMINAL_WIDTH, wrapped},
+    terminal::{Colour, stdout_width, wrapped},
 };
 use std::{
     fs,
@@ -54,17 +54,20 @@ impl Args {
             write!(
                 stdout(),
                 "{}",
-                recorded.report(&command).to_text(Colour::for_stdout())
+                recorded
+                    .report(&command)
+                    .to_text(stdout_width(), Colour::for_stdout())
             )?;
             for remark in &recorded.remarks {
                 write!(
                     stdout(),
                     "{}",
-                    wrapped(&format!("note: {remark}"), TERMINAL_WIDTH)
+                    wrapped(&format!("note: {remark}"), stdout_width())
                 )?;
             }
             let written = self.write(&recorded, &command, &out)?;
-            writeln!(stdout(), "written: {}\n", written.join(", "))?;
+            let written = format!("written: {}", written.join(", "));
+            writeln!(stdout(), "{}", wrapped(&written, stdout_width()))?;
         }
         Ok(())
     }

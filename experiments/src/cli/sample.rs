@@ -5,6 +5,7 @@ use crate::{
     data::{TokenKind, VOCABULARY, images::ImageBatches},
     run_dir::write_atomically,
     sample::{Choice, Drawing, Grid, continue_text, draw_images},
+    terminal::{stdout_width, wrapped},
     trained::Trained,
 };
 use engine::rng::Key;
@@ -294,8 +295,7 @@ impl ImageArgs {
         write_atomically(&path, &png)?;
         let [width, height] = grid.sizes();
         let classes: Vec<String> = classes.iter().map(u32::to_string).collect();
-        writeln!(
-            stdout(),
+        let what = format!(
             "{}: {width} x {height}, rows are classes {}; {} DDIM steps, guidance {}, eta {}, \
              seed {seed}",
             path.display(),
@@ -303,7 +303,8 @@ impl ImageArgs {
             drawing.steps,
             drawing.guidance,
             drawing.eta
-        )?;
+        );
+        write!(stdout(), "{}", wrapped(&what, stdout_width()))?;
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! `teach`: lessons that compute.
 
 use super::Failure;
-use crate::teach::{Board, LESSONS};
+use crate::{
+    teach::{Board, LESSONS},
+    terminal::{stdout_width, wrapped},
+};
 use engine::rng::Key;
 use std::{
     io::{self, IsTerminal, Write, stdin, stdout},
@@ -31,7 +34,8 @@ impl Args {
         let mut out = stdout().lock();
         let Some(number) = self.lesson else {
             for (i, lesson) in LESSONS.iter().enumerate() {
-                writeln!(out, "{:>2}  {}", i + 1, lesson.title)?;
+                let line = format!("{:>2}  {}", i + 1, lesson.title);
+                write!(out, "{}", wrapped(&line, stdout_width()))?;
             }
             return Ok(());
         };
@@ -56,7 +60,9 @@ impl Args {
             }
             Ok(())
         };
-        let mut board = Board::new(&mut out).with_colour(terminal && !plain);
+        let mut board = Board::new(&mut out)
+            .with_colour(terminal && !plain)
+            .with_width(stdout_width().min(80));
         if self.step {
             board = board.with_pause(&mut wait);
         }

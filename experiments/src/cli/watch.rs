@@ -3,7 +3,7 @@
 use super::{Failure, signals::stop_flag};
 use crate::{
     report::runs_in,
-    terminal::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, stdout_width},
     watch::{State, Watched, table},
 };
 use console::Term;
@@ -91,7 +91,7 @@ impl Args {
             State::Stopped | State::Waiting => 2,
             State::Ended => 3,
         });
-        let table = table(&runs).to_text(TERMINAL_WIDTH, Colour::for_stdout());
+        let table = table(&runs).to_text(stdout_width(), Colour::for_stdout());
         Ok(format!("{table}\n{ended} of {all} runs have ended\n"))
     }
 }

@@ -9,6 +9,7 @@ const RISE: f64 = 44.0;
 /// The width that a passing edge keeps free.
 const LANE: f64 = 10.0;
 const SWEEPS: usize = 12;
+const LEAF_WEIGHT: f64 = 0.01;
 
 /// Where everything is.
 pub struct Layout {
@@ -132,6 +133,17 @@ pub fn layout(sizes: &[[f64; 2]], edges: &[(usize, usize)]) -> Layout {
     }
 }
 
+impl Place {
+    /// How strongly it draws and stays: a leaf makes room for what leads on, which would else move
+    /// half a box to the side at every leaf and leave a corner of the drawing empty.
+    fn weight(&self) -> f64 {
+        match self.above.len() + self.below.len() {
+            0 | 1 => LEAF_WEIGHT,
+            _ => 1.0,
+        }
+    }
+}
+
 /// Longest path from a source; a source goes just above its first reader.
 fn layers(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     let mut layer = vec![0; count];
@@ -201,12 +213,14 @@ fn position(places: &mut [Place], rows: &[Vec<usize>]) {
                 .iter()
                 .map(|&i| {
                     let neighbours = places[i].above.iter().chain(&places[i].below);
-                    let count = neighbours.clone().count();
-                    let sum: f64 = neighbours.map(|&j| places[j].centre).sum();
-                    if count == 0 {
+                    let (sum, weight) = neighbours.fold((0.0, 0.0), |(sum, weight), &j| {
+                        let of_one = places[j].weight();
+                        (sum + of_one * places[j].centre, weight + of_one)
+                    });
+                    if weight == 0.0 {
                         places[i].centre
                     } else {
-                        sum / count as f64
+                        sum / weight
                     }
                 })
                 .collect();
@@ -215,31 +229,32 @@ fn position(places: &mut [Place], rows: &[Vec<usize>]) {
     }
 }
 
-/// The centres nearest to the wanted ones (least squares) with room for every box:
+/// The centres nearest to the wanted ones (weighted least squares) with room for every box:
 /// neighbours that would overlap are pooled into blocks.
 fn place_row(places: &mut [Place], row: &[usize], wanted: &[f64]) {
     let mut offset = 0.0;
-    // Mean of wanted minus offset, and members.
-    let mut blocks: Vec<(f64, usize)> = Vec::new();
+    // Mean of wanted minus offset, weight, and members.
+    let mut blocks: Vec<(f64, f64, usize)> = Vec::new();
     let mut offsets = Vec::with_capacity(row.len());
     for (at, &i) in row.iter().enumerate() {
         if at > 0 {
             offset += (places[row[at - 1]].width + places[i].width) / 2.0 + GAP;
         }
         offsets.push(offset);
-        let mut block = (wanted[at] - offset, 1);
-        while let Some(&(mean, count)) = blocks.last()
+        let mut block = (wanted[at] - offset, places[i].weight(), 1);
+        while let Some(&(mean, weight, count)) = blocks.last()
             && mean >= block.0
         {
-            let total = mean * count as f64 + block.0 * block.1 as f64;
-            block = (total / (count + block.1) as f64, count + block.1);
+            let total = mean * weight + block.0 * block.1;
+            let weights = weight + block.1;
+            block = (total / weights, weights, count + block.2);
             blocks.pop();
         }
         blocks.push(block);
     }
     let members = blocks
         .iter()
-        .flat_map(|&(mean, count)| std::iter::repeat_n(mean, count));
+        .flat_map(|&(mean, _, count)| std::iter::repeat_n(mean, count));
     for ((&i, offset), mean) in row.iter().zip(offsets).zip(members) {
         places[i].centre = mean + offset;
     }
@@ -278,6 +293,22 @@ mod tests {
                 assert!(aside || below, "{a:?} {b:?}");
             }
         }
+    }
+
+    /// A chain of operations, each with a weight of its own: 0, 2, 4, .. on the chain, 1, 3, .. beside.
+    #[test]
+    fn a_chain_with_leaves_is_straight_and_leaves_no_corner_empty() {
+        let links = (0..20).flat_map(|k| [(2 * k, 2 * k + 2), (2 * k + 1, 2 * k + 2)]);
+        let drawn = layout(&[SIZE; 41], &links.collect::<Vec<_>>());
+        let chain: Vec<f64> = drawn
+            .corners
+            .iter()
+            .step_by(2)
+            .map(|corner| corner[0])
+            .collect();
+        let away = chain.iter().map(|x| (x - chain[0]).abs());
+        assert!(away.fold(0.0, f64::max) < SIZE[0], "{chain:?}");
+        assert!(drawn.size[0] < 4.0 * SIZE[0], "{:?}", drawn.size);
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod svg;
 pub use dot::dot;
 pub use svg::svg;
 
-use crate::teach::token::Token;
+use crate::teach::token::{Token, gradient_from_above};
 use engine::{
     params::{Builder, Gradients},
     rng::Key,
@@ -19,17 +19,15 @@ use models::{
 };
 use nn::connection::{ConnectionConfig, HyperConfig};
 
-/// The token of the first lesson, and the gradient of the sum of Ĥ.
+/// The token of the first two lessons, with the gradients of the loss of the second, `<G, Ĥ>`.
 pub fn of_lesson(key: Key) -> Graph {
     let token = Token::new(key.named("token"));
     let mut tape = Tape::new();
     tape.set_probing();
     tape.set_keeping();
     let on_tape = token.on_tape(&tape);
-    let loss = engine::ops::sum(on_tape.next);
-    tape.probe("sum", loss);
     let mut gradients = Gradients::new(&Builder::new(key).finish());
-    tape.backward(loss, &mut gradients);
+    tape.backward_from(&[(on_tape.next, &gradient_from_above(key))], &mut gradients);
     tape.graph(&gradients)
 }
 

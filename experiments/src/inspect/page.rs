@@ -13,13 +13,14 @@ const LETTERS: usize = 192;
 const STEPS: usize = 64;
 
 /// The page: heat-maps, a slider over what was recorded in training, the first letters of the
-/// text with their coefficients, charts by depth. Numbers are rounded to 1/1000, those of the
-/// unfolded matrices and of the charts to four digits; `inspection.json` has all of them.
+/// text with their coefficients, charts by depth. Coefficients over training and of letters are
+/// rounded to 1/1000, all other numbers to six digits; the page shows no digit that it has not got.
+/// `inspection.json` has all of them.
 pub fn page(
     found: &Inspection,
     trace: &Trace,
     records: &[CoefficientRecord],
-    text: Option<&[u8]>,
+    text: Option<(&[u8], usize)>,
 ) -> String {
     let mut data = serde_json::to_value(found).expect("plain data becomes JSON");
     let unfolded = found.unfolded.as_ref().map(|unfolded| {
@@ -45,9 +46,9 @@ pub fn page(
         .map(|(name, label, bands)| json!({"name": format!("{name}, {label}"), "bands": bands}))
         .collect();
     data["training"] = Value::Null;
-    round(&mut data, four_digits);
+    round(&mut data, six_digits);
     let mut steps = json!(thinned(records, found.layers.len()));
-    let mut text = json!(text.and_then(|text| letters(trace, text)));
+    let mut text = json!(text.and_then(|(text, window)| letters(trace, text, window)));
     round(&mut steps, thousandths);
     round(&mut text, thousandths);
     data["steps"] = steps;
@@ -65,8 +66,8 @@ fn thinned(records: &[CoefficientRecord], layers: usize) -> Vec<&CoefficientReco
     (0..count).map(|i| fitting[place(i)]).collect()
 }
 
-/// The first letters, and the coefficients that they have.
-fn letters(trace: &Trace, text: &[u8]) -> Option<Value> {
+/// The first letters, the coefficients that they have, and after how many a window of the text ends.
+fn letters(trace: &Trace, text: &[u8], window: usize) -> Option<Value> {
     let count = text.len().min(LETTERS);
     let of_site = |site: &SiteCoefficients| {
         let tokens = count.min(site.tokens());
@@ -83,15 +84,15 @@ fn letters(trace: &Trace, text: &[u8]) -> Option<Value> {
         byte => format!("\\x{byte:02x}"),
     };
     let letters: Vec<String> = text[..count].iter().map(letter).collect();
-    Some(json!({"letters": letters, "sites": sites?}))
+    Some(json!({"letters": letters, "window": window, "sites": sites?}))
 }
 
 fn thousandths(x: f64) -> f64 {
     (x * 1e3).round() / 1e3
 }
 
-fn four_digits(x: f64) -> f64 {
-    format!("{x:.3e}").parse().expect("a number")
+fn six_digits(x: f64) -> f64 {
+    format!("{x:.5e}").parse().expect("a number")
 }
 
 /// Rounds every fraction in it.

@@ -147,11 +147,13 @@ impl Subject {
         &self.initial
     }
 
-    /// The bytes that it reads, window after window; `None` of images and of other tokens.
-    pub fn text(&self) -> Option<Vec<u8>> {
+    /// The bytes that it reads, window after window, and the length of a window; `None` of images
+    /// and of other tokens.
+    pub fn text(&self) -> Option<(Vec<u8>, usize)> {
         match &self.network {
             Network::Decoder(_, batch) if self.config.data.tokens.is_bytes() => {
-                Some(batch.inputs.iter().map(|&token| token as u8).collect())
+                let text = batch.inputs.iter().map(|&token| token as u8).collect();
+                Some((text, batch.seq_len))
             }
             Network::Decoder(..) | Network::OfImages(..) => None,
         }

@@ -6,79 +6,84 @@ use super::{
 };
 use crate::{
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, wrapped},
 };
 use std::fmt::Write;
 
 /// What is said of a network whose connection has no coefficients of streams.
-pub const WITHOUT_STREAMS: &str = "This connection has no read, mix and write of streams, so there is nothing to unfold:\n\
+pub const WITHOUT_STREAMS: &str = "This connection has no read, mix and write of streams, so there is nothing to unfold: \
      what follows are similarity, norms and gradients alone.";
 
+/// What the gains of the table by depth are.
+const GAINS: &str = "Gains are of all mixes up to the sublayer, mean over the tokens: forward, the \
+     largest sum of magnitudes that goes into one stream (a column of A_r); backward, that comes \
+     out of one (a row).";
+
 /// The unfolded matrix, patterns, depth, interventions and comparisons; of one sublayer its
-/// parts, or else the mean coefficients of all.
-pub fn summary(found: &Inspection, layer: Option<usize>, colour: Colour) -> String {
-    let mut text = format!(
-        "{}: {}, {} sublayers\nloss {:.4} {} on {} {} of {}\n\n",
+/// parts, or else the mean coefficients of all; for a terminal of `width` columns.
+pub fn summary(found: &Inspection, layer: Option<usize>, width: usize, colour: Colour) -> String {
+    let subject = format!(
+        "{}: {}, {} sublayers",
         found.name,
         found.label,
-        found.sites.len(),
-        found.loss,
-        found.unit,
-        found.tokens,
-        found.kind_of_tokens,
-        found.data
+        found.sites.len()
     );
+    let loss = format!(
+        "loss {:.4} {} on {} {} of {}",
+        found.loss, found.unit, found.tokens, found.kind_of_tokens, found.data
+    );
+    let mut text = wrapped(&subject, width) + &wrapped(&loss, width) + "\n";
     let mut put = |part: &str| {
         text.push_str(part);
         text.push('\n');
     };
     if found.rate.is_none() {
-        put(WITHOUT_STREAMS);
-        put("");
+        put(&wrapped(WITHOUT_STREAMS, width));
     }
     if let Some(k) = layer {
-        put(&one_layer(found, k, colour));
+        put(&one_layer(found, k, width, colour));
         return text;
     }
     if let Some(unfolded) = &found.unfolded {
-        put(&heat_map(&found.unfolded_matrices()[0], colour));
+        put(&heat_map(&found.unfolded_matrices()[0], width, colour));
         if let Some(contributions) = found.contributions() {
-            put(&heat_map(&contributions, colour));
+            put(&heat_map(&contributions, width, colour));
         }
-        put(&patterns(&unfolded.patterns));
-        put(&format!(
-            "Mean coefficients of every sublayer, [A_m | A_r] and below it B:\n{ORIENTATION}.\n"
-        ));
+        put(&patterns(&unfolded.patterns, width, colour));
+        let what = "Mean coefficients of every sublayer, [A_m | A_r] and below it B:";
+        put(&(wrapped(what, width) + &wrapped(&format!("{ORIENTATION}."), width)));
         let layers = (0..found.layers.len()).map(|k| found.layer_matrix(k, PARTS[0]));
-        put(&side_by_side(&layers.collect::<Vec<_>>(), colour));
+        put(&side_by_side(&layers.collect::<Vec<_>>(), width, colour));
     }
-    put(&depth(found, colour));
+    put(&depth(found, width, colour));
     if !found.interventions.is_empty() {
-        put(&interventions(&found.interventions, colour));
+        put(&interventions(&found.interventions, width, colour));
     }
     if !found.compared.is_empty() {
-        put(&compared(found));
+        put(&compared(found, width));
     }
     text
 }
 
-fn one_layer(found: &Inspection, k: usize, colour: Colour) -> String {
-    let mut text = format!(
-        "Sublayer {}, {}: [A_m | A_r] and below it B; {ORIENTATION}.\n\
-         mean: what acts, over all tokens; static: its part that is the same for all; dynamic,\n\
-         spread: mean and standard deviation of the rest; change: mean minus initialisation.\n\n",
+fn one_layer(found: &Inspection, k: usize, width: usize, colour: Colour) -> String {
+    let what = format!(
+        "Sublayer {}, {}: [A_m | A_r] and below it B; {ORIENTATION}.",
         k + 1,
         short(&found.sites[k])
     );
+    let parts = "mean: what acts, over all tokens; static: its part that is the same for all; \
+        dynamic, spread: mean and standard deviation of the rest; change: mean minus \
+        initialisation.";
+    let mut text = wrapped(&what, width) + &wrapped(parts, width) + "\n";
     let parts = PARTS.map(|part| Matrix {
         title: part.0.to_owned(),
         ..found.layer_matrix(k, part)
     });
-    text.push_str(&side_by_side(&parts, colour));
+    text.push_str(&side_by_side(&parts, width, colour));
     text
 }
 
-fn patterns(found: &Patterns) -> String {
+fn patterns(found: &Patterns, width: usize, colour: Colour) -> String {
     let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.2}"));
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     let list = |all: &[usize]| match all {
@@ -137,14 +142,15 @@ fn patterns(found: &Patterns) -> String {
         ("as nothing counts", format!("less than {NOTHING}")),
         ("definitions", "docs/inspection.md".to_owned()),
     ];
-    let mut text = String::from("Patterns of the contributions (1 everywhere in pre-norm):\n");
+    let mut table = Table::new([("pattern", Align::Left), ("", Align::Left)]);
     for (name, value) in rows {
-        writeln!(text, "  {name:<22}{value}").expect("a string");
+        table.push([name, &value].map(Cell::from));
     }
-    text
+    let what = "Patterns of the contributions (1 everywhere in pre-norm):";
+    wrapped(what, width) + &table.to_text(width, colour)
 }
 
-fn depth(found: &Inspection, colour: Colour) -> String {
+fn depth(found: &Inspection, width: usize, colour: Colour) -> String {
     let mut table = Table::new([
         ("", Align::Right),
         ("sublayer", Align::Left),
@@ -175,14 +181,14 @@ fn depth(found: &Inspection, colour: Colour) -> String {
             .map(Cell::from),
         );
     }
-    let mut text = table.to_text(TERMINAL_WIDTH, colour);
+    let mut text = table.to_text(width, colour);
     if !found.gains.is_empty() {
-        text.push_str("Gains are Amax of all mixes up to the sublayer, mean over the tokens.\n");
+        text.push_str(&wrapped(GAINS, width));
     }
     text
 }
 
-fn interventions(all: &[Intervention], colour: Colour) -> String {
+fn interventions(all: &[Intervention], width: usize, colour: Colour) -> String {
     let mut table = Table::new([
         ("change", Align::Left),
         ("where", Align::Left),
@@ -201,32 +207,30 @@ fn interventions(all: &[Intervention], colour: Colour) -> String {
             .map(Cell::from),
         );
     }
-    table.to_text(TERMINAL_WIDTH, colour)
+    table.to_text(width, colour)
 }
 
-fn compared(found: &Inspection) -> String {
+fn compared(found: &Inspection, width: usize) -> String {
     let mut text = String::new();
     for other in &found.compared {
         let medians = |bands: &[super::Band]| {
             bands.iter().map(|band| band.median).sum::<f64>() / bands.len().max(1) as f64
         };
-        writeln!(
-            text,
-            "{} ({}): loss {:.4}, here {:.4};\n  mean cosine of adjacent inputs {:.2}, here {:.2}",
+        let mut what = format!(
+            "{} ({}): loss {:.4}, here {:.4}; mean cosine of adjacent inputs {:.2}, here {:.2}",
             other.name,
             other.label,
             other.loss,
             found.loss,
             medians(&other.similarity),
             medians(&found.similarity)
-        )
-        .expect("a string");
+        );
         if let Some(aligned) = &other.alignment {
             let streams: Vec<String> = aligned.permutation.iter().map(usize::to_string).collect();
-            writeln!(
-                text,
-                "  its streams {} stand for 1 to {}: coefficients differ by {:.3} (rms),\n  \
-                 as they are {:.3}, by chance {:.3}",
+            write!(
+                what,
+                "; its streams {} stand for 1 to {}: coefficients differ by {:.3} (rms), as they \
+                 are {:.3}, by chance {:.3}",
                 streams.join(" "),
                 streams.len(),
                 aligned.distance,
@@ -235,6 +239,7 @@ fn compared(found: &Inspection) -> String {
             )
             .expect("a string");
         }
+        text.push_str(&wrapped(&what, width));
     }
     text
 }

@@ -1,20 +1,20 @@
 //! Heat-maps on a terminal: numbers always, colours behind them where there are any.
 
 use super::Matrix;
-use crate::terminal::{Colour, TERMINAL_WIDTH, lines};
+use crate::terminal::{Colour, lines};
 use std::fmt::Write;
 
 /// Width of an entry with the blank before it.
 const CELL: usize = 5;
 
-/// A matrix as text of at most 80 columns: columns that find no room follow below. Entries have
+/// A matrix as text of at most `width` columns: columns that find no room follow below. Entries have
 /// two digits or three; colours go from blue (negative) over white (0) to red, and are deepest
 /// at the largest magnitude of the matrix, so that nothing is cut off.
-pub fn heat_map(matrix: &Matrix, colour: Colour) -> String {
-    let mut text = lines(&matrix.title, TERMINAL_WIDTH, "").join("\n");
+pub fn heat_map(matrix: &Matrix, width: usize, colour: Colour) -> String {
+    let mut text = lines(&matrix.title, width, "").join("\n");
     text.push('\n');
     let label = label_width(matrix);
-    let fitting = ((TERMINAL_WIDTH - label) / CELL).max(1);
+    let fitting = (width.saturating_sub(label) / CELL).max(1);
     for from in (0..matrix.columns.len()).step_by(fitting) {
         let to = (from + fitting).min(matrix.columns.len());
         for line in block(matrix, from..to, label, colour) {
@@ -25,8 +25,8 @@ pub fn heat_map(matrix: &Matrix, colour: Colour) -> String {
     text
 }
 
-/// Matrices beside each other, as many as fit into 80 columns.
-pub fn side_by_side(matrices: &[Matrix], colour: Colour) -> String {
+/// Matrices beside each other, as many as fit into `limit` columns.
+pub fn side_by_side(matrices: &[Matrix], limit: usize, colour: Colour) -> String {
     const GAP: usize = 4;
     let width = |m: &Matrix| {
         let wide = label_width(m) + CELL * m.columns.len();
@@ -38,10 +38,15 @@ pub fn side_by_side(matrices: &[Matrix], colour: Colour) -> String {
         let mut used = 0;
         let fitting = rest.iter().take_while(|m| {
             used += width(m) + GAP;
-            used <= TERMINAL_WIDTH + GAP
+            used <= limit + GAP
         });
-        let (row, after) = rest.split_at(fitting.count().max(1));
+        let fitting = fitting.count();
+        let (row, after) = rest.split_at(fitting.max(1));
         rest = after;
+        if fitting == 0 {
+            text.push_str(&heat_map(&row[0], limit, colour));
+            continue;
+        }
         let blocks: Vec<Vec<String>> = row
             .iter()
             .map(|m| {
@@ -186,26 +191,26 @@ mod tests {
     }
 
     #[test]
-    fn wide_matrices_are_broken_and_no_line_is_wider_than_80() {
-        for text in [
-            heat_map(&matrix(40), Colour::Off),
-            side_by_side(&vec![matrix(5); 5], Colour::Off),
-        ] {
-            assert!(
-                text.lines().all(|line| line.chars().count() <= 80),
-                "{text}"
-            );
-            assert!(!text.contains('\x1b'));
+    fn wide_matrices_are_broken_and_no_line_is_wider_than_the_terminal() {
+        for width in [20, 40, 80] {
+            for text in [
+                heat_map(&matrix(40), width, Colour::Off),
+                side_by_side(&vec![matrix(5); 5], width, Colour::Off),
+            ] {
+                assert!(
+                    text.lines().all(|line| line.chars().count() <= width),
+                    "{text}"
+                );
+                assert!(!text.contains('\x1b'));
+            }
         }
-        assert_eq!(
-            heat_map(&matrix(40), Colour::Off).lines().count(),
-            1 + 3 * 5
-        );
+        let broken = heat_map(&matrix(40), 80, Colour::Off);
+        assert_eq!(broken.lines().count(), 1 + 3 * 5);
     }
 
     #[test]
     fn colour_changes_nothing_but_colour() {
-        let coloured = heat_map(&matrix(5), Colour::On);
+        let coloured = heat_map(&matrix(5), 80, Colour::On);
         let mut plain = String::new();
         let mut inside = false;
         for c in coloured.chars() {
@@ -216,7 +221,7 @@ mod tests {
                 _ => {}
             }
         }
-        assert_eq!(plain, heat_map(&matrix(5), Colour::Off));
+        assert_eq!(plain, heat_map(&matrix(5), 80, Colour::Off));
         assert_eq!(shade(0.0, 1.0).0, 231);
         assert_ne!(shade(1.0, 1.0), shade(-1.0, 1.0));
     }

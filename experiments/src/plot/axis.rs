@@ -32,6 +32,14 @@ impl Axis {
         }
     }
 
+    /// The label, saying so where equal steps are not equal differences.
+    fn full_label(&self) -> String {
+        match self.scale {
+            Scale::Linear => self.label.clone(),
+            Scale::Log => format!("{} (logarithmic)", self.label),
+        }
+    }
+
     /// The axis over places `from` to `to`, long enough for all of `values` unless it has a
     /// range of its own. Values that are not finite count for nothing.
     pub(super) fn over(
@@ -105,12 +113,17 @@ impl Placed {
                 .map(|value| (value, compact(value, value)))
                 .collect();
         }
+        let ends = |step: f64| ((low / step).ceil() as i64, (high / step).floor() as i64);
         let step = round_step((high - low) / wanted.max(1) as f64);
         if !step.is_normal() {
             // The numbers are too large or too close together to be divided.
             return vec![(low, compact(low, low)), (high, compact(high, high))];
         }
-        let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+        // One number alone says nothing of the scale: then 4, 2 or 1 in place of 5, 1 of 2.
+        let smaller = [1.0, 0.8, 0.5, 0.4, 0.2].map(|factor| factor * step);
+        let several = |step: &f64| ends(*step).0 < ends(*step).1;
+        let step = smaller.into_iter().find(several).unwrap_or(step);
+        let (first, last) = ends(step);
         (first..=last)
             .map(|i| i as f64 * step)
             .map(|value| (value, compact(value, step)))
@@ -196,18 +209,14 @@ pub(super) fn draw_axes(
         canvas.line("zero", [left, y.place(0.0)], [right, y.place(0.0)]);
     }
     let middle = (left + right) / 2.0;
-    canvas.text(
-        "faint",
-        [middle, bottom + 38.0],
-        Anchor::Middle,
-        &x_axis.label,
-    );
+    let below = [middle, bottom + 38.0];
+    canvas.text("faint", below, Anchor::Middle, &x_axis.full_label());
     // Above the axis instead of along it: letters that stand upright are read more easily.
     canvas.text(
         "faint",
         [left - 48.0, top - 10.0],
         Anchor::Start,
-        &y_axis.label,
+        &y_axis.full_label(),
     );
 }
 
@@ -241,6 +250,16 @@ mod tests {
             ["1", "10", "100", "1000"]
         );
         assert_eq!(ticks(Scale::Log, [1.0, 10.0], 5), ["1", "2", "5", "10"]);
+    }
+
+    #[test]
+    fn a_short_axis_has_two_numbers_at_least() {
+        let short = ticks(Scale::Linear, [-0.0041, 0.0044], 2);
+        assert_eq!(short, ["−0.004", "0.000", "0.004"]);
+        assert_eq!(
+            ticks(Scale::Linear, [-0.035, 0.015], 2),
+            ["−0.025", "0.000"]
+        );
     }
 
     #[test]

@@ -13,7 +13,30 @@ use crate::{
     stats::{MIN_SEEDS, Verdict},
 };
 
-const WIDTH: f64 = 760.0;
+/// What a picture is drawn for. One made for a desktop and shrunk to a phone has letters that nobody
+/// can read.
+#[derive(Debug, Clone, Copy)]
+enum Room {
+    Desktop,
+    Phone,
+}
+
+impl Room {
+    fn pick<T>(self, desktop: T, phone: T) -> T {
+        match self {
+            Self::Desktop => desktop,
+            Self::Phone => phone,
+        }
+    }
+
+    fn width(self) -> f64 {
+        self.pick(760.0, 364.0)
+    }
+
+    fn size(self, height: f64) -> [f64; 2] {
+        [self.width(), self.pick(height, 320.0)]
+    }
+}
 /// The share of the tokens after which a curve has to fit into its plot: the fall in the
 /// beginning is the same for everybody and would make everything else flat.
 const SETTLED: f64 = 0.3;
@@ -29,6 +52,19 @@ pub struct Plot {
     pub caption: String,
     /// The picture.
     pub picture: Picture,
+    /// The same for a page that is no wider than a phone.
+    pub narrow: Picture,
+}
+
+impl Plot {
+    fn new(name: &'static str, caption: impl Into<String>, draw: impl Fn(Room) -> Picture) -> Self {
+        Self {
+            name,
+            caption: caption.into(),
+            picture: draw(Room::Desktop),
+            narrow: draw(Room::Phone),
+        }
+    }
 }
 
 /// Differences, curves and costs; without those for which too little has finished.
@@ -52,9 +88,10 @@ fn differences(recorded: &Recorded) -> Option<Plot> {
     let unit = recorded.results.loss_unit;
     let paper = recorded.sweep.subject.paper;
     let paper = paper.filter(|paper| paper.quantity == Quantity::Loss);
-    let row = |arm: &ArmResult| {
+    let row = |arm: &ArmResult, room: Room| {
         let delta = arm.delta.as_ref()?;
         let text = match delta.interval {
+            Some(_) if matches!(room, Room::Phone) => format!("{:+.4}", delta.mean),
             Some([low, high]) => format!("{:+.4} [{low:+.4}, {high:+.4}]", delta.mean),
             None => format!("{:+.4} (n=1)", delta.mean),
         };
@@ -70,29 +107,38 @@ fn differences(recorded: &Recorded) -> Option<Plot> {
             reference: paper.and(arm.paper_delta).map(|[first, _]| first),
         })
     };
-    let rows: Vec<ForestRow> = compared(recorded).filter_map(|(_, arm)| row(arm)).collect();
-    let reference = rows.iter().any(|row| row.reference.is_some());
+    let rows = |room: Room| -> Vec<ForestRow> {
+        let rows = compared(recorded).filter_map(|(_, arm)| row(arm, room));
+        rows.collect()
+    };
+    let shown = rows(Room::Desktop);
+    let reference = shown.iter().any(|row| row.reference.is_some());
     let reference = paper.filter(|_| reference).map(|paper| {
         format!(
             "the paper ({}, {}), at another scale",
             paper.place, paper.columns[0]
         )
     });
-    (!rows.is_empty()).then(|| Plot {
-        name: "differences",
-        caption: "Arm minus baseline after the last step, paired by seed, with 95 % t intervals. \
-            Coloured where the interval excludes zero also after Holm's correction: green is \
-            better, orange worse."
-            .into(),
-        picture: Forest {
-            title: "Difference of the validation loss to the baseline".into(),
-            axis: Axis::new(format!("Δ validation loss ({unit}); below zero is better")),
-            rows,
-            reference,
-            width: WIDTH,
+    let caption = "Arm minus baseline after the last step, paired by seed, with 95 % t intervals. \
+        Coloured where the interval excludes zero also after Holm's correction: green is better, \
+        orange worse.";
+    let draw = |room: Room| {
+        let long = format!("Δ validation loss ({unit}); below zero is better");
+        Forest {
+            title: room
+                .pick(
+                    "Difference of the validation loss to the baseline",
+                    "Δ validation loss",
+                )
+                .into(),
+            axis: Axis::new(room.pick(long, unit.to_owned())),
+            rows: rows(room),
+            reference: reference.clone(),
+            width: room.width(),
         }
-        .draw(),
-    })
+        .draw()
+    };
+    (!shown.is_empty()).then(|| Plot::new("differences", caption, draw))
 }
 
 fn losses(recorded: &Recorded) -> Option<Plot> {
@@ -106,23 +152,22 @@ fn losses(recorded: &Recorded) -> Option<Plot> {
         .filter(|series| series.points.len() > 1)
         .collect();
     let range = settled_range(&series, |point| vec![point.y])?;
-    Some(Plot {
-        name: "losses",
-        caption: "Mean over seeds, with one standard deviation on either side. The fall in the \
-            beginning is cut off."
-            .into(),
-        picture: LineChart {
+    let caption = "Mean over seeds, with one standard deviation on either side. The fall in the \
+        beginning is cut off.";
+    let draw = |room: Room| {
+        LineChart {
             title: "Validation loss over tokens".into(),
             x: Axis::new("tokens"),
             y: Axis {
                 range: Some(range),
                 ..Axis::new(recorded.results.loss_unit)
             },
-            series,
-            size: [WIDTH, 460.0],
+            series: series.clone(),
+            size: room.size(460.0),
         }
-        .draw(),
-    })
+        .draw()
+    };
+    Some(Plot::new("losses", caption, draw))
 }
 
 fn differences_by_tokens(recorded: &Recorded) -> Option<Plot> {
@@ -150,27 +195,31 @@ fn differences_by_tokens(recorded: &Recorded) -> Option<Plot> {
         let [low, high] = point.band.unwrap_or([point.y; 2]);
         vec![0.0, low, high]
     })?;
-    Some(Plot {
-        name: "differences-by-tokens",
-        caption: if banded {
-            "Arm minus baseline at equal tokens, paired by seed, with 95 % t intervals of each \
-             point by itself (from three seeds on)."
-        } else {
-            "Arm minus baseline at equal tokens, paired by seed; mean over seeds."
-        }
-        .into(),
-        picture: LineChart {
-            title: "Difference of the validation loss to the baseline over tokens".into(),
+    let caption = if banded {
+        "Arm minus baseline at equal tokens, paired by seed, with 95 % t intervals of each point \
+         by itself (from three seeds on)."
+    } else {
+        "Arm minus baseline at equal tokens, paired by seed; mean over seeds."
+    };
+    let draw = |room: Room| {
+        LineChart {
+            title: room
+                .pick(
+                    "Difference of the validation loss to the baseline over tokens",
+                    "Δ validation loss over tokens",
+                )
+                .into(),
             x: Axis::new("tokens"),
             y: Axis {
                 range: Some(range),
                 ..Axis::new(format!("Δ ({})", recorded.results.loss_unit))
             },
-            series,
-            size: [WIDTH, 460.0],
+            series: series.clone(),
+            size: room.size(460.0),
         }
-        .draw(),
-    })
+        .draw()
+    };
+    Some(Plot::new("differences-by-tokens", caption, draw))
 }
 
 /// A range for all points after [`SETTLED`] of the tokens, with a little to spare.
@@ -209,21 +258,20 @@ fn cost_and_gain(recorded: &Recorded) -> Option<Plot> {
             })
         })
         .collect();
-    (!points.is_empty()).then(|| Plot {
-        name: "cost-and-gain",
-        caption: "What an arm gains in loss after the same tokens, over what its steps take \
-            longer. Left and low is good."
-            .into(),
-        picture: Scatter {
+    let caption = "What an arm gains in loss after the same tokens, over what its steps take \
+        longer. Left and low is good.";
+    let draw = |room: Room| {
+        Scatter {
             title: "Cost against gain".into(),
             x: Axis::new("extra time for a step (%)"),
             y: Axis::new(format!(
                 "Δ validation loss ({})",
                 recorded.results.loss_unit
             )),
-            points,
-            size: [WIDTH, 420.0],
+            points: points.clone(),
+            size: room.size(420.0),
         }
-        .draw(),
-    })
+        .draw()
+    };
+    (!points.is_empty()).then(|| Plot::new("cost-and-gain", caption, draw))
 }

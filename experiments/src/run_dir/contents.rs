@@ -3,7 +3,7 @@
 use super::{
     COEFFICIENTS_FILE, COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, EVENTS_FILE, Environment,
     METRICS_FILE, PREVIOUS_STATE_FILE, RunError, STATE_FILE, STATE_MAGIC, SUMMARY_FILE,
-    WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
+    WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
 };
 use crate::{config::RunConfig, files::read_text};
 use std::{
@@ -14,7 +14,7 @@ use std::{
 
 /// Every file of a run but its lock, in the order in which they are removed: wherever that is
 /// broken off, what is left is a run that goes on or begins again, and never one that has ended.
-const RUN_FILES: [&str; 10] = [
+const RUN_FILES: [&str; 11] = [
     SUMMARY_FILE,
     STATE_FILE,
     PREVIOUS_STATE_FILE,
@@ -22,6 +22,7 @@ const RUN_FILES: [&str; 10] = [
     METRICS_FILE,
     COEFFICIENTS_FILE,
     EVENTS_FILE,
+    WARNINGS_FILE,
     COMMAND_FILE,
     ENVIRONMENT_FILE,
     CONFIG_FILE,

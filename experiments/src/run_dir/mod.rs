@@ -11,6 +11,7 @@
 //! | `state.bin`     | what a run goes on from ([`TrainState`](crate::state::TrainState)) |
 //! | `model.safetensors` | the weights, when it has ended or was stopped             |
 //! | `summary.json`  | how it ended ([`Summary`]); its absence means it has not       |
+//! | `warnings.txt`  | what it was warned of, a line each                             |
 //! | `.lock`         | held by the process that writes here                           |
 //!
 //! Whole files are written under a temporary name, synced and renamed, so a reader sees the old
@@ -72,6 +73,16 @@ pub(crate) const STATE_MAGIC: &[u8; 8] = b"HCSTATE\n";
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the summary file.
 pub const SUMMARY_FILE: &str = "summary.json";
+
+/// Name of the file with what a run was warned of, a line each.
+pub const WARNINGS_FILE: &str = "warnings.txt";
+
+/// What a run was warned of.
+pub fn read_warnings(directory: &Path) -> Vec<String> {
+    let path = directory.join(WARNINGS_FILE);
+    let text = crate::files::read_text(&path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
 
 /// Which run of a sweep: its arm, its seed, and where its files are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

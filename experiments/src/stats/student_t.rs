@@ -1,6 +1,11 @@
 //! Student's t distribution, as this module needs it.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{ChiSquared, Continuous, ContinuousCDF, Normal, StudentsT};
+
+/// Intervals of the rule that integrates over the standard deviation; even.
+const INTERVALS: usize = 800;
+/// How many of its own standard deviations on either side of 1 the standard deviation goes.
+const REACH: f64 = 10.0;
 
 fn distribution(degrees_of_freedom: usize) -> StudentsT {
     StudentsT::new(0.0, 1.0, degrees_of_freedom as f64).expect("at least one degree of freedom")
@@ -18,6 +23,35 @@ pub(super) fn two_sided_p(t: f64, degrees_of_freedom: usize) -> f64 {
         false if t.is_nan() => 1.0,
         false => 0.0,
     }
+}
+
+/// The probability of a value at least as far from zero as `t` of the noncentral t distribution:
+/// of `(Z + noncentrality) / S`, Z normal and `S^2` chi-squared over its degrees of freedom.
+/// Simpson's rule over S, given which the probability is one of a normal distribution.
+pub(super) fn noncentral_two_sided_p(t: f64, degrees_of_freedom: usize, noncentrality: f64) -> f64 {
+    let freedom = degrees_of_freedom as f64;
+    let squared = ChiSquared::new(freedom).expect("at least one degree of freedom");
+    let normal = Normal::standard();
+    let spread = REACH / (2.0 * freedom).sqrt();
+    let low = (1.0 - spread).max(0.0);
+    let step = (1.0 + spread - low) / INTERVALS as f64;
+    let at = |s: f64| {
+        // At 0 the density of one degree of freedom is that of |Z|, of more it is 0.
+        let s = s.max(1e-9);
+        let density = 2.0 * freedom * s * squared.pdf(freedom * s * s);
+        density * (normal.cdf(noncentrality - t * s) + normal.cdf(-noncentrality - t * s))
+    };
+    let sum: f64 = (0..=INTERVALS)
+        .map(|i| {
+            let weight = match i {
+                0 | INTERVALS => 1.0,
+                i if i % 2 == 1 => 4.0,
+                _ => 2.0,
+            };
+            weight * at(low + i as f64 * step)
+        })
+        .sum();
+    sum * step / 3.0
 }
 
 #[cfg(test)]
@@ -55,6 +89,19 @@ mod tests {
             let two = q * (2.0 / (1.0 - q * q)).sqrt();
             assert!((quantile(p, 1) / one - 1.0).abs() < 1e-8);
             assert!((quantile(p, 2) / two - 1.0).abs() < 1e-8);
+        }
+    }
+
+    #[test]
+    fn the_noncentral_distribution_of_noncentrality_zero_is_students() {
+        for df in [1, 2, 3, 7, 50, 1000] {
+            for t in [0.0, 0.7, 2.5, 12.7] {
+                let (central, found) = (two_sided_p(t, df), noncentral_two_sided_p(t, df, 0.0));
+                assert!(
+                    (found - central).abs() < 1e-6,
+                    "{t} {df}: {found} {central}"
+                );
+            }
         }
     }
 

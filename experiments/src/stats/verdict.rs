@@ -24,8 +24,8 @@ impl fmt::Display for Verdict {
         f.pad(match self {
             Self::Better => "better",
             Self::Worse => "worse",
-            Self::NoDifferenceShown => "no difference shown",
-            Self::TooFewSeeds => "too few seeds",
+            Self::NoDifferenceShown => "not shown",
+            Self::TooFewSeeds => "few seeds",
         })
     }
 }

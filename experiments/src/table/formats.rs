@@ -57,13 +57,21 @@ impl Table {
     }
 
     /// The table as an element of a page. Cells on the left have the class `left`, others that of
-    /// their tone.
+    /// their tone; those of the body name their column in `data-label`, for pages too narrow for a
+    /// row.
     pub fn to_html(&self) -> String {
         let cell = |kind: &str, column: &Column, cell: &Cell| {
             let left = (column.align == Align::Left).then_some("left");
             let classes: Vec<&str> = left.into_iter().chain(cell.tone.class()).collect();
             let text = escaped(&cell.text);
-            format!("<{kind} class=\"{}\">{text}</{kind}>", classes.join(" "))
+            let label = match kind {
+                "td" => format!(" data-label=\"{}\"", escaped(&column.header)),
+                _ => String::new(),
+            };
+            format!(
+                "<{kind} class=\"{}\"{label}>{text}</{kind}>",
+                classes.join(" ")
+            )
         };
         let row = |kind: &str, cells: &[Cell]| -> String {
             let cells = self.columns.iter().zip(cells);
@@ -147,10 +155,13 @@ mod tests {
         table.push([Cell::from("<a> & b"), Cell::new("1.25", Tone::Good)]);
         let html = table.to_html();
         assert!(
-            html.contains("<td class=\"left\">&lt;a&gt; &amp; b</td>"),
+            html.contains("<td class=\"left\" data-label=\"arm\">&lt;a&gt; &amp; b</td>"),
             "{html}"
         );
-        assert!(html.contains("<td class=\"good\">1.25</td>"), "{html}");
+        assert!(
+            html.contains("<td class=\"good\" data-label=\"loss\">1.25</td>"),
+            "{html}"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tables on a terminal.
 
-use super::{Cell, Table, padded};
+use super::{Align, Cell, Table, padded};
 use crate::terminal::{Colour, lines};
 use unicode_width::UnicodeWidthStr;
 
@@ -9,15 +9,52 @@ const GAP: usize = 2;
 
 impl Table {
     /// The table for a terminal of `width` columns. Headers are broken at blanks; columns that
-    /// find no room follow in further blocks, each beginning with the first column again.
+    /// find no room follow in further blocks, each beginning with the first column again. Where a
+    /// column finds no room even beside the first alone, every row becomes a paragraph.
     pub fn to_text(&self, width: usize, colour: Colour) -> String {
         let widths: Vec<usize> = (0..self.columns.len()).map(|i| self.width_of(i)).collect();
+        let widest = widths[1..].iter().max().map_or(0, |widest| GAP + widest);
+        if widths[0] + widest > width {
+            return self.paragraphs(width, colour);
+        }
         let mut text = String::new();
         for block in blocks(&widths, width) {
             if !text.is_empty() {
                 text.push('\n');
             }
             self.write_block(&mut text, &block, &widths, colour);
+        }
+        text
+    }
+
+    /// The first cell of every row, and below it the others that are not empty, each after its
+    /// header. Words that find no room follow below.
+    fn paragraphs(&self, width: usize, colour: Colour) -> String {
+        let header = |column: usize| self.columns[column].header.as_str();
+        let names = (1..self.columns.len()).map(|column| header(column).width());
+        let name = names.max().unwrap_or(0).min(width / 2);
+        let room = width - name - 2 * GAP;
+        let mut text = String::new();
+        for row in &self.rows {
+            for line in lines(&row[0].text, width, "") {
+                text.push_str(&painted(&row[0], &line, colour));
+                text.push('\n');
+            }
+            for (column, cell) in row.iter().enumerate().skip(1) {
+                if cell.text.is_empty() {
+                    continue;
+                }
+                let names = lines(header(column), name, "");
+                let values = lines(&cell.text, room, "");
+                for line in 0..names.len().max(values.len()) {
+                    let part = |of: &[String]| of.get(line).cloned().unwrap_or_default();
+                    let label = padded(&part(&names), name, Align::Left);
+                    let value = painted(cell, &part(&values), colour);
+                    let line = format!("  {label}  {value}");
+                    text.push_str(line.trim_end());
+                    text.push('\n');
+                }
+            }
         }
         text
     }
@@ -71,15 +108,18 @@ impl Table {
                 line.push_str(&" ".repeat(GAP));
             }
             let cell_text = padded(&cell.text, widths[column], self.columns[column].align);
-            match (colour, cell.tone.code()) {
-                (Colour::On, Some(code)) => {
-                    line.push_str(&format!("\x1b[{code}m{cell_text}\x1b[0m"));
-                }
-                _ => line.push_str(&cell_text),
-            }
+            line.push_str(&painted(cell, &cell_text, colour));
         }
         text.push_str(line.trim_end());
         text.push('\n');
+    }
+}
+
+/// A text in the tone of a cell.
+fn painted(cell: &Cell, text: &str, colour: Colour) -> String {
+    match (colour, cell.tone.code()) {
+        (Colour::On, Some(code)) if !text.is_empty() => format!("\x1b[{code}m{text}\x1b[0m"),
+        _ => text.to_owned(),
     }
 }
 
@@ -103,14 +143,11 @@ fn blocks(widths: &[usize], limit: usize) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        table::{Align, tests::sample},
-        terminal::TERMINAL_WIDTH,
-    };
+    use crate::table::tests::sample;
 
     #[test]
     fn numbers_end_in_one_column_and_headers_stand_on_the_rule() {
-        let text = sample().to_text(TERMINAL_WIDTH, Colour::Off);
+        let text = sample().to_text(80, Colour::Off);
         let expected = [
             "          validation",
             "                loss    step",
@@ -147,6 +184,27 @@ mod tests {
             let blocks = text.split("\n\n").count();
             assert_eq!(text.matches("value-00").count(), blocks);
         }
+    }
+
+    #[test]
+    fn where_a_column_finds_no_room_every_row_is_a_paragraph() {
+        let mut table = Table::new([
+            ("parameter", Align::Left),
+            ("elements of it", Align::Right),
+            ("note", Align::Left),
+        ]);
+        table.push(["blocks.*.attn_connection", "320", "never decayed"].map(Cell::from));
+        table.push(["head", "64", ""].map(Cell::from));
+        let expected = [
+            "blocks.*.attn_connection",
+            "  elements of it  320",
+            "  note            never",
+            "                  decayed",
+            "head",
+            "  elements of it  64",
+        ];
+        let text = table.to_text(30, Colour::Off);
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

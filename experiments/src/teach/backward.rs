@@ -2,7 +2,7 @@
 
 use super::{
     board::{Board, largest_difference},
-    token::{ByHand, DIM, RATE, Stage, Token, draw},
+    token::{ByHand, DIM, Stage, Token, gradient_from_above},
 };
 use crate::terminal::scientific;
 use engine::{
@@ -43,7 +43,7 @@ fn finite_differences(parts: &[Vec<f64>; 8], g: &[f64], place: Place, len: usize
 pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     let token = Token::new(key.named("token"));
     let parts = token.exact();
-    let g = draw(key.named("G"), RATE * DIM, 1.0);
+    let g = gradient_from_above(key);
     let exact_g: Vec<f64> = g.iter().map(|&x| x.into()).collect();
     let mut tape = Tape::new();
     tape.set_keeping();
@@ -146,7 +146,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     )?;
     board.question(
         "At initialisation W_m = W_r = 0. What is ds_alpha then, whatever the loss? And \
-         which of s_alpha and W_m has to move first? (Lesson 6 counts it out.) Draw this \
-         tape with `graph lesson`.",
+         which of s_alpha and W_m has to move first? (Lesson 6 counts it out.) `graph \
+         lesson` draws this tape with these gradients.",
     )
 }

@@ -1,11 +1,17 @@
 //! What a lesson writes on: steps with their equations, numbers from the tape beside
 //! numbers worked out by hand, and claims that are checked as they are made.
 
+use crate::terminal::{lines, wrapped};
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
 
-/// No line is wider.
-pub const WIDTH: usize = 80;
+/// Columns of a page, if nobody says otherwise.
+const WIDTH: usize = 80;
+/// Before every line of a step.
+const INDENT: &str = "   ";
+/// Width of the label of a row, and of a number.
+const LABEL: usize = 9;
+const NUMBER: usize = 8;
 
 /// Something that a lesson says about its numbers.
 #[derive(Clone, Debug)]
@@ -21,6 +27,7 @@ pub struct Board<'a> {
     out: &'a mut dyn Write,
     pause: Option<&'a mut dyn FnMut() -> io::Result<()>>,
     colour: bool,
+    width: usize,
     steps: usize,
     claims: Vec<Claim>,
 }
@@ -40,6 +47,7 @@ impl<'a> Board<'a> {
             out,
             pause: None,
             colour: false,
+            width: WIDTH,
             steps: 0,
             claims: Vec::new(),
         }
@@ -48,6 +56,12 @@ impl<'a> Board<'a> {
     /// With colour.
     pub fn with_colour(mut self, colour: bool) -> Self {
         self.colour = colour;
+        self
+    }
+
+    /// With lines of so many columns at most, if a number and its label fit into them.
+    pub fn with_width(mut self, width: usize) -> Self {
+        self.width = width;
         self
     }
 
@@ -75,7 +89,8 @@ impl<'a> Board<'a> {
 
     /// The name of the lesson.
     pub fn title(&mut self, title: &str) -> io::Result<()> {
-        let title = self.styled(Style::Bold, title);
+        let title = wrapped(title, self.width);
+        let title = self.styled(Style::Bold, title.trim_end());
         writeln!(self.out, "{title}")
     }
 
@@ -88,14 +103,28 @@ impl<'a> Board<'a> {
             }
         }
         self.steps += 1;
-        let title = self.styled(Style::Bold, &format!("{}. {title}", self.steps));
+        let title = wrapped(&format!("{}. {title}", self.steps), self.width);
+        let title = self.styled(Style::Bold, title.trim_end());
         writeln!(self.out, "\n{title}")
     }
 
     /// A formula with its number in the paper.
     pub fn equation(&mut self, number: &str, formula: &str) -> io::Result<()> {
-        let text = self.styled(Style::Equation, &format!("{number:<13} {formula}"));
-        writeln!(self.out, "   {text}")
+        for line in self.broken(&format!("{number:<13} {formula}")) {
+            let line = self.styled(Style::Equation, &line);
+            writeln!(self.out, "{INDENT}{line}")?;
+        }
+        Ok(())
+    }
+
+    /// A text in lines beside the indent.
+    fn broken(&self, text: &str) -> Vec<String> {
+        lines(text, self.room(), INDENT)
+    }
+
+    /// Columns beside the indent.
+    fn room(&self) -> usize {
+        self.width.saturating_sub(INDENT.len())
     }
 
     /// A paragraph.
@@ -108,16 +137,19 @@ impl<'a> Board<'a> {
         self.paragraph(&format!("{name:<8}"), "        ", text)
     }
 
-    /// One line as it is.
+    /// One line as it is, if it fits.
     pub fn line(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.out, "   {}", line.trim_end())
+        for line in self.broken(line.trim_end()) {
+            writeln!(self.out, "{INDENT}{}", line.trim_end())?;
+        }
+        Ok(())
     }
 
     fn paragraph(&mut self, first: &str, rest: &str, text: &str) -> io::Result<()> {
         let (mut line, mut start) = (first.to_owned(), true);
         for word in text.split_whitespace() {
-            if !start && 3 + line.width() + 1 + word.width() > WIDTH {
-                writeln!(self.out, "   {line}")?;
+            if !start && line.width() + 1 + word.width() > self.room() {
+                writeln!(self.out, "{INDENT}{line}")?;
                 (line, start) = (rest.to_owned(), true);
             }
             if !start {
@@ -126,44 +158,72 @@ impl<'a> Board<'a> {
             line.push_str(word);
             start = false;
         }
-        writeln!(self.out, "   {line}")
+        writeln!(self.out, "{INDENT}{line}")
     }
 
-    /// The heads of the two columns of [`Board::both`].
+    /// Whether two times so many numbers fit beside each other.
+    fn holds_both(&self, columns: usize) -> bool {
+        LABEL + 2 * NUMBER * columns + 2 <= self.room()
+    }
+
+    /// The heads of the two columns of [`Board::both`], or, where they stand below each other,
+    /// what stands above.
     pub fn heads(&mut self, left: &str, right: &str, columns: usize) -> io::Result<()> {
-        let width = 8 * columns;
-        writeln!(self.out, "   {:<9}{left:>width$}  {right:>width$}", "")
+        if !self.holds_both(columns) {
+            return self.line(&format!("{left}, below it {right}:"));
+        }
+        let width = NUMBER * columns;
+        writeln!(
+            self.out,
+            "{INDENT}{:<LABEL$}{left:>width$}  {right:>width$}",
+            ""
+        )
     }
 
-    /// Rows of up to four numbers from the tape, and the same from elsewhere.
+    /// Rows of up to four numbers from the tape, and the same from elsewhere beside them or below.
     pub fn both(&mut self, labels: &[&str], tape: &[f32], other: &[f64]) -> io::Result<()> {
         let columns = tape.len() / labels.len();
+        let fitting = (self.room().saturating_sub(LABEL) / NUMBER).max(1);
         for (r, label) in labels.iter().enumerate() {
             let here = r * columns..(r + 1) * columns;
-            let left: String = tape[here.clone()].iter().map(|&x| cell(x.into())).collect();
-            let right: String = other[here].iter().map(|&x| cell(x)).collect();
-            writeln!(self.out, "   {label:<9}{left}  {right}")?;
+            let left: Vec<String> = tape[here.clone()].iter().map(|&x| cell(x.into())).collect();
+            let right: Vec<String> = other[here].iter().map(|&x| cell(x)).collect();
+            let lines: Vec<String> = match self.holds_both(columns) {
+                true => vec![format!("{}  {}", left.concat(), right.concat())],
+                false => {
+                    let chunks = left.chunks(fitting).chain(right.chunks(fitting));
+                    chunks.map(<[String]>::concat).collect()
+                }
+            };
+            for (at, line) in lines.iter().enumerate() {
+                let label = if at == 0 { label } else { "" };
+                writeln!(self.out, "{INDENT}{label:<LABEL$}{line}")?;
+            }
         }
         Ok(())
     }
 
-    /// A matrix with named rows and columns.
+    /// A matrix with named rows and columns; columns that find no room follow below.
     pub fn matrix(
         &mut self,
         rows: &[String],
         columns: &[String],
         value: impl Fn(usize, usize) -> Option<f64>,
     ) -> io::Result<()> {
-        let heads: String = columns
-            .iter()
-            .map(|column| format!("{column:>8}"))
-            .collect();
-        self.line(&format!("{:<12}{heads}", ""))?;
-        for (r, row) in rows.iter().enumerate() {
-            let cells: String = (0..columns.len())
-                .map(|c| value(r, c).map_or_else(|| format!("{:>8}", "."), cell))
-                .collect();
-            self.line(&format!("{row:<12}{cells}"))?;
+        const NAME: usize = 12;
+        let fitting = (self.room().saturating_sub(NAME) / NUMBER).max(1);
+        for from in (0..columns.len()).step_by(fitting) {
+            let shown = from..(from + fitting).min(columns.len());
+            let heads = columns[shown.clone()].iter();
+            let heads: String = heads.map(|column| format!("{column:>NUMBER$}")).collect();
+            writeln!(self.out, "{INDENT}{:<NAME$}{heads}", "")?;
+            for (r, row) in rows.iter().enumerate() {
+                let cells: String = shown
+                    .clone()
+                    .map(|c| value(r, c).map_or_else(|| format!("{:>NUMBER$}", "."), cell))
+                    .collect();
+                writeln!(self.out, "{INDENT}{row:<NAME$}{cells}")?;
+            }
         }
         Ok(())
     }
@@ -179,11 +239,11 @@ impl<'a> Board<'a> {
             false => (Style::Bad, "[FAILS] "),
         };
         // Only the mark is coloured: the width of the rest is measured.
-        let mut lines = Vec::new();
-        let mut plain = Board::new(&mut lines);
+        let mut written = Vec::new();
+        let mut plain = Board::new(&mut written).with_width(self.width);
         plain.paragraph(mark, "        ", text)?;
-        let lines = String::from_utf8(lines).expect("text");
-        let coloured = lines.replacen(mark, &self.styled(style, mark), 1);
+        let written = String::from_utf8(written).expect("text");
+        let coloured = written.replacen(mark, &self.styled(style, mark), 1);
         self.out.write_all(coloured.as_bytes())
     }
 

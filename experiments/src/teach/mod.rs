@@ -18,7 +18,7 @@ mod symmetry;
 pub mod token;
 mod unfolding;
 
-pub use board::{Board, Claim, WIDTH};
+pub use board::{Board, Claim};
 
 use engine::rng::Key;
 use std::io;
@@ -57,8 +57,12 @@ mod tests {
     use unicode_width::UnicodeWidthStr;
 
     fn taught(lesson: &Lesson, seed: u64) -> (String, Vec<Claim>) {
+        taught_on(lesson, seed, 80)
+    }
+
+    fn taught_on(lesson: &Lesson, seed: u64, width: usize) -> (String, Vec<Claim>) {
         let mut out = Vec::new();
-        let mut board = Board::new(&mut out);
+        let mut board = Board::new(&mut out).with_width(width);
         (lesson.run)(&mut board, Key::new(seed)).unwrap();
         let claims = board.into_claims();
         (String::from_utf8(out).unwrap(), claims)
@@ -81,10 +85,12 @@ mod tests {
     #[test]
     fn every_lesson_fits_a_narrow_terminal_and_ends_with_a_question() {
         for lesson in LESSONS {
-            let (text, _) = taught(lesson, 0);
-            for line in text.lines() {
-                assert!(line.width() <= WIDTH, "{}: {line}", lesson.title);
+            for width in [40, 60, 80] {
+                for line in taught_on(lesson, 0, width).0.lines() {
+                    assert!(line.width() <= width, "{}: {line}", lesson.title);
+                }
             }
+            let (text, _) = taught(lesson, 0);
             assert!(text.contains("To try:"), "{}", lesson.title);
             assert!(!text.contains('\x1b'), "{}", lesson.title);
         }

@@ -37,8 +37,8 @@ fn spectral_norm(n: usize, m: &[f64]) -> f64 {
     norm
 }
 
-/// The largest sum of magnitudes of a row: the forward gain of mHC's figures.
-fn gain(n: usize, m: &[f64]) -> f64 {
+/// The forward gain: the largest sum of magnitudes that goes into one stream, a row of H_res.
+fn forward_gain(n: usize, m: &[f64]) -> f64 {
     let rows = m
         .chunks(n)
         .map(|row| row.iter().map(|x| x.abs()).sum::<f64>());
@@ -135,9 +135,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.step("A product of many")?;
     board.text(
         "A stream that passes L layers is multiplied by L mixes. Each layer its own: mixes of \
-         mHC, and free ones, A_r = I plus noise of deviation 0.4, as hyper-connections may \
-         learn. Gain = the largest row sum of magnitudes; norm = the largest factor on the \
-         length of a vector; spread = how far the rows of the product differ:",
+         mHC, and free ones, I plus noise of deviation 0.4, as hyper-connections may learn. \
+         Gain = the forward gain, the largest sum of magnitudes that goes into one stream (a \
+         row of H_res, a column of A_r); norm = the largest factor on the length of a vector; \
+         spread = how far the rows of the product differ:",
     )?;
     board.line("         doubly stochastic               free")?;
     board.line("layers      gain    norm   spread         gain      norm")?;
@@ -157,12 +158,12 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
             .map(|(i, &x)| i + f64::from(x))
             .collect();
         free = product(N, &one, &free);
-        gains.push(gain(N, &mixed));
+        gains.push(forward_gain(N, &mixed));
         norms.push(spectral_norm(N, &mixed));
         last_spread = (0..N * N)
             .map(|at| (mixed[at] - mixed[at % N]).abs())
             .fold(0.0, f64::max);
-        let free_gain = gain(N, &free);
+        let free_gain = forward_gain(N, &free);
         free_peak = free_peak.max(free_gain);
         if [1, 2, 4, 8, 16, 30, 60].contains(&layer) {
             board.line(&format!(

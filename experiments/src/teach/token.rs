@@ -101,6 +101,11 @@ pub fn draw(key: Key, count: usize, scale: f32) -> Vec<f32> {
     (0..count).map(|_| one()).collect()
 }
 
+/// The gradient of Ĥ in lesson 2 and its drawing: G of the loss `<G, Ĥ>`.
+pub fn gradient_from_above(key: Key) -> Vec<f32> {
+    draw(key.named("G"), RATE * DIM, 1.0)
+}
+
 impl Token {
     /// A token and a connection as they may be after some training.
     pub fn new(key: Key) -> Self {

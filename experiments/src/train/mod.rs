@@ -17,6 +17,7 @@ mod run;
 mod same_data;
 mod task;
 mod vision;
+mod warnings;
 
 pub use diffusion::Diffusion;
 pub use error::TrainError;

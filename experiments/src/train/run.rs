@@ -2,6 +2,7 @@
 
 use super::{
     StepReport, TrainError, Trainer, Validation, guessing::worse_than_guessing, recorder::Recorder,
+    warnings::Noting,
 };
 use crate::{
     run_dir::{
@@ -64,6 +65,7 @@ impl Trainer {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Summary, TrainError> {
+        let observer = &mut Noting::new(observer, directory.map(RunDir::path));
         if let Some(directory) = directory
             && let Some(ended) = Ended::read(directory.path())?
         {

@@ -1,6 +1,8 @@
 //! The pages under `docs/`: their links, what they quote, and their figures.
 
+mod claims;
 mod pages;
+mod pytorch;
 
 use pages::{Page, all_pages, book, normal};
 use std::{

@@ -16,6 +16,8 @@ pub struct Page {
     pub anchors: BTreeSet<String>,
     /// Blocks of the language `console`.
     pub console: Vec<String>,
+    /// Blocks of the language `python`.
+    pub python: Vec<String>,
 }
 
 impl Page {
@@ -27,9 +29,10 @@ impl Page {
             links: Vec::new(),
             anchors: BTreeSet::new(),
             console: Vec::new(),
+            python: Vec::new(),
         };
         let mut heading: Option<String> = None;
-        let mut console: Option<String> = None;
+        let mut block: Option<(String, String)> = None;
         for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
             match event {
                 Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
@@ -40,14 +43,17 @@ impl Page {
                     page.anchors
                         .insert(anchor(&heading.take().unwrap_or_default()));
                 }
-                Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language)))
-                    if &*language == "console" =>
-                {
-                    console = Some(String::new());
+                Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) => {
+                    block = Some((language.into_string(), String::new()));
                 }
-                Event::End(TagEnd::CodeBlock) => page.console.extend(console.take()),
+                Event::End(TagEnd::CodeBlock) => match block.take() {
+                    Some((language, text)) if language == "console" => page.console.push(text),
+                    Some((language, text)) if language == "python" => page.python.push(text),
+                    _ => {}
+                },
                 Event::Text(part) | Event::Code(part) => {
-                    for text in heading.iter_mut().chain(&mut console) {
+                    let block = block.as_mut().map(|(_, text)| text);
+                    for text in heading.iter_mut().chain(block) {
                         text.push_str(&part);
                     }
                 }

@@ -6,7 +6,7 @@
 //! trait, so that an ablation arm is a configuration and nothing else.
 //!
 //! Adding one: a file with its configuration ([`Spec`]) and its layer
-//! ([`Connection`]), and one line in [`ConnectionConfig`].
+//! ([`Connection`]), and three lines here: `mod`, `pub use`, and one in [`ConnectionConfig`].
 
 mod altup;
 mod attention_residual;

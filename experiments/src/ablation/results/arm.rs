@@ -2,7 +2,7 @@
 
 use super::{Delta, RunResult, run::losses};
 use crate::{
-    ablation::{Arm, RouterMeans},
+    ablation::{Arm, Calibration, CostRatio, RouterMeans},
     measure::Measure,
     run_dir::Status,
     stats::{Convergence, Estimate, Reading, Verdict, convergence_factor, mean, pair_by_seed, sd},
@@ -69,14 +69,32 @@ pub struct ArmResult {
 /// What an arm takes on this machine.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ArmTiming {
-    /// A step when nothing else runs on the machine: of every run the wall time that a quarter of
-    /// its recorded steps stay below, and the lowest of these over seeds. Other work on the
-    /// machine only ever adds to a step, so this moves far less with it than a median.
+    /// A step: the median over the rounds of the sweep's [`Calibration`]; without one, of every run
+    /// the wall time that a quarter of its recorded steps stay below, and the lowest of these over
+    /// seeds.
     pub step_ms: Option<f64>,
+    /// How far the rounds of the calibration differ: largest minus smallest, over the median.
+    /// `None` if the times were not calibrated.
+    pub step_spread: Option<f64>,
+    /// Ends of the 95 % interval of its step time over that of the baseline, if calibrated.
+    pub step_ratio: Option<[f64; 2]>,
     /// The difference to the baseline's final loss, paired by seed, when the arm has taken as
-    /// many steps as fit into the time of the baseline, by `step_ms` of both. An arm that is
-    /// slower is read before its learning rate has come down.
+    /// many steps as fit into the time of the baseline. An arm that is slower is read before its
+    /// learning rate has come down. The interval knows the seeds and, if the times were calibrated,
+    /// the uncertainty of their ratio.
     pub delta_at_equal_time: Option<Delta>,
+}
+
+impl ArmTiming {
+    /// The times of an arm by itself.
+    pub(super) fn of(arm: &str, runs: &[RunResult], calibration: Option<&Calibration>) -> Self {
+        let calibrated = calibration.and_then(|times| times.step_ms(arm));
+        Self {
+            step_ms: calibrated.or_else(|| undisturbed_ms(runs)),
+            step_spread: calibration.and_then(|times| times.spread(arm)),
+            ..Self::default()
+        }
+    }
 }
 
 fn as_text<S: Serializer>(verdict: &Option<Verdict>, s: S) -> Result<S::Ok, S::Error> {
@@ -114,10 +132,7 @@ impl ArmResult {
             spikes: runs.iter().map(|run| run.spikes).sum(),
             diverged_runs: diverged(&runs).count(),
             paper_delta: arm.paper.map(|row| row.deltas),
-            timing: ArmTiming {
-                step_ms: undisturbed_ms(&runs),
-                delta_at_equal_time: None,
-            },
+            timing: ArmTiming::default(),
             runs,
         }
     }
@@ -137,31 +152,44 @@ impl ArmResult {
         let by_accuracy = pair_by_seed(&accuracies(baseline), &accuracies(&self.runs));
         let estimate = Estimate::of(&by_accuracy.values);
         self.accuracy_delta = Delta::of(&by_accuracy, estimate, None);
-        let pairs: Vec<(&RunResult, &RunResult)> = baseline
-            .iter()
-            .filter(|base| base.val_loss.is_some())
-            .filter_map(|base| {
-                let same = |run: &&RunResult| run.seed == base.seed && run.val_loss.is_some();
-                Some((base, self.runs.iter().find(same)?))
-            })
-            .collect();
-        let factors: Vec<Option<Reading>> = pairs
-            .iter()
+        let factors: Vec<Option<Reading>> = pairs(baseline, &self.runs)
             .map(|(base, run)| convergence_factor(&base.loss_by_tokens(), &run.loss_by_tokens()))
             .collect();
         self.convergence = Convergence::of(&factors);
-        if let (Some(baseline_ms), Some(ms)) = (undisturbed_ms(baseline), self.timing.step_ms) {
-            let then: Vec<(u64, f64)> = pairs
-                .iter()
-                .filter_map(|(base, run)| {
-                    let step = base.steps as f64 * baseline_ms / ms;
-                    Some((run.seed, run.loss_at(step)?))
-                })
+    }
+
+    /// Adds the difference at equal time to the baseline of this name with these runs.
+    pub(super) fn compare_times(
+        &mut self,
+        (name, baseline): (&str, &[RunResult]),
+        calibration: Option<&Calibration>,
+    ) {
+        let calibrated = calibration.and_then(|times| times.ratio(&self.name, name));
+        let recorded = || {
+            let (arm, baseline) = (undisturbed_ms(&self.runs)?, undisturbed_ms(baseline)?);
+            let (ratio, interval) = (arm / baseline, None);
+            Some(CostRatio { ratio, interval })
+        };
+        let Some(CostRatio { ratio, interval }) = calibrated.or_else(recorded) else {
+            return;
+        };
+        let at = |ratio: f64| {
+            let then: Vec<(u64, f64)> = pairs(baseline, &self.runs)
+                .filter_map(|(base, run)| Some((run.seed, run.loss_at(base.steps as f64 / ratio)?)))
                 .collect();
-            let differences = pair_by_seed(&losses(baseline), &then);
-            let estimate = Estimate::of(&differences.values);
-            self.timing.delta_at_equal_time = Delta::of(&differences, estimate, None);
-        }
+            pair_by_seed(&losses(baseline), &then)
+        };
+        let differences = at(ratio);
+        let delta = Delta::of(&differences, Estimate::of(&differences.values), None);
+        self.timing.delta_at_equal_time = delta.map(|delta| {
+            let away = |end: f64| {
+                let there = at(end).values;
+                (there.len() == delta.seeds.len()).then(|| (mean(&there) - delta.mean).abs())
+            };
+            let ends = interval.into_iter().flatten().filter_map(away);
+            delta.clone().widened(ends.fold(0.0, f64::max))
+        });
+        self.timing.step_ratio = calibrated.and_then(|cost| cost.interval);
     }
 
     /// Runs that diverged.
@@ -174,7 +202,20 @@ fn diverged(runs: &[RunResult]) -> impl Iterator<Item = &RunResult> {
     runs.iter().filter(|run| run.status == Status::Diverged)
 }
 
-/// See [`ArmTiming::step_ms`].
+/// Runs of one seed that have both ended well.
+fn pairs<'r>(
+    baseline: &'r [RunResult],
+    arm: &'r [RunResult],
+) -> impl Iterator<Item = (&'r RunResult, &'r RunResult)> {
+    let ended = baseline.iter().filter(|base| base.val_loss.is_some());
+    ended.filter_map(|base| {
+        let same = |run: &&RunResult| run.seed == base.seed && run.val_loss.is_some();
+        Some((base, arm.iter().find(same)?))
+    })
+}
+
+/// The time of a step by the runs themselves. Other work on the machine only ever adds to a step, so
+/// the quicker ones move far less with it than a median.
 pub(super) fn undisturbed_ms(runs: &[RunResult]) -> Option<f64> {
     let times = runs.iter().map(|run| run.timing.fast_step_ms);
     times.min_by(f64::total_cmp)

@@ -1,10 +1,10 @@
 //! The difference of an arm to its baseline.
 
-use crate::stats::{Differences, Estimate, mean, seeds_needed};
+use crate::stats::{Differences, Estimate, mean, seeds_needed, seeds_needed_range};
 use serde::Serialize;
 
 /// A mean difference to the baseline over paired seeds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Delta {
     /// Seeds that both arms have finished.
     pub seeds: Vec<u64>,
@@ -24,9 +24,27 @@ pub struct Delta {
     pub corrected_effect_size: Option<f64>,
     /// Seeds that would show a difference of this size four times in five.
     pub seeds_needed: Option<usize>,
+    /// The same over the 95 % interval of the standard deviation.
+    pub seeds_needed_range: Option<[usize; 2]>,
 }
 
 impl Delta {
+    /// The difference with `more` on either side of its interval for what is uncertain beside the
+    /// seeds, independently of them: the half-widths add as squares. What was computed from the
+    /// seeds alone is left out.
+    pub(super) fn widened(self, more: f64) -> Self {
+        let interval = self.interval.map(|[low, high]| {
+            let half = f64::hypot((high - low) / 2.0, more);
+            [self.mean - half, self.mean + half]
+        });
+        Self {
+            seeds: self.seeds,
+            mean: self.mean,
+            interval,
+            ..Self::default()
+        }
+    }
+
     /// `None` without a difference. `estimate` is that of the same differences.
     pub(super) fn of(
         differences: &Differences,
@@ -43,6 +61,7 @@ impl Delta {
             effect_size: estimate.and_then(|e| e.effect_size()),
             corrected_effect_size: estimate.and_then(|e| e.corrected_effect_size()),
             seeds_needed: estimate.and_then(|e| seeds_needed(e.mean, e.sd)),
+            seeds_needed_range: estimate.and_then(|e| seeds_needed_range(e.mean, e.sd, e.n)),
         })
     }
 }

@@ -10,7 +10,7 @@ pub use arm::{ArmResult, ArmTiming};
 pub use delta::Delta;
 pub use run::{CurvePoint, RunResult, RunTiming};
 
-use super::Arm;
+use super::{Arm, Calibration};
 use crate::{
     measure::Measure,
     run_dir::{RunError, RunId},
@@ -35,6 +35,9 @@ pub struct Results {
     pub sd_of_differences: Option<f64>,
     /// The smallest difference that this many seeds show four times in five.
     pub minimum_detectable_effect: Option<f64>,
+    /// The step times of the arms, if they were measured in turn.
+    #[serde(rename = "timing")]
+    pub calibration: Option<Calibration>,
 }
 
 impl Results {
@@ -58,11 +61,19 @@ impl Results {
             }
             runs.push(of_arm);
         }
-        Ok(Self::of(arms, seeds, runs, measure))
+        let calibration = Calibration::read(&root.join(sweep));
+        Ok(Self::of(arms, seeds, runs, measure, calibration))
     }
 
-    /// The results of `arms` from their runs that have ended, arm by arm.
-    pub fn of(arms: &[Arm], seeds: &[u64], runs: Vec<Vec<RunResult>>, measure: Measure) -> Self {
+    /// The results of `arms` from their runs that have ended, arm by arm, and from their step
+    /// times.
+    pub fn of(
+        arms: &[Arm],
+        seeds: &[u64],
+        runs: Vec<Vec<RunResult>>,
+        measure: Measure,
+        calibration: Option<Calibration>,
+    ) -> Self {
         let against: Vec<Option<usize>> = arms
             .iter()
             .map(|arm| {
@@ -97,6 +108,7 @@ impl Results {
             .enumerate()
             .map(|(index, arm)| {
                 let mut result = ArmResult::alone(arm, runs[index].clone(), measure);
+                result.timing = ArmTiming::of(&arm.name, &runs[index], calibration.as_ref());
                 if let (Some(baseline), Some(difference)) = (against[index], &differences[index]) {
                     let estimate = estimates.next().expect("one for each");
                     result.verdict = said.next();
@@ -107,6 +119,8 @@ impl Results {
                         .and_then(|_| corrected.next());
                     result.delta = Delta::of(difference, *estimate, p_holm);
                     result.compare(&runs[baseline]);
+                    let baseline = (&*arms[baseline].name, &runs[baseline][..]);
+                    result.compare_times(baseline, calibration.as_ref());
                 }
                 result
             })
@@ -121,6 +135,7 @@ impl Results {
             minimum_detectable_effect: sd_of_differences
                 .zip(pairs)
                 .and_then(|(sd, n)| minimum_detectable_effect(sd, n)),
+            calibration,
         }
     }
 

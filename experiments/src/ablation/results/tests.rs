@@ -55,6 +55,10 @@ pub fn run(arm: &str, seed: u64, loss: Option<f64>, ms: f64) -> RunResult {
 }
 
 pub fn results(losses: &[(&str, &[Option<f64>])]) -> Results {
+    calibrated(losses, None)
+}
+
+pub fn calibrated(losses: &[(&str, &[Option<f64>])], calibration: Option<Calibration>) -> Results {
     let seeds: Vec<u64> = (0..losses[0].1.len() as u64).collect();
     let arms: Vec<Arm> = losses
         .iter()
@@ -72,7 +76,7 @@ pub fn results(losses: &[(&str, &[Option<f64>])]) -> Results {
                 .collect()
         })
         .collect();
-    Results::of(&arms, &seeds, runs, Measure::Bytes)
+    Results::of(&arms, &seeds, runs, Measure::Bytes, calibration)
 }
 
 const BASE: (&str, &[Option<f64>]) = ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1)]);
@@ -198,7 +202,7 @@ fn accuracies_are_compared_as_losses_are_arm_minus_baseline() {
             .map(|(seed, a)| with_accuracy(arm, seed, a))
             .collect()
     });
-    let results = Results::of(&arms, &[0, 1, 2], runs.to_vec(), Measure::Images);
+    let results = Results::of(&arms, &[0, 1, 2], runs.to_vec(), Measure::Images, None);
     assert!((results.arms[1].accuracy.expect("images") - 0.7).abs() < 1e-12);
     let delta = results.arms[1].accuracy_delta.as_ref().expect("images");
     assert!((delta.mean - 0.1).abs() < 1e-12, "{delta:?}");
@@ -223,6 +227,32 @@ fn at_equal_time_a_slower_arm_is_read_earlier() {
     assert!((delta.mean - (0.4 - 0.1)).abs() < 1e-9);
     assert_eq!(delta.seeds, [0, 1, 2]);
     assert!(delta.interval.is_some());
+}
+
+/// The step times are those of the calibration, 15 ms against 10 ms, and not those recorded: the arm
+/// has done 66.7 steps, 1/3 of the way. Between its rounds the ratio goes from 1.4 to 1.6, which moves
+/// the point of reading: the interval is wider than that of the seeds.
+#[test]
+fn calibrated_step_times_count_and_their_spread_widens_the_interval() {
+    use crate::ablation::calibration::tests::of;
+    let losses = [BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)][..])];
+    let exact = of(&[("pre-norm", &[10.0; 3]), ("arm", &[15.0; 3])]);
+    let exact = calibrated(&losses, Some(exact));
+    let noisy = of(&[("pre-norm", &[10.0; 3]), ("arm", &[14.0, 15.0, 16.0])]);
+    let noisy = calibrated(&losses, Some(noisy));
+    let delta = |results: &Results| {
+        let delta = results.arms[1].timing.delta_at_equal_time.clone();
+        let delta = delta.expect("curves");
+        let [low, high] = delta.interval.expect("three seeds");
+        (delta.mean, high - low, delta.p_value)
+    };
+    let (mean, width, _) = delta(&exact);
+    assert!((mean - (2.0 / 3.0 - 0.1)).abs() < 1e-9, "{mean}");
+    let (_, wider, p_value) = delta(&noisy);
+    assert!(wider > width + 0.1, "{wider} {width}");
+    assert_eq!(p_value, None);
+    assert_eq!(exact.arms[1].timing.step_spread, Some(0.0));
+    assert_eq!(results(&losses).arms[1].timing.step_spread, None);
 }
 
 /// One of three runs had the machine for itself, for two of its steps at that.

@@ -1,7 +1,7 @@
 //! Numbers and verdicts as the cells of a table.
 
 use crate::{
-    ablation::Delta,
+    ablation::{ArmTiming, Delta, calibration::is_notable},
     stats::{Convergence, Verdict},
     table::{Cell, Tone},
 };
@@ -17,13 +17,16 @@ pub(super) fn with_interval(delta: &Delta, scale: f64, digits: usize) -> String 
 
 /// A verdict in a word or two.
 pub(in crate::ablation) fn spoken(verdict: Option<Verdict>) -> Cell {
-    match verdict {
-        None => Cell::from(""),
-        Some(Verdict::Better) => Cell::new("better", Tone::Good),
-        Some(Verdict::Worse) => Cell::new("worse", Tone::Bad),
-        Some(Verdict::NoDifferenceShown) => Cell::from("not shown"),
-        Some(Verdict::TooFewSeeds) => Cell::new("few seeds", Tone::Faint),
-    }
+    let Some(verdict) = verdict else {
+        return Cell::from("");
+    };
+    let tone = match verdict {
+        Verdict::Better => Tone::Good,
+        Verdict::Worse => Tone::Bad,
+        Verdict::NoDifferenceShown => Tone::Plain,
+        Verdict::TooFewSeeds => Tone::Faint,
+    };
+    Cell::new(verdict.to_string(), tone)
 }
 
 /// A factor with its interval or with the seeds that it is of; `≥` before a lower bound.
@@ -39,6 +42,32 @@ pub(super) fn tokens_factor(convergence: Convergence) -> String {
     match interval {
         Some([low, high]) => format!("{factor:.2} [{low:.2}, {high:.2}]"),
         None => format!("{least}{factor:.2} ({reached}/{pairs})"),
+    }
+}
+
+/// A step time, in brackets how far its rounds spread if it was calibrated, with a mark if they
+/// spread too far.
+pub(super) fn step_time(timing: &ArmTiming) -> Cell {
+    let Some(ms) = timing.step_ms else {
+        return Cell::from("");
+    };
+    match timing.step_spread {
+        None => Cell::from(format!("{ms:.1}")),
+        Some(spread) => {
+            let shown = format!("{ms:.1} ({:.0} %)", 100.0 * spread);
+            match is_notable(spread) {
+                true => Cell::new(shown + "!", Tone::Bad),
+                false => Cell::from(shown),
+            }
+        }
+    }
+}
+
+/// How many seeds are needed, over what the spread is known to: `3 to 14`.
+pub(super) fn seeds_needed([low, high]: [usize; 2]) -> String {
+    match low == high {
+        true => low.to_string(),
+        false => format!("{low} to {high}"),
     }
 }
 
@@ -67,12 +96,7 @@ mod tests {
             seeds: vec![0, 1],
             mean: -0.05,
             interval: Some([-0.08, -0.02]),
-            sd: None,
-            p_value: None,
-            p_holm: None,
-            effect_size: None,
-            corrected_effect_size: None,
-            seeds_needed: None,
+            ..Delta::default()
         };
         assert_eq!(with_interval(&delta, 1.0, 4), "−0.0500 ±0.0300");
         assert_eq!(with_interval(&delta, 100.0, 2), "−5.00 ±3.00");

@@ -30,6 +30,8 @@ impl Report<'_> {
                 "effect_size",
                 "corrected_effect_size",
                 "seeds_needed",
+                "seeds_needed_low",
+                "seeds_needed_high",
                 "verdict",
                 "parameters",
                 "extra_parameters",
@@ -43,6 +45,9 @@ impl Report<'_> {
                 &first.to_lowercase(),
                 &second.to_lowercase(),
                 "timing_step_ms",
+                "timing_step_spread",
+                "timing_step_ratio_low",
+                "timing_step_ratio_high",
                 "timing_delta_at_equal_time",
                 "timing_delta_at_equal_time_low",
                 "timing_delta_at_equal_time_high",
@@ -52,6 +57,7 @@ impl Report<'_> {
         for arm in &self.results.arms {
             let delta = arm.delta.as_ref();
             let interval = delta.and_then(|delta| delta.interval);
+            let seeds = delta.and_then(|delta| delta.seeds_needed_range);
             let factor_ends = arm.convergence.and_then(|c| c.interval);
             let equal_time = arm.timing.delta_at_equal_time.as_ref();
             let equal_time_ends = equal_time.and_then(|delta| delta.interval);
@@ -74,6 +80,8 @@ impl Report<'_> {
                 full(delta.and_then(|delta| delta.effect_size)),
                 full(delta.and_then(|delta| delta.corrected_effect_size)),
                 full(delta.and_then(|delta| delta.seeds_needed)),
+                full(seeds.map(|[low, _]| low)),
+                full(seeds.map(|[_, high]| high)),
                 full(arm.verdict),
                 full(arm.parameters),
                 full(arm.extra_parameters),
@@ -87,6 +95,9 @@ impl Report<'_> {
                 full(arm.paper_delta.map(|[first, _]| first)),
                 full(arm.paper_delta.map(|[_, second]| second)),
                 full(arm.timing.step_ms),
+                full(arm.timing.step_spread),
+                full(arm.timing.step_ratio.map(|[low, _]| low)),
+                full(arm.timing.step_ratio.map(|[_, high]| high)),
                 full(equal_time.map(|delta| delta.mean)),
                 full(equal_time_ends.map(|[low, _]| low)),
                 full(equal_time_ends.map(|[_, high]| high)),

@@ -13,7 +13,7 @@ use super::{Results, RouterMeans, Sweep};
 use crate::{
     paper::{PaperTable, Quantity},
     table::{Table, in_markdown},
-    terminal::{Colour, TERMINAL_WIDTH, wrapped},
+    terminal::{Colour, wrapped},
 };
 use std::fmt::Write;
 
@@ -31,19 +31,19 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// The whole report for a terminal, at most 80 columns wide.
-    pub fn to_text(&self, colour: Colour) -> String {
-        let table = |table: Table| table.to_text(TERMINAL_WIDTH, colour);
+    /// The whole report for a terminal of `width` columns.
+    pub fn to_text(&self, width: usize, colour: Colour) -> String {
+        let table = |table: Table| table.to_text(width, colour);
         let mut text = String::new();
         for line in self.heading() {
-            text.push_str(&wrapped(&line, TERMINAL_WIDTH));
+            text.push_str(&wrapped(&line, width));
         }
         for one in self.tables() {
             let _ = write!(text, "\n{}", table(one));
         }
         text.push('\n');
         for line in self.notes() {
-            text.push_str(&wrapped(&line, TERMINAL_WIDTH));
+            text.push_str(&wrapped(&line, width));
         }
         text
     }
@@ -100,7 +100,11 @@ mod tests {
     }
 
     fn shown(results: &Results) -> String {
-        reported(results, |report| report.to_text(Colour::Off))
+        shown_on(results, 80)
+    }
+
+    fn shown_on(results: &Results, width: usize) -> String {
+        reported(results, |report| report.to_text(width, Colour::Off))
     }
 
     fn reported<T>(results: &Results, say: impl Fn(&Report<'_>) -> T) -> T {
@@ -244,13 +248,15 @@ mod tests {
     #[test]
     fn nothing_is_wider_than_a_terminal() {
         use unicode_width::UnicodeWidthStr;
-        let text = text(&[
+        let results = results(&[
             BASE,
             ("DHC x8 w/o tanh", &[Some(1.9), Some(2.149), Some(2.050)]),
             ("wild", &[None, None, None]),
         ]);
-        for line in text.lines() {
-            assert!(line.width() <= TERMINAL_WIDTH, "{line}");
+        for width in [40, 60, 80, 120] {
+            for line in shown_on(&results, width).lines() {
+                assert!(line.width() <= width, "{width}: {line}");
+            }
         }
     }
 }

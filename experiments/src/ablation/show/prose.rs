@@ -1,7 +1,10 @@
 //! What stands above and below the tables.
 
 use super::Report;
-use crate::{ablation::RouterMeans, paper::Quantity};
+use crate::{
+    ablation::{ArmResult, RouterMeans, calibration::is_notable},
+    paper::Quantity,
+};
 use std::collections::BTreeSet;
 
 impl Report<'_> {
@@ -56,15 +59,16 @@ impl Report<'_> {
             (results.minimum_detectable_effect, results.sd_of_differences)
         {
             lines.push(format!(
-                "Minimum detectable effect: {effect:.4} (power 0.8, before Holm; the paired differences have a standard deviation of {sd:.4}). Smaller effects need more seeds: run the same command with a larger --seeds, finished runs are kept."
+                "Minimum detectable effect: {effect:.4} (power 0.8 by the noncentral t, before Holm; the paired differences have a standard deviation of {sd:.4}). Smaller effects need more seeds: run the same command with a larger --seeds, finished runs are kept."
             ));
         }
+        lines.push(self.step_times());
         lines.push(
-            "step: the wall time that a quarter of the recorded steps stay below, the lowest over seeds, which other work on the machine disturbs least. Δ at equal time: of the arm after the steps that fit into the baseline's time at these speeds; its learning rate is then still high, so this is unkind to slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval; ≥: a lower bound, since an arm is below that loss at its first validation. extra params and FLOPs: trained, forward per token."
+            "Δ at equal time: of the arm after the steps that fit into the baseline's time at these speeds; its learning rate is then still high, so this is unkind to slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval; ≥: a lower bound, since an arm is below that loss at its first validation. extra params and FLOPs: trained, forward per token."
                 .to_owned(),
         );
         lines.push(
-            "effect size: mean difference over its standard deviation, corrected for few seeds (Hedges). seeds needed: to show a difference of this size four times in five. spikes: training losses 8 robust standard deviations above the median of the 32 recorded before. docs/statistics.md has the formulas."
+            "effect size: mean difference over its standard deviation, corrected for few seeds (Hedges). seeds needed: to show a difference of this size four times in five, over the 95 % interval of the standard deviation. spikes: training losses 8 robust standard deviations above the median of the 32 recorded before. docs/statistics.md has the formulas."
                 .to_owned(),
         );
         if results.arms.iter().any(|arm| arm.routers.is_some()) {
@@ -104,6 +108,47 @@ impl Report<'_> {
         lines.push(format!("command: {}", self.command));
         lines.push(format!("files: {}", self.sweep.path().display()));
         lines
+    }
+
+    /// Where the step times are from, and what they are worth.
+    fn step_times(&self) -> String {
+        let Some(times) = &self.results.calibration else {
+            return "step: NOT CALIBRATED. The wall time that a quarter of the recorded steps stay below, the lowest over seeds; other work on the machine, another for each arm, is in it, and the interval of Δ at equal time does not know of that. The same command with --time-steps measures all arms in turn.".to_owned();
+        };
+        let mut text = format!(
+            "step: all arms timed in turn, one at a time on {} of {}, median over rounds; in brackets how far rounds differ, largest minus smallest over the median. The interval of Δ at equal time has the uncertainty of the ratio of step times in it.",
+            count(times.threads, "thread"),
+            times.cpu
+        );
+        let notable = |arm: &&ArmResult| arm.timing.step_spread.is_some_and(is_notable);
+        let notable: Vec<&str> = self
+            .results
+            .arms
+            .iter()
+            .filter(notable)
+            .map(|a| &*a.label)
+            .collect();
+        if !notable.is_empty() {
+            text.push_str(&format!(
+                " THE MACHINE WAS NOT QUIET: rounds differ by more than a tenth for {} (marked !); --time-steps measures again.",
+                notable.join(", ")
+            ));
+        }
+        let without = |arm: &&ArmResult| arm.timing.step_spread.is_none() && !arm.runs.is_empty();
+        let without: Vec<&str> = self
+            .results
+            .arms
+            .iter()
+            .filter(without)
+            .map(|a| &*a.label)
+            .collect();
+        if !without.is_empty() {
+            text.push_str(&format!(
+                " Not among them, and not calibrated: {}.",
+                without.join(", ")
+            ));
+        }
+        text
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Report,
-    cells::{number, signed, spoken, tokens_factor, with_interval},
+    cells::{number, seeds_needed, signed, spoken, step_time, tokens_factor, with_interval},
 };
 use crate::{
     ablation::ArmResult,
@@ -91,7 +91,7 @@ impl Report<'_> {
                 number(arm.extra_parameters, |extra| format!("{extra:+}")),
                 number(arm.extra_parameters_fraction, percent),
                 number(arm.extra_flops_fraction, percent),
-                number(arm.timing.step_ms, |ms| format!("{ms:.1}")),
+                step_time(&arm.timing),
                 number(arm.timing.delta_at_equal_time.as_ref(), |delta| {
                     with_interval(delta, 1.0, 4)
                 }),
@@ -99,7 +99,7 @@ impl Report<'_> {
                 number(delta.and_then(|d| d.corrected_effect_size), |size| {
                     signed(size, 1)
                 }),
-                number(delta.and_then(|d| d.seeds_needed), |n| n.to_string()),
+                number(delta.and_then(|d| d.seeds_needed_range), seeds_needed),
                 Cell::from(arm.spikes.to_string()),
                 Cell::from(arm.diverged_runs.to_string()),
             ]);

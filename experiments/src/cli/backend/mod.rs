@@ -9,7 +9,7 @@ pub(super) use choice::BackendArgs;
 use super::{Failure, parity::print_reports};
 use crate::{
     device::{Choice, Selected},
-    terminal::{TERMINAL_WIDTH, wrapped},
+    terminal::{stdout_width, wrapped},
 };
 use engine::backend::{Options, Threshold, wgpu};
 use std::{
@@ -89,7 +89,7 @@ fn list() -> Result<(), Failure> {
             first.name
         ),
     };
-    write!(out, "{}", wrapped(&used, TERMINAL_WIDTH))?;
+    write!(out, "{}", wrapped(&used, stdout_width()))?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::{
     cli::Failure,
     stats::median,
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH, wrapped},
+    terminal::{Colour, stdout_width, wrapped},
 };
 use engine::backend::{Backend, CpuBackend, Layout, Product};
 use serde::Serialize;
@@ -142,18 +142,19 @@ impl Args {
             "{}; CPU with {} threads",
             measured.backend, measured.threads
         );
-        write!(out, "{}", wrapped(&who, TERMINAL_WIDTH))?;
-        let table = table(&measured.rows).to_text(TERMINAL_WIDTH, Colour::for_stdout());
+        write!(out, "{}", wrapped(&who, stdout_width()))?;
+        let table = table(&measured.rows).to_text(stdout_width(), Colour::for_stdout());
         write!(out, "{table}")?;
         match (self.step, measured.crossover) {
             (Some(_), _) => {}
             (None, Some(edge)) => {
-                writeln!(out, "the device, transfers included, overtakes at {edge}")?;
+                let line = format!("the device, transfers included, overtakes at {edge}");
+                write!(out, "{}", wrapped(&line, stdout_width()))?;
             }
-            (None, None) => writeln!(
-                out,
-                "the device, transfers included, never overtakes the CPU"
-            )?,
+            (None, None) => {
+                let line = "the device, transfers included, never overtakes the CPU";
+                write!(out, "{}", wrapped(line, stdout_width()))?;
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::{
     cli::{Failure, settings::Settings},
     config::nearest_word,
     invocation::command_line,
-    terminal::{Colour, TERMINAL_WIDTH, wrapped},
+    terminal::{Colour, stdout_width, wrapped},
 };
 use std::fmt::Write;
 use toml::{Table, Value};
@@ -75,10 +75,10 @@ impl Args {
             if best.arms.is_empty() {
                 return Beside::default();
             }
-            let table = best.table().to_text(TERMINAL_WIDTH, Colour::for_stdout());
+            let table = best.table().to_text(stdout_width(), Colour::for_stdout());
             let mut text = format!("\n{table}\n");
             for line in &best.notes() {
-                let _ = write!(text, "{}", wrapped(line, TERMINAL_WIDTH));
+                let _ = write!(text, "{}", wrapped(line, stdout_width()));
             }
             // On a line of its own, however long, so that it can be pasted.
             let file = sweep.path().join(BEST_FILE);

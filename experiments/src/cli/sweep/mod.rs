@@ -10,14 +10,14 @@ mod task;
 
 use super::{Failure, backend::BackendArgs, settings::check_new, signals::stop_flag, thread_count};
 use crate::{
-    ablation::{Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers},
+    ablation::{Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers},
     config::ConfigError,
     data::{LISTED_WHEN_ASKED, Source},
     invocation::{arguments, command_line},
     memory::{available, of_training, readable},
     preset::Preset,
     run_dir::{Environment, RunError, read_summary, shell_line},
-    terminal::{Colour, TERMINAL_WIDTH, wrapped},
+    terminal::{Colour, stdout_width, wrapped},
 };
 use clap::ValueEnum;
 use seeds::Seeds;
@@ -49,6 +49,9 @@ struct RunArgs {
     /// Do finished runs again
     #[arg(long)]
     force: bool,
+    /// Time the steps of all arms in turn once more, on a quiet machine
+    #[arg(long)]
+    time_steps: bool,
     /// Show arms, parameters, FLOPs, decay groups and estimated time, and stop
     #[arg(long)]
     dry_run: bool,
@@ -142,7 +145,7 @@ impl RunArgs {
         let runs = jobs.len();
         let force = self.force && !self.dry_run;
         // Whoever only reads takes nothing.
-        let _taken = match (force || needed.is_some()) && !self.dry_run {
+        let _taken = match (force || needed.is_some() || self.time_steps) && !self.dry_run {
             true => Some(study.take()?),
             false => None,
         };
@@ -165,9 +168,13 @@ impl RunArgs {
         );
         if self.dry_run {
             let plan = Plan::of(sweep, &data)?;
-            write!(stdout(), "{}", plan.to_text(sweep, pending.len(), workers))?;
+            write!(
+                stdout(),
+                "{}",
+                plan.to_text(sweep, pending.len(), workers, stdout_width())
+            )?;
             for line in data.account().lines(LISTED_WHEN_ASKED) {
-                write!(stdout(), "{}", wrapped(&line, TERMINAL_WIDTH))?;
+                write!(stdout(), "{}", wrapped(&line, stdout_width()))?;
             }
             return Ok(());
         }
@@ -192,6 +199,16 @@ impl RunArgs {
         let stop = stop_flag();
         shown.live(&progress);
         let trained = study.train(&pending, workers, stop, &progress, || shown.live(&progress));
+        let finished = trained.is_ok() && !stop.load(Ordering::SeqCst);
+        if finished && (self.time_steps || !pending.is_empty()) {
+            let jobs = self.jobs.or(Some(threads.min(fitting)));
+            let workers = Workers::new(jobs, threads, runs);
+            let timed = Calibration::of(&study, workers, stop, &progress);
+            // The table is worth more than its times.
+            if let Err(error) = timed {
+                progress.line(&format!("warning: step times were not measured: {error}"));
+            }
+        }
         progress.clear();
         let results = shown.results()?;
         let stopped = stop.load(Ordering::SeqCst);
@@ -199,7 +216,9 @@ impl RunArgs {
             let beside = beside(&results);
             let written = shown.write(&results, &beside);
             if !stopped {
-                let text = shown.report(&results).to_text(Colour::for_stdout());
+                let text = shown
+                    .report(&results)
+                    .to_text(stdout_width(), Colour::for_stdout());
                 write!(stdout(), "{text}{}", beside.text)?;
             }
             match written {

@@ -4,7 +4,7 @@ use super::Beside;
 use crate::{
     ablation::{Progress, Report, Results, Study},
     run_dir::{RunError, write_atomically},
-    terminal::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, stderr_width},
 };
 use serde_json::json;
 
@@ -41,7 +41,7 @@ impl Shown<'_> {
     pub(super) fn live(&self, progress: &Progress) {
         if let Ok(results) = self.results() {
             let table = self.report(&results).loss_table();
-            progress.table(&table.to_text(TERMINAL_WIDTH, Colour::Off));
+            progress.table(&table.to_text(stderr_width(), Colour::Off));
         }
     }
 

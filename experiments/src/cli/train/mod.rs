@@ -19,6 +19,7 @@ use crate::{
     memory,
     preset::{PRESETS, Preset},
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary},
+    terminal::{stdout_width, wrapped},
     train::{TrainError, Trainer, check_same_data},
 };
 use progress::Progress;
@@ -187,21 +188,31 @@ fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), F
             let mut out = stdout();
             if let Some(loss) = summary.final_val_loss {
                 let worth = worth(summary, measure, loss);
-                writeln!(out, "{worth}, {after}")?;
+                write!(
+                    out,
+                    "{}",
+                    wrapped(&format!("{worth}, {after}"), stdout_width())
+                )?;
             }
             if let Some(levels) = summary.final_val_loss_by_noise_level {
                 let losses = levels.map(|loss| loss.map_or("-".to_owned(), |x| format!("{x:.3}")));
-                writeln!(out, "by noise level, little to much: {}", losses.join(" "))?;
+                let levels = format!("by noise level, little to much: {}", losses.join(" "));
+                write!(out, "{}", wrapped(&levels, stdout_width()))?;
             }
             if summary.final_val_accuracy.is_some() {
-                writeln!(out, "everything is in {place}")?;
+                write!(
+                    out,
+                    "{}",
+                    wrapped(&format!("everything is in {place}"), stdout_width())
+                )?;
                 return Ok(());
             }
             let what = match summary.final_val_loss_by_noise_level {
                 Some(_) => "see it draw",
                 None => "hear it talk",
             };
-            writeln!(out, "everything is in {place}; to {what}:")?;
+            let files = format!("everything is in {place}; to {what}:");
+            write!(out, "{}", wrapped(&files, stdout_width()))?;
             writeln!(out, "  {}", again(&["sample"]))?;
             Ok(())
         }

@@ -4,7 +4,7 @@ use crate::{
     data::{Data, LISTED_WHEN_ASKED},
     memory::{available, readable},
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH, wrapped},
+    terminal::{Colour, stdout_width, wrapped},
     train::Trainer,
 };
 use engine::params::{Decay, Param};
@@ -22,22 +22,23 @@ pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> Stri
     let memory = account.training_bytes(train.shards, in_flight);
     let all = tokens as u128 * train.steps as u128;
     let work = 3.0 * account.flops.total() as f64 * all as f64;
-    let _ = writeln!(
-        text,
-        "{} steps of {tokens} tokens, {all} in all, about {work:.1e} operations",
-        train.steps
-    );
-    let _ = writeln!(
-        text,
-        "memory about {}, data {}; this machine has {}",
-        readable(memory),
-        readable(data.bytes() as u64),
-        readable(available())
-    );
-    for line in data.account().lines(LISTED_WHEN_ASKED) {
-        text.push_str(&wrapped(&line, TERMINAL_WIDTH));
+    let sentences = [
+        format!(
+            "{} steps of {tokens} tokens, {all} in all, about {work:.1e} operations",
+            train.steps
+        ),
+        format!(
+            "memory about {}, data {}; this machine has {}",
+            readable(memory),
+            readable(data.bytes() as u64),
+            readable(available())
+        ),
+    ];
+    let files = format!("files would be in {}", directory.display());
+    let account = data.account().lines(LISTED_WHEN_ASKED);
+    for sentence in sentences.into_iter().chain(account).chain([files]) {
+        text.push_str(&wrapped(&sentence, stdout_width()));
     }
-    let _ = writeln!(text, "files would be in {}", directory.display());
     text
 }
 
@@ -81,7 +82,7 @@ fn parameters(trainer: &Trainer) -> String {
     for (group, elements) in &sums {
         table.push(cells("all", group, String::new(), *elements));
     }
-    table.to_text(TERMINAL_WIDTH, Colour::for_stdout())
+    table.to_text(stdout_width(), Colour::for_stdout())
 }
 
 /// The path with `*` for the number of the block.
@@ -112,5 +113,5 @@ fn operations(trainer: &Trainer) -> String {
         let share = 100.0 * count as f64 / flops.total() as f64;
         table.push([name, &count.to_string(), &format!("{share:.2}")].map(Cell::from));
     }
-    table.to_text(TERMINAL_WIDTH, Colour::for_stdout())
+    table.to_text(stdout_width(), Colour::for_stdout())
 }

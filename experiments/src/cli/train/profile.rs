@@ -3,13 +3,12 @@
 use super::plan::role;
 use crate::{
     table::{Align, Cell, Table},
-    terminal::{Colour, TERMINAL_WIDTH},
+    terminal::{Colour, stdout_width, wrapped},
     train::Trainer,
 };
 use engine::profile::Times;
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     time::{Duration, Instant},
 };
 
@@ -69,18 +68,20 @@ pub(super) fn measure(trainer: &mut Trainer) -> String {
     };
     let products = share_of(&|op| PRODUCTS.contains(&op));
     let attention = share_of(&|op| op == "attention");
-    let mut text = table.to_text(TERMINAL_WIDTH, Colour::for_stdout());
-    let _ = writeln!(
-        text,
-        "\nper step {:.1} ms of wall time, {:.1} ms in operations over all threads, the mean of \
-         {MEASURED}",
-        wall.as_secs_f64() * 1e3,
-        ms(all)
-    );
-    let _ = writeln!(
-        text,
-        "matrix products {products:.1} %, attention {attention:.1} %, everything else {:.1} %",
-        100.0 - products - attention
-    );
+    let mut text = table.to_text(stdout_width(), Colour::for_stdout());
+    text.push('\n');
+    let sentences = [
+        format!(
+            "per step {:.1} ms of wall time, {:.1} ms in operations over all threads, the mean of \
+             {MEASURED}",
+            wall.as_secs_f64() * 1e3,
+            ms(all)
+        ),
+        format!(
+            "matrix products {products:.1} %, attention {attention:.1} %, everything else {:.1} %",
+            100.0 - products - attention
+        ),
+    ];
+    text.extend(sentences.map(|sentence| wrapped(&sentence, stdout_width())));
     text
 }

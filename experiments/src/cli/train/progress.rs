@@ -1,12 +1,12 @@
 //! What a person sees while a run is under way: a bar on a terminal, lines elsewhere.
 
 use crate::{
-    ablation::seconds,
+    ablation::{clock, seconds},
     data::{DataAccount, LISTED_AT_START},
-    terminal::{TERMINAL_WIDTH, wrapped},
+    terminal::{fitting, stderr_width, wrapped},
     train::{Observer, StepReport, Trainer},
 };
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use nn::guard::{Finding, remarks};
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -15,6 +15,11 @@ use std::{
 
 /// Between two lines where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// A terminal that is narrower has no room for a bar.
+const WITH_BAR: usize = 72;
+/// The bar and the blank behind it.
+const BAR_BEFORE: usize = 11;
 
 /// The display of one run, on standard error.
 pub(super) struct Progress {
@@ -31,7 +36,10 @@ impl Progress {
     pub(super) fn new(trainer: &Trainer) -> Self {
         let train = &trainer.config().train;
         let bar = stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}");
+            let style = ProgressStyle::with_template(match stderr_width() >= WITH_BAR {
+                true => "{bar:10} {wide_msg}",
+                false => "{wide_msg}",
+            });
             ProgressBar::new(train.steps as u64).with_style(style.expect("a valid template"))
         });
         Self {
@@ -52,7 +60,7 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => bar.println(wrapped(text, stderr_width()).trim_end()),
             // Nobody may be listening any more; the run goes on regardless.
             None => drop(writeln!(stderr(), "{text}")),
         }
@@ -61,23 +69,30 @@ impl Progress {
     /// Says in a few lines what was read.
     pub(super) fn data(&self, account: &DataAccount) {
         for line in account.lines(LISTED_AT_START) {
-            self.line(wrapped(&line, TERMINAL_WIDTH).trim_end());
+            self.line(&line);
         }
     }
 
+    /// As much of it as fits on one line beside the bar, what matters most first.
     fn state(&self, report: &StepReport) -> String {
         let ms = self.step_ms.unwrap_or(report.ms);
         let left = seconds(ms / 1e3 * self.steps.saturating_sub(report.step) as f64);
-        let mut text = format!("loss {:.4}", report.loss);
+        let mut parts = vec![
+            format!("{}/{}", report.step, self.steps),
+            format!("loss {:.4}", report.loss),
+        ];
         if let Some(loss) = self.validation {
-            text.push_str(&format!(", validation {loss:.4}"));
+            parts.push(format!("validation {loss:.4}"));
         }
-        let speed = 1e3 * self.tokens_per_step / ms;
-        text.push_str(&format!(
-            ", {speed:.0} tokens/s, {} left",
-            HumanDuration(left)
-        ));
-        text
+        parts.push(format!("{} left", clock(left)));
+        parts.push(format!("{:.0} tokens/s", 1e3 * self.tokens_per_step / ms));
+        let width = stderr_width();
+        let before = match self.bar {
+            Some(_) if width >= WITH_BAR => BAR_BEFORE,
+            Some(_) => 0,
+            None => "step ".len(),
+        };
+        fitting(&parts, width - before)
     }
 }
 
@@ -108,7 +123,7 @@ impl Observer for Progress {
             }
             None if validation.is_some() || self.last_line.elapsed() >= BETWEEN_LINES => {
                 self.last_line = Instant::now();
-                self.line(&format!("step {}/{}: {state}", report.step, self.steps));
+                self.line(&format!("step {state}"));
             }
             None => {}
         }

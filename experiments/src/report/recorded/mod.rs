@@ -12,12 +12,12 @@ use super::{
     settings::first_difference,
 };
 use crate::{
-    ablation::{Arm, Report, Results, RunResult, Sweep},
+    ablation::{Arm, Calibration, Report, Results, RunResult, Sweep},
     config::RunConfig,
     data::DataAccount,
     files::read_text,
     measure::Measure,
-    run_dir::{COMMAND_FILE, ENVIRONMENT_FILE, Environment, RunId, read_metrics},
+    run_dir::{COMMAND_FILE, ENVIRONMENT_FILE, Environment, RunId, read_metrics, read_warnings},
 };
 use compared::{ablation_of, arms, read_sweep_file, subject};
 use learnt::data_of;
@@ -62,6 +62,7 @@ impl Recorded {
         let mut accounts: Vec<DataAccount> = Vec::new();
         let mut configs: BTreeMap<String, (u64, RunConfig)> = BTreeMap::new();
         let mut reason = None;
+        let mut warnings: BTreeMap<(&str, String), Vec<String>> = BTreeMap::new();
         for id in &ids {
             match read_config(&id.path) {
                 Ok(ReadConfig { config, left_out }) => {
@@ -86,6 +87,10 @@ impl Recorded {
                     reason.get_or_insert(error);
                 }
             }
+            for warning in read_warnings(&id.path) {
+                let seeds = warnings.entry((&*id.arm, warning)).or_default();
+                seeds.push(id.seed.to_string());
+            }
             let command = read_text(&id.path.join(COMMAND_FILE)).unwrap_or_default();
             push_new(
                 &mut commands,
@@ -100,6 +105,9 @@ impl Recorded {
             );
             push_new(&mut environments, environment);
         }
+        remarks.extend(warnings.into_iter().map(|((arm, warning), seeds)| {
+            format!("{arm} seed {}: warning: {warning}", seeds.join(", "))
+        }));
         let ablation = ablation_of(&made_by, &commands);
         let (arms, configs): (Vec<Arm>, Vec<RunConfig>) =
             arms(ablation, &made_by, baseline, &configs)?
@@ -150,7 +158,7 @@ impl Recorded {
                 versions.len()
             ));
         }
-        let results = Results::of(&arms, &seeds, runs, measure);
+        let results = Results::of(&arms, &seeds, runs, measure, Calibration::read(directory));
         Ok(Self {
             sweep: Sweep {
                 subject: subject(directory, ablation, &made_by),
