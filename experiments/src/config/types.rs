@@ -91,7 +91,7 @@ fn carry(settings: &mut Table, path: &[String], old: &Table, old_default: &Table
             continue;
         };
         if let (Value::Table(_), Value::Table(value)) = (new, value) {
-            let inner = [path, &[key.clone()]].concat();
+            let inner = [path, std::slice::from_ref(key)].concat();
             let default = default.and_then(Value::as_table);
             // A choice of type for a part comes before the other choices of that part.
             match value

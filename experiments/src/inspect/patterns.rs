@@ -185,7 +185,7 @@ mod tests {
             let mut matrix = Reference::PreNorm.matrix(12);
             for (row, values) in matrix.iter_mut().enumerate() {
                 // The row of sublayer k is k - 1, so the lag is row + 1 - column.
-                let nearer = |column: usize| row + 1 <= most + column;
+                let nearer = |column: usize| row < most + column;
                 let entries = values.iter_mut().enumerate();
                 let beyond = entries.filter(|(column, _)| !nearer(*column));
                 beyond.for_each(|(_, c)| *c = 0.0);

@@ -149,7 +149,7 @@ mod tests {
     fn the_target_is_where_the_baseline_ends_not_its_best() {
         let baseline = [(100, 4.0), (200, 1.0), (400, 2.0)];
         let arm = [(100, 3.0), (200, 2.0), (400, 1.5)];
-        assert_eq!(convergence_factor(&baseline, &arm), Some(2.0));
+        assert_eq!(convergence_factor(&baseline, &arm), exact(2.0));
     }
 
     #[test]
