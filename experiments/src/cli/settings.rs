@@ -84,6 +84,13 @@ impl Settings {
         }
         layers = layers.set(&self.set)?;
         if let Some(path) = &self.data {
+            if path.is_empty() {
+                return Err(ConfigError::BadValue {
+                    key: "--data".to_owned(),
+                    reason: "an empty path: give one, or leave --data out for the built-in data"
+                        .to_owned(),
+                });
+            }
             let data = Table::from_iter([("path".to_owned(), path.clone().into())]);
             layers = layers.table(Table::from_iter([("data".to_owned(), data.into())]));
         }
