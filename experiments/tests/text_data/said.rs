@@ -121,7 +121,7 @@ fn a_run_worse_than_guessing_says_so_with_the_likely_reason() {
     let summary = fs::read_to_string(run.join("summary.json")).expect("a summary");
     assert!(summary.contains(words), "{summary}");
     let reported = joined(stdout(&experiments(&["report", path(&run)])));
-    assert!(reported.contains(words), "{reported}");
+    assert_eq!(reported.matches(words).count(), 1, "{reported}");
 }
 
 #[test]
@@ -132,6 +132,9 @@ fn an_empty_path_is_not_the_built_in_text() {
         !output.status.success() && said.contains("an empty path"),
         "{said}"
     );
+    let both = experiments(&["train", "--dry-run", "--data", "a", "--set", "data.path=b"]);
+    let said = String::from_utf8_lossy(&both.stderr);
+    assert!(said.contains("data.path is set beside it"), "{said}");
 }
 
 #[cfg(unix)]

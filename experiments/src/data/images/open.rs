@@ -1,7 +1,10 @@
 //! From a path to a set: which layout it is, what is in it, and how it is cut.
 
 use super::{FEWEST, ImageError, ImageSet, ImageSizes, Part, bytes::entries, cifar, folders, idx};
-use crate::data::{DataAccount, FileRead, Unit, file_name};
+use crate::{
+    data::{DataAccount, FileRead, Unit, file_name},
+    run_dir::is_run_directory,
+};
 use engine::rng::Key;
 use rand::seq::SliceRandom;
 use std::{
@@ -217,6 +220,11 @@ fn hint(path: &Path) -> Option<String> {
     /// How deep below a path, and in how many folders, a set is looked for.
     const DEPTH: usize = 3;
     const FOLDERS: usize = 50;
+    if is_run_directory(path) {
+        return Some(
+            "; it is a run of this program, for train --resume, inspect or sample".to_owned(),
+        );
+    }
     if path.join("data_batch_1").is_file() {
         return Some("; these are CIFAR's batches for Python, not the binary ones".to_owned());
     }
