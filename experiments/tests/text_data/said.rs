@@ -165,7 +165,7 @@ fn names_of_files_give_the_terminal_no_orders() {
 fn the_length_that_a_short_text_needs_is_enough() {
     let dir = directory();
     let run = |bytes: usize| {
-        let path = write(dir.path(), "short.txt", prose("short", bytes));
+        let path = write(dir.path(), "short.txt", "x".repeat(bytes));
         let path = path.to_str().expect("UTF-8");
         let output = experiments(&["train", "--preset", "smoke", "--dry-run", "--data", path]);
         (
