@@ -44,7 +44,7 @@ pub enum TokensError {
     OddLength {
         /// The file.
         path: PathBuf,
-        /// Its length.
+        /// Length of the file.
         bytes: usize,
     },
     /// A token that the vocabulary does not have.
@@ -58,7 +58,7 @@ pub enum TokensError {
         path: PathBuf,
         /// Which of its tokens.
         position: usize,
-        /// Its id.
+        /// Id of the token.
         id: u16,
         /// The size of the vocabulary.
         vocabulary: usize,

@@ -63,9 +63,9 @@ pub enum Narrowing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormGroup {
-    /// As many as the network is wide, the paper's: m slots keep their relative size.
+    /// As many numbers as the network is wide, the paper's: m slots keep their relative size.
     Width,
-    /// Those of a slot, d / m of them.
+    /// The numbers of a slot, d / m of them.
     Slot,
 }
 
