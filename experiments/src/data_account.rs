@@ -3,6 +3,7 @@
 //! Shown when a run starts and by `--dry-run`, kept in `env.json` (whole) and in `summary.json`
 //! (without the lists), and drawn by the report page.
 
+use crate::terminal::printable;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
@@ -239,7 +240,7 @@ impl DataAccount {
         let rest = self.number_left_out().saturating_sub(left_out.len() as u64);
         lines.extend(folded("left out", &left_out, rest, shown));
         lines.extend(self.remarks.iter().map(|remark| format!("note: {remark}")));
-        lines
+        lines.iter().map(|line| printable(line)).collect()
     }
 }
 

@@ -86,6 +86,19 @@ pub fn lines(text: &str, width: usize, indent: &str) -> Vec<String> {
     lines
 }
 
+/// A text with its control characters as escapes: names of files may hold line breaks, and
+/// sequences that a terminal obeys.
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => printable.extend(c.escape_default()),
+            false => printable.push(c),
+        }
+    }
+    printable
+}
+
 /// A paragraph of such lines, later ones indented.
 pub fn wrapped(text: &str, width: usize) -> String {
     lines(text, width, "  ").join("\n") + "\n"

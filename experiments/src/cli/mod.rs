@@ -14,7 +14,7 @@ mod teach;
 mod train;
 mod watch;
 
-use crate::invocation;
+use crate::{invocation, terminal::printable};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::{
     env, fmt,
@@ -136,8 +136,10 @@ pub fn main() -> ExitCode {
                 Failure::Interrupted(_) => ("", 130),
                 _ => ("error: ", 1),
             };
+            let text = failure.to_string();
+            let lines: Vec<String> = text.split('\n').map(printable).collect();
             // The terminal may be gone.
-            let _ = writeln!(io::stderr(), "{label}{failure}");
+            let _ = writeln!(io::stderr(), "{label}{}", lines.join("\n"));
             ExitCode::from(status)
         }
     }

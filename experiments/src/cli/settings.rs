@@ -84,6 +84,19 @@ impl Settings {
         }
         layers = layers.set(&self.set)?;
         if let Some(path) = &self.data {
+            let reason = if path.is_empty() {
+                Some("an empty path: give one, or leave --data out for the built-in data")
+            } else if self.keys().any(|key| key == "data.path") {
+                Some("data.path is set beside it: give one of them")
+            } else {
+                None
+            };
+            if let Some(reason) = reason {
+                return Err(ConfigError::BadValue {
+                    key: "--data".to_owned(),
+                    reason: reason.to_owned(),
+                });
+            }
             let data = Table::from_iter([("path".to_owned(), path.clone().into())]);
             layers = layers.table(Table::from_iter([("data".to_owned(), data.into())]));
         }

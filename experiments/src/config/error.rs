@@ -36,6 +36,8 @@ pub enum ConfigError {
         key: String,
         /// The existing key most like it.
         nearest: Option<String>,
+        /// The type around the key, which decides what keys there are: `model.ffn.type is gelu`.
+        of_type: Option<String>,
     },
     /// A value of the wrong type, or none of the possible ones.
     BadValue {
@@ -79,8 +81,16 @@ impl fmt::Display for ConfigError {
                     "--set {text}: {reason}: write key=value, for example model.dim=256"
                 )
             }
-            Self::UnknownKey { key, nearest } => {
-                write!(f, "there is no setting {key}: ")?;
+            Self::UnknownKey {
+                key,
+                nearest,
+                of_type,
+            } => {
+                write!(f, "there is no setting {key}")?;
+                if let Some(of_type) = of_type {
+                    write!(f, " where {of_type}")?;
+                }
+                f.write_str(": ")?;
                 match nearest {
                     Some(nearest) => write!(f, "did you mean {nearest}?"),
                     None => f.write_str("train --dry-run lists those there are"),
@@ -124,6 +134,42 @@ impl Error for ConfigError {
         match self {
             Self::Unreadable { source, .. } => Some(source),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::RunConfig;
+
+    #[test]
+    fn what_a_type_does_not_take_is_named_where_it_stands() {
+        for (given, start, hint) in [
+            (
+                "model.ffn.type=foo",
+                "model.ffn.type: expected swiglu",
+                "\"foo\"",
+            ),
+            (
+                "model.norm.type=foo",
+                "model.norm.type: expected",
+                "\"foo\"",
+            ),
+            (
+                "model.ffn.typ=gelu",
+                "there is no setting model.ffn.typ where model.ffn.type is swiglu: ",
+                "did you mean model.ffn.type?",
+            ),
+            (
+                "model.connection.rate=4",
+                "there is no setting model.connection.rate where model.connection.type is \
+                 pre_norm: ",
+                "train --dry-run lists",
+            ),
+        ] {
+            let error = RunConfig::default().with_overrides(&[given]).unwrap_err();
+            let error = error.to_string();
+            assert!(error.starts_with(start) && error.contains(hint), "{error}");
         }
     }
 }

@@ -30,9 +30,14 @@ pub(super) fn missing_field(complaint: &str) -> Option<String> {
 
 fn explain(settings: &Table, complaint: &str) -> ConfigError {
     let unknown = quoted_after(complaint, "unknown field ");
+    let no_word = quoted_after(complaint, "unknown variant ");
+    let is_word = |path: &[String], word: &str| {
+        get(settings, path).is_some_and(|value| value.as_str() == Some(word))
+    };
     let culprit = paths(settings)
         .into_iter()
         .filter(|path| unknown.first().is_none_or(|field| last(path) == field))
+        .filter(|path| no_word.first().is_none_or(|word| is_word(path, word)))
         .filter_map(|path| {
             let mut without = settings.clone();
             remove(&mut without, &path);
@@ -63,12 +68,18 @@ fn explain(settings: &Table, complaint: &str) -> ConfigError {
         return ConfigError::BadValue { key, reason };
     }
     let section = &path[..path.len() - 1];
-    let siblings = quoted_after(complaint, "expected ")
-        .into_iter()
-        .map(|name| [section, &[name]].concat().join("."));
+    let in_section = |name: &String| [section, std::slice::from_ref(name)].concat();
+    let mut siblings = quoted_after(complaint, "expected ");
+    let kind = in_section(&"type".to_owned());
+    let of_type = get(settings, &kind).and_then(Value::as_str);
+    if of_type.is_some() {
+        siblings.push("type".to_owned());
+    }
+    let siblings = siblings.iter().map(|name| in_section(name).join("."));
     ConfigError::UnknownKey {
         nearest: nearest(settings, &key, siblings.collect()),
         key,
+        of_type: of_type.map(|word| format!("{} is {word}", kind.join("."))),
     }
 }
 
@@ -121,7 +132,7 @@ fn nearest(settings: &Table, key: &str, siblings: Vec<String>) -> Option<String>
     };
     let name = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let wanted = name(key);
-    if let Some(known) = under_other_name(&wanted).filter(|known| exists(known)) {
+    if let Some(known) = under_other_name(&wanted).filter(|known| *known != key && exists(known)) {
         return Some(known.to_owned());
     }
     let distance = |other: &String| strsim::damerau_levenshtein(&wanted, &name(other));

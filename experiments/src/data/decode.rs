@@ -317,6 +317,10 @@ mod tests {
         );
         let members = [gzip(&text[..50]), gzip(b""), gzip(&text[50..])].concat();
         assert_eq!(read(&members).expect("text").0, text);
+        let padded = [&gzip(&text)[..], &[0; 70_000]].concat();
+        assert_eq!(read(&padded).expect("text").0, text);
+        let followed = [&padded[..], b"more"].concat();
+        assert!(matches!(read(&followed), Err(NoText::Damaged(_))));
         let deep = (0..=MOST_LAYERS).fold(text.clone(), |inner, _| gzip(&inner));
         assert!(matches!(read(&deep), Err(NoText::Damaged(_))));
         let cut = gzip(&text);

@@ -1,8 +1,8 @@
 //! Compression, recognised by the first bytes of a file and taken off.
 
 use super::guard::guarded;
-use flate2::read::MultiGzDecoder;
-use std::io::{self, BufReader, Cursor, ErrorKind, Read};
+use flate2::bufread::GzDecoder;
+use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
 
 /// What a gzip file begins with.
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
@@ -37,10 +37,39 @@ pub(super) fn unpack(file: impl Read + 'static, head: usize) -> io::Result<Unpac
                 layers,
             });
         }
-        reader = Box::new(Guarded(MultiGzDecoder::new(BufReader::new(reader))));
+        reader = Box::new(Guarded(Members(Some(GzDecoder::new(BufReader::new(
+            reader,
+        ))))));
     }
     let reason = format!("it is compressed more than {MOST_LAYERS} times");
     Err(io::Error::new(ErrorKind::InvalidData, reason))
+}
+
+/// The members of a gzip file one after the other. Zeros that pad its last block are no member.
+struct Members<R: BufRead>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let mut rest = self.0.take().expect("a member").into_inner();
+            loop {
+                let start = rest.fill_buf()?;
+                let zeros = start.iter().take_while(|&&byte| byte == 0).count();
+                if zeros == 0 {
+                    break;
+                }
+                rest.consume(zeros);
+            }
+            if !rest.fill_buf()?.is_empty() {
+                self.0 = Some(GzDecoder::new(rest));
+            }
+        }
+        Ok(0)
+    }
 }
 
 /// A reader whose panics are errors.

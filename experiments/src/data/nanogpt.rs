@@ -47,6 +47,14 @@ pub enum TokensError {
         /// Length of the file.
         bytes: usize,
     },
+    /// Numbers that are not little-endian ones of 16 bits.
+    #[error("{} has {what}: write it again, as numpy's little-endian uint16", .path.display())]
+    OtherNumbers {
+        /// The file.
+        path: PathBuf,
+        /// What it has instead.
+        what: &'static str,
+    },
     /// A token that the vocabulary does not have.
     #[error(
         "{} has the token {id} at position {position}, but {META} beside it says vocab_size \
@@ -125,6 +133,9 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
             return Err(TokensError::OddLength { path, bytes }.into());
         }
         let ids: Vec<u16> = pairs.iter().map(|&pair| u16::from_le_bytes(pair)).collect();
+        if let Some(what) = other_numbers(&ids) {
+            return Err(TokensError::OtherNumbers { path, what }.into());
+        }
         if known && let Some(position) = ids.iter().position(|&id| usize::from(id) >= size) {
             return Err(DataError::Tokens(TokensError::OutOfRange {
                 path,
@@ -180,6 +191,29 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
         vocabulary: needed,
         account,
     })
+}
+
+/// What numbers read as 16 bits are rather: wider ones, of whose upper halves none is above that of
+/// the largest vocabulary in use (200,000), or big-endian ones below 256.
+fn other_numbers(ids: &[u16]) -> Option<&'static str> {
+    const FEWEST: usize = 64;
+    const LARGEST_UPPER: u16 = 3;
+    if ids.len() < FEWEST {
+        return None;
+    }
+    let largest = |first: usize| {
+        ids.iter()
+            .skip(first)
+            .step_by(2)
+            .max()
+            .copied()
+            .unwrap_or(0)
+    };
+    if largest(1) <= LARGEST_UPPER && largest(0) > LARGEST_UPPER {
+        return Some("numbers of 32 bits or more");
+    }
+    let shifted = ids.iter().all(|id| id % 256 == 0) && ids.iter().any(|&id| id > 0);
+    shifted.then_some("big-endian numbers")
 }
 
 /// The bytes of a regular file that has no more than `most`.

@@ -131,17 +131,14 @@ impl<'c> Windows<'c> {
         if have >= need {
             return Ok(());
         }
-        let share = match part {
-            "validation" => split::PARTS,
-            _ => 2,
-        };
         Err(DataError::TooShort {
             corpus: self.corpus.account.name.clone(),
             unit: self.corpus.account.unit.name(),
             part,
             have,
             need,
-            need_in_all: need * share,
+            // Both parts of it then have enough.
+            need_in_all: need * split::PARTS,
         })
     }
 }

@@ -130,7 +130,62 @@ fn tiny_imagenet_is_read_as_it_is_unpacked() {
         "val/val_annotations.txt",
         b"val_9.JPEG\tn01",
     );
-    assert!(open_error(&directory, GREY).contains("val_9.JPEG"));
+    let message = open_error(&directory, GREY);
+    assert!(
+        message.contains("val_annotations.txt") && message.contains("line 1 names val_9.JPEG"),
+        "{message}"
+    );
+}
+
+#[test]
+fn parts_are_known_by_their_names_in_capital_letters_too() {
+    for (train, test) in [
+        ("Train", "Test"),
+        ("training", "testing"),
+        ("Training_Set", "test_set"),
+        ("TRAIN", "Validation"),
+    ] {
+        let directory = directory();
+        for class in ["cat", "dog"] {
+            for i in 0..20 {
+                let part = if i < 15 { train } else { test };
+                let name = format!("{part}/{class}/{i}.png");
+                write(directory.path(), &name, &picture(i));
+            }
+        }
+        let set = open(&directory, GREY).expect("images");
+        assert_eq!((set.train.len(), set.test.len()), (30, 10), "{train}");
+        assert_eq!(set.classes, ["cat", "dog"]);
+    }
+}
+
+#[test]
+fn images_that_are_trained_on_and_tested_on_are_said() {
+    let directory = directory();
+    for i in 0..20 {
+        write(directory.path(), &format!("train/cat/{i}.png"), &picture(i));
+        let class = ["cat", "dog"][usize::from(i > 16)];
+        write(
+            directory.path(),
+            &format!("test/{class}/{i}.png"),
+            &picture(i + 3),
+        );
+    }
+    for i in 40..43 {
+        write(
+            directory.path(),
+            &format!("train/dog/{i}.png"),
+            &picture(40),
+        );
+    }
+    let remarks = open(&directory, GREY).expect("images").account.remarks;
+    let remarks = remarks.join("\n");
+    for part in [
+        "2 of the 23 images to train on are copies",
+        "17 of the 20 images to test on are also trained on",
+    ] {
+        assert!(remarks.contains(part), "{part} in {remarks}");
+    }
 }
 
 #[test]
@@ -231,7 +286,7 @@ fn folders_without_images_and_files_beside_folders_are_named() {
         "dog/0.webp (WebP image)",
         "dog (no PNG or JPEG image in it)",
         "stray.png (no folder of a class)",
-        "all images are of one class, cat",
+        "all of them of one class, cat",
         "18 images (cat 100 %)",
     ] {
         assert!(lines.contains(part), "{part} in {lines}");

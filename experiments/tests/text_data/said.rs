@@ -121,5 +121,61 @@ fn a_run_worse_than_guessing_says_so_with_the_likely_reason() {
     let summary = fs::read_to_string(run.join("summary.json")).expect("a summary");
     assert!(summary.contains(words), "{summary}");
     let reported = joined(stdout(&experiments(&["report", path(&run)])));
-    assert!(reported.contains(words), "{reported}");
+    assert_eq!(reported.matches(words).count(), 1, "{reported}");
+}
+
+#[test]
+fn an_empty_path_is_not_the_built_in_text() {
+    let output = experiments(&["train", "--preset", "smoke", "--dry-run", "--data", ""]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("an empty path"),
+        "{said}"
+    );
+    let both = experiments(&["train", "--dry-run", "--data", "a", "--set", "data.path=b"]);
+    let said = String::from_utf8_lossy(&both.stderr);
+    assert!(said.contains("data.path is set beside it"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_files_give_the_terminal_no_orders() {
+    let dir = directory();
+    for name in ["a\u{1b}[31m.txt", "b\n.txt"] {
+        write(dir.path(), name, prose(name, 4000));
+    }
+    let path = dir.path().to_str().expect("UTF-8");
+    let run =
+        |path: &str| experiments(&["train", "--preset", "smoke", "--dry-run", "--data", path]);
+    let said = stdout(&run(path));
+    assert!(
+        said.contains(r"a\u{1b}[31m.txt") && said.contains(r"b\n.txt"),
+        "{said}"
+    );
+    assert!(!said.contains('\u{1b}'), "{said}");
+    let missing = run(&format!("{path}/none\u{1b}[2J"));
+    let said = String::from_utf8_lossy(&missing.stderr);
+    assert!(
+        said.contains(r"none\u{1b}[2J") && !said.contains('\u{1b}'),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_length_that_a_short_text_needs_is_enough() {
+    let dir = directory();
+    let run = |bytes: usize| {
+        let path = write(dir.path(), "short.txt", prose("short", bytes));
+        let path = path.to_str().expect("UTF-8");
+        let output = experiments(&["train", "--preset", "smoke", "--dry-run", "--data", path]);
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    for bytes in [1, 20, 300] {
+        let (_, said) = run(bytes);
+        assert!(said.contains("at least 330 bytes"), "{said}");
+    }
+    assert!(run(330).0);
 }

@@ -131,3 +131,32 @@ fn the_train_bin_of_cifar_100_is_of_images() {
     let error = Corpus::open(Some(dir.path())).expect_err("images");
     assert!(matches!(error, DataError::FolderOfImages { .. }), "{error}");
 }
+
+#[test]
+fn numbers_of_another_width_or_order_are_not_taken_for_tokens() {
+    let numbers = |dir: &TempDir, bytes: Vec<u8>| {
+        write(dir.path(), "train.bin", bytes);
+        match Corpus::open(Some(dir.path())) {
+            Err(DataError::Tokens(error @ TokensError::OtherNumbers { .. })) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let dir = tokens(&ids(900, 65), &ids(100, 65), None);
+    let small = ids(900, 65);
+    let error = numbers(
+        &dir,
+        small
+            .iter()
+            .flat_map(|&id| u32::from(id).to_le_bytes())
+            .collect(),
+    );
+    assert!(
+        error.contains("train.bin has numbers of 32 bits"),
+        "{error}"
+    );
+    let large = (0..900_u32).map(|i| i * 7919 % 199_000);
+    let error = numbers(&dir, large.flat_map(u32::to_le_bytes).collect());
+    assert!(error.contains("uint16"), "{error}");
+    let error = numbers(&dir, small.iter().flat_map(|id| id.to_be_bytes()).collect());
+    assert!(error.contains("big-endian"), "{error}");
+}

@@ -1,6 +1,6 @@
 //! Axes of settings and their combinations.
 
-use super::{SweepFileError, check_count, wrong};
+use super::{SEEDS_ARE_NO_SETTING, SweepFileError, check_count, wrong};
 use crate::{ablation::Arm, config::nearest_word};
 use nn::connection::ConnectionConfig;
 use toml::{Table, Value};
@@ -34,8 +34,7 @@ impl Axis {
             };
             check_depth(&key)?;
             if key == "train.seed" {
-                let reason = "seeds are no axis: write seeds = 5, or seeds = [0, 3, 7]";
-                return Err(wrong("grid.train.seed", reason));
+                return Err(wrong("grid.train.seed", SEEDS_ARE_NO_SETTING));
             }
             axes.push(Self {
                 short: key.rsplit('.').next().unwrap_or(&key).to_owned(),

@@ -99,14 +99,19 @@ impl SweepFile {
             let baseline = own.or_else(|| baselines.get(index).cloned().flatten());
             arm.baseline = baseline.filter(|name| *name != arm.name);
         }
+        let common = take_table(&mut table, "set")?
+            .map(|set| grid::settings(&set))
+            .transpose()?
+            .unwrap_or_default();
+        let settings = arms.iter().map(|arm| &arm.settings);
+        if settings.chain([&common]).any(sets_seed) {
+            return Err(wrong("train.seed", SEEDS_ARE_NO_SETTING));
+        }
         Ok(Self {
             title: take_text(&mut table, "title")?,
             preset: take_text(&mut table, "preset")?,
             seeds: table.remove("seeds").map(seeds).transpose()?,
-            common: take_table(&mut table, "set")?
-                .map(|set| grid::settings(&set))
-                .transpose()?
-                .unwrap_or_default(),
+            common,
             arms: in_order(arms)?,
         })
     }
@@ -129,6 +134,14 @@ fn wrong(key: &str, reason: impl Into<String>) -> SweepFileError {
         key: key.to_owned(),
         reason: reason.into(),
     }
+}
+
+const SEEDS_ARE_NO_SETTING: &str = "seeds are no axis: write seeds = 5, or seeds = [0, 3, 7]";
+
+/// Whether settings choose a seed, which every run has from the sweep.
+fn sets_seed(settings: &Table) -> bool {
+    let train = settings.get("train").and_then(Value::as_table);
+    train.is_some_and(|train| train.contains_key("seed"))
 }
 
 fn known_keys(section: &str, table: &Table, known: &[&str]) -> Result<(), SweepFileError> {

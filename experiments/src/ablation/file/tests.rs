@@ -98,6 +98,15 @@ fn mistakes_are_named_with_the_nearest_key() {
             "grid.train.steps: expected a list",
         ),
         ("[grid]\ntrain.seed = [1, 2]", "seeds are no axis"),
+        ("[grid]\ntrain = [{ seed = 1 }]", "seeds are no axis"),
+        (
+            "[set]\ntrain.seed = 1\n[[arm]]\nname = \"x\"",
+            "train.seed: seeds are no axis",
+        ),
+        (
+            "[[arm]]\nname = \"x\"\nset = { train.seed = 1 }",
+            "train.seed: seeds are no axis",
+        ),
         (
             "seeds = \"all\"\n[grid]\ntrain.steps = [5]",
             "seeds: expected a number",

@@ -70,6 +70,31 @@ pub enum ImageError {
         /// The files.
         paths: [PathBuf; 2],
     },
+    /// Two parts of one set with images of different sizes.
+    #[error(
+        "{} has images of {}, {} of {}: leave out the one that is wrong",
+        .paths[0].display(), .sizes[0], .paths[1].display(), .sizes[1]
+    )]
+    SizesDiffer {
+        /// The files.
+        paths: [PathBuf; 2],
+        /// The sizes of their images.
+        sizes: [ImageSizes; 2],
+    },
+    /// A class that only one of two parts has.
+    #[error(
+        "{} has no {part} images of its class {class}: add some, or take the class out of the other \
+         part",
+        .path.display()
+    )]
+    ClassMissing {
+        /// The directory.
+        path: PathBuf,
+        /// The part that lacks it: `training` or `test`.
+        part: &'static str,
+        /// The class by name.
+        class: String,
+    },
     /// Images without labels, or labels without images.
     #[error("the {missing} to {} are missing: put their file beside it, or leave this one out", .path.display())]
     HalfMissing {

@@ -22,8 +22,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Where images for training may be, in capital or small letters.
+const TRAININGS: [&str; 3] = ["train", "training", "training_set"];
 /// Where images for testing may be, the best place first.
-const TESTS: [&str; 4] = ["test", "val", "valid", "validation"];
+const TESTS: [&str; 6] = ["test", "testing", "test_set", "val", "valid", "validation"];
 /// The most classes; a label is a byte.
 const MOST_CLASSES: usize = 256;
 /// The longest side that is taken from images rather than set.
@@ -47,16 +49,16 @@ pub(super) fn find(path: &Path) -> Result<Option<Folders>, ImageError> {
         root: path,
         account: DataAccount::default(),
     };
-    let train = look.part(&path.join("train"))?;
+    let train = match named(path, &TRAININGS)?.first() {
+        Some(directory) => look.part(directory)?,
+        None => Classes::new(),
+    };
     if train.is_empty() {
         return look.without_training_part();
     }
     let mut parts = vec![train];
-    for name in TESTS {
-        let directory = path.join(name);
-        if !directory.is_dir() {
-            continue;
-        }
+    for directory in named(path, &TESTS)? {
+        let name = file_name(&directory);
         let classes = look.part(&directory)?;
         if classes.is_empty() {
             look.account.leave_out(name, "its images have no classes");
@@ -70,19 +72,19 @@ pub(super) fn find(path: &Path) -> Result<Option<Folders>, ImageError> {
         }
     }
     if let [train, test] = &parts[..] {
-        let first_of = |classes: &Classes, name: &str| classes[name][0].clone();
-        if let Some(class) = test.keys().find(|class| !train.contains_key(*class)) {
-            let reason = format!("there are no training images of its class {class}");
-            return Err(malformed(&first_of(test, class), reason));
-        }
-        if let Some(class) = train.keys().find(|class| !test.contains_key(*class)) {
-            let reason = format!("there are no test images of its class {class}");
-            return Err(malformed(&first_of(train, class), reason));
+        for (here, there, part) in [(test, train, "training"), (train, test, "test")] {
+            if let Some(class) = here.keys().find(|class| !there.contains_key(*class)) {
+                return Err(ImageError::ClassMissing {
+                    path: path.to_owned(),
+                    part,
+                    class: class.clone(),
+                });
+            }
         }
     }
     for entry in entries(path)? {
         let name = file_name(&entry);
-        if name != "train" && !TESTS.contains(&&*name) {
+        if !is_part(&name) {
             look.account
                 .leave_out(name, "beside the folders train and test");
         }
@@ -93,6 +95,24 @@ pub(super) fn find(path: &Path) -> Result<Option<Folders>, ImageError> {
             .push("no test part with classes (test, val) is here".to_owned());
     }
     look.found(parts)
+}
+
+/// Whether a folder's name says that it is a part of a set.
+fn is_part(name: &str) -> bool {
+    let name = name.to_lowercase();
+    TRAININGS.contains(&&*name) || TESTS.contains(&&*name)
+}
+
+/// The folders in a directory that have one of these names, in the order of the names.
+fn named(directory: &Path, names: &[&str]) -> Result<Vec<PathBuf>, ImageError> {
+    let of = |path: &Path| {
+        let name = file_name(path).to_lowercase();
+        names.iter().position(|wanted| *wanted == name)
+    };
+    let mut found = entries(directory)?;
+    found.retain(|path| path.is_dir() && of(path).is_some());
+    found.sort_by_key(|path| of(path));
+    Ok(found)
 }
 
 struct Look<'p> {
@@ -106,18 +126,13 @@ impl Look<'_> {
         self.account.leave_out(name.display().to_string(), reason);
     }
 
-    fn found(mut self, parts: Vec<Classes>) -> Result<Option<Folders>, ImageError> {
+    fn found(self, parts: Vec<Classes>) -> Result<Option<Folders>, ImageError> {
         let count = parts[0].len();
         if count > MOST_CLASSES {
             return Err(ImageError::ManyClasses {
                 path: self.root.to_owned(),
                 count,
             });
-        }
-        if let (1, Some(class)) = (count, parts[0].keys().next()) {
-            self.account
-                .remarks
-                .push(format!("all images are of one class, {class}"));
         }
         Ok(Some(Folders {
             parts,
@@ -132,8 +147,9 @@ impl Look<'_> {
         if !classes.is_empty() {
             return self.found(vec![classes]);
         }
-        for name in TESTS {
-            let classes = self.part(&self.root.join(name))?;
+        for directory in named(self.root, &TESTS)? {
+            let name = file_name(&directory);
+            let classes = self.part(&directory)?;
             if !classes.is_empty() {
                 self.account.remarks.push(format!(
                     "only the test part ({name}) is here, no folder train: it is trained on, so \
@@ -159,7 +175,7 @@ impl Look<'_> {
         for class in entries(directory)? {
             let name = file_name(&class);
             // Parts, not classes; and the images of Tiny-ImageNet's test part have no class.
-            let is_part = directory == self.root && (name == "train" || TESTS.contains(&&*name));
+            let is_part = directory == self.root && is_part(&name) && name == name.to_lowercase();
             let is_images = name == "images" && TESTS.contains(&&*file_name(directory));
             if !class.is_dir() || is_part || is_images {
                 others.push(class);
@@ -225,7 +241,8 @@ impl Look<'_> {
                 }
             };
             if !path.is_file() {
-                return Err(ImageError::Missing { path });
+                let reason = format!("line {} names {name}, which is not in images", number + 1);
+                return Err(malformed(file, reason));
             }
             classes.entry(class.to_owned()).or_default().push(path);
         }

@@ -204,9 +204,11 @@ impl Files {
         let mut all = self.pairs.iter().map(Pair::sizes);
         let first = all.next().expect("a pair")?;
         for (other, pair) in all.zip(&self.pairs[1..]) {
-            if other? != first {
-                return Err(ImageError::Contradiction {
+            let other = other?;
+            if other != first {
+                return Err(ImageError::SizesDiffer {
                     paths: [self.pairs[0].images.clone(), pair.images.clone()],
+                    sizes: [first, other],
                 });
             }
         }

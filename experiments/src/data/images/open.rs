@@ -1,10 +1,16 @@
 //! From a path to a set: which layout it is, what is in it, and how it is cut.
 
 use super::{FEWEST, ImageError, ImageSet, ImageSizes, Part, bytes::entries, cifar, folders, idx};
-use crate::data::{DataAccount, FileRead, Unit, file_name};
+use crate::{
+    data::{DataAccount, FileRead, Unit, file_name},
+    run_dir::is_run_directory,
+};
 use engine::rng::Key;
 use rand::seq::SliceRandom;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 /// What images are, as far as a network has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +149,10 @@ impl Layout {
         }
         account.name = file_name(path);
         account.unit = Unit::Images;
-        let about = format!("images of {sizes} in {} classes", classes.len());
+        let about = match &classes[..] {
+            [class] => format!("images of {sizes}, all of them of one class, {class}"),
+            _ => format!("images of {sizes} in {} classes", classes.len()),
+        };
         account.remarks.insert(0, about);
         let second = parts
             .get(1)
@@ -164,8 +173,35 @@ impl Layout {
                 (part(&train), part(&test))
             }
         };
+        account.remarks.extend(repeated(&train, &test, sizes));
         Ok(ImageSet::new(account, train, test, classes, sizes))
     }
+}
+
+/// What is to be known of images that occur several times.
+fn repeated(train: &Part, test: &Part, sizes: ImageSizes) -> Vec<String> {
+    let known: HashSet<&[u8]> = (0..train.len())
+        .map(|index| train.image(index, sizes))
+        .collect();
+    let copies = train.len() - known.len();
+    let leaked = (0..test.len())
+        .filter(|&index| known.contains(test.image(index, sizes)))
+        .count();
+    let mut remarks = Vec::new();
+    if copies > 0 {
+        remarks.push(format!(
+            "{copies} of the {} images to train on are copies of others",
+            train.len()
+        ));
+    }
+    if leaked > 0 {
+        remarks.push(format!(
+            "{leaked} of the {} images to test on are also trained on: what is measured looks better \
+             than it is",
+            test.len()
+        ));
+    }
+    remarks
 }
 
 /// The numbers of the images to train on and of the tenth to test on, ascending.
@@ -184,6 +220,11 @@ fn hint(path: &Path) -> Option<String> {
     /// How deep below a path, and in how many folders, a set is looked for.
     const DEPTH: usize = 3;
     const FOLDERS: usize = 50;
+    if is_run_directory(path) {
+        return Some(
+            "; it is a run of this program, for train --resume, inspect or sample".to_owned(),
+        );
+    }
     if path.join("data_batch_1").is_file() {
         return Some("; these are CIFAR's batches for Python, not the binary ones".to_owned());
     }

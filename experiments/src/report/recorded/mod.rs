@@ -130,7 +130,10 @@ impl Recorded {
             };
             match RunResult::read(id.clone()) {
                 Ok(Some(run)) => {
+                    // A warning that was written down when it was given is there already.
+                    let given = read_warnings(&id.path);
                     let own = run.summary().remarks.iter();
+                    let own = own.filter(|own| !given.contains(own));
                     remarks.extend(own.map(|own| format!("{} seed {}: {own}", id.arm, id.seed)));
                     runs[arm].push(run);
                 }
