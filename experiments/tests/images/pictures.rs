@@ -221,3 +221,22 @@ fn palettes_bits_and_colour_spaces_become_red_green_and_blue() {
     let grey = seen(&jpeg(70), COLOURED);
     assert_eq!(grey, [grey[0]; 48]);
 }
+
+/// Files of the kernel are regular, have no size, and may be waited for without end.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_of_the_kernel_are_not_waited_for() {
+    let directory = directory();
+    for (i, class) in ["cat", "dog"].iter().cycle().take(30).enumerate() {
+        write(
+            directory.path(),
+            &format!("{class}/{i}.png"),
+            &jpeg(64 + i as u8),
+        );
+    }
+    for name in ["kmsg", "cat/kmsg"] {
+        std::os::unix::fs::symlink("/proc/kmsg", directory.path().join(name)).expect("a link");
+    }
+    let account = open(&directory, GREY).expect("images").account;
+    assert_eq!(account.number_left_out(), 2);
+}

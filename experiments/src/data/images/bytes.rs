@@ -24,14 +24,26 @@ const HEAD: usize = 12;
 /// A file, decompressed if it begins as gzip does, whatever its name.
 pub(super) struct Source<'p> {
     path: &'p Path,
+    /// Bytes on disk.
+    size: u64,
     unpacked: Unpacked,
 }
 
 impl<'p> Source<'p> {
     pub(super) fn open(path: &'p Path) -> Result<Self, ImageError> {
-        let file = File::open(path).map_err(|source| unreadable(path, source))?;
+        let failed = |source| unreadable(path, source);
+        let size = fs::metadata(path).map_err(failed)?.len();
+        let file: Box<dyn Read> = match size {
+            // Nothing is waited for: files of the kernel have no size and may never end.
+            0 => Box::new(io::empty()),
+            _ => Box::new(File::open(path).map_err(failed)?),
+        };
         let unpacked = checked(path, unpack(BufReader::new(file), HEAD))?;
-        Ok(Self { path, unpacked })
+        Ok(Self {
+            path,
+            size,
+            unpacked,
+        })
     }
 
     /// How it begins.
@@ -81,15 +93,20 @@ impl<'p> Source<'p> {
             0 => most_bytes(),
             _ => most_bytes().min(LARGEST_UNPACKED),
         };
+        let too_large = || ImageError::TooLarge {
+            path: self.path.to_owned(),
+            limit,
+        };
+        // A plain file larger than that is not read first.
+        if count == u64::MAX && self.unpacked.layers == 0 && self.size > limit {
+            return Err(too_large());
+        }
         let mut bytes = Vec::new();
         let reader = self.unpacked.reader.by_ref();
         let read = reader.take(count.min(limit)).read_to_end(&mut bytes);
         checked(self.path, read)?;
         if bytes.len() as u64 == limit {
-            return Err(ImageError::TooLarge {
-                path: self.path.to_owned(),
-                limit,
-            });
+            return Err(too_large());
         }
         Ok(bytes)
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::data::guard::guarded;
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{Cursor, Read},
     path::Path,
 };
@@ -69,7 +69,9 @@ impl Format {
 
     /// The format of a file; `None` if it is none of these, or not even a file.
     pub(super) fn of_file(path: &Path) -> Option<Self> {
-        if !path.is_file() {
+        // Files of the kernel have no size and may never end.
+        let is_file = |meta: Metadata| meta.is_file() && meta.len() > 0;
+        if !path.metadata().is_ok_and(is_file) {
             return None;
         }
         let mut start = Vec::new();
