@@ -43,7 +43,7 @@ impl Unit {
 pub struct Share {
     /// Files that have a part in it.
     pub files: u64,
-    /// Its size in the account's unit.
+    /// Size in the account's unit.
     pub amount: u64,
     /// The size by kind of file.
     pub kinds: BTreeMap<String, u64>,
@@ -89,9 +89,9 @@ impl Share {
 /// A file, or a folder that is read as one thing, and its part in the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRead {
-    /// Its name below the path that was given.
+    /// Name below the path that was given.
     pub name: String,
-    /// Its kind, by which shares are counted; [`kind_of`] its name, where nothing else is known.
+    /// Kind, by which shares are counted; [`kind_of`] the name, where nothing else is known.
     pub kind: String,
     /// How much of it is trained on, in the account's unit.
     pub training: u64,
@@ -108,7 +108,7 @@ pub struct FileRead {
 /// Something that was found and is not part of the data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// Its name below the path that was given.
+    /// Name below the path that was given.
     pub name: String,
     /// Why.
     pub reason: String,

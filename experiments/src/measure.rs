@@ -17,7 +17,7 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// That of a run.
+    /// The measure of a run.
     pub fn of(config: &RunConfig) -> Self {
         match config.model {
             ModelConfig::Transformer(_) if config.data.tokens.is_bytes() => Self::Bytes,

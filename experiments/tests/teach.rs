@@ -54,11 +54,13 @@ fn an_unknown_lesson_is_a_usage_error() {
         assert_eq!(refused.status.code(), Some(2), "{number}");
         assert!(refused.stdout.is_empty());
     }
-    let message = String::from_utf8(run(&["teach", "10"], "").stderr).expect("text");
-    assert_eq!(
-        message,
-        "error: there is no lesson 10: they are 1 to 9, see teach --list\n"
-    );
+    for number in ["10", "0"] {
+        let message = String::from_utf8(run(&["teach", number], "").stderr).expect("text");
+        assert_eq!(
+            message,
+            format!("error: there is no lesson {number}: they are 1 to 9, see teach --list\n")
+        );
+    }
 }
 
 #[test]

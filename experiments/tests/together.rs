@@ -2,6 +2,9 @@
 
 #![cfg(unix)]
 
+#[path = "common/signals.rs"]
+mod signals;
+
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
@@ -31,6 +34,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        signals::heed();
         let directory = tempfile::tempdir().expect("a directory");
         let text: String = (0..4000)
             .map(|i| format!("{} by {}. ", i % 61, i % 53))

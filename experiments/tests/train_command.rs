@@ -1,5 +1,9 @@
 //! `train` and `sample` as a user meets them.
 
+#[cfg(unix)]
+#[path = "common/signals.rs"]
+mod signals;
+
 use experiments::run_dir::{Status, read_metrics, read_summary};
 use std::{
     fs,
@@ -122,6 +126,7 @@ fn lines(text: &[u8]) -> u64 {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_says_how_to_go_on_and_does() {
+    signals::heed();
     let root = tempfile::tempdir().expect("a directory");
     let path = |name: &str| root.path().join(name).display().to_string();
     write_text(&root.path().join("text"));

@@ -50,7 +50,7 @@ fn shapes() -> Data {
 fn a_small_network_learns_to_tell_shapes_apart() {
     let mut trainer = Trainer::new(&config(&[]), shapes()).expect("a trainer");
     let before = trainer.validate();
-    for _ in 0..150 {
+    for _ in 0..300 {
         assert!(!trainer.step().diverged());
     }
     let after = trainer.validate();

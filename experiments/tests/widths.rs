@@ -21,9 +21,14 @@ fn run(root: &Path, width: usize, arguments: &[&str]) -> Output {
     output
 }
 
-/// Whether a line fits, or cannot be broken: a path, a command or a fingerprint in one word.
+/// Whether a line fits, or must not be broken: a path or a fingerprint in one word, a command of
+/// this program that is there to be pasted.
 fn fits(line: &str, width: usize) -> bool {
-    line.width() <= width || line.split_whitespace().count() <= 1
+    let programs = ["cargo run ", env!("CARGO_BIN_EXE_experiments")];
+    let pasted = programs
+        .iter()
+        .any(|program| line.trim_start().starts_with(program));
+    line.width() <= width || line.split_whitespace().count() <= 1 || pasted
 }
 
 fn assert_fits(root: &Path, arguments: &[&str]) {

@@ -125,7 +125,7 @@ impl Trunk {
 }
 
 impl TrunkConfig<'_> {
-    /// Its matrices' elements, its connections not counted, for sizes that need not be reasonable.
+    /// Number of elements of all matrices, connections left out, for sizes that may be absurd.
     pub(crate) fn rough_parameters(&self) -> f64 {
         let dim = self.dim as f64;
         // Two shifts, scales and gates.

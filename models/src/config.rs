@@ -157,14 +157,14 @@ impl TransformerConfig {
         checks::positive(&[("rope_theta", self.rope_theta)])
     }
 
-    /// Its matrices' elements, its connections not counted, for sizes that need not be reasonable.
+    /// Number of elements of all matrices, connections left out, for sizes that may be absurd.
     pub(crate) fn rough_parameters(&self) -> f64 {
         let ends = if self.tied_embeddings { 1.0 } else { 2.0 };
         let rotary = self.seq as f64 * (self.dim as f64 / self.heads.max(1) as f64);
         self.trunk().rough_parameters() + ends * self.vocab_size as f64 * self.dim as f64 + rotary
     }
 
-    /// Its blocks, without the rotary positions, which take an even width of heads.
+    /// The blocks, without the rotary positions, which take an even width of heads.
     pub(crate) fn trunk(&self) -> TrunkConfig<'_> {
         TrunkConfig {
             dim: self.dim,

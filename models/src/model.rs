@@ -49,7 +49,7 @@ impl ModelConfig {
     /// The decoder, if it is one.
     ///
     /// # Errors
-    /// That the network is another one.
+    /// If the network is another one.
     pub fn transformer(&self) -> Result<&TransformerConfig, ConfigError> {
         match self {
             Self::Transformer(config) => Ok(config),
@@ -60,7 +60,7 @@ impl ModelConfig {
         }
     }
 
-    /// Its `type` in files.
+    /// The `type` in files.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Transformer(_) => "transformer",
@@ -166,7 +166,7 @@ impl ModelConfig {
         }
     }
 
-    /// Its blocks.
+    /// Number of blocks.
     pub fn layers(&self) -> usize {
         match self {
             Self::Transformer(config) => config.layers,

@@ -129,7 +129,7 @@ impl VitConfig {
         }
     }
 
-    /// Its matrices' elements, its connections not counted, for sizes that need not be reasonable.
+    /// Number of elements of all matrices, connections left out, for sizes that may be absurd.
     pub(crate) fn rough_parameters(&self) -> f64 {
         let (patch, side) = (
             self.patch as f64,
@@ -139,7 +139,7 @@ impl VitConfig {
         self.trunk().rough_parameters() + ends * self.dim as f64
     }
 
-    /// Its blocks.
+    /// The blocks.
     pub(crate) fn trunk(&self) -> TrunkConfig<'_> {
         TrunkConfig {
             dim: self.dim,

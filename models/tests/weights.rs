@@ -192,6 +192,9 @@ fn a_file_of_another_program_is_said_to_be_one() {
         (b"PK\x03\x04\x14\0\0\0....weight.npy", "NumPy arrays"),
         (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9", "a Python pickle"),
         (b"GGUF\x03\0\0\0", "a GGUF file"),
+        (b"Call me Ishmael.\nSome years ago", "a text"),
+        ("na\u{ef}ve caf\u{e9}".as_bytes(), "a text"),
+        (b"", "an empty file"),
         (b"{\"architectures\": []}", "a JSON file"),
     ] {
         let error = TensorFile::from_bytes("model.pt", bytes.to_vec()).unwrap_err();

@@ -111,7 +111,7 @@ impl Calibration {
         write_atomically(&sweep.join(FILE), format!("{text}\n").as_bytes())
     }
 
-    /// That of a sweep; `None` if it has none that can be read.
+    /// The step times of a sweep; `None` if it has none that can be read.
     pub fn read(sweep: &Path) -> Option<Self> {
         let text = read_text(&sweep.join(FILE)).ok()?;
         serde_json::from_str(&text).ok()

@@ -18,6 +18,7 @@ use models::{
 };
 use nn::{
     connection::ConnectionConfig,
+    norm::NormConfig,
     optim::{AdamW, AdamWConfig},
 };
 use serde::Serialize;
@@ -243,6 +244,11 @@ impl Bench {
             seq: self.size.seq,
             ffn: FfnConfig::SwiGlu { hidden },
             connection: self.connection.clone(),
+            // PyTorch's default, so that both sides of a race do the same work.
+            norm: NormConfig {
+                eps: 1e-5,
+                ..NormConfig::default()
+            },
             ..TransformerConfig::default()
         }
     }

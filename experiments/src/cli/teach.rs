@@ -6,17 +6,14 @@ use crate::{
     terminal::{stdout_width, wrapped},
 };
 use engine::rng::Key;
-use std::{
-    io::{self, IsTerminal, Write, stdin, stdout},
-    num::NonZeroUsize,
-};
+use std::io::{self, IsTerminal, Write, stdin, stdout};
 
 /// Computes a lesson and prints every number beside its equation.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Which lesson; without it the list of them
     #[arg(value_name = "N")]
-    lesson: Option<NonZeroUsize>,
+    lesson: Option<usize>,
     /// List the lessons
     #[arg(long, conflicts_with = "lesson")]
     list: bool,
@@ -39,7 +36,7 @@ impl Args {
             }
             return Ok(());
         };
-        let Some(lesson) = LESSONS.get(number.get() - 1) else {
+        let Some(lesson) = number.checked_sub(1).and_then(|i| LESSONS.get(i)) else {
             return Err(Failure::Usage(format!(
                 "there is no lesson {number}: they are 1 to {}, see teach --list",
                 LESSONS.len()

@@ -22,7 +22,7 @@ pub enum DataError {
     Unreadable {
         /// What could not be read.
         path: PathBuf,
-        /// Its answer.
+        /// The system's answer.
         source: io::Error,
     },
     /// A device, pipe or other thing without an end.
@@ -47,7 +47,7 @@ pub enum DataError {
         path: PathBuf,
         /// The byte.
         byte: u8,
-        /// Its position, after decompression.
+        /// Position of the byte, after decompression.
         offset: usize,
         /// What the file seems to be.
         kind: Option<FileKind>,
@@ -154,7 +154,7 @@ pub enum DataError {
     SourceMissing {
         /// Crate name.
         name: &'static str,
-        /// Its version in `Cargo.lock`.
+        /// Version in `Cargo.lock`.
         version: String,
         /// The registry directory that was searched first.
         searched: PathBuf,

@@ -44,7 +44,7 @@ pub enum TokensError {
     OddLength {
         /// The file.
         path: PathBuf,
-        /// Its length.
+        /// Length of the file.
         bytes: usize,
     },
     /// Numbers that are not little-endian ones of 16 bits.
@@ -66,7 +66,7 @@ pub enum TokensError {
         path: PathBuf,
         /// Which of its tokens.
         position: usize,
-        /// Its id.
+        /// Id of the token.
         id: u16,
         /// The size of the vocabulary.
         vocabulary: usize,

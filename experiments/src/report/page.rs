@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 const PAGE_STYLE: &str = "\
 :root{color-scheme:light dark}
-body{font:15px/1.5 system-ui,'DejaVu Sans',sans-serif;margin:0 auto;max-width:70rem;\
+body{font:15px/1.5 system-ui,'DejaVu Sans',sans-serif;margin:0 auto;max-width:76rem;\
 padding:1rem 1.25rem 4rem;color:#222;background:#fff}
 h1{font-size:1.6rem;line-height:1.25;margin:1rem 0 .5rem}
 h2{font-size:1.15rem;margin:2.4rem 0 .6rem;border-bottom:1px solid #ddd;padding-bottom:.2rem}
@@ -19,10 +19,10 @@ p,li{max-width:48rem}figure{margin:1rem 0 1.6rem}
 .wide{overflow-x:auto}.phone{display:none}
 figcaption,.notes{color:#666;font-size:.87rem;max-width:48rem}
 table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;text-align:right;white-space:nowrap}
+th,td{padding:.25rem .5rem;border-bottom:1px solid #e5e5e5;text-align:right;white-space:nowrap}
 th{vertical-align:bottom;white-space:normal;font-weight:600}
 .left{text-align:left;white-space:normal;overflow-wrap:anywhere}
-td.left:first-child{white-space:nowrap}tbody tr:hover{background:#f4f6f8}
+th.left{overflow-wrap:normal}td.left:first-child{white-space:nowrap}tbody tr:hover{background:#f4f6f8}
 .good{color:#00704f;font-weight:600}.bad{color:#b34700;font-weight:600}.faint{color:#777}
 code,pre{font:.85rem/1.45 ui-monospace,'DejaVu Sans Mono',monospace}
 pre{background:#f6f7f8;padding:.7rem .9rem;overflow-x:auto;border-radius:4px}

@@ -15,6 +15,8 @@ mod verdict;
 pub use convergence::{Convergence, Reading, convergence_factor, tokens_to_reach};
 pub use estimate::{CONFIDENCE, Estimate, mean, median, pooled_sd, quantile, sd};
 pub use paired::{Differences, pair_by_seed};
-pub use power::{POWER, minimum_detectable_effect, power, seeds_needed, seeds_needed_range};
+pub use power::{
+    MAX_SEEDS, POWER, minimum_detectable_effect, power, seeds_needed, seeds_needed_range,
+};
 pub use spikes::{SPIKE_HEIGHT, SPIKE_WINDOW, spikes};
 pub use verdict::{MIN_SEEDS, Verdict, holm, verdicts};

@@ -6,8 +6,8 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 /// Power for which effects and seeds are computed: four in five such experiments would show it.
 pub const POWER: f64 = 0.8;
 
-/// More seeds than anyone will run.
-const MAX_SEEDS: usize = 1_000_000;
+/// More seeds than anyone will run: a number of seeds is not looked for beyond it.
+pub const MAX_SEEDS: usize = 1_000_000;
 
 /// The probability that `n` paired seeds show a mean difference of `effect` standard deviations in
 /// a two-sided test at 5 %: `P(|T| > t(0.975, n - 1))` for T of the noncentral t distribution with

@@ -162,7 +162,9 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.equation("Eq. 14", "A_m = e_(k mod n) at sublayer k, A_r = I, B = 1")?;
     board.text(&format!(
         "A decoder of 2 blocks, d = 16, dynamic, n = 2, AdamW, {STEPS} steps, twice. Spread = \
-         the largest difference between streams before the last sublayer."
+         the largest difference between streams before the last sublayer. The norms have an eps \
+         of 1e-5: with the usual 1e-12 AdamW makes steps of the rounding of gradients that are \
+         zero, and even copies part."
     ))?;
     let run = |read_init| {
         let config = HyperConfig {

@@ -21,7 +21,7 @@ pub enum TrainError {
         name: String,
         /// The fingerprint of the data it was begun with.
         stored: String,
-        /// That of the data now.
+        /// The fingerprint of the data now.
         wanted: String,
     },
     /// The run directory cannot be read or written.

@@ -8,5 +8,7 @@ mod interrupted;
 mod kills;
 mod locks;
 mod place;
+#[path = "../common/signals.rs"]
+mod signals;
 mod states;
 mod temporaries;

@@ -1,5 +1,6 @@
 //! A directory with a text, in which the program trains small networks.
 
+use crate::signals;
 use experiments::run_dir::read_metrics;
 use std::{
     fs,
@@ -20,6 +21,7 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
+        signals::heed();
         let directory = tempfile::tempdir().expect("a directory");
         let words = ["so ", "it ", "goes ", "and ", "ends. "];
         let text: String = (0..6000).map(|i| words[(i * i + i / 7) % 5]).collect();

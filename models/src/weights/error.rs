@@ -13,19 +13,19 @@ pub enum WeightsError {
         /// What the system says.
         source: io::Error,
     },
-    /// It is no safetensors file, or a truncated or damaged one.
+    /// No safetensors file, or a truncated or damaged one.
     Malformed {
         /// The file.
         file: PathBuf,
         /// What is wrong.
         reason: String,
     },
-    /// Its checksum is not that of its content.
+    /// A checksum that is not that of the content.
     Changed {
         /// The file.
         file: PathBuf,
     },
-    /// Its configuration cannot be used.
+    /// A configuration that cannot be used.
     Config {
         /// The file.
         file: PathBuf,
@@ -50,7 +50,7 @@ pub enum WeightsError {
     Shape {
         /// The file.
         file: PathBuf,
-        /// Its name.
+        /// Name of the tensor.
         tensor: String,
         /// What the network has.
         expected: Shape,
@@ -61,7 +61,7 @@ pub enum WeightsError {
     Dtype {
         /// The file.
         file: PathBuf,
-        /// Its name.
+        /// Name of the tensor.
         tensor: String,
         /// What can be read.
         expected: String,
@@ -76,7 +76,7 @@ pub enum WeightsError {
         tensor: String,
         /// Which element.
         index: usize,
-        /// Its value.
+        /// Value of the element.
         value: f32,
     },
 }

@@ -20,6 +20,18 @@ pub(super) fn kind(bytes: &[u8]) -> Option<&'static str> {
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Some("a NumPy array"),
         [0x1f, 0x8b, ..] => Some("a gzip file"),
         [b'{', ..] if no_header => Some("a JSON file"),
+        [] => Some("an empty file"),
+        _ if no_header && is_text(names) => Some("a text"),
         _ => None,
     }
+}
+
+/// Whether bytes, perhaps cut in mid-character, are UTF-8 without control characters but white space.
+fn is_text(bytes: &[u8]) -> bool {
+    let whole = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_some() => return false,
+        Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    !whole.contains(|c: char| c.is_control() && !c.is_whitespace())
 }

@@ -4,6 +4,8 @@
 mod baselines;
 mod family;
 mod guard;
+mod jpmhc;
+mod rms;
 
 use engine::{
     params::{Gradients, Params},

@@ -24,7 +24,8 @@ pub enum BlockSelection {
 }
 
 /// With K blocks x_i and the block s that is computed: predict `x̂_i = sum_j p_ij x_j`,
-/// compute `x̃ = x_s + f(norm x_s)`, correct `x_i' = x̂_i + g_i (x̃ - x̂_s)`.
+/// compute `x̃ = x_s + f(norm x_s)`, correct `x_i' = x̂_i + g_i (x̃ - x̂_s)`. The parameter
+/// `prediction` is the transpose of p, the source in the row as in all matrices here.
 ///
 /// The embedding enters every block and the output is their sum (what the paper calls
 /// recycled AltUp, the variant without wider embedding tables). A layer of the paper is a

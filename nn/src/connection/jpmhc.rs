@@ -1,16 +1,18 @@
-//! JPmHC (Sengupta et al., 2026, arXiv 2602.18308): softmax reads and writes, and an orthogonal
-//! mix by two steps of the iterative Cayley transform.
+//! JPmHC (Sengupta et al., 2026, arXiv 2602.18308): reads and writes by matrices of softmaxes, and
+//! an orthogonal mix by two steps of the iterative Cayley transform.
 //!
 //! ```text
 //! x⃗      = LayerNorm(vec(H))                       over all n d numbers, with a weight
-//! H_pre  = softmax(x⃗ phi_pre)                      one row, which sums to 1
-//! H_post = softmax(x⃗ phi_post)                     one column, which sums to 1
+//! H_pre  = softmax of each row of mat(x⃗ phi_pre)          n x n
+//! H_post = softmax of each column of mat(x⃗ phi_post)      n x n
 //! W      = skew(x⃗ phi_res)
 //! H_res  = Y_s,  Y_0 = I + a W,  Y_{t+1} = I + a/2 W (I + Y_t)
-//! H      = H_res H + H_postᵀ T(H_pre H)
+//! H      = H_res H + H_post (1 ⊗ T(mean of the rows of H_pre H))
 //! ```
-//! without biases, a = `step` = 0.1 and s = `iterations` = 2. See
-//! [`constrained`](super::constrained) for the rest.
+//! without biases, a = `step` = 0.1 and s = `iterations` = 2. So the n weights of the read are the
+//! mean of n softmaxes, those of the write the sum of n: 1 for every stream where the logits are 0.
+//! Each n columns of `phi_pre` belong to a row of `H_pre`, of `phi_post` to a column of `H_post`.
+//! See [`constrained`](super::constrained) for the rest.
 
 use super::{
     Connection, Site, Spec,
@@ -20,9 +22,10 @@ use super::{
 use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
-/// JPmHC: hyper-connections with `H_pre = softmax(x⃗ phi_pre)`, `H_post = softmax(x⃗ phi_post)`, x⃗
-/// the layer norm of the flattened state, and the mix `H_res`: `iterations` steps of `Y = I + a/2 W
-/// (I + Y)` from `I + a W`, a = `step`, W skew-symmetric with its `rate (rate - 1) / 2` numbers
+/// JPmHC: hyper-connections whose sublayers read the mean of n softmax-weighted states and write
+/// with the sum of n softmaxes, `H_pre` and `H_post` being n x n matrices of logits `x⃗ phi`, x⃗ the
+/// layer norm of the flattened state; and the mix `H_res`: `iterations` steps of `Y = I + a/2 W (I +
+/// Y)` from `I + a W`, a = `step`, W skew-symmetric with its `rate (rate - 1) / 2` numbers
 /// predicted. No biases, and projections normal with standard deviation 0.02 at first: where all
 /// are zero, streams that are alike stay so.
 ///

@@ -9,17 +9,17 @@ use std::fmt;
 pub enum Finding {
     /// A trainable tensor took no part in the computation of the loss.
     NoGradient {
-        /// Its full path.
+        /// Full path of the tensor.
         parameter: String,
     },
     /// The gradient of a trainable tensor was exactly zero every time.
     ZeroGradient {
-        /// Its full path.
+        /// Full path of the tensor.
         parameter: String,
     },
     /// The gradient of a trainable tensor was too small to move it.
     VanishingGradient {
-        /// Its full path.
+        /// Full path of the tensor.
         parameter: String,
         /// The largest element it ever had.
         largest: f32,

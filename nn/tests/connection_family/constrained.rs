@@ -159,22 +159,24 @@ fn sigmoid(x: f64) -> f64 {
     reason = "the indices are those of the formulas"
 )]
 fn naive(gates: Gates, rule: Rule, n: usize, x: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let columns = 2 * n + rule.logits(n);
+    let gate_logits = gates.logits(n);
     let (mut alpha, mut beta) = (Vec::new(), Vec::new());
-    for row in x[0].chunks(columns) {
+    for row in x[0].chunks(2 * gate_logits + rule.logits(n)) {
         let z = |family: usize, c: usize| {
-            x[1 + 2 * family][0] * row[family * n + c] + x[2 + 2 * family][c]
+            x[1 + 2 * family][0] * row[family * gate_logits + c] + x[2 + 2 * family][c]
         };
         let logits: Vec<f64> = (0..rule.logits(n)).map(|c| z(2, c)).collect();
         let mix = naive_mix(rule, n, &logits);
-        let share = |family: usize, i: usize| {
-            let sum: f64 = (0..n).map(|j| z(family, j).exp()).sum();
-            z(family, i).exp() / sum
+        // Of H_pre[g, i], whose rows sum to 1, and of H_post[i, g], whose columns do.
+        let share = |family: usize, g: usize, i: usize| {
+            let sum: f64 = (0..n).map(|j| z(family, g * n + j).exp()).sum();
+            z(family, g * n + i).exp() / sum
         };
+        let sum = |family: usize, i: usize| (0..n).map(|g| share(family, g, i)).sum::<f64>();
         for i in 0..n {
             let (read, write) = match gates {
                 Gates::Sigmoid => (sigmoid(z(0, i)), 2.0 * sigmoid(z(1, i))),
-                Gates::Softmax => (share(0, i), share(1, i)),
+                Gates::Softmax => (sum(0, i) / n as f64, sum(1, i)),
             };
             alpha.push(read);
             // A_r is the transpose of H_res.
@@ -185,20 +187,20 @@ fn naive(gates: Gates, rule: Rule, n: usize, x: &[Vec<f64>]) -> Vec<Vec<f64>> {
     vec![alpha, beta]
 }
 
-fn inputs(rule: Rule, n: usize, rows: usize, std: f32) -> Vec<CheckInput> {
-    let logits = rule.logits(n);
+fn inputs((gates, rule): (Gates, Rule), n: usize, rows: usize, std: f32) -> Vec<CheckInput> {
+    let (logits, gate_logits) = (rule.logits(n), gates.logits(n));
     let mut inputs = vec![
-        CheckInput::normal([rows, 2 * n + logits], std, 1),
+        CheckInput::normal([rows, 2 * gate_logits + logits], std, 1),
         CheckInput {
             shape: [1].into(),
             data: vec![0.9],
         },
-        CheckInput::normal([n], 1.0, 2),
+        CheckInput::normal([gate_logits], 1.0, 2),
         CheckInput {
             shape: [1].into(),
             data: vec![-1.1],
         },
-        CheckInput::normal([n], 1.0, 3),
+        CheckInput::normal([gate_logits], 1.0, 3),
     ];
     if logits > 0 {
         inputs.push(CheckInput {
@@ -218,10 +220,9 @@ fn record<'t>(
     rows: usize,
     v: &[Var<'t>],
 ) -> [Var<'t>; 2] {
-    let (_, rule) = made;
     let state = tape.constant([rows, n, 1], &vec![0.0; rows * n]);
     let slots = Slots::of_streams("check", state, 1);
-    let mix = (rule.logits(n) > 0).then(|| (v[5], v[6]));
+    let mix = (made.1.logits(n) > 0).then(|| (v[5], v[6]));
     let (alpha, beta) = coefficients(slots, made, v[0], (v[1], v[2]), (v[3], v[4]), mix);
     [alpha, beta]
 }
@@ -233,7 +234,7 @@ fn check(rule: Rule, n: usize, rows: usize, std: f32) {
 fn check_with(gates: Gates, rule: Rule, n: usize, rows: usize, std: f32) {
     Check::new(
         &format!("{rule:?} of {n}, logits of {std}"),
-        inputs(rule, n, rows, std),
+        inputs((gates, rule), n, rows, std),
         |tape, v: &[Var<'_>]| record(tape, (gates, rule), n, rows, v).to_vec(),
         |x| naive(gates, rule, n, x),
     )
@@ -285,14 +286,14 @@ fn sinkhorn_is_exact_for_few_iterations_and_large_logits() {
 fn mixes(rule: Rule, n: usize, std: f32) -> Vec<Vec<f32>> {
     let tape = Tape::new();
     let state = tape.constant([2, 3, n, 1], &vec![0.0; 6 * n]);
-    let vars: Vec<Var<'_>> = inputs(rule, n, 6, std)
+    let made = (Gates::Sigmoid, rule);
+    let vars: Vec<Var<'_>> = inputs(made, n, 6, std)
         .iter()
         .map(|input| tape.constant(input.shape, &input.data))
         .collect();
     let slots = Slots::of_streams("check", state, 1);
-    let mix = Some((vars[5], vars[6]));
-    let (read, write) = ((vars[1], vars[2]), (vars[3], vars[4]));
-    let (alpha, beta) = coefficients(slots, (Gates::Sigmoid, rule), vars[0], read, write, mix);
+    let [read, write, mix] = [1, 3, 5].map(|i| (vars[i], vars[i + 1]));
+    let (alpha, beta) = coefficients(slots, made, vars[0], read, write, Some(mix));
     assert_eq!(alpha.shape().dims(), [2, 3, n, n + 1]);
     assert_eq!(beta.shape().dims(), [2, 3, n]);
     let without_read = |alpha: &[f32]| {

@@ -2,7 +2,7 @@
 
 use crate::{
     ablation::{ArmTiming, Delta, calibration::is_notable},
-    stats::{Convergence, Verdict},
+    stats::{Convergence, MAX_SEEDS, Verdict},
     table::{Cell, Tone},
 };
 
@@ -63,11 +63,13 @@ pub(super) fn step_time(timing: &ArmTiming) -> Cell {
     }
 }
 
-/// How many seeds are needed, over what the spread is known to: `3 to 14`.
+/// How many seeds are needed, over what the spread is known to: `3 to 14`, or `≥232` where the upper
+/// end was not found.
 pub(super) fn seeds_needed([low, high]: [usize; 2]) -> String {
-    match low == high {
-        true => low.to_string(),
-        false => format!("{low} to {high}"),
+    match (low == high, high < MAX_SEEDS) {
+        (_, false) => format!("≥{low}"),
+        (true, true) => low.to_string(),
+        (false, true) => format!("{low} to {high}"),
     }
 }
 
@@ -109,6 +111,13 @@ mod tests {
         assert_eq!(signed(-0.0213, 4), "−0.0213");
         assert_eq!(signed(0.011, 3), "+0.011");
         assert_eq!(signed(-0.00001, 4), "0.0000");
+    }
+
+    #[test]
+    fn seeds_are_a_range_or_a_lower_bound() {
+        assert_eq!(seeds_needed([3, 3]), "3");
+        assert_eq!(seeds_needed([3, 16]), "3 to 16");
+        assert_eq!(seeds_needed([232, MAX_SEEDS]), "≥232");
     }
 
     #[test]

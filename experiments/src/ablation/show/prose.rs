@@ -68,7 +68,7 @@ impl Report<'_> {
                 .to_owned(),
         );
         lines.push(
-            "effect size: mean difference over its standard deviation, corrected for few seeds (Hedges). seeds needed: to show a difference of this size four times in five, over the 95 % interval of the standard deviation. spikes: training losses 8 robust standard deviations above the median of the 32 recorded before. docs/statistics.md has the formulas."
+            "effect size: mean difference over its standard deviation, corrected for few seeds (Hedges). seeds needed: to show a difference of this size four times in five, over the 95 % interval of the standard deviation; ≥: over a million at its upper end. spikes: training losses 8 robust standard deviations above the median of the 32 recorded before. docs/statistics.md has the formulas."
                 .to_owned(),
         );
         if results.arms.iter().any(|arm| arm.routers.is_some()) {

@@ -10,7 +10,7 @@
 //! H_res  = rule(alpha_res x⃗ phi_res + b_res)
 //! H      = H_res H + H_postᵀ T(H_pre H)
 //! ```
-//! JPmHC has a layer norm, softmax for sigmoid, fixed factors and no biases.
+//! JPmHC has a layer norm, softmaxes for the sigmoids, fixed factors and no biases.
 //!
 //! `H_res` multiplies from the left, so its rows are destinations. What is stored and shown
 //! is `[A_m | A_r]` with the source in the row, as everywhere: `A_m = H_preᵀ`, `A_r =
@@ -113,7 +113,7 @@ impl Settings {
     }
 
     /// The same of the write: before a sum or a mean of the streams, it is the sum of its weights
-    /// that counts.
+    /// that counts, which is n for softmaxes.
     fn writes_in_vain(&self, site: Site) -> bool {
         self.form.gates() == Gates::Softmax && self.ends_uniformly(site)
     }
@@ -201,6 +201,14 @@ struct Bias {
 }
 
 impl Bias {
+    /// Of this many logits, each 0.
+    fn none(logits: usize) -> Self {
+        Self {
+            start: vec![0.0; logits],
+            square: None,
+        }
+    }
+
     fn at_stream(n: usize, stream: usize, [there, elsewhere]: [f32; 2]) -> Self {
         let start = (0..n).map(|i| if i == stream { there } else { elsewhere });
         Self {
@@ -233,8 +241,11 @@ impl Constrained {
             Form::Mhc { init, .. } => init,
             Form::JpmHc { .. } => ConstrainedInit::FactoryCode,
         };
-        let read = Bias::at_stream(n, stream, init.read_bias());
-        let write = Bias::at_stream(n, stream, init.write_bias());
+        let gate = |biases: [f32; 2]| match settings.form {
+            Form::Mhc { .. } => Bias::at_stream(n, stream, biases),
+            Form::JpmHc { .. } => Bias::none(settings.form.gates().logits(n)),
+        };
+        let (read, write) = (gate(init.read_bias()), gate(init.write_bias()));
         let [on, off] = init.mix_bias();
         let mix = Bias {
             start: rule.logits_near_identity(n, on, off),
@@ -341,7 +352,7 @@ impl Connection for Constrained {
             Rule::Cayley => 2 * n * n * n,
             Rule::CayleySteps { iterations } => 2 * iterations * n * n * n,
         };
-        let columns = 2 * n + logits;
+        let columns = 2 * self.settings.form.gates().logits(n) + logits;
         Account {
             flops: 4 * d * n + mixing + 2 * d * n * (columns + 1) + 4 * columns + rule,
             saved: n * d + d + columns + 1 + n * (n + 2),

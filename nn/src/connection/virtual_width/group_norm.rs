@@ -23,7 +23,7 @@ impl Op for GroupNorm {
         norm::layer_norm(y, stats, x, self.width, None, None, self.eps);
     }
 
-    /// That of a layer norm of every group.
+    /// The backward of a layer norm of every group.
     fn backward(&self, cx: &mut Backward<'_>) {
         let [x] = cx.inputs();
         let [_, stats] = cx.outputs();

@@ -52,7 +52,8 @@ pub enum Widening {
 #[serde(rename_all = "snake_case")]
 pub enum Narrowing {
     /// The paper's: a group norm, then a learned map, which starts as `mean_of_copies`.
-    /// (Weight and bias of the group norm are left to that map and the final norm.)
+    /// (Weight and bias of the group norm are left to that map and the final norm.) The norm
+    /// subtracts a mean, so that a network of RMS norms does not start as pre-norm.
     #[default]
     GroupNormLinear,
     /// Piece i is the mean of the slots j with `j mod m = i`.
@@ -63,9 +64,9 @@ pub enum Narrowing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormGroup {
-    /// As many as the network is wide, the paper's: m slots keep their relative size.
+    /// As many numbers as the network is wide, the paper's: m slots keep their relative size.
     Width,
-    /// Those of a slot, d / m of them.
+    /// The numbers of a slot, d / m of them.
     Slot,
 }
 

@@ -8,50 +8,94 @@ use engine::simd::{F32, sigmoid};
 pub enum Gates {
     /// The read is their sigmoid, the write twice their sigmoid.
     Sigmoid,
-    /// Each is the softmax of its n logits.
+    /// Each is made of n softmaxes of n logits: the read is their mean, the write their sum.
     Softmax,
 }
 
 impl Gates {
-    /// What a gate is multiplied with to be a write.
-    pub(super) fn write_factor(self) -> F32 {
+    /// How many logits the read has, and the write.
+    pub fn logits(self, n: usize) -> usize {
         match self {
-            Self::Sigmoid => F32::splat(2.0),
-            Self::Softmax => F32::ONE,
+            Self::Sigmoid => n,
+            Self::Softmax => n * n,
         }
     }
 
-    /// The gates of n read and n write logits, without the factor of the write.
-    pub(super) fn forward(self, n: usize, logits: &[F32], gates: &mut [F32]) {
+    /// What a gate is multiplied with to be a write.
+    pub(super) fn write_factor(self, n: usize) -> F32 {
+        match self {
+            Self::Sigmoid => F32::splat(2.0),
+            Self::Softmax => F32::splat(n as f32),
+        }
+    }
+
+    /// Vectors of scratch memory: the softmaxes.
+    pub(super) fn scratch(self, n: usize) -> usize {
+        match self {
+            Self::Sigmoid => 0,
+            Self::Softmax => 2 * n * n,
+        }
+    }
+
+    /// The gates of the read and write logits, without the factor of the write.
+    pub(super) fn forward(
+        self,
+        n: usize,
+        logits: &[F32],
+        gates: &mut [F32],
+        softmaxes: &mut [F32],
+    ) {
         match self {
             Self::Sigmoid => {
-                for (gate, &logit) in gates[..2 * n].iter_mut().zip(logits) {
+                for (gate, &logit) in gates.iter_mut().zip(logits) {
                     *gate = sigmoid(logit);
                 }
             }
             Self::Softmax => {
-                softmax::forward(&logits[..n], &mut gates[..n]);
-                softmax::forward(&logits[n..2 * n], &mut gates[n..2 * n]);
+                let part = F32::splat(1.0 / n as f32);
+                gates.fill(F32::ZERO);
+                let rows = logits.chunks_exact(n).zip(softmaxes.chunks_exact_mut(n));
+                for (row, (logits, weights)) in rows.enumerate() {
+                    softmax::forward(logits, weights);
+                    for (gate, &weight) in gates[row / n * n..].iter_mut().zip(&*weights) {
+                        *gate = part.mul_add(weight, *gate);
+                    }
+                }
             }
         }
     }
 
-    /// From the gradients of n reads and n writes to those of their logits, in place.
-    pub(super) fn backward(self, n: usize, gates: &[F32], grads: &mut [F32]) {
-        let (read, rest) = grads.split_at_mut(n);
-        let write = &mut rest[..n];
+    /// From the gradients of n reads and n writes to those of their logits.
+    pub(super) fn backward(
+        self,
+        n: usize,
+        (gates, softmaxes): (&[F32], &[F32]),
+        gates_grad: &[F32],
+        logits_grad: &mut [F32],
+    ) {
         match self {
             Self::Sigmoid => {
-                for (grad, &gate) in read.iter_mut().zip(gates) {
-                    *grad = *grad * gate * (F32::ONE - gate);
+                let (read, write) = logits_grad.split_at_mut(n);
+                let of = gates.iter().zip(gates_grad);
+                for ((&gate, &grad), to) in of.clone().zip(read) {
+                    *to = grad * gate * (F32::ONE - gate);
                 }
-                for (grad, &gate) in write.iter_mut().zip(&gates[n..]) {
-                    *grad *= gate * (F32::ONE - gate) * self.write_factor();
+                for ((&gate, &grad), to) in of.skip(n).zip(write) {
+                    *to = grad * (gate * (F32::ONE - gate) * self.write_factor(n));
                 }
             }
             Self::Softmax => {
-                softmax::backward(&gates[..n], read);
-                softmax::backward(&gates[n..2 * n], write);
+                let factors = [F32::splat(1.0 / n as f32), F32::ONE];
+                let rows = softmaxes
+                    .chunks_exact(n)
+                    .zip(logits_grad.chunks_exact_mut(n));
+                for (row, (weights, grads)) in rows.enumerate() {
+                    let factor = factors[row / n];
+                    for (grad, &of_gate) in grads.iter_mut().zip(&gates_grad[row / n * n..]) {
+                        *grad = of_gate * factor;
+                    }
+                    softmax::backward(weights, grads);
+                }
             }
         }
     }

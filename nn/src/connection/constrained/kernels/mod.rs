@@ -37,21 +37,26 @@ pub struct CoefficientDims {
 }
 
 impl CoefficientDims {
-    /// Columns of the projection: n for the read, n for the write, the logits of the mix.
+    /// Columns of the projection: the logits of the read, of the write and of the mix.
     pub fn columns(self) -> usize {
-        2 * self.rate + self.rule.logits(self.rate)
+        2 * self.gate_logits() + self.rule.logits(self.rate)
+    }
+
+    /// The logits of the read, and as many of the write.
+    fn gate_logits(self) -> usize {
+        self.gates.logits(self.rate)
     }
 
     /// Which of read, write and mix a column belongs to, and its place there.
     fn part(self, column: usize) -> (usize, usize) {
-        let part = (column / self.rate).min(2);
-        (part, column - part * self.rate)
+        let part = (column / self.gate_logits()).min(2);
+        (part, column - part * self.gate_logits())
     }
 
     /// Vectors of scratch memory for [`coefficients`] and its backward.
     pub fn scratch(self) -> usize {
         let (n, rule) = (self.rate, self.rule);
-        4 * self.columns() + 2 * n + 2 * n * n + 3 + rule.scratch(n)
+        4 * self.columns() + 4 * n + 2 * n * n + 3 + self.gates.scratch(n) + rule.scratch(n)
     }
 }
 
@@ -61,7 +66,7 @@ impl CoefficientDims {
 pub struct Affine<'a> {
     /// `alpha_pre`, `alpha_post`, `alpha_res`.
     pub scale: [f32; 3],
-    /// `bias_pre` `[n]`, `bias_post` `[n]`, `bias_res`.
+    /// `bias_pre`, `bias_post`, `bias_res`, as long as there are logits.
     pub bias: [&'a [f32]; 3],
 }
 
@@ -118,6 +123,9 @@ struct Block<'s> {
     scale_grad: &'s mut [F32],
     /// Read and write before a factor, n each.
     gates: &'s mut [F32],
+    /// Of read and write themselves.
+    gates_grad: &'s mut [F32],
+    softmaxes: &'s mut [F32],
     mix: &'s mut [F32],
     mix_grad: &'s mut [F32],
     rest: &'s mut [F32],
@@ -132,6 +140,8 @@ impl<'s> Block<'s> {
         let (bias_grad, rest) = rest.split_at_mut(columns);
         let (scale_grad, rest) = rest.split_at_mut(3);
         let (gates, rest) = rest.split_at_mut(2 * dims.rate);
+        let (gates_grad, rest) = rest.split_at_mut(2 * dims.rate);
+        let (softmaxes, rest) = rest.split_at_mut(dims.gates.scratch(dims.rate));
         let (mix, rest) = rest.split_at_mut(matrix);
         let (mix_grad, rest) = rest.split_at_mut(matrix);
         Self {
@@ -141,6 +151,8 @@ impl<'s> Block<'s> {
             bias_grad,
             scale_grad,
             gates,
+            gates_grad,
+            softmaxes,
             mix,
             mix_grad,
             rest,
@@ -162,8 +174,9 @@ impl<'s> Block<'s> {
             self.projected[column] = value;
             self.logits[column] = F32::splat(affine.scale[part]).mul_add(value, bias);
         }
-        dims.gates.forward(dims.rate, self.logits, self.gates);
-        let mix_logits = &self.logits[2 * dims.rate..];
+        let (gate_logits, mix_logits) = self.logits.split_at(2 * dims.gate_logits());
+        dims.gates
+            .forward(dims.rate, gate_logits, self.gates, self.softmaxes);
         dims.rule.mix(dims.rate, mix_logits, self.mix, self.rest);
     }
 }
@@ -179,8 +192,8 @@ fn expect(op: &str, name: &str, len: usize, expected: usize) {
 /// The coefficients of every token: with the logits `z = scale * projected + bias`,
 ///
 /// ```text
-/// alpha[i, 0]     = sigmoid(z_pre[i])       or softmax(z_pre)[i]
-/// beta[i]         = 2 sigmoid(z_post[i])    or softmax(z_post)[i]
+/// alpha[i, 0]     = sigmoid(z_pre[i])       or the mean over g of softmax(z_pre[g])[i]
+/// beta[i]         = 2 sigmoid(z_post[i])    or the sum over g of softmax(z_post[g])[i]
 /// alpha[i, 1 + j] = H_res[j, i],   H_res = rule(z_res)
 /// ```
 /// `projected` is `[rows, columns]`, `alpha` `[rows, n, n + 1]`, `beta` `[rows, n]`.
@@ -203,7 +216,7 @@ pub fn coefficients(
     expect(OP, "alpha", alpha.len(), dims.rows * width);
     expect(OP, "beta", beta.len(), dims.rows * n);
     let mut block = Block::new(dims, scratch);
-    let write_factor = dims.gates.write_factor();
+    let write_factor = dims.gates.write_factor(n);
     for tokens in Tokens::blocks(dims.rows) {
         block.load(dims, affine, projected, tokens);
         for i in 0..n {
@@ -243,7 +256,7 @@ pub fn coefficients_backward(
 ) {
     const OP: &str = "constrained_coefficients_backward";
     let (n, columns) = (dims.rate, dims.columns());
-    let width = n * (n + 1);
+    let (width, gate_logits) = (n * (n + 1), 2 * dims.gate_logits());
     expect(OP, "projected", projected.len(), dims.rows * columns);
     let mut block = Block::new(dims, scratch);
     block.bias_grad.fill(F32::ZERO);
@@ -255,19 +268,22 @@ pub fn coefficients_backward(
         };
         block.load(dims, affine, projected, tokens);
         for i in 0..n {
-            block.logits_grad[i] = of(alpha_grad, width, i * (n + 1));
-            block.logits_grad[n + i] = of(beta_grad, n, i);
+            block.gates_grad[i] = of(alpha_grad, width, i * (n + 1));
+            block.gates_grad[n + i] = of(beta_grad, n, i);
             for j in 0..n {
                 block.mix_grad[j * n + i] = of(alpha_grad, width, i * (n + 1) + 1 + j);
             }
         }
-        dims.gates.backward(n, block.gates, block.logits_grad);
+        let (gate_logits_grad, mix_logits_grad) = block.logits_grad.split_at_mut(gate_logits);
+        let gates = (&*block.gates, &*block.softmaxes);
+        dims.gates
+            .backward(n, gates, block.gates_grad, gate_logits_grad);
         dims.rule.mix_backward(
             n,
-            &block.logits[2 * n..],
+            &block.logits[gate_logits..],
             block.mix,
             block.mix_grad,
-            &mut block.logits_grad[2 * n..],
+            mix_logits_grad,
             block.rest,
         );
         for column in 0..columns {
@@ -288,7 +304,7 @@ pub fn coefficients_backward(
             );
         }
         if let Some(mut bias) = bias {
-            let sums = block.bias_grad[part * n..].iter();
+            let sums = block.bias_grad[part * dims.gate_logits()..].iter();
             put(&mut bias, sums.map(|&sum| reduce_add(sum)));
         }
     }

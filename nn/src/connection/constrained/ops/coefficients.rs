@@ -101,8 +101,8 @@ pub fn coefficients<'t>(
     };
     let logits = rule.logits(n);
     let families = [
-        ("pre", Some(read), n),
-        ("post", Some(write), n),
+        ("pre", Some(read), gates.logits(n)),
+        ("post", Some(write), gates.logits(n)),
         ("res", mix, logits),
     ];
     for (name, family, expected) in families {
