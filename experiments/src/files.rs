@@ -17,8 +17,56 @@ const LARGEST_TEXT: u64 = 16 << 20;
 /// The operating system's, and [`ErrorKind::InvalidInput`], [`ErrorKind::FileTooLarge`] and
 /// [`ErrorKind::InvalidData`] if it is not UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
-    let bytes = read_at_most(&mut File::open(path)?, LARGEST_TEXT)?;
+    let bytes = read_at_most(&mut open(path)?, LARGEST_TEXT)?;
     String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+}
+
+/// Longer is not waited for the first byte of a pipe, in milliseconds.
+#[cfg(unix)]
+const PATIENCE: i32 = 2000;
+
+/// Opens a file to read. A pipe to which nobody writes is refused: it would be waited at for ever.
+///
+/// # Errors
+/// The operating system's, and [`ErrorKind::TimedOut`].
+#[cfg(unix)]
+pub fn open(path: &Path) -> io::Result<File> {
+    use std::os::{
+        fd::AsRawFd,
+        unix::fs::{FileTypeExt, OpenOptionsExt},
+    };
+    if !fs::metadata(path)?.file_type().is_fifo() {
+        return File::open(path);
+    }
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    let mut wanted = libc::pollfd {
+        fd: file.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one open descriptor, and a structure for it.
+    if unsafe { libc::poll(&mut wanted, 1, PATIENCE) } <= 0 {
+        let reason = "this is a pipe to which nobody writes";
+        return Err(io::Error::new(ErrorKind::TimedOut, reason));
+    }
+    // SAFETY: the descriptor is open; from here on reading waits for what is written.
+    match unsafe { libc::fcntl(wanted.fd, libc::F_SETFL, 0) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Opens a file to read.
+///
+/// # Errors
+/// The operating system's.
+#[cfg(not(unix))]
+pub fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 /// The content of an open file. A device and a file that takes more than a quarter of the memory
@@ -94,6 +142,22 @@ mod tests {
     fn a_device_without_end_is_refused() {
         let error = read_text(Path::new("/dev/zero")).expect_err("a device");
         assert!(error.to_string().contains("a device"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_read_and_refused_where_nobody_writes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo").success());
+        let error = read_text(&pipe).expect_err("nobody writes");
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+        let read = std::thread::scope(|scope| {
+            scope.spawn(|| fs::write(&pipe, "a = 1\n").expect("a reader"));
+            read_text(&pipe)
+        });
+        assert_eq!(read.expect("somebody writes"), "a = 1\n");
     }
 
     #[test]

@@ -217,6 +217,13 @@ fn as_many_threads_as_slurm_and_the_container_grant() {
     assert_eq!(slurm("1"), 1);
     assert_eq!(slurm("100000"), all, "no more than there are");
     assert_eq!(slurm("many"), all);
+    let set = |threads| threads_with(&[], Some(("RAYON_NUM_THREADS", threads)));
+    assert_eq!(set("3"), 3);
+    assert_eq!(
+        set("1000000"),
+        1024,
+        "so many would only wait for each other"
+    );
     if Command::new("taskset").arg("--version").output().is_ok() {
         assert_eq!(threads_with(&["taskset", "-c", "0"], None), 1);
     }

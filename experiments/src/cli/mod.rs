@@ -180,7 +180,7 @@ fn thread_count(text: &str) -> Result<usize, String> {
 }
 
 /// Without a number: those that Slurm has granted, and no more than the machine or the container
-/// has.
+/// has. `RAYON_NUM_THREADS` is heeded, as far as [`MOST_THREADS`].
 fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
     let granted = || {
         let granted = env::var("SLURM_CPUS_PER_TASK").ok()?;
@@ -190,8 +190,12 @@ fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
             .filter(|granted| *granted > 0)?;
         Some(granted.min(available_parallelism().ok()?.get()))
     };
+    let set = || {
+        let set = env::var("RAYON_NUM_THREADS").ok()?.parse::<usize>().ok()?;
+        Some(set.min(MOST_THREADS))
+    };
     rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.or_else(granted).unwrap_or(0))
+        .num_threads(threads.or_else(granted).or_else(set).unwrap_or(0))
         .build_global()?;
     Ok(())
 }

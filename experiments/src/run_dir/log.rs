@@ -1,7 +1,7 @@
 //! Files with one record a line, appended and never rewritten.
 
 use super::{RunError, STATE_FILE, in_place::open_in_place};
-use crate::files::read_bytes;
+use crate::files::{open, read_bytes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::{
@@ -198,7 +198,7 @@ fn disagrees(path: &Path, reason: String) -> RunError {
 /// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record, or
 /// steps are out of order.
 pub(super) fn read_log<R: Record>(path: &Path) -> Result<(Vec<R>, [u8; 32]), RunError> {
-    let read = File::open(path).and_then(|mut file| read_bytes(&mut file));
+    let read = open(path).and_then(|mut file| read_bytes(&mut file));
     let bytes = match read {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

@@ -85,8 +85,9 @@ impl Trainer {
                 self.write_weights(directory)?;
                 observer.warning(&format!("{error}; written again from the saved state"));
             }
-            None if path.exists() => observer.warning(&error.to_string()),
-            None => {}
+            None => observer.warning(&format!(
+                "{error}; no saved state is of the last step, to write the weights from again"
+            )),
         }
         Ok(())
     }

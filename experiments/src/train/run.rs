@@ -81,7 +81,8 @@ impl Trainer {
         let recorder = Recorder::open(self, directory, mark.as_ref(), observer)?;
         let mut run = Run::new(self, directory, log, recorder);
         if let Some(directory) = directory.filter(|_| self.config.train.tensorboard) {
-            let events = EventLog::open(directory.path(), self.step)?;
+            let recorded = run.log.as_ref().map_or(&[][..], MetricsLog::records);
+            let events = EventLog::open(directory.path(), self.step, recorded)?;
             if let Some(damage) = events.damage() {
                 observer.warning(&damage);
             }

@@ -191,6 +191,18 @@ fn metrics_that_were_changed_after_the_end_are_noticed() {
     assert!(error.contains("metrics.jsonl disagree"), "{error}");
 }
 
+/// Only what is left can be said: nothing makes these weights again.
+#[test]
+fn weights_that_are_lost_with_their_state_are_said() {
+    let place = Place::ended();
+    for name in ["model.safetensors", "state.bin"] {
+        fs::remove_file(place.path("run").join(name)).expect("a file");
+    }
+    let said = place.resumed();
+    assert!(said.contains("model.safetensors"), "{said}");
+    assert!(said.contains("no saved state"), "{said}");
+}
+
 /// Weights of a network that learnt on, from the state and from the file.
 #[test]
 fn the_newer_of_state_and_weights_is_taken_and_it_is_said() {

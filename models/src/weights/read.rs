@@ -38,7 +38,10 @@ impl TensorFile {
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let bytes = match fs::metadata(path) {
             // A device may have no end.
-            Ok(there) if !there.is_file() => Err(io::ErrorKind::InvalidInput.into()),
+            Ok(there) if !there.is_file() => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "this is a directory, a device or a pipe, not a file",
+            )),
             Ok(_) => fs::read(path),
             Err(error) => Err(error),
         };

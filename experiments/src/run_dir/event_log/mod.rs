@@ -25,11 +25,11 @@ pub struct EventLog {
 impl EventLog {
     /// Opens or creates the event file in a run directory, and leaves out what is torn, damaged or
     /// of steps after `step`: what the run did after the state that it goes on from, and will do
-    /// again.
+    /// again. A file that has lost every step is made anew from the metrics.
     ///
     /// # Errors
     /// [`RunError::Unreadable`], [`RunError::Unwritable`] or [`RunError::DiskFull`].
-    pub fn open(directory: &Path, step: u64) -> Result<Self, RunError> {
+    pub fn open(directory: &Path, step: u64, recorded: &[MetricsRecord]) -> Result<Self, RunError> {
         let path = directory.join(EVENTS_FILE);
         let mut file = open_in_place(&path)?;
         let mut bytes = Vec::new();
@@ -53,6 +53,7 @@ impl EventLog {
         };
         if length == 0 {
             log.write(&framed(&version(now())))?;
+            recorded.iter().try_for_each(|record| log.append(record))?;
         }
         Ok(log)
     }
@@ -125,7 +126,7 @@ mod tests {
     fn a_run_that_goes_on_writes_no_step_twice() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join(EVENTS_FILE);
-        let mut log = EventLog::open(directory.path(), 0).expect("a new file");
+        let mut log = EventLog::open(directory.path(), 0, &[]).expect("a new file");
         log.append(&record(10)).expect("space");
         let until_10 = std::fs::read(&path).expect("the file");
         log.append(&record(20)).expect("space");
@@ -133,21 +134,38 @@ mod tests {
         drop(log);
         // Killed in the middle of a record.
         std::fs::write(&path, [&until_20[..], &until_20[..7]].concat()).expect("space");
-        drop(EventLog::open(directory.path(), 20).expect("the same file"));
+        drop(EventLog::open(directory.path(), 20, &[]).expect("the same file"));
         assert_eq!(std::fs::read(&path).expect("the file"), until_20);
         // Going on from a state at step 15.
-        drop(EventLog::open(directory.path(), 15).expect("the same file"));
+        drop(EventLog::open(directory.path(), 15, &[]).expect("the same file"));
         assert_eq!(std::fs::read(&path).expect("the file"), until_10);
         // Started afresh: nothing but the version is left.
-        drop(EventLog::open(directory.path(), 0).expect("the same file"));
+        drop(EventLog::open(directory.path(), 0, &[]).expect("the same file"));
         assert!(std::fs::read(&path).expect("the file").len() < until_10.len());
+    }
+
+    #[test]
+    fn a_lost_file_is_made_anew_from_the_metrics() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(EVENTS_FILE);
+        let recorded = [record(10), record(20)];
+        let made = || {
+            drop(EventLog::open(directory.path(), 20, &recorded).expect("space"));
+            std::fs::read(&path).expect("the file")
+        };
+        let whole = made();
+        assert!(kept(&whole, 10).bytes.len() < kept(&whole, 20).bytes.len());
+        // What is there is not written twice.
+        assert_eq!(made(), whole);
+        std::fs::write(&path, &whole[..30]).expect("space");
+        assert_eq!(made().len(), whole.len());
     }
 
     #[test]
     fn a_damaged_record_alone_is_lost_and_it_is_said() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join(EVENTS_FILE);
-        let mut log = EventLog::open(directory.path(), 0).expect("a new file");
+        let mut log = EventLog::open(directory.path(), 0, &[]).expect("a new file");
         let mut ends = Vec::new();
         for step in [10, 20, 30] {
             log.append(&record(step)).expect("space");
@@ -157,7 +175,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).expect("the file");
         bytes[ends[0] + 30] ^= 4;
         std::fs::write(&path, &bytes).expect("space");
-        let mut log = EventLog::open(directory.path(), 30).expect("the same file");
+        let mut log = EventLog::open(directory.path(), 30, &[]).expect("the same file");
         let damage = log.damage().expect("one record");
         let lost = ends[1] - ends[0];
         assert!(damage.contains(&format!("{lost} bytes")), "{damage}");
@@ -166,7 +184,7 @@ mod tests {
         log.append(&record(40)).expect("space");
         assert!(std::fs::read(&path).expect("the file").starts_with(&kept));
         assert_eq!(
-            EventLog::open(directory.path(), 40)
+            EventLog::open(directory.path(), 40, &[])
                 .expect("the same file")
                 .damage(),
             None
