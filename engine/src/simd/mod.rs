@@ -45,7 +45,7 @@ pub fn load_partial(x: &[f32]) -> F32 {
         // A copy of unknown length would be a call of memcpy.
         let parts: [register::Register; LANES / register::LANES] =
             std::array::from_fn(|i| register::load_partial(&x[x.len().min(i * register::LANES)..]));
-        wide::bytemuck::cast(parts)
+        bytemuck::cast(parts)
     }
 }
 
@@ -87,7 +87,7 @@ pub fn store_partial(x: &mut [f32], v: F32) {
     }
     #[cfg(not(all(target_arch = "x86_64", target_feature = "avx512f")))]
     {
-        let parts: [register::Register; LANES / register::LANES] = wide::bytemuck::cast(v);
+        let parts: [register::Register; LANES / register::LANES] = bytemuck::cast(v);
         for (x, part) in x.chunks_mut(register::LANES).zip(parts) {
             if x.len() == register::LANES {
                 register::store(x, part);

@@ -46,6 +46,23 @@ pub(super) fn backward_head(
     head: &Head<'_>,
     saved: Saved<'_>,
     gradients: &mut HeadGradients<'_>,
+    scratch: &mut [f32],
+) {
+    // Usual widths have loops of their own.
+    match head.stride() {
+        8 => backward_rows::<8>(head, saved, gradients, scratch),
+        16 => backward_rows::<16>(head, saved, gradients, scratch),
+        32 => backward_rows::<32>(head, saved, gradients, scratch),
+        64 => backward_rows::<64>(head, saved, gradients, scratch),
+        _ => backward_rows::<0>(head, saved, gradients, scratch),
+    }
+}
+
+/// [`backward_head`] with packed rows of a stride that is known, or any where `S` is 0.
+fn backward_rows<const S: usize>(
+    head: &Head<'_>,
+    saved: Saved<'_>,
+    gradients: &mut HeadGradients<'_>,
     mut scratch: &mut [f32],
 ) {
     let Head {
@@ -56,7 +73,8 @@ pub(super) fn backward_head(
         scale,
         ..
     } = *head;
-    let stride = head.stride();
+    let tile_stride = Stride::<S>::new(head.stride());
+    let stride = tile_stride.get();
     let tokens = seq.next_multiple_of(NARROW);
     let scratch = &mut scratch;
     let [keys, values, dkeys, dvalues] = from_fn(|_| take(scratch, tokens * stride));
@@ -123,9 +141,17 @@ pub(super) fn backward_head(
                 let key = start + i * GROUP;
                 let (keys, values) = (&keys[key * stride..], &values[key * stride..]);
                 if key < half {
-                    panel.fill_tile::<0>(head, key, keys, values, stride, p, ds);
+                    panel.fill_tile::<S, 0>(head, key, keys, values, tile_stride, p, ds);
                 } else {
-                    panel.fill_tile::<{ VECTORS / 2 }>(head, key, keys, values, stride, p, ds);
+                    panel.fill_tile::<S, { VECTORS / 2 }>(
+                        head,
+                        key,
+                        keys,
+                        values,
+                        tile_stride,
+                        p,
+                        ds,
+                    );
                 }
             }
             // The first query of the panel that sees a key of the tile from `j` on.
@@ -137,7 +163,7 @@ pub(super) fn backward_head(
                 &mut dvalues[start * stride..],
                 p,
                 drows,
-                stride,
+                tile_stride,
                 from,
                 queries,
             );
@@ -145,13 +171,18 @@ pub(super) fn backward_head(
                 &mut dkeys[start * stride..],
                 ds,
                 rows,
-                stride,
+                tile_stride,
                 from,
                 queries,
             );
-            add_keys(sums, queries, ds, &keys[start * stride..], stride, |q| {
-                head.keys_seen_by(first + q).clamp(start, end) - start
-            });
+            add_keys(
+                sums,
+                queries,
+                ds,
+                &keys[start * stride..],
+                tile_stride,
+                |q| head.keys_seen_by(first + q).clamp(start, end) - start,
+            );
         }
         gradients.write(head, 0, range, sums, scale, turned);
     }
@@ -175,18 +206,18 @@ impl QueryPanel<'_> {
     /// `p = exp(s - lse)`, zero where masked, and `ds = p * (dp - mean)` for the keys and
     /// values from `key` on.
     #[inline(always)]
-    fn fill_tile<const FROM: usize>(
+    fn fill_tile<const S: usize, const FROM: usize>(
         &self,
         head: &Head<'_>,
         key: usize,
         keys: &[f32],
         values: &[f32],
-        stride: usize,
+        stride: Stride<S>,
         p: &mut [Queries],
         ds: &mut [Queries],
     ) {
         let zero = Register::splat(0.0);
-        let tile = score_tile::<FROM>(keys, stride, self.columns);
+        let tile = score_tile::<S, FROM>(keys, stride, self.columns);
         let masked = head.hides_some(key, self.first);
         for (r, p) in p.iter_mut().enumerate() {
             let mut s = tile[r];
@@ -198,7 +229,7 @@ impl QueryPanel<'_> {
                 store(&mut p[v * LANES..], exp_nonpositive(exponent));
             }
         }
-        let tile = score_tile::<FROM>(values, stride, self.dcolumns);
+        let tile = score_tile::<S, FROM>(values, stride, self.dcolumns);
         for (r, (p, ds)) in p.iter().zip(ds).enumerate() {
             let p = load_queries(p);
             for v in FROM..VECTORS {

@@ -23,6 +23,24 @@ pub(super) fn scratch_floats(stride: usize, seq: usize) -> usize {
 pub(super) fn forward_head(
     head: &Head<'_>,
     out: &mut [f32],
+    layout: (usize, usize),
+    lse: &mut [f32],
+    scratch: &mut [f32],
+) {
+    // Usual widths have loops of their own.
+    match head.stride() {
+        8 => forward_rows::<8>(head, out, layout, lse, scratch),
+        16 => forward_rows::<16>(head, out, layout, lse, scratch),
+        32 => forward_rows::<32>(head, out, layout, lse, scratch),
+        64 => forward_rows::<64>(head, out, layout, lse, scratch),
+        _ => forward_rows::<0>(head, out, layout, lse, scratch),
+    }
+}
+
+/// [`forward_head`] with packed rows of a stride that is known, or any where `S` is 0.
+fn forward_rows<const S: usize>(
+    head: &Head<'_>,
+    out: &mut [f32],
     (out_stride, column): (usize, usize),
     lse: &mut [f32],
     mut scratch: &mut [f32],
@@ -33,7 +51,8 @@ pub(super) fn forward_head(
         rotary,
         ..
     } = *head;
-    let stride = head.stride();
+    let tile_stride = Stride::<S>::new(head.stride());
+    let stride = tile_stride.get();
     let tokens = seq.next_multiple_of(NARROW);
     let scratch = &mut scratch;
     let keys = take(scratch, tokens * stride);
@@ -78,10 +97,10 @@ pub(super) fn forward_head(
                 let key = start + i * GROUP;
                 let keys = &keys[key * stride..];
                 if key < half {
-                    let tile = score_tile::<0>(keys, stride, columns);
+                    let tile = score_tile::<S, 0>(keys, tile_stride, columns);
                     store_scores::<0>(head, tile, key, first, scores, &mut max);
                 } else {
-                    let tile = score_tile::<{ VECTORS / 2 }>(keys, stride, columns);
+                    let tile = score_tile::<S, { VECTORS / 2 }>(keys, tile_stride, columns);
                     store_scores::<{ VECTORS / 2 }>(head, tile, key, first, scores, &mut max);
                 }
             }
@@ -105,7 +124,7 @@ pub(super) fn forward_head(
                 queries,
                 scores,
                 &values[start * stride..],
-                stride,
+                tile_stride,
                 |q| head.keys_seen_by(first + q).clamp(start, end) - start,
             );
         }

@@ -35,6 +35,26 @@ pub(super) const PANEL: usize = VECTORS * LANES;
 /// Columns of a head that the scores take at a time. Packed rows are padded to it.
 pub(super) const BLOCK_COLUMNS: usize = 8;
 
+/// Floats from one packed row to the next: `S`, or any number where `S` is zero. Loops
+/// over rows of a known stride need fewer checks and registers.
+#[derive(Clone, Copy)]
+pub(super) struct Stride<const S: usize>(usize);
+
+impl<const S: usize> Stride<S> {
+    /// # Panics
+    /// If `S` is another number than `floats`.
+    #[inline(always)]
+    pub fn new(floats: usize) -> Self {
+        assert!(S == 0 || S == floats, "the stride is {floats}, not {S}");
+        Self(floats)
+    }
+
+    #[inline(always)]
+    pub fn get(self) -> usize {
+        if S == 0 { self.0 } else { S }
+    }
+}
+
 /// One value for each query of a query panel.
 pub(super) type Queries = [f32; PANEL];
 /// Registers that hold one value for each query of a query panel.
@@ -51,9 +71,9 @@ pub(super) fn load_queries(x: &Queries) -> PanelRegisters {
 ///
 /// Only the vectors `FROM..` of queries are computed, the others are zero.
 #[inline(always)]
-pub(super) fn score_tile<const FROM: usize>(
+pub(super) fn score_tile<const S: usize, const FROM: usize>(
     rows: &[f32],
-    stride: usize,
+    stride: Stride<S>,
     columns: &[[Queries; BLOCK_COLUMNS]],
 ) -> [PanelRegisters; GROUP] {
     let zero = Register::splat(0.0);
@@ -61,7 +81,7 @@ pub(super) fn score_tile<const FROM: usize>(
     for (block, columns) in columns.iter().enumerate() {
         // Arrays, so that the steps of a block need no bounds checks.
         let rows: [&[f32; BLOCK_COLUMNS]; GROUP] =
-            from_fn(|r| group(rows, r * stride + block * BLOCK_COLUMNS));
+            from_fn(|r| group(rows, r * stride.get() + block * BLOCK_COLUMNS));
         for c in 0..BLOCK_COLUMNS {
             let column: PanelRegisters = from_fn(|v| match v >= FROM {
                 true => load(&columns[c][v * LANES..]),
@@ -84,39 +104,53 @@ pub(super) fn score_tile<const FROM: usize>(
 ///
 /// `sums` is `[PANEL, stride]`, `rows` `[keys, stride]`.
 #[inline(always)]
-pub(super) fn add_keys(
+pub(super) fn add_keys<const S: usize>(
     sums: &mut [f32],
     queries: usize,
     weights: &[Queries],
     rows: &[f32],
-    stride: usize,
+    stride: Stride<S>,
     seen: impl Fn(usize) -> usize,
 ) {
-    for_tiles(stride, queries, |q, column, wide| {
-        let rows = &rows[column..];
-        let sums = &mut sums[q * stride + column..];
+    for_tiles(stride.get(), queries, |q, column, wide| {
+        let sums = &mut sums[q * stride.get() + column..];
         if wide {
-            add_keys_tile::<GROUP, VECTORS>(sums, q, &weights[..seen(q + GROUP - 1)], rows, stride);
+            add_keys_tile::<S, GROUP, VECTORS>(
+                sums,
+                q,
+                &weights[..seen(q + GROUP - 1)],
+                rows,
+                stride,
+                column,
+            );
         } else {
-            add_keys_tile::<NARROW, 1>(sums, q, &weights[..seen(q + NARROW - 1)], rows, stride);
+            add_keys_tile::<S, NARROW, 1>(
+                sums,
+                q,
+                &weights[..seen(q + NARROW - 1)],
+                rows,
+                stride,
+                column,
+            );
         }
     });
 }
 
 /// [`add_keys`] for the `R` queries from `q` on and `N` vectors of their rows.
 #[inline(always)]
-fn add_keys_tile<const R: usize, const N: usize>(
+fn add_keys_tile<const S: usize, const R: usize, const N: usize>(
     sums: &mut [f32],
     q: usize,
     weights: &[Queries],
     rows: &[f32],
-    stride: usize,
+    stride: Stride<S>,
+    column: usize,
 ) {
     let weights = weights.iter().map(|weights| {
         let weights: &[f32; R] = group(weights, q);
         move |r: usize| weights[r]
     });
-    add_tile::<R, N>(sums, rows, stride, weights);
+    add_tile::<S, R, N>(sums, rows, stride, column, weights);
 }
 
 /// `sums[j] += sum over the queries from(j) <= q < queries of weights[j][q] * rows[q]`
@@ -125,43 +159,40 @@ fn add_keys_tile<const R: usize, const N: usize>(
 ///
 /// `sums` is `[keys, stride]`, `rows` `[PANEL, stride]`.
 #[inline(always)]
-pub(super) fn add_queries(
+pub(super) fn add_queries<const S: usize>(
     sums: &mut [f32],
     weights: &[Queries],
     rows: &[f32],
-    stride: usize,
+    stride: Stride<S>,
     from: impl Fn(usize) -> usize,
     queries: usize,
 ) {
-    for_tiles(stride, weights.len(), |j, column, wide| {
+    for_tiles(stride.get(), weights.len(), |j, column, wide| {
         let seen = from(j)..queries;
-        let rows = &rows[seen.start * stride + column..];
-        let sums = &mut sums[j * stride + column..];
+        let rows = &rows[seen.start * stride.get()..];
+        let sums = &mut sums[j * stride.get() + column..];
         if wide {
-            add_queries_tile::<GROUP, VECTORS>(sums, &weights[j..], seen, rows, stride);
+            add_queries_tile::<S, GROUP, VECTORS>(sums, &weights[j..], seen, rows, stride, column);
         } else {
-            add_queries_tile::<NARROW, 1>(sums, &weights[j..], seen, rows, stride);
+            add_queries_tile::<S, NARROW, 1>(sums, &weights[j..], seen, rows, stride, column);
         }
     });
 }
 
 /// [`add_queries`] for the first `R` keys and `N` vectors of their rows.
 #[inline(always)]
-fn add_queries_tile<const R: usize, const N: usize>(
+fn add_queries_tile<const S: usize, const R: usize, const N: usize>(
     sums: &mut [f32],
     weights: &[Queries],
     queries: Range<usize>,
     rows: &[f32],
-    stride: usize,
+    stride: Stride<S>,
+    column: usize,
 ) {
     let weights: &[Queries; R] = weights[..R].try_into().expect("R keys");
     assert!(queries.end <= PANEL);
-    add_tile::<R, N>(
-        sums,
-        rows,
-        stride,
-        queries.map(|q| move |r: usize| weights[r][q]),
-    );
+    let weights = queries.map(|q| move |r: usize| weights[r][q]);
+    add_tile::<S, R, N>(sums, rows, stride, column, weights);
 }
 
 /// Calls `f(row, column, wide)` for the tiles that cover some rows of `stride` columns:
@@ -181,19 +212,21 @@ fn for_tiles(stride: usize, rows: usize, mut f: impl FnMut(usize, usize, bool)) 
     }
 }
 
-/// `sums[r] += sum over t of weights(t)[r] * rows[t]`, for the first `N` vectors of `R`
-/// rows of sums; rows are `stride` apart.
+/// `sums[r] += sum over t of weights(t)[r] * rows[t]`, for `N` vectors of `R` rows of
+/// sums and of the rows from `column` on; `sums` begins there.
 #[inline(always)]
-fn add_tile<const R: usize, const N: usize>(
+fn add_tile<const S: usize, const R: usize, const N: usize>(
     sums: &mut [f32],
     rows: &[f32],
-    stride: usize,
+    stride: Stride<S>,
+    column: usize,
     weights: impl Iterator<Item = impl Fn(usize) -> f32>,
 ) {
+    let stride = stride.get();
     let mut tile: [[Register; N]; R] =
         from_fn(|r| from_fn(|n| load(&sums[r * stride + n * LANES..])));
-    for (weight, row) in weights.zip(rows.chunks(stride)) {
-        let row = &row[..N * LANES];
+    for (weight, row) in weights.zip(rows.chunks_exact(stride)) {
+        let row = &row[column..column + N * LANES];
         let row: [Register; N] = from_fn(|n| load(&row[n * LANES..]));
         for r in 0..R {
             let weight = Register::splat(weight(r));
