@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn products_of_rows_are_dot_products_at_every_width() {
-        for head_dim in [1, 3, 8, 13, 16, 40] {
+        for head_dim in [1usize, 3, 8, 13, 16, 40] {
             let stride = head_dim.next_multiple_of(LANES);
             let (seq, tokens) = (PANEL + 5, 2..PANEL - 1);
             let data: Vec<f32> = (0..seq * head_dim).map(|i| (i % 7) as f32).collect();
