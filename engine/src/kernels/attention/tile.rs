@@ -41,8 +41,7 @@ pub(super) const BLOCK_COLUMNS: usize = 8;
 pub(super) struct Stride<const S: usize>(usize);
 
 impl<const S: usize> Stride<S> {
-    /// # Panics
-    /// If `S` is another number than `floats`.
+    /// The stride of rows that are `floats` apart, which `S` has to agree with.
     #[inline(always)]
     pub fn new(floats: usize) -> Self {
         assert!(S == 0 || S == floats, "the stride is {floats}, not {S}");
