@@ -23,10 +23,13 @@ fn attention(criterion: &mut Criterion) {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(800));
     let shapes = [
+        (8, 64, 4, 16, true),
+        (8, 64, 4, 8, true),
         (32, 64, 4, 32, true),
         (16, 128, 4, 32, true),
         (1, 128, 4, 32, true),
         (8, 256, 4, 32, true),
+        (1, 512, 2, 64, true),
         (2, 1024, 4, 32, true),
         (16, 128, 4, 32, false),
         (16, 128, 8, 16, true),

@@ -4,6 +4,9 @@
 //! all magnitudes. An ulp is that of the exact result rounded to `f32`. On targets
 //! without fused multiply-add the errors are slightly larger.
 
+use std::f32::consts::LOG2_E;
+use std::ops::{Add, Mul, Sub};
+
 use super::F32;
 use wide::bytemuck::cast;
 use wide::i32x16;
@@ -18,14 +21,65 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// Below this, e^x is not a normal number.
 const SMALLEST_NORMAL_EXPONENT: f32 = -87.336_54;
 
+/// What the exponential needs of a vector of `f32`.
+pub trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
+    /// `x` in every lane.
+    fn splat(x: f32) -> Self;
+    /// `self * factor + term`, rounded once where the target has the instruction.
+    fn mul_add(self, factor: Self, term: Self) -> Self;
+    /// `term - self * factor`, likewise.
+    fn mul_neg_add(self, factor: Self, term: Self) -> Self;
+    /// 2^k for the integer `k` in the low bits of each lane, `-127 < k < 128`.
+    fn power_of_two(self) -> Self;
+    /// `self`, but zero where `x` is less than `bound`.
+    fn zero_where_less(self, x: Self, bound: f32) -> Self;
+}
+
+macro_rules! impl_vector {
+    ($($floats:ty, $integers:ty;)*) => {$(
+        impl Vector for $floats {
+            #[inline(always)]
+            fn splat(x: f32) -> Self {
+                <$floats>::splat(x)
+            }
+
+            #[inline(always)]
+            fn mul_add(self, factor: Self, term: Self) -> Self {
+                <$floats>::mul_add(self, factor, term)
+            }
+
+            #[inline(always)]
+            fn mul_neg_add(self, factor: Self, term: Self) -> Self {
+                <$floats>::mul_neg_add(self, factor, term)
+            }
+
+            #[inline(always)]
+            fn power_of_two(self) -> Self {
+                cast((cast::<$floats, $integers>(self) << 23) + <$integers>::splat(127 << 23))
+            }
+
+            #[inline(always)]
+            fn zero_where_less(self, x: Self, bound: f32) -> Self {
+                x.simd_lt(Self::splat(bound)).select(Self::ZERO, self)
+            }
+        }
+    )*};
+}
+
+impl_vector! {
+    F32, i32x16;
+    wide::f32x8, wide::i32x8;
+    wide::f32x4, wide::i32x4;
+}
+
 /// `(expm1(r), n)` where `x = n ln 2 + r` and `|r| <= ln(2) / 2`; `n` is [`ROUND`] plus
 /// the integer.
 #[inline(always)]
-fn reduce_exponent(x: F32) -> (F32, F32) {
-    let n = x.mul_add(F32::LOG2_E, F32::splat(ROUND));
-    let integer = n - F32::splat(ROUND);
-    let r = integer.mul_neg_add(F32::splat(LN_2_HIGH), x);
-    let r = integer.mul_neg_add(F32::splat(LN_2_LOW), r);
+fn reduce_exponent<V: Vector>(x: V) -> (V, V) {
+    let n = x.mul_add(V::splat(LOG2_E), V::splat(ROUND));
+    let integer = n - V::splat(ROUND);
+    let r = integer.mul_neg_add(V::splat(LN_2_HIGH), x);
+    let r = integer.mul_neg_add(V::splat(LN_2_LOW), r);
     // (e^r - 1 - r) / r^2, interpolated at the Chebyshev nodes of the interval.
     let p = horner(
         r,
@@ -40,18 +94,12 @@ fn reduce_exponent(x: F32) -> (F32, F32) {
     ((r * r).mul_add(p, r), n)
 }
 
-/// 2^k for the integer `k` in the low bits of `n`, `-127 < k < 128`.
-#[inline(always)]
-fn power_of_two(n: F32) -> F32 {
-    cast((cast::<F32, i32x16>(n) << 23) + i32x16::splat(127 << 23))
-}
-
 /// A polynomial, coefficients from the highest power down.
 #[inline(always)]
-fn horner<const N: usize>(x: F32, coefficients: [f32; N]) -> F32 {
-    let mut value = F32::splat(coefficients[0]);
+fn horner<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) -> V {
+    let mut value = V::splat(coefficients[0]);
     for &coefficient in &coefficients[1..] {
-        value = value.mul_add(x, F32::splat(coefficient));
+        value = value.mul_add(x, V::splat(coefficient));
     }
     value
 }
@@ -73,13 +121,12 @@ pub fn exp(x: F32) -> F32 {
 /// e^x for x <= 0, as softmax needs it. Error: 1.25 ulp; results below the smallest
 /// normal number (x < -87.336) are exactly 0. For x > 0 the result is unspecified.
 #[inline(always)]
-pub fn exp_nonpositive(x: F32) -> F32 {
+pub fn exp_nonpositive<V: Vector>(x: V) -> V {
     let (expm1, n) = reduce_exponent(x);
-    let scale = power_of_two(n);
+    let scale = n.power_of_two();
     let value = expm1.mul_add(scale, scale);
     // Where x is far below, `value` is meaningless, even NaN: it is replaced.
-    x.simd_lt(F32::splat(SMALLEST_NORMAL_EXPONENT))
-        .select(F32::ZERO, value)
+    value.zero_where_less(x, SMALLEST_NORMAL_EXPONENT)
 }
 
 /// tanh x. Error: 3 ulp, near zero and for denormals too; exactly odd.
@@ -88,7 +135,7 @@ pub fn tanh(x: F32) -> F32 {
     // With m = expm1(-2 |x|): tanh |x| = -m / (m + 2), nowhere a cancellation.
     let y = (x.abs() * F32::splat(-2.0)).fast_clamp(F32::splat(-20.0), F32::ZERO);
     let (expm1, n) = reduce_exponent(y);
-    let scale = power_of_two(n);
+    let scale = n.power_of_two();
     let m = expm1.mul_add(scale, scale - F32::ONE);
     let magnitude = (m / (m + F32::splat(2.0))).abs();
     magnitude | (x & F32::splat(-0.0))

@@ -36,7 +36,17 @@ pub fn store(x: &mut [f32], v: F32) {
 /// Up to [`LANES`] elements of `x`, the rest filled with zero.
 #[inline(always)]
 pub fn load_partial(x: &[f32]) -> F32 {
-    load_partial_or(x, F32::ZERO)
+    #[cfg(target_feature = "avx512f")]
+    {
+        load_partial_or(x, F32::ZERO)
+    }
+    #[cfg(not(target_feature = "avx512f"))]
+    {
+        // A copy of unknown length would be a call of memcpy.
+        let parts: [register::Register; LANES / register::LANES] =
+            std::array::from_fn(|i| register::load_partial(&x[x.len().min(i * register::LANES)..]));
+        bytemuck::cast(parts)
+    }
 }
 
 /// Up to [`LANES`] elements of `x`, the rest filled from `fill`.
@@ -77,8 +87,14 @@ pub fn store_partial(x: &mut [f32], v: F32) {
     }
     #[cfg(not(all(target_arch = "x86_64", target_feature = "avx512f")))]
     {
-        let count = x.len().min(LANES);
-        x[..count].copy_from_slice(&v.to_array()[..count]);
+        let parts: [register::Register; LANES / register::LANES] = bytemuck::cast(v);
+        for (x, part) in x.chunks_mut(register::LANES).zip(parts) {
+            if x.len() == register::LANES {
+                register::store(x, part);
+            } else {
+                register::store_partial(x, part);
+            }
+        }
     }
 }
 

@@ -1,18 +1,19 @@
 //! The backward pass of one head.
 
+use std::array::from_fn;
 use std::ops::Range;
 
-use super::pack::{HeadRows, pack_rows, scale_row, transpose_panel, unpack_row};
+use super::pack::{HeadRows, pack_rows, row_products, scale_row, transpose_panel};
 use super::tile::*;
-use super::{BLOCK, Head};
+use super::{BLOCK, Head, take};
 use crate::kernels::rotary::rotate_back;
-use crate::simd::{F32, LANES, dot, exp_nonpositive};
+use crate::simd::exp_nonpositive;
+use crate::simd::register::{LANES, Register, store};
 
-/// Vectors of scratch that [`backward_head`] needs with rows of `N` vectors.
-pub(super) fn scratch_vectors<const N: usize>(panels: usize, seq: usize) -> usize {
-    let tokens = seq.next_multiple_of(GROUP);
-    let rows = 4 * tokens + 3 * PANEL + 2;
-    panels * (rows * N + 4 * LANES * N) + 4 * BLOCK.min(tokens)
+/// Floats of scratch that [`backward_head`] needs for packed rows of `stride` floats.
+pub(super) fn scratch_floats(stride: usize, seq: usize) -> usize {
+    let tokens = seq.next_multiple_of(NARROW);
+    (4 * tokens + 5 * PANEL + 1) * stride + 2 * BLOCK.min(tokens) * PANEL
 }
 
 /// What the backward pass of one head reads besides the projections.
@@ -41,11 +42,28 @@ pub(super) struct HeadGradients<'a> {
 /// `D = rowsum(dO * O)` and `dS = P * (dO V^T - D)`:
 /// `dV = P^T dO`, `dQ = scale * dS K`, `dK = scale * dS^T Q`, and the gradients of
 /// queries and keys rotated back.
-pub(super) fn backward_head<const N: usize>(
+pub(super) fn backward_head(
     head: &Head<'_>,
     saved: Saved<'_>,
     gradients: &mut HeadGradients<'_>,
-    mut scratch: &mut [Lanes],
+    scratch: &mut [f32],
+) {
+    // Usual widths have loops of their own.
+    match head.stride() {
+        8 => backward_rows::<8>(head, saved, gradients, scratch),
+        16 => backward_rows::<16>(head, saved, gradients, scratch),
+        32 => backward_rows::<32>(head, saved, gradients, scratch),
+        64 => backward_rows::<64>(head, saved, gradients, scratch),
+        _ => backward_rows::<0>(head, saved, gradients, scratch),
+    }
+}
+
+/// [`backward_head`] with packed rows of a stride that is known, or any where `S` is 0.
+fn backward_rows<const S: usize>(
+    head: &Head<'_>,
+    saved: Saved<'_>,
+    gradients: &mut HeadGradients<'_>,
+    mut scratch: &mut [f32],
 ) {
     let Head {
         seq,
@@ -55,179 +73,167 @@ pub(super) fn backward_head<const N: usize>(
         scale,
         ..
     } = *head;
-    let panels = head_dim.div_ceil(N * LANES);
-    let tokens = seq.next_multiple_of(GROUP);
-    let mut take = |rows: usize| super::take_rows::<N>(&mut scratch, rows);
-    let (keys, values) = (take(panels * tokens), take(panels * tokens));
-    let (dkeys, dvalues) = (take(panels * tokens), take(panels * tokens));
-    let (rows, drows, sums) = (
-        take(panels * PANEL),
-        take(panels * PANEL),
-        take(panels * PANEL),
-    );
-    let (row, turned) = (take(panels), take(panels));
-    let mut take = |rows: usize| super::take_rows::<2>(&mut scratch, rows);
-    let columns: &mut [Columns<N>] = take(panels * N * LANES).as_chunks_mut().0.as_chunks_mut().0;
-    let dcolumns: &mut [Columns<N>] = take(panels * N * LANES).as_chunks_mut().0.as_chunks_mut().0;
-    let probabilities = take(BLOCK.min(tokens));
-    let dscores = take(BLOCK.min(tokens));
+    let tile_stride = Stride::<S>::new(head.stride());
+    let stride = tile_stride.get();
+    let tokens = seq.next_multiple_of(NARROW);
+    let scratch = &mut scratch;
+    let [keys, values, dkeys, dvalues] = from_fn(|_| take(scratch, tokens * stride));
+    let [rows, drows, sums, columns, dcolumns] = from_fn(|_| take(scratch, PANEL * stride));
+    let [columns, dcolumns] = [columns, dcolumns].map(|x| x.as_chunks_mut::<PANEL>().0);
+    let [probabilities, dscores] = from_fn(|_| {
+        let block = take(scratch, BLOCK.min(tokens) * PANEL);
+        block.as_chunks_mut::<PANEL>().0
+    });
+    let turned = take(scratch, stride);
 
-    pack_rows(
-        keys,
-        head.keys,
-        head_dim,
-        (0, seq, tokens),
-        rotary,
-        1.0,
-        row,
-    );
-    pack_rows(
-        values,
-        head.values,
-        head_dim,
-        (0, seq, tokens),
-        None,
-        1.0,
-        row,
-    );
-    dkeys.fill([[0.0; LANES]; N]);
-    dvalues.fill([[0.0; LANES]; N]);
+    pack_rows(keys, stride, head.keys, head_dim, 0..seq, rotary, 1.0);
+    pack_rows(values, stride, head.values, head_dim, 0..seq, None, 1.0);
+    dkeys.fill(0.0);
+    dvalues.fill(0.0);
 
     for first in (0..seq).step_by(PANEL) {
-        let present = PANEL.min(seq - first);
+        let queries = PANEL.min(seq - first);
+        let range = first..first + queries;
         pack_rows(
             rows,
+            stride,
             head.queries,
             head_dim,
-            (first, seq, PANEL),
+            range.clone(),
             rotary,
             scale,
-            row,
         );
-        transpose_panel(rows, columns);
+        transpose_panel(rows, stride, columns);
         pack_rows(
             drows,
+            stride,
             saved.dout,
             head_dim,
-            (first, seq, PANEL),
+            range.clone(),
             None,
             1.0,
-            row,
         );
-        transpose_panel(drows, dcolumns);
-        let mut lse = [[0.0; LANES]; 2];
-        let mut mean = [[0.0; LANES]; 2];
-        lse.as_flattened_mut()[..present].copy_from_slice(&saved.lse[first..first + present]);
-        for (q, mean) in mean.as_flattened_mut()[..present].iter_mut().enumerate() {
-            let out = saved.out.token(first + q, head_dim);
-            *mean = dot(out, saved.dout.token(first + q, head_dim));
-        }
+        transpose_panel(drows, stride, dcolumns);
+        let mut lse = [0.0; PANEL];
+        lse[..queries].copy_from_slice(&saved.lse[range.clone()]);
+        let mean = row_products(drows, stride, saved.out, head_dim, range.clone());
         let panel = QueryPanel {
             first,
-            lse: lse.map(F32::new),
-            mean: mean.map(F32::new),
+            columns: head.blocks(columns),
+            dcolumns: head.blocks(dcolumns),
+            lse: load_queries(&lse),
+            mean: load_queries(&mean),
         };
-        sums.fill([[0.0; LANES]; N]);
+        sums.fill(0.0);
 
-        let seen = head.keys_seen_by(first + PANEL - 1).next_multiple_of(GROUP);
+        let seen = head
+            .keys_seen_by(first + PANEL - 1)
+            .next_multiple_of(NARROW);
         for start in (0..seen).step_by(BLOCK) {
             let end = (start + BLOCK).min(seen);
-            // Keys from here on are hidden from the first half of the panel.
-            let half = if causal {
-                (first + LANES).clamp(start, end)
-            } else {
-                end
-            };
-            for key in (start..end).step_by(GROUP) {
-                let tile = key - start;
-                let p: &mut [Queries; GROUP] = group_mut(probabilities, tile);
-                let ds: &mut [Queries; GROUP] = group_mut(dscores, tile);
+            let half = head.seen_by_half(first, start..end);
+            let (p, ds) = (
+                &mut probabilities[..end - start],
+                &mut dscores[..end - start],
+            );
+            let tiles = p.chunks_exact_mut(GROUP).zip(ds.chunks_exact_mut(GROUP));
+            for (i, (p, ds)) in tiles.enumerate() {
+                let key = start + i * GROUP;
+                let (keys, values) = (&keys[key * stride..], &values[key * stride..]);
                 if key < half {
-                    let s = score_tile::<N, 0>(keys, tokens, key, columns);
-                    panel.store_probabilities::<0>(head, s, key, p);
-                    let dp = score_tile::<N, 0>(values, tokens, key, dcolumns);
-                    panel.store_dscores::<0>(dp, p, ds);
+                    panel.fill_tile::<S, 0>(head, key, keys, values, tile_stride, p, ds);
                 } else {
-                    let s = score_tile::<N, 1>(keys, tokens, key, columns);
-                    panel.store_probabilities::<1>(head, s, key, p);
-                    let dp = score_tile::<N, 1>(values, tokens, key, dcolumns);
-                    panel.store_dscores::<1>(dp, p, ds);
-                }
-                // The first query of the panel that sees a key of this group.
-                let from = if causal { key.saturating_sub(first) } else { 0 };
-                let p = group(
-                    probabilities.as_flattened().as_flattened().as_chunks().0,
-                    tile,
-                );
-                let ds = group(dscores.as_flattened().as_flattened().as_chunks().0, tile);
-                for c in 0..panels {
-                    let at = c * tokens + key;
-                    add_queries(group_mut(dvalues, at), p, from, group(drows, c * PANEL));
-                    add_queries(group_mut(dkeys, at), ds, from, group(rows, c * PANEL));
+                    panel.fill_tile::<S, { VECTORS / 2 }>(
+                        head,
+                        key,
+                        keys,
+                        values,
+                        tile_stride,
+                        p,
+                        ds,
+                    );
                 }
             }
-            let weights = dscores.as_flattened().as_flattened().as_chunks::<GROUP>().0;
-            let weights = weights.as_chunks::<GROUPS>().0;
-            for g in 0..GROUPS {
-                let last = first + g * GROUP + GROUP - 1;
-                let end = head
-                    .keys_seen_by(last)
-                    .next_multiple_of(GROUP)
-                    .clamp(start, end);
-                for c in 0..panels {
-                    let sums = group_mut(sums, c * PANEL + g * GROUP);
-                    let keys = &keys[c * tokens + start..][..end - start];
-                    add_tokens(sums, &[1.0; GROUP], weights, g, keys);
-                }
-            }
+            // The first query of the panel that sees a key of the tile from `j` on.
+            let from = |j: usize| match causal {
+                true => (start + j).saturating_sub(first).min(queries),
+                false => 0,
+            };
+            add_queries(
+                &mut dvalues[start * stride..],
+                p,
+                drows,
+                tile_stride,
+                from,
+                queries,
+            );
+            add_queries(
+                &mut dkeys[start * stride..],
+                ds,
+                rows,
+                tile_stride,
+                from,
+                queries,
+            );
+            add_keys(
+                sums,
+                queries,
+                ds,
+                &keys[start * stride..],
+                tile_stride,
+                |q| head.keys_seen_by(first + q).clamp(start, end) - start,
+            );
         }
-        gradients.write(head, 0, first..first + present, sums, scale, [row, turned]);
+        gradients.write(head, 0, range, sums, scale, turned);
     }
-    gradients.write(head, 1, 0..seq, dkeys, 1.0, [row, turned]);
-    gradients.write(head, 2, 0..seq, dvalues, 1.0, [row, turned]);
+    gradients.write(head, 1, 0..seq, dkeys, 1.0, turned);
+    gradients.write(head, 2, 0..seq, dvalues, 1.0, turned);
 }
 
 /// What a panel of queries knows of its rows of scores.
-struct QueryPanel {
+struct QueryPanel<'a> {
     first: usize,
-    lse: [F32; 2],
+    /// The queries, transposed.
+    columns: &'a [[Queries; BLOCK_COLUMNS]],
+    /// The gradients of their outputs, transposed.
+    dcolumns: &'a [[Queries; BLOCK_COLUMNS]],
+    lse: PanelRegisters,
     /// `rowsum(dO * O)`: the mean of the gradients of the probabilities.
-    mean: [F32; 2],
+    mean: PanelRegisters,
 }
 
-impl QueryPanel {
-    /// `p = exp(s - lse)`, zero where masked.
+impl QueryPanel<'_> {
+    /// `p = exp(s - lse)`, zero where masked, and `ds = p * (dp - mean)` for the keys and
+    /// values from `key` on.
     #[inline(always)]
-    fn store_probabilities<const FROM: usize>(
+    fn fill_tile<const S: usize, const FROM: usize>(
         &self,
         head: &Head<'_>,
-        tile: [[F32; 2]; GROUP],
         key: usize,
-        p: &mut [Queries; GROUP],
+        keys: &[f32],
+        values: &[f32],
+        stride: Stride<S>,
+        p: &mut [Queries],
+        ds: &mut [Queries],
     ) {
+        let zero = Register::splat(0.0);
+        let tile = score_tile::<S, FROM>(keys, stride, self.columns);
         let masked = head.hides_some(key, self.first);
-        for r in 0..GROUP {
+        for (r, p) in p.iter_mut().enumerate() {
             let mut s = tile[r];
             if masked {
                 s = mask_scores(s, key + r, self.first, head.seq, head.causal);
             }
-            for v in FROM..2 {
-                p[r][v] = exp_nonpositive(F32::ZERO.fast_min(s[v] - self.lse[v])).to_array();
+            for v in FROM..VECTORS {
+                let exponent = zero.fast_min(s[v] - self.lse[v]);
+                store(&mut p[v * LANES..], exp_nonpositive(exponent));
             }
         }
-    }
-
-    /// `ds = p * (dp - mean)`.
-    #[inline(always)]
-    fn store_dscores<const FROM: usize>(
-        &self,
-        tile: [[F32; 2]; GROUP],
-        p: &[Queries; GROUP],
-        ds: &mut [Queries; GROUP],
-    ) {
-        for r in 0..GROUP {
-            for v in FROM..2 {
-                ds[r][v] = (F32::new(p[r][v]) * (tile[r][v] - self.mean[v])).to_array();
+        let tile = score_tile::<S, FROM>(values, stride, self.dcolumns);
+        for (r, (p, ds)) in p.iter().zip(ds).enumerate() {
+            let p = load_queries(p);
+            for v in FROM..VECTORS {
+                store(&mut ds[v * LANES..], p[v] * (tile[r][v] - self.mean[v]));
             }
         }
     }
@@ -236,23 +242,23 @@ impl QueryPanel {
 impl HeadGradients<'_> {
     /// Writes the `which`-th gradient (queries, keys, values) of some tokens, in
     /// `packed` from row 0 on, times `scale`; those of queries and keys are rotated
-    /// back. `row` and `turned` are room for one row each.
+    /// back. `turned` is room for one row.
     #[inline(always)]
-    fn write<const N: usize>(
+    fn write(
         &mut self,
         head: &Head<'_>,
         which: usize,
         tokens: Range<usize>,
-        packed: &[Row<N>],
+        packed: &[f32],
         scale: f32,
-        [row, turned]: [&mut [Row<N>]; 2],
+        turned: &mut [f32],
     ) {
         let rotary = head.rotary.filter(|_| which < 2);
-        for (i, token) in tokens.enumerate() {
+        let turned = &mut turned[..head.head_dim];
+        for (token, row) in tokens.zip(packed.chunks_exact(head.stride())) {
             let start = token * self.stride + self.columns[which];
             let out = &mut self.data[start..][..head.head_dim];
-            let x = unpack_row(packed, i, row, head.head_dim);
-            let turned = &mut turned.as_flattened_mut().as_flattened_mut()[..x.len()];
+            let x = &row[..head.head_dim];
             let target = if self.accumulate {
                 &mut *turned
             } else {
@@ -263,7 +269,7 @@ impl HeadGradients<'_> {
                 None => scale_row(x, scale, target),
             }
             if self.accumulate {
-                out.iter_mut().zip(turned).for_each(|(y, x)| *y += *x);
+                out.iter_mut().zip(&*turned).for_each(|(y, x)| *y += *x);
             }
         }
     }

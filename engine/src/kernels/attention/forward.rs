@@ -1,15 +1,15 @@
 //! The forward pass of one head.
 
-use super::pack::{pack_rows, transpose_panel};
+use super::pack::{pack_rows, scale_row, transpose_panel};
 use super::tile::*;
-use super::{BLOCK, Head};
-use crate::simd::{F32, LANES, exp_nonpositive, store_partial};
+use super::{BLOCK, Head, take};
+use crate::simd::exp_nonpositive;
+use crate::simd::register::{LANES, Register, store};
 
-/// Vectors of scratch that [`forward_head`] needs with rows of `N` vectors.
-pub(super) fn scratch_vectors<const N: usize>(panels: usize, seq: usize) -> usize {
-    let tokens = seq.next_multiple_of(GROUP);
-    let rows = 2 * tokens + PANEL + 1;
-    panels * (rows * N + 2 * LANES * N) + 2 * BLOCK.min(tokens)
+/// Floats of scratch that [`forward_head`] needs for packed rows of `stride` floats.
+pub(super) fn scratch_floats(stride: usize, seq: usize) -> usize {
+    let tokens = seq.next_multiple_of(NARROW);
+    (2 * tokens + 2 * PANEL) * stride + BLOCK.min(tokens) * PANEL
 }
 
 /// `out = softmax(scale * q k^T + mask) v` of one head, and the logarithm of the sum
@@ -20,155 +20,127 @@ pub(super) fn scratch_vectors<const N: usize>(panels: usize, seq: usize) -> usiz
 /// exponentials, and the weighted values. From block to block the running maximum
 /// rescales what has been summed up so far (online softmax: Milakov and Gimelshein,
 /// 2018; Dao et al., FlashAttention, 2022).
-pub(super) fn forward_head<const N: usize>(
+pub(super) fn forward_head(
     head: &Head<'_>,
     out: &mut [f32],
-    (stride, column): (usize, usize),
+    layout: (usize, usize),
     lse: &mut [f32],
-    mut scratch: &mut [Lanes],
+    scratch: &mut [f32],
+) {
+    // Usual widths have loops of their own.
+    match head.stride() {
+        8 => forward_rows::<8>(head, out, layout, lse, scratch),
+        16 => forward_rows::<16>(head, out, layout, lse, scratch),
+        32 => forward_rows::<32>(head, out, layout, lse, scratch),
+        64 => forward_rows::<64>(head, out, layout, lse, scratch),
+        _ => forward_rows::<0>(head, out, layout, lse, scratch),
+    }
+}
+
+/// [`forward_head`] with packed rows of a stride that is known, or any where `S` is 0.
+fn forward_rows<const S: usize>(
+    head: &Head<'_>,
+    out: &mut [f32],
+    (out_stride, column): (usize, usize),
+    lse: &mut [f32],
+    mut scratch: &mut [f32],
 ) {
     let Head {
         seq,
         head_dim,
-        causal,
         rotary,
         ..
     } = *head;
-    let panels = head_dim.div_ceil(N * LANES);
-    let tokens = seq.next_multiple_of(GROUP);
-    let mut take = |rows: usize| super::take_rows::<N>(&mut scratch, rows);
-    let (keys, values) = (take(panels * tokens), take(panels * tokens));
-    let (rows, row) = (take(panels * PANEL), take(panels));
-    let columns: &mut [Columns<N>] = super::take_rows::<2>(&mut scratch, panels * N * LANES)
-        .as_chunks_mut()
-        .0
-        .as_chunks_mut()
-        .0;
-    let scores: &mut [Queries] = super::take_rows(&mut scratch, BLOCK.min(tokens));
+    let tile_stride = Stride::<S>::new(head.stride());
+    let stride = tile_stride.get();
+    let tokens = seq.next_multiple_of(NARROW);
+    let scratch = &mut scratch;
+    let keys = take(scratch, tokens * stride);
+    let values = take(scratch, tokens * stride);
+    let rows = take(scratch, PANEL * stride);
+    let columns = take(scratch, PANEL * stride).as_chunks_mut().0;
+    let scores: &mut [Queries] = take(scratch, BLOCK.min(tokens) * PANEL).as_chunks_mut().0;
 
-    pack_rows(
-        keys,
-        head.keys,
-        head_dim,
-        (0, seq, tokens),
-        rotary,
-        1.0,
-        row,
-    );
-    pack_rows(
-        values,
-        head.values,
-        head_dim,
-        (0, seq, tokens),
-        None,
-        1.0,
-        row,
-    );
+    pack_rows(keys, stride, head.keys, head_dim, 0..seq, rotary, 1.0);
+    pack_rows(values, stride, head.values, head_dim, 0..seq, None, 1.0);
 
     for (panel, lse) in lse.chunks_mut(PANEL).enumerate() {
         let first = panel * PANEL;
+        let queries = lse.len();
+        let range = first..first + queries;
         pack_rows(
             rows,
+            stride,
             head.queries,
             head_dim,
-            (first, seq, PANEL),
+            range,
             rotary,
             head.scale,
-            row,
         );
-        transpose_panel(rows, columns);
+        transpose_panel(rows, stride, columns);
+        let columns = head.blocks(columns);
         // From here on the rows of the panel hold its weighted values.
         let sums = &mut *rows;
-        let seen = head.keys_seen_by(first + PANEL - 1).next_multiple_of(GROUP);
-        let mut max = [F32::splat(f32::NEG_INFINITY); 2];
-        let mut total = [F32::ZERO; 2];
+        sums.fill(0.0);
+        let seen = head
+            .keys_seen_by(first + PANEL - 1)
+            .next_multiple_of(NARROW);
+        let mut max = [Register::splat(f32::NEG_INFINITY); VECTORS];
+        let mut total = [Register::splat(0.0); VECTORS];
 
         for start in (0..seen).step_by(BLOCK) {
             let end = (start + BLOCK).min(seen);
-            // Keys from here on are hidden from the first half of the panel.
-            let half = if causal {
-                (first + LANES).clamp(start, end)
-            } else {
-                end
-            };
+            let half = head.seen_by_half(first, start..end);
             let scores = &mut scores[..end - start];
-            let mut block_max = max;
-            for key in (start..half).step_by(GROUP) {
-                let tile = score_tile::<N, 0>(keys, tokens, key, columns);
-                store_scores::<0>(
-                    head,
-                    tile,
-                    key,
-                    first,
-                    &mut scores[key - start..],
-                    &mut block_max,
-                );
-            }
-            for key in (half..end).step_by(GROUP) {
-                let tile = score_tile::<N, 1>(keys, tokens, key, columns);
-                store_scores::<1>(
-                    head,
-                    tile,
-                    key,
-                    first,
-                    &mut scores[key - start..],
-                    &mut block_max,
-                );
+            let before = max;
+            for (i, scores) in scores.chunks_exact_mut(GROUP).enumerate() {
+                let key = start + i * GROUP;
+                let keys = &keys[key * stride..];
+                if key < half {
+                    let tile = score_tile::<S, 0>(keys, tile_stride, columns);
+                    store_scores::<0>(head, tile, key, first, scores, &mut max);
+                } else {
+                    let tile = score_tile::<S, { VECTORS / 2 }>(keys, tile_stride, columns);
+                    store_scores::<{ VECTORS / 2 }>(head, tile, key, first, scores, &mut max);
+                }
             }
 
-            let mut decay = [[0.0; LANES]; 2];
-            for v in 0..2 {
-                let factor = exp_nonpositive(max[v] - block_max[v]);
-                decay[v] = factor.to_array();
-                total[v] *= factor;
-                max[v] = block_max[v];
+            if start > 0 {
+                let mut decay = [0.0; PANEL];
+                for v in 0..VECTORS {
+                    let factor = exp_nonpositive(before[v] - max[v]);
+                    store(&mut decay[v * LANES..], factor);
+                    total[v] *= factor;
+                }
+                for (sums, decay) in sums.chunks_exact_mut(stride).zip(decay) {
+                    sums.iter_mut().for_each(|sum| *sum *= decay);
+                }
             }
             let (both, second) = scores.split_at_mut(half - start);
-            for scores in both {
-                for v in 0..2 {
-                    let p = exp_nonpositive(F32::new(scores[v]) - max[v]);
-                    total[v] += p;
-                    scores[v] = p.to_array();
-                }
-            }
-            for scores in second {
-                let p = exp_nonpositive(F32::new(scores[1]) - max[1]);
-                total[1] += p;
-                scores[1] = p.to_array();
-            }
-
-            let decay = decay.as_flattened().as_chunks::<GROUP>().0;
-            let weights = scores.as_flattened().as_flattened().as_chunks::<GROUP>().0;
-            let weights = weights.as_chunks::<GROUPS>().0;
-            for g in 0..GROUPS {
-                let last = first + g * GROUP + GROUP - 1;
-                let end = head
-                    .keys_seen_by(last)
-                    .next_multiple_of(GROUP)
-                    .clamp(start, end);
-                let weights = &weights[..end - start];
-                for p in 0..panels {
-                    let sums: &mut [Row<N>; GROUP] = group_mut(sums, p * PANEL + g * GROUP);
-                    if start == 0 {
-                        *sums = [[[0.0; LANES]; N]; GROUP];
-                    }
-                    let values = &values[p * tokens + start..][..end - start];
-                    add_tokens(sums, &decay[g], weights, g, values);
-                }
-            }
+            exponentials::<0>(both, &max, &mut total);
+            exponentials::<{ VECTORS / 2 }>(second, &max, &mut total);
+            add_keys(
+                sums,
+                queries,
+                scores,
+                &values[start * stride..],
+                tile_stride,
+                |q| head.keys_seen_by(first + q).clamp(start, end) - start,
+            );
         }
 
-        let inverse = total.map(|total| (F32::ONE / total).to_array());
-        for (q, inverse) in inverse.as_flattened()[..lse.len()].iter().enumerate() {
-            let out = &mut out[(first + q) * stride + column..][..head_dim];
-            for (p, out) in out.chunks_mut(N * LANES).enumerate() {
-                for (out, sums) in out.chunks_mut(LANES).zip(&sums[p * PANEL + q]) {
-                    store_partial(out, F32::new(*sums) * F32::splat(*inverse));
-                }
-            }
+        let mut inverse = [0.0; PANEL];
+        let mut logarithms = [0.0; PANEL];
+        for v in 0..VECTORS {
+            let at = v * LANES..;
+            store(&mut inverse[at.clone()], Register::splat(1.0) / total[v]);
+            store(&mut logarithms[at], max[v] + total[v].ln());
         }
-        for (lse, v) in lse.chunks_mut(LANES).zip(0..2) {
-            store_partial(lse, max[v] + total[v].ln());
+        lse.copy_from_slice(&logarithms[..queries]);
+        let sums = sums.chunks_exact(stride).zip(inverse).take(queries);
+        for (q, (sums, inverse)) in sums.enumerate() {
+            let out = &mut out[(first + q) * out_stride + column..][..head_dim];
+            scale_row(&sums[..head_dim], inverse, out);
         }
     }
 }
@@ -177,23 +149,41 @@ pub(super) fn forward_head<const N: usize>(
 #[inline(always)]
 fn store_scores<const FROM: usize>(
     head: &Head<'_>,
-    tile: [[F32; 2]; GROUP],
+    tile: [PanelRegisters; GROUP],
     key: usize,
     first: usize,
     scores: &mut [Queries],
-    max: &mut [F32; 2],
+    max: &mut PanelRegisters,
 ) {
-    let scores: &mut [Queries; GROUP] = group_mut(scores, 0);
     let masked = head.hides_some(key, first);
-    for r in 0..GROUP {
+    for (r, scores) in scores.iter_mut().enumerate() {
         let mut s = tile[r];
         if masked {
             s = mask_scores(s, key + r, first, head.seq, head.causal);
         }
-        for v in FROM..2 {
+        for v in FROM..VECTORS {
             // A NaN score is skipped here and comes out of the exponential.
             max[v] = max[v].fast_max(s[v]);
-            scores[r][v] = s[v].to_array();
+            store(&mut scores[v * LANES..], s[v]);
         }
     }
+}
+
+/// Makes probabilities of scores, up to the factor `1 / total`.
+#[inline(always)]
+fn exponentials<const FROM: usize>(
+    scores: &mut [Queries],
+    max: &PanelRegisters,
+    total: &mut PanelRegisters,
+) {
+    let mut sums = *total;
+    for scores in scores {
+        let s = load_queries(scores);
+        for v in FROM..VECTORS {
+            let p = exp_nonpositive(s[v] - max[v]);
+            sums[v] += p;
+            store(&mut scores[v * LANES..], p);
+        }
+    }
+    *total = sums;
 }

@@ -4,8 +4,8 @@
 //! values read out of one fused projection `qkv` `[batch * seq, 3 * d]`, whose rows
 //! are q | k | v, each `d = heads * head_dim` wide, head `h` at the columns
 //! `h * head_dim ..`. Queries and keys may be rotated on the way ([`Rotary`]). The
-//! matrix of scores never exists: a panel of 32 queries meets a block of 128 keys at
-//! a time, and the backward pass computes the probabilities again from the saved
+//! matrix of scores never exists: a panel of queries, two or four registers of them, meets
+//! a block of 128 keys at a time, and the backward pass computes the probabilities again from the saved
 //! logarithms of the rows' sums (Dao et al., FlashAttention, 2022).
 //!
 //! Work on one head depends on nothing but that head, so the results have the same
@@ -13,6 +13,8 @@
 
 // Loops over the rows and vectors of a register tile index several arrays at once.
 #![allow(clippy::needless_range_loop)]
+
+use std::ops::Range;
 
 mod backward;
 mod forward;
@@ -24,11 +26,11 @@ pub use parallel::{attention_backward_parallel, attention_forward_parallel};
 
 use super::rotary::Rotary;
 use super::{Grad, expect_len};
-use crate::simd::{F32, LANES};
+use crate::simd::{F32, register};
 use backward::{HeadGradients, Saved, backward_head};
 use forward::forward_head;
 use pack::HeadRows;
-use tile::{GROUP, Lanes, Row};
+use tile::{BLOCK_COLUMNS, GROUP, PANEL, Queries};
 
 /// Keys of a block: a panel's scores for it stay in the first-level cache.
 const BLOCK: usize = 128;
@@ -57,32 +59,15 @@ impl AttentionShape {
     /// Floats of scratch for [`attention_forward`]; with `workers > 1` for
     /// [`attention_forward_parallel`].
     pub fn forward_scratch(&self, workers: usize) -> usize {
-        let vectors = if self.pairs_vectors() {
-            forward::scratch_vectors::<2>(self.panels::<2>(), self.seq)
-        } else {
-            forward::scratch_vectors::<1>(self.panels::<1>(), self.seq)
-        };
-        workers * worker_scratch(vectors) + self.staging(workers, 1)
+        let floats = forward::scratch_floats(packed_stride(self.head_dim), self.seq);
+        workers * worker_scratch(floats) + self.staging(workers, 1)
     }
 
     /// Floats of scratch for [`attention_backward`]; with `workers > 1` for
     /// [`attention_backward_parallel`].
     pub fn backward_scratch(&self, workers: usize) -> usize {
-        let vectors = if self.pairs_vectors() {
-            backward::scratch_vectors::<2>(self.panels::<2>(), self.seq)
-        } else {
-            backward::scratch_vectors::<1>(self.panels::<1>(), self.seq)
-        };
-        workers * worker_scratch(vectors) + self.staging(workers, 3)
-    }
-
-    /// Whether the vectors of a head come in pairs: a wider tile loads less.
-    fn pairs_vectors(&self) -> bool {
-        self.head_dim.div_ceil(LANES).is_multiple_of(2)
-    }
-
-    fn panels<const N: usize>(&self) -> usize {
-        self.head_dim.div_ceil(N * LANES)
+        let floats = backward::scratch_floats(packed_stride(self.head_dim), self.seq);
+        workers * worker_scratch(floats) + self.staging(workers, 3)
     }
 
     /// Checks the operands that both passes have.
@@ -202,7 +187,7 @@ pub fn attention_forward(
         for h in 0..shape.heads {
             let head = shape.head(qkv, rotary, b, h);
             let lse = &mut lse[(b * shape.heads + h) * shape.seq..][..shape.seq];
-            forward_pair(&head, out, (stride, h * shape.head_dim), lse, scratch);
+            forward_head(&head, out, (stride, h * shape.head_dim), lse, scratch);
         }
     }
 }
@@ -249,7 +234,7 @@ pub fn attention_backward(
                 columns,
                 accumulate: dqkv.accumulate,
             };
-            backward_pair(&head, shape.saved(saved, b, h), &mut gradients, scratch);
+            backward_head(&head, shape.saved(saved, b, h), &mut gradients, scratch);
         }
     }
 }
@@ -278,40 +263,34 @@ impl Head<'_> {
         }
     }
 
+    /// The end of the keys of a block that the first half of the panel from `first_query`
+    /// on sees: from there on only the second half counts.
+    #[inline(always)]
+    fn seen_by_half(&self, first_query: usize, block: Range<usize>) -> usize {
+        if self.causal {
+            (first_query + PANEL / 2).clamp(block.start, block.end)
+        } else {
+            block.end
+        }
+    }
+
+    /// Floats from one packed row to the next.
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        packed_stride(self.head_dim)
+    }
+
+    /// The blocks of a transposed panel that are not all padding.
+    #[inline(always)]
+    fn blocks<'a>(&self, columns: &'a [Queries]) -> &'a [[Queries; BLOCK_COLUMNS]] {
+        &columns.as_chunks().0[..self.head_dim.div_ceil(BLOCK_COLUMNS)]
+    }
+
     /// Whether a query of the panel from `first_query` on does not see all keys of
     /// the group from `key` on.
     #[inline(always)]
     fn hides_some(&self, key: usize, first_query: usize) -> bool {
         key + GROUP > self.keys_seen_by(first_query)
-    }
-}
-
-/// [`forward_head`] with the width of its rows chosen.
-fn forward_pair(
-    head: &Head<'_>,
-    out: &mut [f32],
-    layout: (usize, usize),
-    lse: &mut [f32],
-    scratch: &mut [Lanes],
-) {
-    if head.head_dim.div_ceil(LANES).is_multiple_of(2) {
-        forward_head::<2>(head, out, layout, lse, scratch);
-    } else {
-        forward_head::<1>(head, out, layout, lse, scratch);
-    }
-}
-
-/// [`backward_head`] with the width of its rows chosen.
-fn backward_pair(
-    head: &Head<'_>,
-    saved: Saved<'_>,
-    gradients: &mut HeadGradients<'_>,
-    scratch: &mut [Lanes],
-) {
-    if head.head_dim.div_ceil(LANES).is_multiple_of(2) {
-        backward_head::<2>(head, saved, gradients, scratch);
-    } else {
-        backward_head::<1>(head, saved, gradients, scratch);
     }
 }
 
@@ -339,22 +318,29 @@ fn check_scratch(op: &str, len: usize, needed: usize) {
     );
 }
 
-/// Floats that one worker needs for a number of vectors: room to align them.
-fn worker_scratch(vectors: usize) -> usize {
-    (vectors + 1) * LANES
+/// Floats from one packed row to the next: whole registers and whole blocks of columns.
+fn packed_stride(head_dim: usize) -> usize {
+    head_dim.next_multiple_of(register::LANES.max(BLOCK_COLUMNS))
 }
 
-/// The vectors of `scratch` from its first cache line boundary on: vectors that
-/// straddle two lines would take twice the time to load. Results do not depend on it.
-fn aligned(scratch: &mut [f32]) -> &mut [Lanes] {
-    let offset = scratch.as_ptr().align_offset(align_of::<F32>()).min(LANES);
-    scratch[offset..].as_chunks_mut().0
+/// Floats in a cache line.
+const LINE: usize = align_of::<F32>() / size_of::<f32>();
+
+/// Floats that one worker needs for `floats`: room to align them.
+fn worker_scratch(floats: usize) -> usize {
+    floats.next_multiple_of(LINE) + LINE
 }
 
-/// Takes rows of `N` vectors off the front of the scratch.
-fn take_rows<'a, const N: usize>(scratch: &mut &'a mut [Lanes], rows: usize) -> &'a mut [Row<N>] {
-    let vectors = scratch
-        .split_off_mut(..rows * N)
-        .expect("the scratch was checked");
-    vectors.as_chunks_mut().0
+/// The `scratch` from its first cache line boundary on: vectors that straddle two lines
+/// would take twice the time to load. Results do not depend on it.
+fn aligned(scratch: &mut [f32]) -> &mut [f32] {
+    let offset = scratch.as_ptr().align_offset(align_of::<F32>()).min(LINE);
+    &mut scratch[offset..]
+}
+
+/// Takes some floats off the front of the scratch.
+fn take<'a>(scratch: &mut &'a mut [f32], floats: usize) -> &'a mut [f32] {
+    scratch
+        .split_off_mut(..floats)
+        .expect("the scratch was checked")
 }

@@ -81,7 +81,7 @@ pub fn attention_forward_parallel(
             for (i, (out, lse)) in heads_out.enumerate() {
                 let pair = worker * per_worker + i;
                 let head = shape.head(qkv, rotary, pair / heads, pair % heads);
-                forward_pair(&head, out, (head_dim, 0), lse, scratch);
+                forward_head(&head, out, (head_dim, 0), lse, scratch);
             }
         });
     let staging = &*staging;
@@ -166,7 +166,7 @@ pub fn attention_backward_parallel(
                     columns: [0, head_dim, 2 * head_dim],
                     accumulate: false,
                 };
-                backward_pair(&head, shape.saved(saved, b, h), &mut gradients, scratch);
+                backward_head(&head, shape.saved(saved, b, h), &mut gradients, scratch);
             }
         });
     let staging = &*staging;
