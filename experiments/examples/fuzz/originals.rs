@@ -1,6 +1,7 @@
 //! One sound file of every kind.
 
 use flate2::{Compression, write::GzEncoder};
+use models::weights::TensorFile;
 use std::{
     fs,
     io::Write,
@@ -110,8 +111,13 @@ pub fn write(root: &Path, program: impl Fn() -> Command) {
     put("weights/text", text.as_bytes());
     // Without their checksum, as earlier versions wrote them: else all damage is refused for that.
     let mut weights = fs::read(root.join("run/model.safetensors")).expect("its own");
-    let key = weights.windows(8).position(|word| word == b"\"sha256\"");
-    weights[key.expect("a checksum")..][..8].copy_from_slice(b"\"unused\"");
+    for (key, unused) in [("\"sha256\"", "\"unused\""), ("\"step\"", "\"none\"")] {
+        let mut words = weights.windows(key.len());
+        let at = words.position(|word| word == key.as_bytes());
+        weights[at.expect("a key")..][..key.len()].copy_from_slice(unused.as_bytes());
+    }
+    let sound = TensorFile::from_bytes("weights", weights.clone()).expect("an earlier version's");
+    assert!(!sound.is_checked());
     put("weights/model.safetensors", &weights);
     put("sweeping/text", text.as_bytes());
     put("sweeping/swept.toml", SWEEP.as_bytes());
