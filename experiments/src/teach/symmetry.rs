@@ -15,6 +15,7 @@ use models::{
 };
 use nn::{
     connection::{ConnectionConfig, HyperConfig, hyper::ReadInit},
+    norm::NormConfig,
     optim::{AdamW, AdamWConfig},
 };
 use std::io;
@@ -40,6 +41,12 @@ fn train(key: Key, connection: HyperConfig) -> Vec<Moment> {
         heads: 2,
         seq: SEQ,
         init_std: 0.1,
+        // With an eps of nothing the norm would remove the factor that the first read is, and
+        // Adam would make steps of its rounding errors, which no symmetry keeps alike.
+        norm: NormConfig {
+            eps: 1e-5,
+            ..NormConfig::default()
+        },
         ffn: FfnConfig::SwiGlu { hidden: 24 },
         connection: ConnectionConfig::Hyper(connection),
         ..TransformerConfig::default()
