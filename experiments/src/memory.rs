@@ -96,6 +96,16 @@ pub(crate) fn conceivable(config: &RunConfig) -> Result<(), ConfigError> {
     })
 }
 
+/// Whether the weights of a network and the states of one window of its input can be held: the
+/// least that anybody who uses it takes.
+pub(crate) fn usable(config: &RunConfig) -> Result<(), ConfigError> {
+    conceivable(config)?;
+    let model = &config.model;
+    let states = model.tokens() as f64 * model.dim() as f64;
+    let elements = model.rough_parameters() + states;
+    fits((size_of::<f32>() as f64 * elements) as u64, config)
+}
+
 /// What the memory depends on: `model.dim 1000000000, model.layers 6, ..`.
 fn sizes(config: &RunConfig) -> String {
     let model = &config.model;
@@ -228,6 +238,23 @@ mod tests {
                 ),
                 "{error}"
             );
+        }
+    }
+
+    /// Tables of positions are as long as the window, and no parameters.
+    #[test]
+    fn a_window_larger_than_the_memory_is_refused_where_weights_are_read() {
+        let preset = PRESETS.iter().find(|known| known.name() == "smoke");
+        let settings = preset.expect("a preset").settings();
+        let layers = Layers::defaults().set(&settings).expect("a preset");
+        let config = |seq: &str| {
+            let layers = layers.clone().set(&[format!("model.seq={seq}")]);
+            layers.expect("a setting").read().expect("settings")
+        };
+        usable(&config("64")).expect("it is small");
+        for seq in ["1000000000000", "9223372036854775807"] {
+            let error = usable(&config(seq)).expect_err(seq);
+            assert!(matches!(error, ConfigError::TooLarge { .. }), "{error}");
         }
     }
 

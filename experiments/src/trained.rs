@@ -117,7 +117,7 @@ fn of_weights(model: ModelConfig) -> RunConfig {
 
 /// The network, so that what was read can be compared with it before there is memory for it.
 fn shapes(config: &RunConfig) -> Result<Params, ConfigError> {
-    memory::conceivable(config)?;
+    memory::usable(config)?;
     Ok(config.model.shapes()?)
 }
 
