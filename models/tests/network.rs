@@ -273,8 +273,9 @@ fn the_losses_of_all_routers_are_part_of_what_is_minimised_and_not_of_what_is_re
     tape.bind(&params);
     let loss = model.losses(&tape, &tokens[..18], &tokens[1..], 6);
     let router = loss.router.expect("routers");
-    // Near the start every expert works about equally: each block's balance is near 1.
-    let balance = router.load_balance.item() / LAYERS as f32;
+    // Near the start every expert works about equally: the balance, a mean over the blocks, is
+    // near 1.
+    let balance = router.load_balance.item();
     assert!((0.9..1.5).contains(&balance), "{balance}");
     let MoeConfig {
         load_balance_coef,

@@ -223,7 +223,7 @@ mod tests {
         for (given, message) in [
             (
                 "model.dimm=8",
-                "no setting model.dimm: did you mean model.dim?",
+                "no setting model.dimm where model.type is transformer: did you mean model.dim?",
             ),
             ("model.conection.rate=2", "did you mean model.connection?"),
             ("trian.steps=8", "did you mean train?"),
@@ -231,7 +231,7 @@ mod tests {
             ("dim=8", "no setting dim: did you mean model.dim?"),
             (
                 "model.rate=8",
-                "no setting model.rate: train --dry-run lists those there are",
+                "no setting model.rate where model.type is transformer: train --dry-run lists those there are",
             ),
             ("train.lr=1", "did you mean train.learning_rate?"),
             ("lr=1", "did you mean train.learning_rate?"),

@@ -104,12 +104,12 @@ impl Settings {
     }
 
     /// Whether the read of this sublayer cannot reach the loss, so that its parameters are declared
-    /// frozen instead of following rounding errors: the streams of the first sublayer are alike, a
-    /// read of them is a factor, and the norm of the sublayer removes it as far as its eps is
-    /// nothing. (Reads whose weights sum to 1 are the factor 1.)
+    /// frozen instead of following rounding errors: where the streams are alike, as in front of the
+    /// first sublayer, or where there is one, a read is a factor, and the norm of the sublayer
+    /// removes it as far as its eps is nothing. (Reads whose weights sum to 1 are the factor 1.)
     fn reads_in_vain(&self, site: Site) -> bool {
         let removed = site.eps <= NEGLIGIBLE_EPS || self.form.gates() == Gates::Softmax;
-        site.index == 0 && removed
+        (site.index == 0 || self.rate == 1) && removed
     }
 
     /// The same of the write: before a sum or a mean of the streams, it is the sum of its weights
