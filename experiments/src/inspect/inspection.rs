@@ -107,7 +107,12 @@ impl Inspection {
         let sublayers = trace.layers.len();
         let last = trace.mean_last();
         let measure = Measure::of(subject.config());
-        let fits = |record: &&CoefficientRecord| record.mean.len() == layers.len();
+        // A damaged record may be of no network at all.
+        let fits = |record: &&CoefficientRecord| {
+            let sizes = |of: &LayerCoefficients| [of.alpha.len(), of.beta.len()];
+            let theirs = record.mean.iter().map(sizes);
+            theirs.eq(layers.iter().map(|layer| sizes(&layer.mean)))
+        };
         Self {
             name: name.to_owned(),
             label: subject.connection().spec().label(),
