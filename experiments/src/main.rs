@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    experiments::cli::main()
+    experiments::main()
 }

@@ -1,6 +1,6 @@
 //! Corpora and windows as a user of the crate sees them.
 
-use experiments::data::{BUILTIN_CRATES, Corpus, DataError, Tokens, Windows, bits_per_byte};
+use lab::data::{BUILTIN_CRATES, Corpus, DataError, Tokens, Windows, bits_per_byte};
 use std::{collections::BTreeSet, fs, path::Path};
 
 fn write(directory: &Path, name: &str, content: impl AsRef<[u8]>) {

@@ -1,7 +1,7 @@
 //! A diffusion transformer learns and draws, by the same trainer and the same commands as
 //! everything else.
 
-use experiments::{
+use lab::{
     config::{Layers, RunConfig},
     data::{
         Data,
@@ -106,7 +106,7 @@ fn mixed_images_and_texts_are_refused() {
     let config = config(&[]).expect("a valid configuration");
     let text = tempfile::NamedTempFile::new().expect("a file");
     fs::write(text.path(), "words ".repeat(1000)).expect("a text");
-    let corpus = experiments::data::Corpus::from_file(text.path()).expect("a corpus");
+    let corpus = lab::data::Corpus::from_file(text.path()).expect("a corpus");
     let error = Trainer::new(&config, &Arc::new(corpus)).err();
     let message = error.expect("no text here").to_string();
     assert!(

@@ -170,3 +170,50 @@ fn what_is_not_there_is_named() {
         Some(2)
     );
 }
+
+#[test]
+fn records_whose_coefficients_have_other_sizes_are_left_out_of_the_training() {
+    let root = tempfile::tempdir().expect("a directory");
+    let root = root.path();
+    let text = train(root, "run", &["--set=model.connection.type=hyper"]);
+    let log = root.join("run/coefficients.jsonl");
+    let whole = fs::read_to_string(&log).expect("coefficients");
+    let steps = |name: &str| {
+        let (run_dir, json) = (place(root, "run"), root.join(name).join("inspection.json"));
+        let output = run(&[
+            "inspect",
+            &run_dir,
+            "--text",
+            &text,
+            "--out",
+            &place(root, name),
+        ]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let json: serde_json::Value =
+            serde_json::from_slice(&fs::read(json).expect("a file")).expect("JSON");
+        let training = json["training"].as_array().expect("a list");
+        training
+            .iter()
+            .map(|view| view["step"].clone())
+            .collect::<Vec<_>>()
+    };
+    let all = steps("whole");
+    assert!(all.len() > 1, "{all:?}");
+    for (number, damage) in [("beta", "[]"), ("alpha", "[0.5]"), ("mean", "[]")]
+        .iter()
+        .enumerate()
+    {
+        let mut lines = whole.lines().map(str::to_owned).collect::<Vec<_>>();
+        let mut record: serde_json::Value = serde_json::from_str(&lines[1]).expect("a record");
+        let value = serde_json::from_str(damage.1).expect("JSON");
+        match damage.0 {
+            "mean" => record["mean"] = value,
+            field => record["mean"][0][field] = value,
+        }
+        lines[1] = record.to_string();
+        fs::write(&log, lines.join("\n") + "\n").expect("a log");
+        let mut left = all.clone();
+        left.remove(1);
+        assert_eq!(steps(&format!("damaged{number}")), left, "{damage:?}");
+    }
+}

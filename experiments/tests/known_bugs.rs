@@ -4,7 +4,7 @@
 mod common;
 
 use common::corpus;
-use experiments::{
+use lab::{
     config::{Layers, RunConfig},
     preset::Preset,
     train::{Quiet, TrainError, Trainer},

@@ -1,6 +1,6 @@
 //! The fixtures of PyTorch, and what files that are no fixtures lead to.
 
-use experiments::parity::{ParityError, Report, check};
+use lab::parity::{ParityError, Report, check};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
     collections::HashMap,

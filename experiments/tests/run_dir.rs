@@ -1,6 +1,6 @@
 //! Run directories as a user of the crate sees them, crashes included.
 
-use experiments::{
+use lab::{
     config::RunConfig,
     run_dir::{
         CONFIG_FILE, Environment, METRICS_FILE, MetricsRecord, RunDir, RunError, RunId,

@@ -116,9 +116,14 @@ sweep=("$program" sweep tiny.toml --data text.txt)
 "${sweep[@]}" --out alone 2>/dev/null >alone.txt
 
 # --- The same as a job array. ---------------------------------------------------------------
-# Four tasks for six runs: two do a second one.
+# Four tasks for six runs: two do a second one. Each waits until it is its turn, so that no run has
+# ended before it is looked at.
 "${sweep[@]}" --emit slurm --array-limit 4 >array.sh
-job=$(sbatch --parsable --chdir="$place" array.sh)
+job=$(sbatch --parsable --hold --chdir="$place" array.sh)
+begin() {
+    scontrol release "${job}_$1"
+    until_true is "$1" partial
+}
 run_of() { "${sweep[@]}" --list | awk -F'\t' -v n="$1" '$1 == n {print $5}'; }
 state_of() { "${sweep[@]}" --list | awk -F'\t' -v n="$1" '$1 == n {print $2}'; }
 is() { [ "$(state_of "$1")" = "$2" ]; }
@@ -126,12 +131,12 @@ job_is() { [ "$(squeue --noheader --format=%T --jobs="${job}_$1" 2>/dev/null)" =
 gone() { [ -z "$(squeue --noheader --format=%T --jobs="$1" 2>/dev/null)" ]; }
 
 # Requeued by its owner: Slurm terminates it and starts it anew.
-until_true is 0 partial
+begin 0
 scontrol requeue "${job}_0"
 echo "slurm: task 0 requeued at: $(tail -n 1 "$(run_of 0)/metrics.jsonl" | cut -c -40)"
 
 # Killed, as by a machine that fails; then started anew.
-until_true is 1 partial
+begin 1
 pid=$(awk '{print $2}' "$(run_of 1)/.lock")
 kill -9 "$pid"
 echo "slurm: task 1 killed at: $(tail -n 1 "$(run_of 1)/metrics.jsonl" | cut -c -40)"
@@ -140,13 +145,13 @@ until_true ended
 scontrol requeue "${job}_1"
 
 # Cancelled for good: it saves its state, and a new array does the rest.
-until_true is 2 partial
+begin 2
 scancel "${job}_2"
 until_true gone "${job}_2"
 is 2 partial || fail "a cancelled task is not resumable"
 
 # Told that its time is over, as Slurm does before the limit: it queues itself again.
-until_true is 3 partial
+begin 3
 scancel --signal=USR1 --batch "${job}_3"
 until_true grep -q 'stopped; everything is saved' tiny-3.log
 

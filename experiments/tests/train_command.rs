@@ -4,7 +4,7 @@
 #[path = "common/signals.rs"]
 mod signals;
 
-use experiments::run_dir::{Status, read_metrics, read_summary};
+use lab::run_dir::{Status, read_metrics, read_summary};
 use std::{
     fs,
     path::Path,

@@ -4,7 +4,7 @@
 mod common;
 
 use common::corpus;
-use experiments::{
+use lab::{
     config::RunConfig,
     data::Corpus,
     run_dir::{RunDir, RunId, Status, read_coefficients, read_metrics},

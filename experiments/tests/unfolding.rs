@@ -1,7 +1,7 @@
 //! The unfolded matrices are the network: what they say a sublayer reads is what it reads.
 
 use engine::{params::Params, rng::Key};
-use experiments::{
+use lab::{
     config::RunConfig,
     inspect::{Band, DepthView, Inspection, LayerGain, Subject, Trace},
     train::{Quiet, Trainer, WEIGHTS_FILE},
@@ -38,7 +38,7 @@ fn trained(connection: &[&str]) -> Subject {
         .copied()
         .collect();
     let config = RunConfig::default().with_overrides(&all).expect("settings");
-    let data = experiments::data::Data::open(&config).expect("the text");
+    let data = lab::data::Data::open(&config).expect("the text");
     let mut trainer = Trainer::new(&config, &data).expect("a trainer");
     let off = AtomicBool::new(false);
     trainer.run(None, &mut Quiet, &off).expect("a run");

@@ -1,7 +1,7 @@
 //! A vision transformer learns what is on images, by the same trainer as everything
 //! else.
 
-use experiments::{
+use lab::{
     config::{Layers, RunConfig},
     data::{
         Data,
@@ -54,8 +54,7 @@ fn a_small_network_learns_to_tell_shapes_apart() {
         assert!(!trainer.step().diverged());
     }
     let after = trainer.validate();
-    let accuracy =
-        |validation: experiments::train::Validation| validation.accuracy.expect("a classifier");
+    let accuracy = |validation: lab::train::Validation| validation.accuracy.expect("a classifier");
     assert!(accuracy(before) < 0.2, "{before:?}");
     assert!(accuracy(after) > 0.3, "{after:?}");
     assert!(after.loss < 0.9 * before.loss, "{before:?} {after:?}");

@@ -47,7 +47,7 @@ struct Args {
 
 fn main() -> ExitCode {
     if env::var_os(READER).is_some() {
-        return experiments::cli::main();
+        return experiments::main();
     }
     let args = Args::parse();
     let program = env::current_exe().expect("a program has a path");

@@ -1,7 +1,8 @@
 //! What the pages say in numbers, worked out again.
 
 use crate::pages::{Page, all_pages, book};
-use experiments::{preset::PRESETS, stats::holm};
+use figures::stats::holm;
+use lab::preset::PRESETS;
 use std::fs;
 
 /// The two-sided p value of a mean with the half-width of its 95 % interval over four seeds, by the

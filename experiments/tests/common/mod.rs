@@ -1,6 +1,6 @@
 //! A short text and a small network, for tests that train.
 
-use experiments::{config::RunConfig, data::Corpus};
+use lab::{config::RunConfig, data::Corpus};
 use std::{fs, sync::Arc};
 
 /// Words in an order that can be learned and does not repeat.

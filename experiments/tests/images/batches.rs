@@ -1,7 +1,7 @@
 //! Batches of generated images.
 
 use super::*;
-use experiments::data::images::{ImageBatch, ImageBatches};
+use lab::data::images::{ImageBatch, ImageBatches};
 
 fn shapes() -> ImageSet {
     ImageSet::shapes(ImageSizes {

@@ -6,8 +6,8 @@ mod folders;
 mod idx;
 mod pictures;
 
-use experiments::data::images::{ImageError, ImageSet, ImageSizes};
 use flate2::{Compression, write::GzEncoder};
+use lab::data::images::{ImageError, ImageSet, ImageSizes};
 use std::{fs, io::Write, path::Path};
 use tempfile::TempDir;
 

@@ -1,7 +1,7 @@
 //! State, logs, weights and summary of a run are held to each other.
 
 use crate::place::{Place, files, result, said, signal, undisturbed};
-use experiments::{
+use lab::{
     run_dir::{Ended, RunError, read_summary},
     state,
     trained::Trained,
@@ -65,7 +65,7 @@ fn a_record_that_was_changed_is_refused() {
     // Out of order: seen by every reader.
     let place = Place::ended();
     replace(&place, "metrics.jsonl", "\"step\":1,", "\"step\":90,");
-    let error = experiments::run_dir::read_metrics(&place.path("run")).expect_err("out of order");
+    let error = lab::run_dir::read_metrics(&place.path("run")).expect_err("out of order");
     assert!(
         matches!(error, RunError::Damaged { line: 2, .. }),
         "{error}"

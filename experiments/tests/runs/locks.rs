@@ -1,7 +1,7 @@
 //! One process at a time writes to a run, whatever is done to its lock.
 
 use crate::place::{ENDLESS, Place, STEPS, result, said, train, undisturbed};
-use experiments::run_dir::{Ended, RunDir, RunError, RunId, check_config};
+use lab::run_dir::{Ended, RunDir, RunError, RunId, check_config};
 use std::{
     fs::{self, File},
     os::unix::fs::symlink,

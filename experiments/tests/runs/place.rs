@@ -1,7 +1,7 @@
 //! A directory with a text, in which the program trains small networks.
 
 use crate::signals;
-use experiments::run_dir::read_metrics;
+use lab::run_dir::read_metrics;
 use std::{
     fs,
     path::{Path, PathBuf},

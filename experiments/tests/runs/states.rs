@@ -1,7 +1,7 @@
 //! Two states: a damaged one never costs the sound one.
 
 use crate::place::{PROGRAM, Place, result, said, undisturbed};
-use experiments::state::{self, TrainState};
+use lab::state::{self, TrainState};
 use std::fs;
 
 /// The newest state is damaged, the run goes on from the one before it and is killed while it

@@ -1,7 +1,7 @@
 //! Files that are being written: their names, links in their way, and what killed processes leave.
 
 use crate::place::Place;
-use experiments::run_dir::{RunDir, RunId, remove_stale, write_atomically};
+use lab::run_dir::{RunDir, RunId, remove_stale, write_atomically};
 use std::{fs, fs::File, os::unix::fs::symlink, path::Path, process, thread};
 
 fn names(directory: &Path) -> Vec<String> {

@@ -5,11 +5,11 @@ mod reading;
 mod said;
 mod tokens;
 
-use experiments::{
+use flate2::{Compression, write::GzEncoder};
+use lab::{
     config::RunConfig,
     data::{Corpus, DataAccount, DataError, TokenKind, TokensError},
 };
-use flate2::{Compression, write::GzEncoder};
 use std::{
     fs,
     io::Write,

@@ -7,7 +7,7 @@ mod told;
 
 use common::corpus;
 use engine::{params::Params, rng::Key, tape::Tape};
-use experiments::{
+use lab::{
     ablation::RunResult,
     config::RunConfig,
     data::{Corpus, Windows},

@@ -7,7 +7,7 @@ use engine::{
     rng::Key,
     tape::{Noise, Tape, Var},
 };
-use experiments::{
+use lab::{
     config::RunConfig,
     data::DataAccount,
     run_dir::Status,

@@ -1,0 +1,248 @@
+//! Each arm at the learning rate that suits it best.
+
+use super::{
+    Results, RunResult,
+    show::{signed, spoken},
+};
+use figures::{
+    stats::{Differences, Estimate, Verdict, mean, pair_by_seed, verdicts},
+    table::{Align, Cell, Table},
+};
+use serde::{Serialize, Serializer};
+
+/// An end of the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edge {
+    /// The smallest rate.
+    Lowest,
+    /// The largest rate.
+    Highest,
+}
+
+/// One arm at its best rate.
+#[derive(Debug, Clone, Serialize)]
+pub struct BestRate {
+    /// The arm in tables, without a rate.
+    pub label: String,
+    /// The rate with the lowest mean validation loss among those at which no seed diverged.
+    pub rate: f64,
+    /// Whether the optimum may lie outside the grid.
+    pub edge: Option<Edge>,
+    /// Rates at which a seed diverged.
+    pub diverged_at: Vec<f64>,
+    /// Mean validation loss there.
+    pub val_loss: f64,
+    /// Mean difference to the first arm at its own best rate, paired by seed.
+    pub delta: Option<f64>,
+    /// Ends of its 95 % interval.
+    pub interval: Option<[f64; 2]>,
+    /// What may be said.
+    #[serde(serialize_with = "as_text")]
+    pub verdict: Option<Verdict>,
+}
+
+fn as_text<S: Serializer>(verdict: &Option<Verdict>, s: S) -> Result<S::Ok, S::Error> {
+    match verdict {
+        Some(verdict) => s.collect_str(verdict),
+        None => s.serialize_none(),
+    }
+}
+
+/// All arms, each at its best rate.
+#[derive(Debug, Clone, Serialize)]
+pub struct BestRates {
+    /// Rates tried, ascending.
+    pub rates: Vec<f64>,
+    /// The arms, the baseline first; those without a finished rate are left out.
+    pub arms: Vec<BestRate>,
+}
+
+impl BestRates {
+    /// From the results of a sweep whose arms come in groups, one after the other: each label
+    /// once with every rate, in the order of `rates`.
+    pub fn of(results: &Results, labels: &[String], rates: &[f64]) -> Self {
+        let groups = results.arms.chunks(rates.len());
+        let mut best: Vec<(BestRate, &[RunResult])> = Vec::new();
+        for (label, group) in labels.iter().zip(groups) {
+            let sound = |index: &usize| {
+                let runs = &group[*index].runs;
+                !runs.is_empty() && runs.iter().all(|run| run.val_loss.is_some())
+            };
+            let loss = |index: usize| group[index].val_loss.unwrap_or(f64::INFINITY);
+            let tried = (0..group.len()).filter(sound);
+            let Some(found) = tried.min_by(|&a, &b| loss(a).total_cmp(&loss(b))) else {
+                continue;
+            };
+            let edge = match found {
+                0 => Some(Edge::Lowest),
+                last if last + 1 == rates.len() => Some(Edge::Highest),
+                _ => None,
+            };
+            let diverged = |index: &usize| group[*index].diverged().next().is_some();
+            let one = BestRate {
+                label: label.clone(),
+                rate: rates[found],
+                edge,
+                diverged_at: (0..group.len())
+                    .filter(diverged)
+                    .map(|index| rates[index])
+                    .collect(),
+                val_loss: loss(found),
+                delta: None,
+                interval: None,
+                verdict: None,
+            };
+            best.push((one, &group[found].runs));
+        }
+        let mut arms = compared(best);
+        // The baseline itself may be without a finished rate: then nothing is compared.
+        if arms
+            .first()
+            .is_some_and(|arm| labels.first() != Some(&arm.label))
+        {
+            for arm in &mut arms {
+                (arm.delta, arm.interval, arm.verdict) = (None, None, None);
+            }
+        }
+        Self {
+            rates: rates.to_vec(),
+            arms,
+        }
+    }
+
+    /// Best rates, losses and differences.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new([
+            ("arm", Align::Left),
+            ("best rate", Align::Right),
+            ("edge", Align::Left),
+            ("val loss", Align::Right),
+            ("Δ ours ± 95 %", Align::Right),
+            ("verdict", Align::Left),
+        ]);
+        for arm in &self.arms {
+            let edge = match arm.edge {
+                Some(Edge::Lowest) => "lowest",
+                Some(Edge::Highest) => "highest",
+                None => "",
+            };
+            let delta = match (arm.delta, arm.interval) {
+                (Some(delta), Some([low, high])) => {
+                    format!("{} ±{:.4}", signed(delta, 4), (high - low) / 2.0)
+                }
+                (Some(delta), None) => format!("{} (n=1)", signed(delta, 4)),
+                (None, _) => String::new(),
+            };
+            table.push([
+                Cell::from(&arm.label),
+                Cell::from(arm.rate.to_string()),
+                Cell::from(edge),
+                Cell::from(format!("{:.4}", arm.val_loss)),
+                Cell::from(delta),
+                spoken(arm.verdict),
+            ]);
+        }
+        table
+    }
+
+    /// What a reader has to know to judge the table.
+    pub fn notes(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "each arm at the rate, of {} tried, with the lowest mean validation loss. The rate was chosen on the same losses that are compared: they are a little too low, for all arms alike, and the intervals do not know of the choice. Confirm on seeds that had no part in it.",
+            self.rates.len()
+        )];
+        for arm in &self.arms {
+            if !arm.diverged_at.is_empty() {
+                let rates: Vec<String> = arm.diverged_at.iter().map(f64::to_string).collect();
+                lines.push(format!(
+                    "{}: a seed diverged at {}; these rates are out of the choice.",
+                    arm.label,
+                    rates.join(", ")
+                ));
+            }
+        }
+        if self.arms.iter().any(|arm| arm.edge.is_some()) {
+            lines.push(
+                "An optimum at the edge of the grid may lie outside: widen it with --rates, finished runs are kept."
+                    .to_owned(),
+            );
+        }
+        lines
+    }
+}
+
+/// Adds the differences to the first of them.
+fn compared(best: Vec<(BestRate, &[RunResult])>) -> Vec<BestRate> {
+    let losses = |runs: &[RunResult]| -> Vec<(u64, f64)> {
+        let known = |run: &RunResult| Some((run.seed, run.val_loss?));
+        runs.iter().filter_map(known).collect()
+    };
+    let Some((_, baseline)) = best.first() else {
+        return Vec::new();
+    };
+    let baseline = losses(baseline);
+    let differences: Vec<Differences> = best[1..]
+        .iter()
+        .map(|(_, runs)| pair_by_seed(&baseline, &losses(runs)))
+        .collect();
+    let estimates: Vec<Option<Estimate>> = differences
+        .iter()
+        .map(|differences| Estimate::of(&differences.values))
+        .collect();
+    let said = verdicts(&estimates);
+    let mut arms: Vec<BestRate> = best.into_iter().map(|(arm, _)| arm).collect();
+    for (index, arm) in arms.iter_mut().skip(1).enumerate() {
+        let values = &differences[index].values;
+        arm.delta = (!values.is_empty()).then(|| mean(values));
+        arm.interval = estimates[index].map(|estimate| [estimate.low, estimate.high]);
+        arm.verdict = arm.delta.and(Some(said[index]));
+    }
+    arms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ablation::results::tests::results;
+
+    fn best(losses: &[(&str, &[Option<f64>])]) -> BestRates {
+        let labels = ["pre-norm", "DHC x4"].map(str::to_owned);
+        BestRates::of(&results(losses), &labels, &[1e-3, 2e-3, 4e-3])
+    }
+
+    #[test]
+    fn each_arm_is_compared_at_its_own_best_rate() {
+        let best = best(&[
+            ("pre-norm", &[Some(2.3), Some(2.2), Some(2.4)]),
+            ("b", &[Some(2.0), Some(1.9), Some(2.1)]),
+            ("c", &[Some(2.1), Some(2.0), Some(2.2)]),
+            ("d", &[Some(2.1), Some(2.0), Some(2.2)]),
+            ("e", &[Some(2.05), Some(2.0), Some(2.1)]),
+            ("f", &[Some(1.9), Some(1.8), Some(2.0)]),
+        ]);
+        let [base, arm] = &best.arms[..] else {
+            panic!("{best:?}");
+        };
+        assert_eq!((base.rate, base.edge), (2e-3, None));
+        assert_eq!((arm.rate, arm.edge), (4e-3, Some(Edge::Highest)));
+        assert!((arm.delta.expect("three pairs") + 0.1).abs() < 1e-12);
+        assert!(best.notes().iter().any(|note| note.contains("widen it")));
+    }
+
+    #[test]
+    fn a_rate_at_which_a_seed_diverged_is_never_the_best() {
+        let best = best(&[
+            ("pre-norm", &[Some(2.3), Some(2.2), Some(2.4)]),
+            ("b", &[Some(2.0), Some(1.9), Some(2.1)]),
+            ("c", &[Some(1.1), None, Some(1.2)]),
+            ("d", &[None, None, None]),
+            ("e", &[None, None, None]),
+            ("f", &[None, None, None]),
+        ]);
+        assert_eq!(best.arms.len(), 1, "an arm without a sound rate is no row");
+        assert_eq!(best.arms[0].rate, 2e-3);
+        assert_eq!(best.arms[0].edge, None, "divergence bounds it");
+        assert_eq!(best.arms[0].diverged_at, [4e-3]);
+    }
+}

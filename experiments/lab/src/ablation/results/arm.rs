@@ -1,0 +1,230 @@
+//! An arm: what its runs say together and beside those of its baseline.
+
+use super::{Delta, RunResult, run::losses};
+use crate::{
+    ablation::{Arm, Calibration, CostRatio, RouterMeans},
+    measure::Measure,
+    run_dir::Status,
+};
+use figures::stats::{
+    Convergence, Estimate, Reading, Verdict, convergence_factor, mean, pair_by_seed, sd,
+};
+use serde::{Serialize, Serializer};
+
+/// One arm.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArmResult {
+    /// Its name in paths.
+    pub name: String,
+    /// Its name in tables.
+    pub label: String,
+    /// The arm it is compared with.
+    pub baseline: Option<String>,
+    /// Trained parameters.
+    pub parameters: Option<u64>,
+    /// Trained parameters beyond those of the baseline.
+    pub extra_parameters: Option<i64>,
+    /// The same as a fraction of the baseline's.
+    pub extra_parameters_fraction: Option<f64>,
+    /// Operations of the forward per token.
+    pub flops_per_token: Option<u64>,
+    /// Operations beyond those of the baseline, as a fraction.
+    pub extra_flops_fraction: Option<f64>,
+    /// Mean final validation loss over the seeds that ended well, in the unit of
+    /// [`Results::loss_unit`](super::Results::loss_unit).
+    pub val_loss: Option<f64>,
+    /// The same in bits per byte, if it is of bytes.
+    pub bits_per_byte: Option<f64>,
+    /// Mean share of images classified correctly, if they are images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Standard deviation of the final validation loss over seeds.
+    pub sd_over_seeds: Option<f64>,
+    /// The difference to the baseline, paired by seed.
+    pub delta: Option<Delta>,
+    /// The difference in accuracy, paired by seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_delta: Option<Delta>,
+    /// What its routers do, if it has mixtures of experts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routers: Option<RouterMeans>,
+    /// Seeds that have ended in this arm or its baseline but not well in both.
+    pub unpaired_seeds: Vec<u64>,
+    /// What may be said.
+    #[serde(serialize_with = "as_text")]
+    pub verdict: Option<Verdict>,
+    /// Tokens that the baseline took over tokens that the arm takes to the baseline's final
+    /// loss.
+    pub convergence: Option<Convergence>,
+    /// Spikes of the training loss in all of its runs.
+    pub spikes: usize,
+    /// Runs that diverged.
+    pub diverged_runs: usize,
+    /// The paper's differences to its baseline, one for each column of its table.
+    pub paper_delta: Option<[f64; 2]>,
+    /// Everything that depends on the speed of the machine.
+    pub timing: ArmTiming,
+    /// Its runs that have ended.
+    pub runs: Vec<RunResult>,
+}
+
+/// What an arm takes on this machine.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ArmTiming {
+    /// A step: the median over the rounds of the sweep's [`Calibration`]; without one, of every run
+    /// the wall time that a quarter of its recorded steps stay below, and the lowest of these over
+    /// seeds.
+    pub step_ms: Option<f64>,
+    /// How far the rounds of the calibration differ: largest minus smallest, over the median.
+    /// `None` if the times were not calibrated.
+    pub step_spread: Option<f64>,
+    /// Ends of the 95 % interval of its step time over that of the baseline, if calibrated.
+    pub step_ratio: Option<[f64; 2]>,
+    /// The difference to the baseline's final loss, paired by seed, when the arm has taken as
+    /// many steps as fit into the time of the baseline. An arm that is slower is read before its
+    /// learning rate has come down. The interval knows the seeds and, if the times were calibrated,
+    /// the uncertainty of their ratio.
+    pub delta_at_equal_time: Option<Delta>,
+}
+
+impl ArmTiming {
+    /// The times of an arm by itself.
+    pub(super) fn of(arm: &str, runs: &[RunResult], calibration: Option<&Calibration>) -> Self {
+        let calibrated = calibration.and_then(|times| times.step_ms(arm));
+        Self {
+            step_ms: calibrated.or_else(|| undisturbed_ms(runs)),
+            step_spread: calibration.and_then(|times| times.spread(arm)),
+            ..Self::default()
+        }
+    }
+}
+
+fn as_text<S: Serializer>(verdict: &Option<Verdict>, s: S) -> Result<S::Ok, S::Error> {
+    match verdict {
+        Some(verdict) => s.collect_str(verdict),
+        None => s.serialize_none(),
+    }
+}
+
+impl ArmResult {
+    pub(super) fn alone(arm: &Arm, runs: Vec<RunResult>, measure: Measure) -> Self {
+        let losses: Vec<f64> = runs.iter().filter_map(|run| run.val_loss).collect();
+        let val_loss = (!losses.is_empty()).then(|| mean(&losses));
+        let accuracies: Vec<f64> = runs.iter().filter_map(|run| run.accuracy).collect();
+        let summary = runs.first().map(RunResult::summary);
+        Self {
+            name: arm.name.clone(),
+            label: arm.label.clone(),
+            baseline: arm.baseline.clone(),
+            parameters: summary.map(|s| s.parameters),
+            extra_parameters: None,
+            extra_parameters_fraction: None,
+            flops_per_token: summary.map(|s| s.flops_per_token),
+            extra_flops_fraction: None,
+            val_loss,
+            bits_per_byte: val_loss.and_then(|loss| measure.bits_per_byte(loss)),
+            accuracy: (!accuracies.is_empty()).then(|| mean(&accuracies)),
+            sd_over_seeds: sd(&losses),
+            delta: None,
+            accuracy_delta: None,
+            routers: RouterMeans::of(runs.iter().map(|run| &run.summary().routers[..])),
+            unpaired_seeds: Vec::new(),
+            verdict: None,
+            convergence: None,
+            spikes: runs.iter().map(|run| run.spikes).sum(),
+            diverged_runs: diverged(&runs).count(),
+            paper_delta: arm.paper.map(|row| row.deltas),
+            timing: ArmTiming::default(),
+            runs,
+        }
+    }
+
+    /// Adds what needs the baseline beside the difference itself.
+    pub(super) fn compare(&mut self, baseline: &[RunResult]) {
+        let Some(reference) = baseline.first().map(RunResult::summary) else {
+            return;
+        };
+        if let (Some(parameters), Some(flops)) = (self.parameters, self.flops_per_token) {
+            let extra = i128::from(parameters) - i128::from(reference.parameters);
+            self.extra_parameters = extra.try_into().ok();
+            self.extra_parameters_fraction = Some(extra as f64 / reference.parameters as f64);
+            let base = reference.flops_per_token as f64;
+            self.extra_flops_fraction = Some(flops as f64 / base - 1.0);
+        }
+        let by_accuracy = pair_by_seed(&accuracies(baseline), &accuracies(&self.runs));
+        let estimate = Estimate::of(&by_accuracy.values);
+        self.accuracy_delta = Delta::of(&by_accuracy, estimate, None);
+        let factors: Vec<Option<Reading>> = pairs(baseline, &self.runs)
+            .map(|(base, run)| convergence_factor(&base.loss_by_tokens(), &run.loss_by_tokens()))
+            .collect();
+        self.convergence = Convergence::of(&factors);
+    }
+
+    /// Adds the difference at equal time to the baseline of this name with these runs.
+    pub(super) fn compare_times(
+        &mut self,
+        (name, baseline): (&str, &[RunResult]),
+        calibration: Option<&Calibration>,
+    ) {
+        let calibrated = calibration.and_then(|times| times.ratio(&self.name, name));
+        let recorded = || {
+            let (arm, baseline) = (undisturbed_ms(&self.runs)?, undisturbed_ms(baseline)?);
+            let (ratio, interval) = (arm / baseline, None);
+            Some(CostRatio { ratio, interval })
+        };
+        let Some(CostRatio { ratio, interval }) = calibrated.or_else(recorded) else {
+            return;
+        };
+        let at = |ratio: f64| {
+            let then: Vec<(u64, f64)> = pairs(baseline, &self.runs)
+                .filter_map(|(base, run)| Some((run.seed, run.loss_at(base.steps as f64 / ratio)?)))
+                .collect();
+            pair_by_seed(&losses(baseline), &then)
+        };
+        let differences = at(ratio);
+        let delta = Delta::of(&differences, Estimate::of(&differences.values), None);
+        self.timing.delta_at_equal_time = delta.map(|delta| {
+            let away = |end: f64| {
+                let there = at(end).values;
+                (there.len() == delta.seeds.len()).then(|| (mean(&there) - delta.mean).abs())
+            };
+            let ends = interval.into_iter().flatten().filter_map(away);
+            delta.clone().widened(ends.fold(0.0, f64::max))
+        });
+        self.timing.step_ratio = calibrated.and_then(|cost| cost.interval);
+    }
+
+    /// Runs that diverged.
+    pub fn diverged(&self) -> impl Iterator<Item = &RunResult> {
+        diverged(&self.runs)
+    }
+}
+
+fn diverged(runs: &[RunResult]) -> impl Iterator<Item = &RunResult> {
+    runs.iter().filter(|run| run.status == Status::Diverged)
+}
+
+/// Runs of one seed that have both ended well.
+fn pairs<'r>(
+    baseline: &'r [RunResult],
+    arm: &'r [RunResult],
+) -> impl Iterator<Item = (&'r RunResult, &'r RunResult)> {
+    let ended = baseline.iter().filter(|base| base.val_loss.is_some());
+    ended.filter_map(|base| {
+        let same = |run: &&RunResult| run.seed == base.seed && run.val_loss.is_some();
+        Some((base, arm.iter().find(same)?))
+    })
+}
+
+/// The time of a step by the runs themselves. Other work on the machine only ever adds to a step, so
+/// the quicker ones move far less with it than a median.
+pub(super) fn undisturbed_ms(runs: &[RunResult]) -> Option<f64> {
+    let times = runs.iter().map(|run| run.timing.fast_step_ms);
+    times.min_by(f64::total_cmp)
+}
+
+/// Seed and accuracy of the runs that have one.
+fn accuracies(runs: &[RunResult]) -> Vec<(u64, f64)> {
+    let known = |run: &RunResult| Some((run.seed, run.accuracy?));
+    runs.iter().filter_map(known).collect()
+}

@@ -1,0 +1,146 @@
+//! What the finished runs of a sweep say, computed from their files alone.
+
+mod arm;
+mod delta;
+mod run;
+#[cfg(test)]
+pub(super) mod tests;
+
+pub use arm::{ArmResult, ArmTiming};
+pub use delta::Delta;
+pub use run::{CurvePoint, RunResult, RunTiming};
+
+use super::{Arm, Calibration};
+use crate::{
+    measure::Measure,
+    run_dir::{RunError, RunId},
+};
+use figures::stats::{
+    Estimate, MIN_SEEDS, holm, minimum_detectable_effect, pair_by_seed, pooled_sd, verdicts,
+};
+use run::losses;
+use serde::Serialize;
+use std::path::Path;
+
+/// All arms of a sweep with what has finished.
+#[derive(Debug, Clone, Serialize)]
+pub struct Results {
+    /// The unit of the losses.
+    pub loss_unit: &'static str,
+    /// Seeds, ascending.
+    pub seeds: Vec<u64>,
+    /// The arms in the order of the ablation.
+    pub arms: Vec<ArmResult>,
+    /// The standard deviation of paired differences, pooled over arms.
+    pub sd_of_differences: Option<f64>,
+    /// The smallest difference that this many seeds show four times in five.
+    pub minimum_detectable_effect: Option<f64>,
+    /// The step times of the arms, if they were measured in turn.
+    #[serde(rename = "timing")]
+    pub calibration: Option<Calibration>,
+}
+
+impl Results {
+    /// The results of `arms` in the sweep directory `<root>/<sweep>`, for these seeds.
+    ///
+    /// # Errors
+    /// Files that cannot be read or are damaged.
+    pub fn collect(
+        root: &Path,
+        sweep: &str,
+        arms: &[Arm],
+        seeds: &[u64],
+        measure: Measure,
+    ) -> Result<Self, RunError> {
+        let mut runs = Vec::with_capacity(arms.len());
+        for arm in arms {
+            let mut of_arm = Vec::new();
+            for &seed in seeds {
+                let id = RunId::new(root, sweep, &arm.name, seed)?;
+                of_arm.extend(RunResult::read(id)?);
+            }
+            runs.push(of_arm);
+        }
+        let calibration = Calibration::read(&root.join(sweep));
+        Ok(Self::of(arms, seeds, runs, measure, calibration))
+    }
+
+    /// The results of `arms` from their runs that have ended, arm by arm, and from their step
+    /// times.
+    pub fn of(
+        arms: &[Arm],
+        seeds: &[u64],
+        runs: Vec<Vec<RunResult>>,
+        measure: Measure,
+        calibration: Option<Calibration>,
+    ) -> Self {
+        let against: Vec<Option<usize>> = arms
+            .iter()
+            .map(|arm| {
+                let name = arm.baseline.as_ref()?;
+                arms.iter().position(|other| &other.name == name)
+            })
+            .collect();
+        let differences: Vec<_> = against
+            .iter()
+            .zip(&runs)
+            .map(|(&baseline, of_arm)| {
+                baseline.map(|baseline| pair_by_seed(&losses(&runs[baseline]), &losses(of_arm)))
+            })
+            .collect();
+        let estimates: Vec<Option<Estimate>> = differences
+            .iter()
+            .flatten()
+            .map(|d| Estimate::of(&d.values))
+            .collect();
+        let mut said = verdicts(&estimates).into_iter();
+        let enough = |e: &&Estimate| e.n >= MIN_SEEDS;
+        let p_values: Vec<f64> = estimates
+            .iter()
+            .flatten()
+            .filter(enough)
+            .map(|e| e.p_value)
+            .collect();
+        let mut corrected = holm(&p_values).into_iter();
+        let mut estimates = estimates.iter();
+        let results = arms
+            .iter()
+            .enumerate()
+            .map(|(index, arm)| {
+                let mut result = ArmResult::alone(arm, runs[index].clone(), measure);
+                result.timing = ArmTiming::of(&arm.name, &runs[index], calibration.as_ref());
+                if let (Some(baseline), Some(difference)) = (against[index], &differences[index]) {
+                    let estimate = estimates.next().expect("one for each");
+                    result.verdict = said.next();
+                    result.unpaired_seeds = difference.unpaired.clone();
+                    let p_holm = estimate
+                        .as_ref()
+                        .filter(enough)
+                        .and_then(|_| corrected.next());
+                    result.delta = Delta::of(difference, *estimate, p_holm);
+                    result.compare(&runs[baseline]);
+                    let baseline = (&*arms[baseline].name, &runs[baseline][..]);
+                    result.compare_times(baseline, calibration.as_ref());
+                }
+                result
+            })
+            .collect();
+        let sd_of_differences = pooled_sd(differences.iter().flatten().map(|d| &d.values[..]));
+        let pairs = differences.iter().flatten().map(|d| d.values.len()).max();
+        Self {
+            loss_unit: measure.unit(),
+            seeds: seeds.to_vec(),
+            arms: results,
+            sd_of_differences,
+            minimum_detectable_effect: sd_of_differences
+                .zip(pairs)
+                .and_then(|(sd, n)| minimum_detectable_effect(sd, n)),
+            calibration,
+        }
+    }
+
+    /// All runs that have ended, arm by arm.
+    pub fn runs(&self) -> impl Iterator<Item = &RunResult> {
+        self.arms.iter().flat_map(|arm| &arm.runs)
+    }
+}

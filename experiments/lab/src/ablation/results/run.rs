@@ -1,0 +1,157 @@
+//! A run that has ended.
+
+use crate::run_dir::{Ended, MetricsRecord, RunError, RunId, Status, Summary};
+use figures::stats::{quantile, spikes};
+use serde::Serialize;
+
+/// The share of steps that are below [`RunTiming::fast_step_ms`].
+const FAST_STEPS: f64 = 0.25;
+
+/// One run that has ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunResult {
+    /// Name of the arm.
+    pub arm: String,
+    /// Seed.
+    pub seed: u64,
+    /// How it ended.
+    pub status: Status,
+    /// The step at which the loss stopped being finite.
+    pub diverged_at_step: Option<u64>,
+    /// Steps done.
+    pub steps: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Final validation loss.
+    pub val_loss: Option<f64>,
+    /// Final share of images classified correctly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Lowest validation loss.
+    pub best_val_loss: Option<f64>,
+    /// Last training loss.
+    pub train_loss: Option<f64>,
+    /// Spikes of its training loss.
+    pub spikes: usize,
+    /// Who multiplied matrices.
+    pub backend: String,
+    /// Everything that depends on the speed of the machine.
+    pub timing: RunTiming,
+    /// The whole summary and the validation curve `(step, tokens, loss)`.
+    #[serde(skip)]
+    source: Source,
+}
+
+/// What a run took.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct RunTiming {
+    /// The wall time that a quarter of the recorded steps stay below.
+    pub fast_step_ms: f64,
+    /// Median step.
+    pub median_step_ms: f64,
+    /// Wall time in all.
+    pub wall_seconds: f64,
+}
+
+#[derive(Debug, Clone)]
+struct Source {
+    summary: Summary,
+    curve: Vec<CurvePoint>,
+}
+
+/// A point of a validation curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CurvePoint {
+    /// Steps done.
+    pub step: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Validation loss.
+    pub loss: f64,
+}
+
+impl RunResult {
+    /// The result of a run; `None` if it has not ended.
+    ///
+    /// # Errors
+    /// Files that cannot be read, are damaged or disagree.
+    pub fn read(id: RunId) -> Result<Option<Self>, RunError> {
+        let ended = Ended::read(&id.path)?;
+        Ok(ended.map(|ended| Self::new(id, ended.summary, &ended.metrics)))
+    }
+
+    pub(super) fn new(id: RunId, summary: Summary, metrics: &[MetricsRecord]) -> Self {
+        let ended_well = summary.status == Status::Ok;
+        let training: Vec<f64> = metrics.iter().map(|record| record.train_loss).collect();
+        let times = metrics.iter().map(|record| record.ms).collect();
+        Self {
+            arm: id.arm,
+            seed: id.seed,
+            status: summary.status,
+            diverged_at_step: summary.diverged_at_step,
+            steps: summary.steps,
+            tokens: summary.tokens,
+            val_loss: summary.final_val_loss.filter(|_| ended_well),
+            accuracy: summary.final_val_accuracy.filter(|_| ended_well),
+            best_val_loss: summary.best_val_loss,
+            train_loss: summary.final_train_loss,
+            spikes: spikes(&training),
+            backend: summary.backend.clone(),
+            timing: RunTiming {
+                fast_step_ms: quantile(times, FAST_STEPS).unwrap_or(summary.median_step_ms),
+                median_step_ms: summary.median_step_ms,
+                wall_seconds: summary.wall_seconds,
+            },
+            source: Source {
+                curve: metrics
+                    .iter()
+                    .filter_map(|record| {
+                        Some(CurvePoint {
+                            step: record.step,
+                            tokens: record.tokens,
+                            loss: record.val_loss?,
+                        })
+                    })
+                    .collect(),
+                summary,
+            },
+        }
+    }
+
+    /// Its summary.
+    pub fn summary(&self) -> &Summary {
+        &self.source.summary
+    }
+
+    /// Its validation losses.
+    pub fn curve(&self) -> &[CurvePoint] {
+        &self.source.curve
+    }
+
+    pub(super) fn loss_by_tokens(&self) -> Vec<(u64, f64)> {
+        let points = self.source.curve.iter();
+        points.map(|point| (point.tokens, point.loss)).collect()
+    }
+
+    /// The validation loss at a step, interpolated; `None` before the first validation.
+    pub(super) fn loss_at(&self, step: f64) -> Option<f64> {
+        let curve = &self.source.curve;
+        let after = curve.partition_point(|point| (point.step as f64) < step);
+        match (after.checked_sub(1).map(|i| curve[i]), curve.get(after)) {
+            (_, Some(next)) if next.step as f64 == step => Some(next.loss),
+            (Some(last), Some(next)) => {
+                let share = (step - last.step as f64) / (next.step as f64 - last.step as f64);
+                Some(last.loss + share * (next.loss - last.loss))
+            }
+            (Some(last), None) => Some(last.loss),
+            (None, _) => None,
+        }
+    }
+}
+
+/// Seed and final loss; infinite where a run diverged.
+pub(super) fn losses(runs: &[RunResult]) -> Vec<(u64, f64)> {
+    runs.iter()
+        .map(|run| (run.seed, run.val_loss.unwrap_or(f64::INFINITY)))
+        .collect()
+}

@@ -1,0 +1,285 @@
+use super::{arm::undisturbed_ms, *};
+use crate::run_dir::{MetricsRecord, Status, Summary};
+use figures::stats::Verdict;
+
+pub fn run(arm: &str, seed: u64, loss: Option<f64>, ms: f64) -> RunResult {
+    let record = |step, val_loss| MetricsRecord {
+        step,
+        tokens: step * 10,
+        train_loss: 3.0,
+        val_loss,
+        val_accuracy: None,
+        val_loss_by_noise_level: None,
+        lr: 1e-3,
+        grad_norm: 1.0,
+        ms,
+    };
+    let metrics = [
+        record(50, loss.map(|loss| loss + 1.0)),
+        record(75, None),
+        record(100, loss),
+    ];
+    let id = RunId {
+        arm: arm.to_owned(),
+        seed,
+        path: Default::default(),
+    };
+    let summary = Summary {
+        status: if loss.is_some() {
+            Status::Ok
+        } else {
+            Status::Diverged
+        },
+        diverged_at_step: loss.is_none().then_some(13),
+        steps: 100,
+        tokens: 1000,
+        final_train_loss: loss,
+        final_val_loss: loss,
+        best_val_loss: loss,
+        final_val_accuracy: None,
+        final_val_loss_by_noise_level: None,
+        routers: Vec::new(),
+        parameters: if arm == "pre-norm" { 1000 } else { 1100 },
+        flops_per_token: if arm == "pre-norm" { 2000 } else { 2100 },
+        wall_seconds: ms / 10.0,
+        median_step_ms: ms,
+        backend: "cpu".into(),
+        corpus: "text".into(),
+        corpus_fingerprint: "00".into(),
+        data: None,
+        remarks: Vec::new(),
+    };
+    RunResult::new(id, summary, &metrics)
+}
+
+pub fn results(losses: &[(&str, &[Option<f64>])]) -> Results {
+    calibrated(losses, None)
+}
+
+pub fn calibrated(losses: &[(&str, &[Option<f64>])], calibration: Option<Calibration>) -> Results {
+    let seeds: Vec<u64> = (0..losses[0].1.len() as u64).collect();
+    let arms: Vec<Arm> = losses
+        .iter()
+        .map(|(name, _)| match *name {
+            "pre-norm" => Arm::pre_norm(),
+            name => Arm::of(name, name, &Default::default()),
+        })
+        .collect();
+    let runs = losses
+        .iter()
+        .map(|(name, losses)| {
+            let ms = if *name == "pre-norm" { 10.0 } else { 12.5 };
+            let runs = losses.iter().zip(&seeds);
+            runs.map(|(&loss, &seed)| run(name, seed, loss, ms))
+                .collect()
+        })
+        .collect();
+    Results::of(&arms, &seeds, runs, Measure::Bytes, calibration)
+}
+
+const BASE: (&str, &[Option<f64>]) = ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1)]);
+
+#[test]
+fn differences_are_paired_so_a_small_effect_shows_in_a_large_spread() {
+    let results = results(&[BASE, ("arm", &[Some(1.951), Some(2.149), Some(2.050)])]);
+    let arm = &results.arms[1];
+    let delta = arm.delta.as_ref().expect("three pairs");
+    assert!((delta.mean + 0.05).abs() < 1e-9, "{delta:?}");
+    let [low, high] = delta.interval.expect("three pairs");
+    assert!(low < -0.05 && -0.05 < high && high < 0.0);
+    assert_eq!(arm.verdict, Some(Verdict::Better));
+    assert!(arm.sd_over_seeds.expect("three") > 0.09);
+}
+
+#[test]
+fn nothing_is_better_while_its_interval_holds_zero() {
+    let results = results(&[BASE, ("arm", &[Some(1.8), Some(2.25), Some(2.1)])]);
+    assert_eq!(results.arms[1].verdict, Some(Verdict::NoDifferenceShown));
+    assert!(results.minimum_detectable_effect.expect("three pairs") > 0.05);
+}
+
+/// Of two arms the smaller p value is doubled and the other one stays, unless it would be the
+/// smaller then.
+#[test]
+fn the_corrected_p_value_beside_the_plain_one_is_holms() {
+    let strong = [Some(1.951), Some(2.149), Some(2.050)];
+    let weak = [Some(1.9), Some(2.12), Some(2.08)];
+    let results = results(&[BASE, ("weak", &weak), ("strong", &strong)]);
+    let delta = |arm: usize| results.arms[arm].delta.as_ref().expect("three pairs");
+    let p = |arm: usize| delta(arm).p_value.expect("three pairs");
+    let corrected = |arm: usize| delta(arm).p_holm.expect("three pairs");
+    assert!(p(2) < 0.01 && 0.05 < p(1), "{} {}", p(1), p(2));
+    assert!((corrected(2) - 2.0 * p(2)).abs() < 1e-12);
+    assert!((corrected(1) - p(1)).abs() < 1e-12);
+}
+
+#[test]
+fn one_seed_has_a_difference_but_no_interval() {
+    let results = results(&[("pre-norm", &[Some(2.0)]), ("arm", &[Some(1.9)])]);
+    let delta = results.arms[1].delta.as_ref().expect("a pair");
+    assert!((delta.mean + 0.1).abs() < 1e-9 && delta.interval.is_none());
+    assert_eq!(results.arms[1].verdict, Some(Verdict::TooFewSeeds));
+}
+
+#[test]
+fn a_diverged_run_is_counted_and_named_not_averaged() {
+    let results = results(&[BASE, ("arm", &[Some(1.9), None, Some(2.0)])]);
+    let arm = &results.arms[1];
+    assert_eq!(arm.unpaired_seeds, [1]);
+    assert_eq!(arm.diverged().count(), 1);
+    assert_eq!(arm.delta.as_ref().map(|d| d.seeds.len()), Some(2));
+    assert_eq!(arm.val_loss, Some(1.95));
+}
+
+/// A seed that diverged in the arm and in its baseline is named too.
+#[test]
+fn a_seed_that_diverged_on_both_sides_is_named() {
+    let results = results(&[
+        ("pre-norm", &[Some(2.0), None, Some(2.1)]),
+        ("arm", &[Some(1.9), None, Some(2.0)]),
+    ]);
+    assert_eq!(results.arms[1].unpaired_seeds, [1]);
+}
+
+#[test]
+fn a_diverged_run_has_no_final_loss_whatever_it_reached_before() {
+    let sound = run("arm", 0, Some(2.0), 10.0);
+    let mut summary = sound.summary().clone();
+    summary.status = Status::Diverged;
+    summary.final_val_accuracy = Some(0.5);
+    let id = RunId {
+        arm: "arm".into(),
+        seed: 0,
+        path: Default::default(),
+    };
+    let diverged = RunResult::new(id, summary, &[]);
+    assert_eq!((diverged.val_loss, diverged.accuracy), (None, None));
+    assert_eq!(diverged.best_val_loss, Some(2.0));
+    assert_eq!(losses(&[diverged]), [(0, f64::INFINITY)]);
+}
+
+/// What this many seeds show is said of the arm that has the most pairs.
+#[test]
+fn the_detectable_effect_is_that_of_the_most_pairs() {
+    let results = results(&[
+        ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
+        ("a", &[Some(1.9), Some(2.15), Some(2.0), Some(1.8)]),
+        ("b", &[Some(1.9), Some(2.15), None, None]),
+    ]);
+    let sd = results.sd_of_differences.expect("differences");
+    let expected = minimum_detectable_effect(sd, 4);
+    assert_eq!(results.minimum_detectable_effect, expected);
+}
+
+/// The baseline ends at 2 after 1000 tokens. The arm goes from 2.9 at 500 tokens to 1.9 at 1000
+/// and is at 2 after 950.
+#[test]
+fn the_tokens_factor_is_of_the_arm_to_where_the_baseline_ends() {
+    let results = results(&[("pre-norm", &[Some(2.0)]), ("arm", &[Some(1.9)])]);
+    let factor = results.arms[1].convergence.expect("it gets there").factor;
+    assert!((factor - 1000.0 / 950.0).abs() < 1e-9, "{factor}");
+}
+
+#[test]
+fn accuracies_are_compared_as_losses_are_arm_minus_baseline() {
+    let with_accuracy = |arm: &str, seed: u64, accuracy: f64| {
+        let mut summary = run(arm, seed, Some(2.0), 10.0).summary().clone();
+        summary.final_val_accuracy = Some(accuracy);
+        let id = RunId {
+            arm: arm.to_owned(),
+            seed,
+            path: Default::default(),
+        };
+        RunResult::new(id, summary, &[])
+    };
+    let arms = [Arm::pre_norm(), Arm::of("arm", "arm", &Default::default())];
+    let runs = [("pre-norm", [0.5, 0.6, 0.7]), ("arm", [0.6, 0.65, 0.85])].map(|(arm, all)| {
+        let seeds = 0..3;
+        seeds
+            .zip(all)
+            .map(|(seed, a)| with_accuracy(arm, seed, a))
+            .collect()
+    });
+    let results = Results::of(&arms, &[0, 1, 2], runs.to_vec(), Measure::Images, None);
+    assert!((results.arms[1].accuracy.expect("images") - 0.7).abs() < 1e-12);
+    let delta = results.arms[1].accuracy_delta.as_ref().expect("images");
+    assert!((delta.mean - 0.1).abs() < 1e-12, "{delta:?}");
+}
+
+#[test]
+fn costs_are_fractions_of_the_baseline() {
+    let results = results(&[BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)])]);
+    let arm = &results.arms[1];
+    assert_eq!(arm.extra_parameters, Some(100));
+    assert_eq!(arm.extra_parameters_fraction, Some(0.1));
+    assert!((arm.extra_flops_fraction.expect("finished") - 0.05).abs() < 1e-12);
+}
+
+/// At 12.5 ms against 10 ms a step, the arm has done 80 of its 100 steps: at 3/5 of the way
+/// from `loss + 1` at 50 to `loss` at 100.
+#[test]
+fn at_equal_time_a_slower_arm_is_read_earlier() {
+    let results = results(&[BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)])]);
+    let timing = &results.arms[1].timing;
+    let delta = timing.delta_at_equal_time.as_ref().expect("curves");
+    assert!((delta.mean - (0.4 - 0.1)).abs() < 1e-9);
+    assert_eq!(delta.seeds, [0, 1, 2]);
+    assert!(delta.interval.is_some());
+}
+
+/// The step times are those of the calibration, 15 ms against 10 ms, and not those recorded: the arm
+/// has done 66.7 steps, 1/3 of the way. Between its rounds the ratio goes from 1.4 to 1.6, which moves
+/// the point of reading: the interval is wider than that of the seeds.
+#[test]
+fn calibrated_step_times_count_and_their_spread_widens_the_interval() {
+    use crate::ablation::calibration::tests::of;
+    let losses = [BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)][..])];
+    let exact = of(&[("pre-norm", &[10.0; 3]), ("arm", &[15.0; 3])]);
+    let exact = calibrated(&losses, Some(exact));
+    let noisy = of(&[("pre-norm", &[10.0; 3]), ("arm", &[14.0, 15.0, 16.0])]);
+    let noisy = calibrated(&losses, Some(noisy));
+    let delta = |results: &Results| {
+        let delta = results.arms[1].timing.delta_at_equal_time.clone();
+        let delta = delta.expect("curves");
+        let [low, high] = delta.interval.expect("three seeds");
+        (delta.mean, high - low, delta.p_value)
+    };
+    let (mean, width, _) = delta(&exact);
+    assert!((mean - (2.0 / 3.0 - 0.1)).abs() < 1e-9, "{mean}");
+    let (_, wider, p_value) = delta(&noisy);
+    assert!(wider > width + 0.1, "{wider} {width}");
+    assert_eq!(p_value, None);
+    assert_eq!(exact.arms[1].timing.step_spread, Some(0.0));
+    assert_eq!(results(&losses).arms[1].timing.step_spread, None);
+}
+
+/// One of three runs had the machine for itself, for two of its steps at that.
+#[test]
+fn the_time_of_a_step_is_that_of_an_idle_machine() {
+    let record = |ms| MetricsRecord {
+        step: 1,
+        tokens: 1,
+        train_loss: 3.0,
+        val_loss: None,
+        val_accuracy: None,
+        val_loss_by_noise_level: None,
+        lr: 1e-3,
+        grad_norm: 1.0,
+        ms,
+    };
+    let timed = |seed: u64, times: [f64; 5]| {
+        let one = run("arm", seed, Some(2.0), 10.0);
+        let id = RunId {
+            arm: "arm".into(),
+            seed,
+            path: Default::default(),
+        };
+        RunResult::new(id, one.summary().clone(), &times.map(record))
+    };
+    let runs = [
+        timed(0, [20.0, 25.0, 24.0, 90.0, 22.0]),
+        timed(1, [31.0, 10.0, 10.0, 35.0, 50.0]),
+    ];
+    assert_eq!(undisturbed_ms(&runs), Some(10.0));
+    assert_eq!(undisturbed_ms(&[]), None);
+}

@@ -1,0 +1,262 @@
+//! The tables of an ablation and what has to be said with them, for a terminal, Markdown and CSV.
+
+mod cells;
+mod csv;
+mod learnt;
+mod prose;
+mod tables;
+
+pub(super) use cells::{signed, spoken};
+pub use learnt::Learnt;
+
+use super::{Results, RouterMeans, Sweep};
+use crate::paper::{PaperTable, Quantity};
+use figures::{
+    table::{Table, in_markdown},
+    terminal::{Colour, wrapped},
+};
+use std::fmt::Write;
+
+/// Everything beside the numbers that a reader needs to judge them.
+#[derive(Debug, Clone)]
+pub struct Report<'a> {
+    /// What was run.
+    pub sweep: &'a Sweep,
+    /// What came out.
+    pub results: &'a Results,
+    /// What the networks learnt from.
+    pub data: &'a dyn Learnt,
+    /// The command line.
+    pub command: &'a str,
+}
+
+impl Report<'_> {
+    /// The whole report for a terminal of `width` columns.
+    pub fn to_text(&self, width: usize, colour: Colour) -> String {
+        let table = |table: Table| table.to_text(width, colour);
+        let mut text = String::new();
+        for line in self.heading() {
+            text.push_str(&wrapped(&line, width));
+        }
+        for one in self.tables() {
+            let _ = write!(text, "\n{}", table(one));
+        }
+        text.push('\n');
+        for line in self.notes() {
+            text.push_str(&wrapped(&line, width));
+        }
+        text
+    }
+
+    /// The whole report in Markdown.
+    pub fn to_markdown(&self) -> String {
+        let mut heading = self.heading().into_iter();
+        let title = heading.next().unwrap_or_default();
+        let mut text = format!("# {}\n\n", in_markdown(&title));
+        for line in heading {
+            let _ = writeln!(text, "- {}", in_markdown(&line));
+        }
+        for table in self.tables() {
+            let _ = write!(text, "\n{}", table.to_markdown());
+        }
+        text.push('\n');
+        for line in self.notes() {
+            let _ = writeln!(text, "- {}", in_markdown(&line));
+        }
+        text
+    }
+
+    /// All tables, that of the losses first.
+    pub fn tables(&self) -> impl Iterator<Item = Table> {
+        let routers = RouterMeans::table(&self.results.arms);
+        let tables = [Some(self.loss_table()), self.accuracy_table(), routers];
+        tables.into_iter().flatten().chain([self.cost_table()])
+    }
+
+    /// The paper's table if it is of this quantity and has a number for one of the arms.
+    fn paper(&self, quantity: Quantity) -> Option<&'static PaperTable> {
+        let table = self.sweep.subject.paper;
+        let numbers = self
+            .results
+            .arms
+            .iter()
+            .any(|arm| arm.paper_delta.is_some());
+        table.filter(|table| numbers && table.quantity == quantity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ABLATIONS, Tanh, results::tests::results};
+    use super::*;
+    use crate::{
+        config::Layers,
+        data::{Corpus, Data, DataAccount},
+    };
+    use std::{path::PathBuf, sync::Arc};
+
+    fn text(losses: &[(&str, &[Option<f64>])]) -> String {
+        shown(&results(losses))
+    }
+
+    fn shown(results: &Results) -> String {
+        shown_on(results, 80)
+    }
+
+    fn shown_on(results: &Results, width: usize) -> String {
+        reported(results, |report| report.to_text(width, Colour::Off))
+    }
+
+    fn reported<T>(results: &Results, say: impl Fn(&Report<'_>) -> T) -> T {
+        let ablation = &ABLATIONS[0];
+        let arms = (ablation.arms)(Tanh::Both);
+        let place = (PathBuf::from("runs"), "test".to_owned());
+        let sweep = Sweep::new(
+            ablation.into(),
+            arms,
+            &Layers::defaults(),
+            &[],
+            vec![0],
+            place,
+        );
+        let corpus = Arc::new(Corpus {
+            train: vec![b'a'; 900].into(),
+            validation: vec![b'a'; 100].into(),
+            vocabulary: 256,
+            account: DataAccount {
+                name: "text".into(),
+                fingerprint: "0123456789abcdef0123".into(),
+                ..DataAccount::default()
+            },
+        });
+        say(&Report {
+            sweep: &sweep.expect("the defaults"),
+            results,
+            data: &Data::from(&corpus),
+            command: "experiments ablation-rate",
+        })
+    }
+
+    const BASE: (&str, &[Option<f64>]) = ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1)]);
+
+    #[test]
+    fn results_that_a_device_has_made_say_so() {
+        let mut results = results(&[BASE]);
+        assert!(!shown(&results).contains("products of matrices by"));
+        results.arms[0].runs[1].backend = "wgpu: a card (Vulkan), then cpu".into();
+        let text = shown(&results);
+        assert!(
+            text.contains("by: cpu; wgpu: a card (Vulkan), then cpu"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_difference_is_called_by_its_name_and_noise_is_not() {
+        let text = text(&[
+            BASE,
+            ("lower", &[Some(1.951), Some(2.149), Some(2.050)]),
+            ("noisy", &[Some(1.7), Some(2.2), Some(2.1)]),
+        ]);
+        let row = |name: &str| text.lines().find(|line| line.starts_with(name));
+        assert!(
+            row("lower").is_some_and(|row| row.contains("better")),
+            "{text}"
+        );
+        assert!(
+            row("lower").is_some_and(|row| row.contains("−0.0500")),
+            "{text}"
+        );
+        assert!(
+            row("noisy").is_some_and(|row| row.contains("not shown")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_column_for_other_programs_holds_what_its_name_says() {
+        let results = results(&[
+            BASE,
+            ("lower", &[Some(1.951), Some(2.149), Some(2.050)]),
+            ("noisy", &[Some(1.7), Some(2.2), Some(2.1)]),
+        ]);
+        let csv = reported(&results, |report| report.csv());
+        let cells = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let mut lines = csv.lines().map(cells);
+        let names = lines.next().expect("a heading");
+        let rows: Vec<Vec<String>> = lines.collect();
+        for (arm, row) in results.arms.iter().zip(&rows) {
+            let delta = arm.delta.as_ref();
+            let ends = delta.and_then(|delta| delta.interval);
+            let time = arm.timing.delta_at_equal_time.as_ref();
+            let expected = [
+                ("val_loss", arm.val_loss),
+                ("bits_per_byte", arm.bits_per_byte),
+                ("sd_over_seeds", arm.sd_over_seeds),
+                ("delta", delta.map(|delta| delta.mean)),
+                ("delta_low", ends.map(|ends| ends[0])),
+                ("delta_high", ends.map(|ends| ends[1])),
+                ("p_value", delta.and_then(|delta| delta.p_value)),
+                ("p_holm", delta.and_then(|delta| delta.p_holm)),
+                ("effect_size", delta.and_then(|delta| delta.effect_size)),
+                ("extra_flops_fraction", arm.extra_flops_fraction),
+                ("convergence_factor", arm.convergence.map(|c| c.factor)),
+                ("timing_step_ms", arm.timing.step_ms),
+                ("timing_delta_at_equal_time", time.map(|delta| delta.mean)),
+            ];
+            for (name, value) in expected {
+                let column = names.iter().position(|known| known == name);
+                let cell = &row[column.unwrap_or_else(|| panic!("no {name} in {names:?}"))];
+                let value = value.map_or_else(String::new, |value| value.to_string());
+                assert_eq!(*cell, value, "{name} of {}", arm.name);
+            }
+        }
+        // Two of three arms have a difference, and their p values are not each other's.
+        let column = names.iter().position(|name| name == "p_holm").expect("it");
+        assert_ne!(rows[1][column], rows[1][column - 1]);
+    }
+
+    #[test]
+    fn a_diverged_arm_is_a_row_that_says_when() {
+        let text = text(&[BASE, ("wild", &[None, None, None])]);
+        let row = text.lines().find(|line| line.starts_with("wild"));
+        assert!(
+            row.is_some_and(|row| row.contains("diverged at step 13")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_arm_with_a_diverged_seed_is_never_called_better() {
+        let text = text(&[
+            ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
+            (
+                "DHC x8 w/o tanh",
+                &[Some(1.951), Some(2.149), Some(2.050), None],
+            ),
+        ]);
+        let row = text
+            .lines()
+            .find(|line| line.starts_with("DHC"))
+            .expect("a row");
+        assert!(
+            row.contains("diverged 1/4") && !row.contains("better"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_wider_than_a_terminal() {
+        use unicode_width::UnicodeWidthStr;
+        let results = results(&[
+            BASE,
+            ("DHC x8 w/o tanh", &[Some(1.9), Some(2.149), Some(2.050)]),
+            ("wild", &[None, None, None]),
+        ]);
+        for width in [40, 60, 80, 120] {
+            for line in shown_on(&results, width).lines() {
+                assert!(line.width() <= width, "{width}: {line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What is shown as a table.
+
+use super::{
+    Report,
+    cells::{number, seeds_needed, signed, spoken, step_time, tokens_factor, with_interval},
+};
+use crate::{
+    ablation::ArmResult,
+    measure::Measure,
+    paper::{PaperTable, Quantity},
+};
+use figures::table::{Align, Cell, Table, Tone};
+
+impl Report<'_> {
+    /// Losses, differences and verdicts, with the paper's numbers beside ours if they are of
+    /// losses too, or of distances, which are as much better the lower they are.
+    pub fn loss_table(&self) -> Table {
+        let bytes = self.sweep.measure() == Measure::Bytes;
+        let distances = || self.paper(Quantity::Distance);
+        let paper = self.paper(Quantity::Loss).or_else(distances);
+        let mut columns = columns(["arm", "val loss"]);
+        if bytes {
+            columns.push(("bits per byte".to_owned(), Align::Right));
+        }
+        columns.push(("Δ ours ± 95 %".to_owned(), Align::Right));
+        columns.push(("verdict".to_owned(), Align::Left));
+        columns.extend(paper_columns(paper));
+        let mut table = Table::new(columns.iter().map(|(name, align)| (&name[..], *align)));
+        for arm in &self.results.arms {
+            let mut row = vec![
+                Cell::from(&arm.label),
+                number(arm.val_loss, |loss| format!("{loss:.4}")),
+            ];
+            if bytes {
+                row.push(number(arm.bits_per_byte, |bits| format!("{bits:.4}")));
+            }
+            row.extend([self.delta_cell(arm), self.verdict_cell(arm)]);
+            row.extend(paper.iter().flat_map(|_| paper_cells(arm, 3)));
+            table.push(row);
+        }
+        table
+    }
+
+    /// Accuracies and their differences, with the paper's beside ours; `None` where nothing is
+    /// classified.
+    pub fn accuracy_table(&self) -> Option<Table> {
+        if self.results.arms.iter().all(|arm| arm.accuracy.is_none()) {
+            return None;
+        }
+        let paper = self.paper(Quantity::Accuracy);
+        let mut columns = columns(["arm", "top-1 (%)", "Δ ours ± 95 %"]);
+        columns.extend(paper_columns(paper));
+        let mut table = Table::new(columns.iter().map(|(name, align)| (&name[..], *align)));
+        for arm in &self.results.arms {
+            let delta = match &arm.accuracy_delta {
+                Some(delta) => Cell::from(with_interval(delta, 100.0, 2)),
+                None => self.baseline_cell(arm),
+            };
+            let accuracy = number(arm.accuracy, |share| format!("{:.2}", 100.0 * share));
+            let mut row = vec![Cell::from(&arm.label), accuracy, delta];
+            row.extend(paper.iter().flat_map(|_| paper_cells(arm, 2)));
+            table.push(row);
+        }
+        Some(table)
+    }
+
+    /// Spread over seeds and what the arms cost.
+    pub fn cost_table(&self) -> Table {
+        let mut table = Table::new([
+            ("arm", Align::Left),
+            ("seeds", Align::Right),
+            ("sd over seeds", Align::Right),
+            ("extra params", Align::Right),
+            ("(%)", Align::Right),
+            ("extra FLOPs (%)", Align::Right),
+            ("step (ms)", Align::Right),
+            ("Δ at equal time ±\u{a0}95\u{a0}%", Align::Right),
+            ("tokens factor [95\u{a0}%]", Align::Right),
+            ("effect size", Align::Right),
+            ("seeds needed", Align::Right),
+            ("spikes", Align::Right),
+            ("diverged", Align::Right),
+        ]);
+        let percent = |fraction: f64| format!("{:+.2}", 100.0 * fraction);
+        for arm in &self.results.arms {
+            let delta = arm.delta.as_ref();
+            table.push([
+                Cell::from(&arm.label),
+                Cell::from(arm.runs.len().to_string()),
+                number(arm.sd_over_seeds, |sd| format!("{sd:.4}")),
+                number(arm.extra_parameters, |extra| format!("{extra:+}")),
+                number(arm.extra_parameters_fraction, percent),
+                number(arm.extra_flops_fraction, percent),
+                step_time(&arm.timing),
+                number(arm.timing.delta_at_equal_time.as_ref(), |delta| {
+                    with_interval(delta, 1.0, 4)
+                }),
+                number(arm.convergence, tokens_factor),
+                number(delta.and_then(|d| d.corrected_effect_size), |size| {
+                    signed(size, 1)
+                }),
+                number(delta.and_then(|d| d.seeds_needed_range), seeds_needed),
+                Cell::from(arm.spikes.to_string()),
+                Cell::from(arm.diverged_runs.to_string()),
+            ]);
+        }
+        table
+    }
+
+    fn delta_cell(&self, arm: &ArmResult) -> Cell {
+        if let (None, Some(run)) = (arm.val_loss, arm.diverged().next()) {
+            let step = run.diverged_at_step.unwrap_or(run.steps);
+            return Cell::new(format!("diverged at step {step}"), Tone::Bad);
+        }
+        let Some(delta) = &arm.delta else {
+            return self.baseline_cell(arm);
+        };
+        Cell::from(with_interval(delta, 1.0, 4))
+    }
+
+    /// What stands in place of a difference that there is not. Arms that nothing is compared
+    /// with, as those of a directory of unrelated runs, are nobody's baseline.
+    fn baseline_cell(&self, arm: &ArmResult) -> Cell {
+        let names = |other: &ArmResult| other.baseline.as_ref() == Some(&arm.name);
+        match self.results.arms.iter().any(names) {
+            true => Cell::new("baseline", Tone::Faint),
+            false => Cell::from(""),
+        }
+    }
+
+    fn verdict_cell(&self, arm: &ArmResult) -> Cell {
+        let diverged = arm.diverged().count();
+        if diverged > 0 {
+            return Cell::new(format!("diverged {diverged}/{}", arm.runs.len()), Tone::Bad);
+        }
+        spoken(arm.verdict.filter(|_| arm.delta.is_some()))
+    }
+}
+
+/// Columns of names on the left and numbers on the right.
+fn columns<const N: usize>(names: [&str; N]) -> Vec<(String, Align)> {
+    let align = |index| {
+        if index == 0 {
+            Align::Left
+        } else {
+            Align::Right
+        }
+    };
+    let names = names.iter().enumerate();
+    names
+        .map(|(index, name)| (name.to_string(), align(index)))
+        .collect()
+}
+
+fn paper_columns(paper: Option<&PaperTable>) -> Vec<(String, Align)> {
+    let names = paper.iter().flat_map(|paper| paper.columns);
+    names
+        .map(|name| (format!("paper Δ {name}"), Align::Right))
+        .collect()
+}
+
+fn paper_cells(arm: &ArmResult, digits: usize) -> [Cell; 2] {
+    match arm.paper_delta {
+        Some(deltas) => deltas.map(|delta| Cell::from(signed(delta, digits))),
+        None => ["", ""].map(Cell::from),
+    }
+}

@@ -1,0 +1,146 @@
+//! A race in one sitting: this engine and a peer in turn, and the ratio of their steps.
+
+use figures::stats::median;
+use serde::{Deserialize, Serialize};
+use std::{fmt, io, process::Command};
+
+/// What a peer prints as the last line of its output, as JSON.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PeerReport {
+    /// Its name.
+    pub engine: String,
+    /// The median step in milliseconds.
+    pub median_ms: f64,
+    /// The losses of the first steps.
+    pub losses: Vec<f64>,
+    /// The largest resident memory.
+    pub peak_rss_mb: Option<u64>,
+}
+
+/// The result of a race.
+#[derive(Clone, Debug, Serialize)]
+pub struct Race {
+    /// The two engines, this one first.
+    pub engines: [String; 2],
+    /// The median step of every round, in milliseconds.
+    pub rounds: Vec<[f64; 2]>,
+    /// The medians over the rounds.
+    pub median_ms: [f64; 2],
+    /// The median over the rounds of the peer's step over ours.
+    pub times_faster: f64,
+    /// Peak memory in MiB.
+    pub peak_rss_mb: [Option<u64>; 2],
+    /// The largest difference between losses of the same step.
+    pub largest_loss_difference: f64,
+}
+
+/// Why a race could not be run.
+#[derive(Debug)]
+pub enum RaceError {
+    /// The command could not be started.
+    Start(String, io::Error),
+    /// The command failed.
+    Exit(String, String),
+    /// Its last line is not what it should be.
+    Output(String, serde_json::Error),
+}
+
+impl fmt::Display for RaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RaceError::Start(command, error) => write!(f, "cannot start `{command}`: {error}"),
+            RaceError::Exit(command, last) => write!(f, "`{command}` failed: {last}"),
+            RaceError::Output(command, error) => write!(
+                f,
+                "the last line of `{command}` is not JSON with engine, median_ms and losses: \
+                 {error}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RaceError {}
+
+/// Runs our command and the peer's (split at white space) in turn, `rounds` times each.
+///
+/// # Errors
+/// If a command cannot be run, fails, or does not end with a line of its measurements.
+pub fn race(ours: &[String], peer: &str, rounds: usize) -> Result<Race, RaceError> {
+    let peer: Vec<String> = peer.split_whitespace().map(str::to_owned).collect();
+    let mut reports = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        reports.push([run(ours)?, run(&peer)?]);
+    }
+    let [first_ours, first_peer] = &reports[0];
+    let over_rounds = |of: fn(&[f64; 2]) -> f64| {
+        let sample = reports
+            .iter()
+            .map(|pair| of(&[pair[0].median_ms, pair[1].median_ms]));
+        median(sample.collect()).expect("a round")
+    };
+    let differences = first_ours.losses.iter().zip(&first_peer.losses);
+    let rounds: Vec<[f64; 2]> = reports
+        .iter()
+        .map(|pair| [pair[0].median_ms, pair[1].median_ms])
+        .collect();
+    Ok(Race {
+        engines: [first_ours.engine.clone(), first_peer.engine.clone()],
+        median_ms: [over_rounds(|round| round[0]), over_rounds(|round| round[1])],
+        times_faster: over_rounds(|[ours, peer]| peer / ours),
+        peak_rss_mb: [first_ours.peak_rss_mb, first_peer.peak_rss_mb],
+        largest_loss_difference: differences.fold(0.0, |worst, (a, b)| worst.max((a - b).abs())),
+        rounds,
+    })
+}
+
+fn run(command: &[String]) -> Result<PeerReport, RaceError> {
+    let shown = command.join(" ");
+    let Some((program, arguments)) = command.split_first() else {
+        let nothing = io::Error::new(io::ErrorKind::InvalidInput, "the command is empty");
+        return Err(RaceError::Start(shown, nothing));
+    };
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| RaceError::Start(shown.clone(), error))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or_default();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let reason = errors.lines().last().unwrap_or("no message").to_owned();
+        return Err(RaceError::Exit(shown, reason));
+    }
+    serde_json::from_str(last).map_err(|error| RaceError::Output(shown, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(median: f64, loss: f64) -> Vec<String> {
+        let line = format!(
+            r#"{{"engine":"e","median_ms":{median},"losses":[1.0,{loss}],"peak_rss_mb":7}}"#
+        );
+        vec!["echo".into(), line]
+    }
+
+    #[test]
+    fn a_race_reports_the_ratio_and_the_difference_of_losses() {
+        let peer = r#"echo {"engine":"p","median_ms":30,"losses":[1.0,2.5]}"#;
+        let race = race(&says(10.0, 2.0), peer, 3).unwrap();
+        assert_eq!(
+            (race.times_faster, race.largest_loss_difference),
+            (3.0, 0.5)
+        );
+        assert_eq!(race.peak_rss_mb, [Some(7), None]);
+        assert_eq!(race.rounds.len(), 3);
+    }
+
+    #[test]
+    fn a_peer_that_cannot_run_is_named() {
+        let message = |peer| race(&says(1.0, 1.0), peer, 1).unwrap_err().to_string();
+        assert!(message("no-such-program x").contains("cannot start `no-such-program x`"));
+        assert!(message("false").contains("`false` failed"));
+        assert!(message("echo hello").contains("is not JSON"));
+    }
+}

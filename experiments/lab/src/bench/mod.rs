@@ -1,0 +1,334 @@
+//! One training step against the clock: the race of `docs/performance.md`.
+//!
+//! Weights and tokens come from formulas, so that any engine can start from the same
+//! point: the losses of the first steps must agree to about 1e-3.
+
+pub mod compare;
+pub mod growth;
+
+use crate::device::Selected;
+use engine::{
+    backend::Traffic, ops::scale, parallel::Shards, params::Params, profile::Profile, rng::Key,
+    tape::Tape,
+};
+use figures::stats::median;
+use models::{
+    accounting::Account,
+    config::{ConfigError, FfnConfig, TransformerConfig},
+    transformer::Transformer,
+};
+use nn::{
+    connection::ConnectionConfig,
+    norm::NormConfig,
+    optim::{AdamW, AdamWConfig},
+};
+use serde::Serialize;
+use std::{sync::Arc, time::Instant};
+
+/// The extents of a bench: network and batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// Width, blocks, heads, feed-forward width.
+    pub network: [usize; 4],
+    /// Tokens of a sequence.
+    pub seq: usize,
+    /// Sequences of a batch.
+    pub batch: usize,
+}
+
+/// The sizes that can be raced.
+pub const SIZES: [Size; 4] = [
+    Size {
+        name: "s",
+        network: [128, 6, 4, 344],
+        seq: 128,
+        batch: 16,
+    },
+    Size {
+        name: "m",
+        network: [256, 8, 8, 688],
+        seq: 256,
+        batch: 8,
+    },
+    Size {
+        name: "l",
+        network: [512, 8, 8, 1376],
+        seq: 512,
+        batch: 8,
+    },
+    Size {
+        name: "xl",
+        network: [1024, 8, 16, 2752],
+        seq: 512,
+        batch: 8,
+    },
+];
+
+/// The size of this name.
+///
+/// # Errors
+/// Which names there are.
+pub fn named(name: &str) -> Result<Size, String> {
+    let found = SIZES.into_iter().find(|size| size.name == name);
+    found.ok_or_else(|| "expected s, m, l or xl".into())
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// Network and batch.
+    pub size: Size,
+    /// What carries the hidden state.
+    pub connection: ConnectionConfig,
+    /// Training steps.
+    pub steps: usize,
+    /// Shards of the batch, each with gradients of its own.
+    pub shards: usize,
+    /// Sequences that are on a tape at a time.
+    pub micro_batch: usize,
+    /// Whether to measure every operation.
+    pub profile: bool,
+    /// Who multiplies matrices.
+    pub backend: Selected,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// This engine and its version.
+    pub engine: String,
+    /// The size.
+    pub size: &'static str,
+    /// Who multiplied matrices.
+    pub backend: String,
+    /// The connection.
+    pub connection: String,
+    /// Threads at work.
+    pub threads: usize,
+    /// Shards of the batch.
+    pub shards: usize,
+    /// Sequences on a tape at a time.
+    pub micro_batch: usize,
+    /// Parameters.
+    pub parameters: usize,
+    /// The median step after the first two, in milliseconds.
+    pub median_ms: f64,
+    /// The fastest of them.
+    pub min_ms: f64,
+    /// The part of the median step that the update of the optimiser takes.
+    pub update_ms: f64,
+    /// The largest resident memory of the process so far, in MiB; absent where the
+    /// system does not say.
+    pub peak_rss_mb: Option<u64>,
+    /// What a measured step moves between the processor and a device, if there is one.
+    pub moved: Option<Moved>,
+    /// The loss before each step.
+    pub losses: Vec<f64>,
+    /// What is counted of the network.
+    #[serde(skip)]
+    pub account: Account,
+    #[serde(skip)]
+    /// Where the time went, if it was asked for.
+    pub profile: Option<Profile>,
+}
+
+/// What a step moves, on average; an MB is 10⁶ bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Moved {
+    /// Operands of products.
+    pub sent_mb: f64,
+    /// Results.
+    pub fetched_mb: f64,
+    /// Batches of products.
+    pub submissions: f64,
+}
+
+impl Moved {
+    fn between(before: Traffic, after: Traffic, steps: usize) -> Option<Self> {
+        let each = |count: u64| count as f64 / steps as f64;
+        (after.submissions > before.submissions).then(|| Self {
+            sent_mb: each(after.sent - before.sent) / 1e6,
+            fetched_mb: each(after.fetched - before.fetched) / 1e6,
+            submissions: each(after.submissions - before.submissions),
+        })
+    }
+}
+
+impl Bench {
+    /// Runs the steps.
+    ///
+    /// # Errors
+    /// If the network cannot be built.
+    pub fn run(&self) -> Result<Report, ConfigError> {
+        let config = self.config();
+        let (model, mut params) = Transformer::new(&config, Key::new(0))?;
+        fill(&mut params, config.layers);
+        let Size { seq, batch, .. } = self.size;
+        let (tokens, targets) = text(batch * seq);
+        let mut optimiser = AdamW::new(&params, OPTIMISER);
+        let mut shards = Shards::new(self.shards, &params, || {
+            Tape::new().with_backend(Arc::clone(&self.backend.backend))
+        });
+        if self.profile {
+            shards.tapes_mut().for_each(Tape::set_profiling);
+        }
+        let micro_batches = batch.div_ceil(self.micro_batch);
+        let mut results = vec![0.0_f64; micro_batches];
+        let some = self.steps.min(1 << 20);
+        let mut times = Vec::with_capacity(some);
+        let mut updates = Vec::with_capacity(some);
+        let mut losses = Vec::with_capacity(some);
+        let mut traffic = Traffic::default();
+        for step in 0..self.steps {
+            if step == WARM_UP {
+                traffic = self.backend.backend.traffic();
+                // The first steps allocate: they are not what is measured.
+                shards.tapes_mut().for_each(|tape| {
+                    tape.take_profile();
+                });
+            }
+            let started = Instant::now();
+            shards.step(&params, &mut results, |tape, micro| {
+                let first = micro.index * batch / micro.count * seq;
+                let end = (micro.index + 1) * batch / micro.count * seq;
+                let loss = model.loss(tape, &tokens[first..end], &targets[first..end], seq);
+                let share = (end - first) as f32 / (batch * seq) as f32;
+                let weighted = scale(loss, share);
+                let value = f64::from(weighted.item());
+                (weighted, value)
+            });
+            let updating = Instant::now();
+            optimiser.update(&mut params, shards.gradients(), LEARNING_RATE);
+            updates.push(updating.elapsed().as_secs_f64() * 1e3);
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+            losses.push((results.iter().sum::<f64>() * 1e5).round() / 1e5);
+        }
+        let mut profile = Profile::default();
+        shards
+            .tapes_mut()
+            .filter_map(Tape::take_profile)
+            .for_each(|part| profile.merge(&part));
+        // A run of no more steps than these measures all.
+        let skipped = if self.steps > WARM_UP { WARM_UP } else { 0 };
+        let (measured, updates) = (times.split_off(skipped), updates.split_off(skipped));
+        let moved = Moved::between(traffic, self.backend.backend.traffic(), measured.len());
+        let min_ms = measured.iter().copied().fold(f64::NAN, f64::min);
+        Ok(Report {
+            engine: concat!("hyper-connections workbench ", env!("CARGO_PKG_VERSION")).into(),
+            size: self.size.name,
+            backend: self.backend.made_by(),
+            connection: config.connection.spec().label(),
+            threads: rayon::current_num_threads(),
+            shards: self.shards,
+            micro_batch: self.micro_batch,
+            parameters: params.elements(),
+            median_ms: median(measured).unwrap_or(f64::NAN),
+            min_ms,
+            update_ms: median(updates).unwrap_or(f64::NAN),
+            peak_rss_mb: peak_rss_mb(),
+            moved,
+            losses,
+            account: Account::of(&model, &params),
+            profile: self.profile.then_some(profile),
+        })
+    }
+
+    fn config(&self) -> TransformerConfig {
+        let [dim, layers, heads, hidden] = self.size.network;
+        TransformerConfig {
+            vocab_size: 256,
+            dim,
+            layers,
+            heads,
+            seq: self.size.seq,
+            ffn: FfnConfig::SwiGlu { hidden },
+            connection: self.connection.clone(),
+            // PyTorch's default, so that both sides of a race do the same work.
+            norm: NormConfig {
+                eps: 1e-5,
+                ..NormConfig::default()
+            },
+            ..TransformerConfig::default()
+        }
+    }
+}
+
+const LEARNING_RATE: f64 = 1e-3;
+
+/// Steps that are not measured.
+const WARM_UP: usize = 2;
+
+const OPTIMISER: AdamWConfig = AdamWConfig {
+    beta1: 0.9,
+    beta2: 0.999,
+    eps: 1e-8,
+    weight_decay: 0.01,
+    decay_everything: true,
+    clip: 1.0,
+};
+
+/// Fills the matrices: embedding (number 0, bound 1), per block l the fused q | k | v
+/// (1 + 4 l), o, gate | up, down, and the head (1 + 4 L), with the bound
+/// `1 / sqrt(inputs)`.
+fn fill(params: &mut Params, layers: usize) {
+    let mut numbered = vec![("embed.weight".to_owned(), 0, 1.0)];
+    let matrices: Vec<(String, usize, usize)> = params
+        .iter()
+        .map(|(_, param)| (param.name.clone(), param.shape.rank(), param.shape.width()))
+        .collect();
+    for (name, rank, inputs) in matrices {
+        let bound = 1.0 / (inputs as f64).sqrt();
+        if name == "head.weight" {
+            numbered.push((name, 1 + 4 * layers, bound));
+            continue;
+        }
+        let mut path = name.split('.');
+        let (Some("blocks"), Some(block), 2) = (path.next(), path.next(), rank) else {
+            continue;
+        };
+        let rest: Vec<&str> = path.collect();
+        let place = match rest[..] {
+            ["attn", "qkv", "weight"] => 0,
+            ["attn", "o", "weight"] => 1,
+            ["ffn", "gate_up", "weight"] => 2,
+            ["ffn", "down", "weight"] => 3,
+            _ => continue,
+        };
+        let block: usize = block.parse().expect("the number of a block");
+        numbered.push((name, 1 + 4 * block + place, bound));
+    }
+    for (name, number, bound) in numbered {
+        let range = params
+            .iter()
+            .find(|(_, param)| param.name == name)
+            .map(|(_, param)| param.range.clone())
+            .expect("a matrix of the network");
+        let values: Vec<f32> = (0..range.len())
+            .map(|i| formula(i, number, bound))
+            .collect();
+        params.set(range, &values);
+    }
+}
+
+/// Weight i of matrix k: `(2 frac(43758.5453 sin(12.9898 i + 78.233 k)) - 1) bound`.
+fn formula(i: usize, k: usize, bound: f64) -> f32 {
+    let x = (i as f64 * 12.9898 + k as f64 * 78.233).sin() * 43758.5453;
+    ((2.0 * (x - x.floor()) - 1.0) * bound) as f32
+}
+
+/// Tokens and targets.
+fn text(count: usize) -> (Vec<u32>, Vec<u32>) {
+    let tokens = (0..count).map(|i| ((i * 7919 + 13 + (i / 7) * 31) % 256) as u32);
+    let targets = (0..count).map(|i| ((i * 104_729 + 7 + (i / 3) * 17) % 256) as u32);
+    (tokens.collect(), targets.collect())
+}
+
+/// The high-water mark of the resident memory.
+fn peak_rss_mb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024)
+}

@@ -1,0 +1,171 @@
+//! One forward and backward, with everything that the sublayers show of themselves.
+
+use super::Subject;
+use crate::coefficients::SiteCoefficients;
+use engine::{
+    params::Gradients,
+    tape::{Tape, Var},
+};
+use figures::unfold::{LayerCoefficients, Unfolded, unfold};
+
+/// What every sublayer saw, said and was told to change. Values are `[tokens, ..]`.
+pub struct Trace {
+    /// The width of the network.
+    pub dim: usize,
+    /// The embedding, `T^0`, `[tokens, d]`.
+    pub embedding: Vec<f32>,
+    /// The sublayers in order.
+    pub layers: Vec<LayerTrace>,
+    /// What the streams become before the final norm, `[tokens, d]`.
+    pub reduced: Vec<f32>,
+    /// The weights of the streams in it, `[tokens, n]` or `[n]`; `None` if all are 1.
+    head: Option<Vec<f32>>,
+    /// The mean loss.
+    pub loss: f64,
+}
+
+/// One sublayer.
+pub struct LayerTrace {
+    /// Its scope: `blocks.0.attn`.
+    pub site: String,
+    /// What it reads, before its norm, `[tokens, d]`.
+    pub input: Vec<f32>,
+    /// What it writes, `T(h0)`, `[tokens, d]`.
+    pub output: Vec<f32>,
+    /// The Frobenius norm of the gradient of the mean loss at its output.
+    pub output_gradient: f64,
+    /// The streams before it, if there are any, `[tokens, n, d]`.
+    pub hidden: Option<Vec<f32>>,
+    /// The coefficients of its connection, if it has any.
+    pub coefficients: Option<SiteCoefficients>,
+}
+
+impl Trace {
+    /// Runs a network forward and backward.
+    pub fn of(subject: &Subject) -> Self {
+        let mut tape = Tape::new().parallel(true);
+        tape.set_probing();
+        tape.set_keeping();
+        tape.bind(subject.params());
+        let loss = subject.loss(&tape);
+        tape.backward(loss, &mut Gradients::new(subject.params()));
+        Self::read(&tape, loss.item().into())
+    }
+
+    /// What a probing and keeping tape holds after a backward.
+    fn read(tape: &Tape, loss: f64) -> Self {
+        let probes = tape.probes();
+        let find = |name: &str| -> Option<Var<'_>> {
+            let found = probes.iter().find(|(path, _)| path == name);
+            found.map(|(_, var)| *var)
+        };
+        let mut coefficients = SiteCoefficients::of(tape);
+        let sites = probes
+            .iter()
+            .filter_map(|(path, _)| path.strip_suffix(".input"));
+        let layers = sites.map(|site| {
+            let of_site = |what: &str| find(&format!("{site}.{what}"));
+            let output = of_site("output").expect("the output of a sublayer");
+            let input = of_site("input").expect("the input of a sublayer");
+            let streams =
+                of_site("hidden").filter(|hidden| hidden.shape().rank() > input.shape().rank());
+            let found = coefficients.iter().position(|known| known.site == site);
+            LayerTrace {
+                site: site.to_owned(),
+                input: input.value(),
+                output: output.value(),
+                output_gradient: norm(&tape.grad(output)),
+                hidden: streams.map(Var::value),
+                coefficients: found.map(|at| coefficients.swap_remove(at)),
+            }
+        });
+        let layers = layers.collect();
+        let embedding = find("embedding").expect("the embedding of a network");
+        let reduced = find("reduced").expect("the end of a network");
+        Self {
+            dim: embedding.shape().width(),
+            embedding: embedding.value(),
+            layers,
+            reduced: reduced.value(),
+            head: find("head").map(Var::value),
+            loss,
+        }
+    }
+
+    /// How many tokens there are.
+    pub fn tokens(&self) -> usize {
+        self.embedding.len() / self.dim
+    }
+
+    /// How many streams there are, if the connections have coefficients of streams.
+    pub fn rate(&self) -> Option<usize> {
+        Some(self.layers.first()?.coefficients.as_ref()?.rate)
+    }
+
+    /// The weights of the streams of a token in the final sum.
+    pub fn last(&self, token: usize) -> Vec<f64> {
+        let rate = self.rate().unwrap_or(1);
+        match &self.head {
+            Some(head) => {
+                let start = token * rate % head.len();
+                head[start..start + rate]
+                    .iter()
+                    .map(|&w| w.into())
+                    .collect()
+            }
+            None => vec![1.0; rate],
+        }
+    }
+
+    /// The mean of [`Trace::last`] over all tokens.
+    pub fn mean_last(&self) -> Vec<f64> {
+        let rate = self.rate().unwrap_or(1);
+        let mut mean = vec![0.0; rate];
+        for token in 0..self.tokens() {
+            for (mean, last) in mean.iter_mut().zip(self.last(token)) {
+                *mean += last / self.tokens() as f64;
+            }
+        }
+        mean
+    }
+
+    /// The coefficients of all sublayers for one token; `None` without streams.
+    pub fn token(&self, token: usize) -> Option<Vec<LayerCoefficients>> {
+        let of_token = |c: &SiteCoefficients| c.token(token);
+        self.coefficients(of_token)
+    }
+
+    /// The mean coefficients of all sublayers; `None` without streams.
+    pub fn mean(&self) -> Option<Vec<LayerCoefficients>> {
+        self.coefficients(SiteCoefficients::mean)
+    }
+
+    fn coefficients(
+        &self,
+        of: impl Fn(&SiteCoefficients) -> LayerCoefficients,
+    ) -> Option<Vec<LayerCoefficients>> {
+        let layers = self.layers.iter();
+        layers
+            .map(|layer| layer.coefficients.as_ref().map(&of))
+            .collect()
+    }
+
+    /// C(0) to C(n) of one token: exact, since connections treat every token by itself.
+    pub fn unfolded(&self, token: usize) -> Option<Unfolded> {
+        Some(unfold(&self.token(token)?, &self.last(token)))
+    }
+}
+
+/// The Euclidean norm, summed in f64.
+pub(super) fn norm(values: &[f32]) -> f64 {
+    values
+        .iter()
+        .map(|&x| f64::from(x).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// The root mean square.
+pub(super) fn rms(values: &[f32]) -> f64 {
+    norm(values) / (values.len() as f64).sqrt()
+}

@@ -1,0 +1,32 @@
+//! Data, settings, training, run directories, ablations, reports, inspection and parity checks.
+
+pub mod ablation;
+pub mod bench;
+pub mod coefficients;
+pub mod config;
+pub mod data;
+mod data_account;
+pub mod device;
+pub mod files;
+pub mod inspect;
+pub mod invocation;
+pub mod lockfile;
+pub mod measure;
+pub mod memory;
+pub mod paper;
+pub mod parity;
+pub mod preset;
+pub mod report;
+pub mod run_dir;
+pub mod sample;
+pub mod state;
+pub mod train;
+pub mod trained;
+pub mod watch;
+
+/// Pages of the book are compiled and run like any other example.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../../docs/reading_matrices.md")]
+    struct ReadingMatrices;
+}

@@ -1,0 +1,202 @@
+//! One page of HTML that needs nothing else: no network, no script, no other file.
+
+use super::{Plot, Recorded, settings::common_and_own};
+use crate::{
+    data::LISTED_WHEN_ASKED,
+    run_dir::{Environment, Status},
+};
+use figures::{
+    plot::{STYLE, escaped},
+    table::{Align, Cell, Table, Tone},
+};
+use std::fmt::Write;
+
+const PAGE_STYLE: &str = "\
+:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,'DejaVu Sans',sans-serif;margin:0 auto;max-width:76rem;\
+padding:1rem 1.25rem 4rem;color:#222;background:#fff}
+h1{font-size:1.6rem;line-height:1.25;margin:1rem 0 .5rem}
+h2{font-size:1.15rem;margin:2.4rem 0 .6rem;border-bottom:1px solid #ddd;padding-bottom:.2rem}
+p,li{max-width:48rem}figure{margin:1rem 0 1.6rem}
+.wide{overflow-x:auto}.phone{display:none}
+figcaption,.notes{color:#666;font-size:.87rem;max-width:48rem}
+table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums}
+th,td{padding:.25rem .5rem;border-bottom:1px solid #e5e5e5;text-align:right;white-space:nowrap}
+th{vertical-align:bottom;white-space:normal;font-weight:600}
+.left{text-align:left;white-space:normal;overflow-wrap:anywhere}
+th.left{overflow-wrap:normal}td.left:first-child{white-space:nowrap}tbody tr:hover{background:#f4f6f8}
+.good{color:#00704f;font-weight:600}.bad{color:#b34700;font-weight:600}.faint{color:#777}
+code,pre{font:.85rem/1.45 ui-monospace,'DejaVu Sans Mono',monospace}
+pre{background:#f6f7f8;padding:.7rem .9rem;overflow-x:auto;border-radius:4px}
+.warning{border-left:4px solid #c24e00;padding:.1rem 1rem;background:#fdf3ec}
+@media (max-width:640px){
+body{padding:.5rem .8rem 3rem}.desktop{display:none}.phone{display:block}
+pre{white-space:pre-wrap;overflow-wrap:anywhere}
+thead{display:none}table,tbody,tr,td{display:block}tr{margin:0 0 .9rem}
+td{display:flex;justify-content:space-between;gap:1rem;text-align:right;white-space:normal;padding:.12rem .2rem}
+td:empty{display:none}td::before{content:attr(data-label);color:#777;font-weight:400;text-align:left}
+td:first-child{font-weight:600;border-bottom:2px solid #ccc}td:first-child::before{content:none}}
+@media (prefers-color-scheme:dark){
+body{color:#ddd;background:#16181c}h2{border-color:#333}
+figcaption,.notes,.faint{color:#999}th,td{border-color:#2c2f36}tbody tr:hover{background:#1f2228}
+.good{color:#2cc295}.bad{color:#ff8c42}pre{background:#1f2228}.warning{background:#2a201a}
+}
+";
+
+/// The report as a page with its plots in it.
+pub fn page(recorded: &Recorded, plots: &[Plot]) -> String {
+    let command = recorded.command();
+    let report = recorded.report(&command);
+    let mut heading = report.heading().into_iter();
+    let title = heading.next().unwrap_or_default();
+    let mut body = format!("<h1>{}</h1>\n", escaped(&title));
+    for line in heading {
+        let _ = writeln!(body, "<p>{}</p>", escaped(&line));
+    }
+    if !recorded.remarks.is_empty() {
+        body.push_str("<div class=\"warning\"><p>What to know about these runs:</p>\n");
+        list(&mut body, &recorded.remarks);
+        body.push_str("</div>\n");
+    }
+    let mut plots = plots.iter();
+    let first = plots.next();
+    section(&mut body, "Differences");
+    first.into_iter().for_each(|plot| figure(&mut body, plot));
+    let mut tables = report.tables();
+    tables
+        .next()
+        .into_iter()
+        .for_each(|table| wide(&mut body, &table.to_html()));
+    section(&mut body, "Curves and costs");
+    plots.for_each(|plot| figure(&mut body, plot));
+    tables.for_each(|table| wide(&mut body, &table.to_html()));
+    section(&mut body, "How to read this");
+    body.push_str("<div class=\"notes\">\n");
+    list(&mut body, &report.notes());
+    body.push_str("</div>\n");
+    for account in &recorded.accounts {
+        section(&mut body, "Data");
+        list(&mut body, &account.lines(LISTED_WHEN_ASKED));
+    }
+    settings(&mut body, recorded);
+    section(&mut body, "How it was made");
+    for command in &recorded.commands {
+        let _ = writeln!(body, "<pre>{}</pre>", escaped(command));
+    }
+    wide(&mut body, &environments(&recorded.environments).to_html());
+    section(&mut body, "Every run");
+    wide(&mut body, &runs(recorded).to_html());
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n\
+         <style>\n{PAGE_STYLE}{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
+        escaped(&title)
+    )
+}
+
+fn section(body: &mut String, title: &str) {
+    let _ = writeln!(body, "<h2>{title}</h2>");
+}
+
+fn figure(body: &mut String, plot: &Plot) {
+    let _ = writeln!(
+        body,
+        "<figure><div class=\"desktop\">{}</div><div class=\"phone\">{}</div>\
+         <figcaption>{}</figcaption></figure>",
+        plot.picture.to_inline_svg(),
+        plot.narrow.to_inline_svg(),
+        escaped(&plot.caption)
+    );
+}
+
+fn wide(body: &mut String, table: &str) {
+    let _ = writeln!(body, "<div class=\"wide\">{table}</div>");
+}
+
+fn list(body: &mut String, lines: &[String]) {
+    body.push_str("<ul>\n");
+    for line in lines {
+        let _ = writeln!(body, "<li>{}</li>", escaped(line));
+    }
+    body.push_str("</ul>\n");
+}
+
+fn settings(body: &mut String, recorded: &Recorded) {
+    let (common, own) = common_and_own(&recorded.sweep.configs);
+    section(body, "Settings of each arm");
+    let mut table = Table::new([("arm", Align::Left), ("settings", Align::Left)]);
+    for (arm, own) in recorded.sweep.arms.iter().zip(own) {
+        let settings: Vec<String> = own
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}"))
+            .collect();
+        table.push([Cell::from(&arm.label), Cell::from(settings.join(", "))]);
+    }
+    wide(body, &table.to_html());
+    section(body, "Settings in common");
+    let lines: Vec<String> = common
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    let _ = writeln!(body, "<pre>{}</pre>", escaped(&lines.join("\n")));
+}
+
+fn environments(environments: &[Environment]) -> Table {
+    let columns = [
+        "version",
+        "commit",
+        "CPU",
+        "threads of a run",
+        "compiler",
+        "system",
+    ];
+    let mut table = Table::new(columns.map(|name| (name, Align::Left)));
+    for one in environments {
+        let commit = one.git.as_ref().map_or_else(String::new, |git| {
+            let changed = if git.dirty { " with changes" } else { "" };
+            format!("{}{changed}", git.commit.get(..12).unwrap_or(&git.commit))
+        });
+        let cpu = format!("{} ({} threads)", one.cpu, one.cpu_threads);
+        let threads = one.threads.to_string();
+        let row = [&one.version, &commit, &cpu, &threads, &one.rustc, &one.os];
+        table.push(row.map(Cell::from));
+    }
+    table
+}
+
+fn runs(recorded: &Recorded) -> Table {
+    let mut table = Table::new([
+        ("arm", Align::Left),
+        ("seed", Align::Right),
+        ("ended", Align::Left),
+        ("steps", Align::Right),
+        ("val loss", Align::Right),
+        ("train loss", Align::Right),
+        ("spikes", Align::Right),
+        ("wall time (s)", Align::Right),
+        ("median step (ms)", Align::Right),
+    ]);
+    let loss = |loss: Option<f64>| Cell::from(loss.map_or_else(String::new, |l| format!("{l:.6}")));
+    for arm in &recorded.results.arms {
+        for run in &arm.runs {
+            let ended = match run.status {
+                Status::Ok => Cell::from("all steps done"),
+                Status::Diverged => Cell::new("diverged", Tone::Bad),
+                Status::Interrupted => Cell::new("interrupted", Tone::Faint),
+            };
+            table.push([
+                Cell::from(&arm.label),
+                Cell::from(run.seed.to_string()),
+                ended,
+                Cell::from(run.steps.to_string()),
+                loss(run.val_loss),
+                loss(run.train_loss),
+                Cell::from(run.spikes.to_string()),
+                Cell::from(format!("{:.0}", run.timing.wall_seconds)),
+                Cell::from(format!("{:.1}", run.timing.median_step_ms)),
+            ]);
+        }
+    }
+    table
+}

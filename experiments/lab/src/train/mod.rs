@@ -1,0 +1,318 @@
+//! Training one configuration with one seed.
+//!
+//! A [`Trainer`] is a pure function of its configuration: the network starts from the
+//! key `seed / init`, step `k` sees the windows keyed by seed and `k`, and every sum is
+//! taken in an order of its own. Neither the number of threads nor an interruption
+//! changes a bit of what comes out.
+
+mod checkpoint;
+mod diffusion;
+mod error;
+mod guessing;
+mod noise_levels;
+mod recorder;
+mod resume;
+mod routers;
+mod run;
+mod same_data;
+mod task;
+mod vision;
+mod warnings;
+
+pub use diffusion::Diffusion;
+pub use error::TrainError;
+pub use noise_levels::NoiseLevels;
+pub use run::{Observer, Quiet, WEIGHTS_FILE};
+pub use same_data::check_same_data;
+pub(crate) use task::check_tokens;
+pub use task::{Language, Score, Task};
+pub use vision::Vision;
+
+use crate::{
+    config::{ConfigError, RunConfig},
+    data::Data,
+    device::Selected,
+    memory,
+    run_dir::LossByNoiseLevel,
+};
+use engine::{
+    ops::scale,
+    parallel::Shards,
+    params::Params,
+    profile::Profile,
+    rng::Key,
+    tape::{Noise, Tape},
+};
+use models::{accounting::Account, model::ModelConfig};
+use nn::{
+    guard::{Finding, Guard, WATCHED_STEPS, large_eps},
+    optim::AdamW,
+    schedule::Schedule,
+};
+use rayon::prelude::*;
+use std::{sync::Arc, time::Instant};
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Steps done, this one included.
+    pub step: u64,
+    /// Tokens trained on so far.
+    pub tokens: u64,
+    /// Mean loss of the batch in nats per token, before the update.
+    pub loss: f64,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// The learning rate of this step.
+    pub learning_rate: f64,
+    /// Its wall time in milliseconds.
+    pub ms: f64,
+}
+
+impl StepReport {
+    /// Whether loss or gradient are infinite or not a number. Nothing was updated then,
+    /// and there is no use in going on.
+    pub fn diverged(&self) -> bool {
+        !(self.loss.is_finite() && self.grad_norm.is_finite())
+    }
+}
+
+/// What a network is worth on data that it was not trained on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Validation {
+    /// Mean loss in nats per token or image, or squared error per pixel.
+    pub loss: f64,
+    /// Share of the images that were classified correctly.
+    pub accuracy: Option<f64>,
+    /// Mean loss of a denoiser at each noise level.
+    pub by_noise_level: Option<LossByNoiseLevel>,
+}
+
+fn invalid(reason: String) -> ConfigError {
+    ConfigError::Invalid { reason }
+}
+
+/// A network in training.
+pub struct Trainer {
+    config: RunConfig,
+    schedule: Schedule,
+    task: Box<dyn Task>,
+    params: Params,
+    optimiser: AdamW,
+    shards: Shards,
+    losses: Vec<f64>,
+    guard: Guard,
+    backend: Selected,
+    step: u64,
+    /// Wall time of earlier processes, for a resumed run.
+    earlier_seconds: f64,
+}
+
+impl Trainer {
+    /// A network at its initialisation and the data it learns from.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if the configuration is impossible or for other data,
+    /// [`TrainError::Data`] if the corpus is too short or the images do not fit.
+    pub fn new(config: &RunConfig, data: impl Into<Data>) -> Result<Self, TrainError> {
+        config.validate()?;
+        memory::of_training(config)?;
+        let key = Key::new(config.train.seed).named("init");
+        match (&config.model, data.into()) {
+            (ModelConfig::Transformer(model), Data::Text(corpus)) => {
+                let (task, params) = Language::new(config, model, &corpus, key)?;
+                Ok(Self::with_task(config, Box::new(task), params))
+            }
+            (ModelConfig::Vit(model), Data::Images(set)) => {
+                let (task, params) = Vision::new(model, &set, config.data.mixup, key)?;
+                Ok(Self::with_task(config, Box::new(task), params))
+            }
+            (ModelConfig::Dit(model), Data::Images(set)) => {
+                let (task, params) = Diffusion::new(model, &set, key)?;
+                Ok(Self::with_task(config, Box::new(task), params))
+            }
+            (model, data) => {
+                let [wanted, given] = match data {
+                    Data::Text(_) => ["images", "text"],
+                    Data::Images(_) => ["text", "images"],
+                };
+                Err(TrainError::Config(invalid(format!(
+                    "model.type is {}, which learns from {wanted}, not from {given}",
+                    model.kind()
+                ))))
+            }
+        }
+    }
+
+    /// Any task with the training part of a valid configuration.
+    pub fn with_task(config: &RunConfig, task: Box<dyn Task>, params: Params) -> Self {
+        let train = &config.train;
+        Self {
+            schedule: train.schedule(),
+            optimiser: AdamW::new(&params, config.optim),
+            shards: Shards::new(train.shards, &params, Tape::new),
+            losses: vec![0.0; train.micro_batches()],
+            guard: Guard::new(&params),
+            backend: Selected::default(),
+            step: 0,
+            earlier_seconds: 0.0,
+            config: config.clone(),
+            task,
+            params,
+        }
+    }
+
+    /// Multiplies matrices with `backend` from now on.
+    pub fn with_backend(mut self, backend: &Selected) -> Self {
+        let tapes = self.shards.tapes_mut();
+        tapes.for_each(|tape| tape.set_backend(Arc::clone(&backend.backend)));
+        self.backend = backend.clone();
+        self
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The network and its data.
+    pub fn task(&self) -> &dyn Task {
+        &*self.task
+    }
+
+    /// What the network costs.
+    pub fn account(&self) -> Account {
+        self.task.account(&self.params)
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// Tokens trained on.
+    pub fn tokens(&self) -> u64 {
+        self.step * (self.config.train.batch * self.task.tokens_per_row()) as u64
+    }
+
+    /// One optimiser step. After the first ones it allocates nothing.
+    pub fn step(&mut self) -> StepReport {
+        let started = Instant::now();
+        let train = &self.config.train;
+        self.task.load_batch(train.seed, self.step, train.batch);
+        let (task, rows) = (&*self.task, train.micro_batch);
+        let noise = Key::new(train.seed).named("noise").at(self.step);
+        self.shards
+            .step(&self.params, &mut self.losses, |tape, micro_batch| {
+                let first = micro_batch.index * rows;
+                tape.set_noise(Some(Noise {
+                    key: noise,
+                    first_sequence: first,
+                }));
+                let loss = task.train_loss(tape, first..first + rows);
+                let kept = f64::from(loss.task.item());
+                // The sum over micro-batches is then the gradient of the mean.
+                (scale(loss.total, 1.0 / micro_batch.count as f32), kept)
+            });
+        let loss = self.losses.iter().sum::<f64>() / self.losses.len() as f64;
+        let learning_rate = self.schedule.rate(self.step as usize);
+        let grad_norm = if loss.is_finite() {
+            let gradients = self.shards.gradients();
+            self.guard.watch(&self.params, gradients, learning_rate);
+            self.optimiser
+                .update(&mut self.params, gradients, learning_rate)
+        } else {
+            f64::NAN
+        };
+        self.step += 1;
+        StepReport {
+            step: self.step,
+            tokens: self.tokens(),
+            loss,
+            grad_norm,
+            learning_rate,
+            ms: started.elapsed().as_secs_f64() * 1e3,
+        }
+    }
+
+    /// Mean loss over the fixed validation batches in nats per token (or per image).
+    pub fn evaluate(&mut self) -> f64 {
+        self.validate().loss
+    }
+
+    /// Mean loss over the validation rows and, of a classifier, its accuracy, of a denoiser
+    /// the loss by noise level.
+    pub fn validate(&mut self) -> Validation {
+        let (task, params) = (&*self.task, &self.params);
+        let rows = task.validation_rows();
+        let micro_batch = self.config.train.micro_batch;
+        let mut sums = vec![(0.0, None, None); rows.div_ceil(micro_batch)];
+        let tapes: Vec<&mut Tape> = self.shards.tapes_mut().collect();
+        let share = sums.len().div_ceil(tapes.len());
+        tapes
+            .into_par_iter()
+            .zip(sums.par_chunks_mut(share))
+            .enumerate()
+            .for_each(|(shard, (tape, sums))| {
+                tape.set_recording(false);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let first = (shard * share + i) * micro_batch;
+                    let here = first..(first + micro_batch).min(rows);
+                    let count = here.len() as f64;
+                    tape.bind(params);
+                    let score = task.validate(tape, here);
+                    let loss = f64::from(score.loss.item()) * count;
+                    *sum = (loss, score.correct, score.noise_levels);
+                    tape.reset();
+                }
+                tape.set_recording(true);
+            });
+        let correct: Option<usize> = sums.iter().map(|(_, correct, _)| *correct).sum();
+        let levels = sums.iter().filter_map(|(_, _, levels)| levels.as_ref());
+        let levels = levels.copied().reduce(|sum, more| sum.merged(&more));
+        Validation {
+            loss: sums.iter().map(|(loss, ..)| loss).sum::<f64>() / rows as f64,
+            accuracy: correct.map(|correct| correct as f64 / rows as f64),
+            by_noise_level: levels.map(|levels| levels.means()),
+        }
+    }
+
+    /// What has not learned in the first [`WATCHED_STEPS`] steps: parameters without a
+    /// gradient; on a row of the last batch, streams that are still identical, mixes that are
+    /// still saturated, and norms whose eps is not small. Nothing is said before these steps are done.
+    pub fn findings(&self) -> Vec<Finding> {
+        if self.step < u64::from(WATCHED_STEPS) {
+            return Vec::new();
+        }
+        let mut findings = self.guard.parameters(&self.params, self.config.optim.eps);
+        let mut tape = Tape::new();
+        tape.set_recording(false);
+        tape.set_probing();
+        tape.bind(&self.params);
+        self.task.train_loss(&tape, 0..1);
+        findings.extend(self.guard.values(&tape));
+        findings.extend(large_eps(&tape, self.config.model.norm()));
+        findings
+    }
+
+    /// Measures the time of every operation from now on.
+    pub fn set_profiling(&mut self) {
+        self.shards.tapes_mut().for_each(Tape::set_profiling);
+    }
+
+    /// The times of all shards since profiling began or since the last call.
+    pub fn take_profile(&mut self) -> Profile {
+        let mut sum = Profile::default();
+        for tape in self.shards.tapes_mut() {
+            if let Some(profile) = tape.take_profile() {
+                sum.merge(&profile);
+            }
+        }
+        sum
+    }
+}

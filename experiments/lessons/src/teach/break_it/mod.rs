@@ -1,0 +1,178 @@
+//! Lesson 8: known bugs, switched on one at a time, and what notices each.
+
+mod diagnostics;
+mod sinkhorn;
+mod suspect;
+
+use super::board::Board;
+use diagnostics::{DIAGNOSTICS, Patient, Reading};
+use engine::rng::Key;
+use figures::terminal::scientific;
+use std::io;
+use suspect::Bug;
+
+/// A bug, where it has been seen or how it comes about, and the diagnostics that must
+/// notice it.
+struct Case {
+    bug: Bug,
+    name: &'static str,
+    story: &'static str,
+    noticed_by: &'static [&'static str],
+}
+
+const CASES: &[Case] = &[
+    Case {
+        bug: Bug::DeadMix,
+        name: "dead A_r",
+        story: "The streams are carried as they are. In a popular library for a year: A_r = I \
+                at the start hides it from every test at initialisation.",
+        noticed_by: &["hand", "nudge", "grad"],
+    },
+    Case {
+        bug: Bug::TransposedMix,
+        name: "A_r transposed",
+        story: "H' = A_r H instead of A_rᵀ H. It trains, it learns, it is another network; \
+                weights loaded from elsewhere give wrong logits. A symmetric test matrix \
+                shows nothing.",
+        noticed_by: &["hand"],
+    },
+    Case {
+        bug: Bug::UniformRead,
+        name: "uniform read",
+        story: "A_m starts as 1/n. The streams stay equal for ever (lesson 5).",
+        noticed_by: &["spread", "reads"],
+    },
+    Case {
+        bug: Bug::IndexPerBlock,
+        name: "index per block",
+        story: "e_(k mod n) with k counting blocks: attention and feed-forward of a block \
+                start on the same stream.",
+        noticed_by: &["reads"],
+    },
+    Case {
+        bug: Bug::DecayOnStatic,
+        name: "decay on static",
+        story: "Weight decay pulls B and A_r to 0: the sum of streams fades layer by layer. \
+                The paper's first author named it as the cause of a NaN. 'Decay every matrix' \
+                rules do this silently.",
+        noticed_by: &["drift"],
+    },
+    Case {
+        bug: Bug::NormBeforeSum,
+        name: "norm before sum",
+        story: "The final norm is applied to each stream and the streams are added after it: \
+                logits n times too large at the start.",
+        noticed_by: &["start"],
+    },
+    Case {
+        bug: Bug::ExpandPerBlock,
+        name: "expand per block",
+        story: "Every block makes its own copies and averages them at its end. Nothing is \
+                carried from block to block in more than one stream.",
+        noticed_by: &["spread"],
+    },
+    Case {
+        bug: Bug::NormOverStreams,
+        name: "norm over all",
+        story: "Eq. 10 with one norm over all n d numbers (mHC's) instead of one for each \
+                stream: streams look at each other.",
+        noticed_by: &["hand", "own"],
+    },
+    Case {
+        bug: Bug::StaticNotTrained,
+        name: "static is no param",
+        story: "[A_m | A_r] was put together from pieces and is no parameter any more: it \
+                keeps its first value.",
+        noticed_by: &["nudge", "grad"],
+    },
+];
+
+fn examine(key: Key, bug: Option<Bug>) -> Vec<Reading> {
+    let patient = Patient::new(key, bug);
+    let measure = |diagnostic: &diagnostics::Diagnostic| (diagnostic.measure)(&patient);
+    DIAGNOSTICS.iter().map(measure).collect()
+}
+
+fn marks(readings: &[Reading]) -> String {
+    let mark = |reading: &Reading| format!("{:>7}", if reading.fires { "!" } else { "." });
+    readings.iter().map(mark).collect()
+}
+
+/// Prints which diagnostic notices which bug.
+pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
+    board.step("The diagnostics, on a correct network")?;
+    board.text(
+        "Four layers, d = 8, n = 2, dynamic; a plain second implementation of the connection \
+         with one line changed for each bug. These are measured:",
+    )?;
+    let healthy = examine(key, None);
+    for (diagnostic, reading) in DIAGNOSTICS.iter().zip(&healthy) {
+        let (name, about) = (diagnostic.name, diagnostic.about);
+        board.item(
+            name,
+            &format!("{about}. Here: {}", scientific(reading.value, 1)),
+        )?;
+    }
+    board.claim(
+        healthy.iter().all(|reading| !reading.fires),
+        "a correct network raises no alarm",
+    )?;
+
+    let mut table = Vec::new();
+    for case in CASES {
+        board.step(&format!("Bug: {}", case.name))?;
+        board.text(case.story)?;
+        let readings = examine(key, Some(case.bug));
+        let alarms = DIAGNOSTICS.iter().zip(&readings).zip(&healthy);
+        let mut fired = Vec::new();
+        for ((diagnostic, reading), healthy) in alarms.filter(|((_, r), _)| r.fires) {
+            board.line(&format!(
+                "! {:<7} reads {:>8}   (correct network: {})",
+                diagnostic.name,
+                scientific(reading.value, 1),
+                scientific(healthy.value, 1)
+            ))?;
+            fired.push(diagnostic.name);
+        }
+        let silent = DIAGNOSTICS.len() - fired.len();
+        board.claim(
+            fired == case.noticed_by,
+            &format!(
+                "noticed by {}; the other {silent} see nothing",
+                case.noticed_by.join(", ")
+            ),
+        )?;
+        table.push((case.name, readings));
+    }
+
+    board.step("Bugs of the doubly stochastic mix (lesson 9)")?;
+    sinkhorn::examine(board, key)?;
+
+    board.step("Who notices what")?;
+    let heads: String = DIAGNOSTICS
+        .iter()
+        .map(|d| format!("{:>7}", d.name))
+        .collect();
+    board.line(&format!("{:<19}{heads}", ""))?;
+    board.line(&format!("{:<19}{}", "correct", marks(&healthy)))?;
+    for (name, readings) in &table {
+        board.line(&format!("{name:<19}{}", marks(readings)))?;
+    }
+    let only_at_start = table
+        .iter()
+        .filter(|(_, readings)| readings[0].fires)
+        .count();
+    board.claim(
+        only_at_start == 1,
+        &format!(
+            "'equals pre-norm at initialisation' notices 1 of {} bugs: it is where A_r = I, \
+             W = 0 and all streams are equal that everything looks right",
+            CASES.len()
+        ),
+    )?;
+    board.question(
+        "Six rows have a single '!'. Take one away with its column: would you ever have found \
+         out? Which second test would you write for it? And which bug would still pass if the numbers of 'hand' were drawn \
+         with A_r symmetric?",
+    )
+}

@@ -1,0 +1,218 @@
+//! Lesson 7: what every layer takes from every earlier one, as one matrix.
+
+use super::{
+    board::Board,
+    stack::{Stack, normal},
+};
+use engine::{rng::Key, tape::Tape};
+use figures::{
+    terminal::scientific,
+    unfold::{LayerCoefficients, unfold},
+};
+use nn::connection::HyperConfig;
+use std::io;
+
+const LAYERS: usize = 4;
+const DIM: usize = 8;
+const TOKENS: usize = 5;
+const RATE: usize = 2;
+
+/// A forward pass, with what the connections show of themselves.
+struct Seen {
+    /// Per layer, `[tokens, n, n + 1]`.
+    alpha: Vec<Vec<f32>>,
+    /// Per layer, `[tokens, n]`.
+    beta: Vec<Vec<f32>>,
+    /// Of the embedding and every layer, `[tokens, d]`.
+    outputs: Vec<Vec<f32>>,
+    /// Of every layer, and what follows the last one, `[tokens, d]`.
+    inputs: Vec<Vec<f32>>,
+}
+
+fn look(stack: &Stack, data: &[f32]) -> Seen {
+    let mut tape = Tape::new();
+    tape.set_probing();
+    tape.bind(&stack.params);
+    let x = tape.constant([TOKENS, DIM], data);
+    let sum = stack.connected(x).value();
+    let probes = tape.probes();
+    let all = |what: &str| -> Vec<Vec<f32>> {
+        let named = |k: usize| format!("{k}.{what}");
+        let of_layer = |k| probes.iter().find(|(name, _)| *name == named(k));
+        (0..LAYERS)
+            .map(|k| of_layer(k).expect("a probe of every layer").1.value())
+            .collect()
+    };
+    let (mut inputs, mut outputs) = (all("input"), vec![data.to_vec()]);
+    inputs.push(sum);
+    outputs.extend(all("output"));
+    Seen {
+        alpha: all("alpha"),
+        beta: all("beta"),
+        outputs,
+        inputs,
+    }
+}
+
+impl Seen {
+    fn matrix_of(&self, token: usize) -> Vec<Vec<f64>> {
+        let of_token = |x: &[f32], len: usize| x[token * len..(token + 1) * len].to_vec();
+        let layers: Vec<_> = self
+            .alpha
+            .iter()
+            .zip(&self.beta)
+            .map(|(alpha, beta)| LayerCoefficients {
+                alpha: of_token(alpha, RATE * (RATE + 1)),
+                beta: of_token(beta, RATE),
+            })
+            .collect();
+        unfold(&layers, &[1.0; RATE]).inputs
+    }
+
+    /// `sum_j c_kj T_j` of one channel.
+    fn unfolded(&self, c: &[Vec<f64>], k: usize, at: usize) -> f64 {
+        let terms = c[k].iter().zip(&self.outputs);
+        terms.map(|(c, output)| c * f64::from(output[at])).sum()
+    }
+
+    /// The largest difference between a layer's input and the sum.
+    fn largest_error(&self, k: usize) -> f64 {
+        let error = |at: usize| {
+            let c = self.matrix_of(at / DIM);
+            (self.unfolded(&c, k, at) - f64::from(self.inputs[k][at])).abs()
+        };
+        (0..TOKENS * DIM).map(error).fold(0.0, f64::max)
+    }
+}
+
+/// Unfolds a stack of dynamic hyper-connections and rebuilds every input from it.
+pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
+    let config = HyperConfig {
+        rate: RATE,
+        ..HyperConfig::default()
+    };
+    let mut stack = Stack::new(key.named("stack"), LAYERS, DIM, &config);
+    let data = normal(key.named("tokens"), TOKENS * DIM, 1.0);
+    let mut rows: Vec<String> = (1..=LAYERS).map(|k| format!("input of {k}")).collect();
+    rows.push("final sum".into());
+    let columns: Vec<String> = (0..=LAYERS)
+        .map(|j| {
+            if j == 0 {
+                "embed".into()
+            } else {
+                format!("T_{j}")
+            }
+        })
+        .collect();
+    let show = |board: &mut Board<'_>, c: &[Vec<f64>]| {
+        board.matrix(&rows, &columns, |k, j| (j <= k).then(|| c[k][j]))
+    };
+
+    board.step("Follow one output")?;
+    board.text(
+        "Layer j writes B^j of its output to the streams; every layer t after it mixes them \
+         with A_r^t; layer k reads A_m^k of what has become of it. So the input of layer k \
+         is a sum over all earlier outputs, with one number for each:",
+    )?;
+    board.equation("Eq. 27", "h0^k = sum_j c_kj T^j(h0^j)")?;
+    board.equation("", "c_kj = B^j (A_r^{j+1} ... A_r^{k-1}) A_m^k,   B^0 = 1")?;
+    board.text("The last row is the sum over the streams at the end, A_m = 1.")?;
+
+    board.step("At the start")?;
+    board.text(&format!(
+        "{LAYERS} layers, d = {DIM}, dynamic, n = {RATE}, initialised by Eq. 14. Token 1:"
+    ))?;
+    let c = look(&stack, &data).matrix_of(0);
+    show(board, &c)?;
+    let is_pre_norm = c.iter().enumerate().all(|(k, row)| {
+        let entry = if k == LAYERS { RATE as f64 } else { 1.0 };
+        row[..=k].iter().all(|&x| x == entry)
+    });
+    board.claim(
+        is_pre_norm,
+        "all ones: every layer takes all that is before it, which is pre-norm; n in the last \
+         row, which the final norm does not see",
+    )?;
+
+    board.step("After (pretended) training")?;
+    board.text("Every number of every connection moved at random. Tokens 1 and 2:")?;
+    let connections: Vec<_> = stack
+        .params
+        .iter()
+        .filter(|(_, param)| param.name.starts_with("connections"))
+        .map(|(_, param)| (param.name.clone(), param.range.clone()))
+        .collect();
+    for (name, range) in connections {
+        let noise = normal(key.named(&name), range.len(), 0.4);
+        let slab = &mut stack.params.slab_mut()[range];
+        slab.iter_mut()
+            .zip(noise)
+            .for_each(|(x, noise)| *x += noise);
+    }
+    let seen = look(&stack, &data);
+    let c = seen.matrix_of(0);
+    show(board, &c)?;
+    let second = seen.matrix_of(1);
+    show(board, &second)?;
+    board.claim(
+        c != second,
+        "dynamic coefficients: every token has a matrix of its own",
+    )?;
+
+    board.step("It is the network")?;
+    let k = 2;
+    board.text("Channel 1 of the input of layer 3, token 1, from the matrix:")?;
+    for (j, output) in seen.outputs[..=k].iter().enumerate() {
+        let term = c[k][j] * f64::from(output[0]);
+        board.line(&format!(
+            "{:>8}: {:>8.4} x {:>8.4} = {term:>8.4}",
+            columns[j], c[k][j], output[0]
+        ))?;
+    }
+    let (sum, actual) = (seen.unfolded(&c, k, 0), seen.inputs[k][0]);
+    board.line(&format!("{:>8}: {sum:>30.6}", "sum"))?;
+    board.line(&format!("{:>8}: {actual:>30.6}", "tape"))?;
+    board.text("All tokens, all channels, largest difference to what the layer really saw:")?;
+    let mut largest = 0.0_f64;
+    for (k, row) in rows.iter().enumerate() {
+        let error = seen.largest_error(k);
+        largest = largest.max(error);
+        board.line(&format!("{row:<12} {error}", error = scientific(error, 1)))?;
+    }
+    let size = seen
+        .inputs
+        .concat()
+        .iter()
+        .fold(1.0, |m: f64, x| m.max(x.abs().into()));
+    board.claim(
+        largest < 1e-5 * size,
+        &format!(
+            "sum_j c_kj T_j is every layer's input to float precision ({largest} of \
+             numbers up to {size:.0})",
+            largest = scientific(largest, 0)
+        ),
+    )?;
+
+    board.step("What to look for")?;
+    board.text(
+        "In trained networks the paper finds: columns that fade downwards (post-norm-like) \
+         except the first ones (pre-norm-like); a final row that leaves out the embedding; \
+         pairs with c_{k+1, k} near 0, which run in parallel. A layer whose column is 0 \
+         everywhere is wasted:",
+    )?;
+    let weakest = (1..=LAYERS)
+        .map(|j| {
+            let column = (j..=LAYERS).map(|k| c[k][j].abs());
+            (j, column.fold(0.0, f64::max))
+        })
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .expect("a layer");
+    board.line(&format!(
+        "least used here: layer {} (largest |c| {:.4})",
+        weakest.0, weakest.1
+    ))?;
+    board.question(
+        "Write down B, A_m and A_r of two layers so that c_{2,1} = 0 but both reach the final \
+         sum: that is a parallel block. Can you do it with n = 1?",
+    )
+}

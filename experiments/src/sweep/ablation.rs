@@ -1,0 +1,99 @@
+//! `ablation-*`: one command for each ablation.
+
+use super::{Beside, RunArgs, planning};
+use crate::{Failure, settings::Settings};
+use clap::{ArgMatches, FromArgMatches, Subcommand};
+use lab::{
+    ablation::{ABLATIONS, Ablation, Sweep, Tanh},
+    preset::{Body, Preset},
+};
+
+/// An ablation with its arguments.
+#[derive(Debug)]
+pub struct Command {
+    ablation: &'static Ablation,
+    args: Args,
+}
+
+/// Compare arms over several seeds and print a table of what the differences allow to say.
+/// Finished runs are kept, interrupted ones go on where they were.
+#[derive(Debug, clap::Args)]
+struct Args {
+    /// Size: smoke (seconds), small (ten minutes), medium (hours), large (overnight)
+    #[arg(long, value_name = "SIZE", default_value = "small")]
+    preset: String,
+    /// Dynamic arms with tanh, without, or both
+    #[arg(long, value_enum, default_value = "on")]
+    tanh: Tanh,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Subcommand for Command {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        ABLATIONS.iter().fold(command, |command, ablation| {
+            let about = match ablation.paper {
+                Some(paper) => format!("Compare: {} ({})", ablation.title, paper.place),
+                None => format!("Compare: {}", ablation.title),
+            };
+            let subcommand = clap::Command::new(ablation.name);
+            command.subcommand(<Args as clap::Args>::augment_args(subcommand).about(about))
+        })
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        ABLATIONS.iter().any(|ablation| ablation.name == name)
+    }
+}
+
+impl FromArgMatches for Command {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
+        let (name, matches) = matches.subcommand().ok_or_else(missing)?;
+        let ablation = ABLATIONS.iter().find(|ablation| ablation.name == name);
+        Ok(Self {
+            ablation: ablation.ok_or_else(missing)?,
+            args: Args::from_arg_matches(matches)?,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The preset of a body at a size that `--preset` asks for.
+pub(super) fn preset(body: Body, size: &str) -> Result<&'static Preset, Failure> {
+    Preset::of(body)
+        .find(|preset| preset.size == size)
+        .ok_or_else(|| {
+            let sizes: Vec<&str> = Preset::of(body).map(|preset| preset.size).collect();
+            let sizes = sizes.join(", ");
+            Failure::Usage(format!("--preset {size}: expected one of {sizes}"))
+        })
+}
+
+impl Command {
+    /// Runs what is left to run and prints the table.
+    pub fn run(self) -> Result<(), Failure> {
+        let Self { ablation, args } = self;
+        let preset = preset(ablation.body, &args.preset)?;
+        let common = args.settings.over(preset)?;
+        let keys = args.settings.keys_for_all()?;
+        let place = args
+            .run
+            .place(|| format!("{}-{}", ablation.name, preset.size));
+        let seeds = args.run.seeds(&preset.usual_seeds());
+        let arms = (ablation.arms)(args.tanh);
+        let sweep = Sweep::new(ablation.into(), arms, &common, &keys, seeds, place);
+        let sweep = sweep.map_err(planning)?;
+        args.run.go(&sweep, preset, |_| Beside::default())
+    }
+}

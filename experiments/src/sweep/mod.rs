@@ -1,0 +1,269 @@
+//! Commands that train many runs and compare them: `ablation-*`, `sweep`, `lr-sweep`.
+
+pub(super) mod ablation;
+mod emit;
+pub(super) mod file;
+pub(super) mod learning_rate;
+mod seeds;
+mod shown;
+mod task;
+
+use super::{Failure, backend::BackendArgs, settings::check_new, signals::stop_flag, thread_count};
+use clap::ValueEnum;
+use figures::terminal::{Colour, stdout_width, wrapped};
+use lab::{
+    ablation::{Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers},
+    config::ConfigError,
+    data::{LISTED_WHEN_ASKED, Source},
+    invocation::{arguments, command_line},
+    memory::{available, of_training, readable},
+    preset::Preset,
+    run_dir::{Environment, RunError, read_summary, shell_line},
+};
+use seeds::Seeds;
+use shown::Shown;
+use std::{
+    collections::BTreeSet,
+    io::{Write, stdout},
+    path::PathBuf,
+    sync::atomic::Ordering,
+};
+
+/// How the runs of a comparison are done.
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// How many seeds, or which: 5, or 0,3,7. More can be added later [default: the preset's]
+    #[arg(long, value_name = "N|LIST", value_parser = seeds::parse)]
+    seeds: Option<Seeds>,
+    /// Runs at a time [default: one for each thread]
+    #[arg(long, value_name = "N", value_parser = thread_count)]
+    jobs: Option<usize>,
+    #[command(flatten)]
+    backend: BackendArgs,
+    /// Directory for results
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+    /// Name of the sweep in that directory [default: the command and the preset, or the file]
+    #[arg(long)]
+    name: Option<String>,
+    /// Do finished runs again
+    #[arg(long)]
+    force: bool,
+    /// Time the steps of all arms in turn once more, on a quiet machine
+    #[arg(long)]
+    time_steps: bool,
+    /// Show arms, parameters, FLOPs, decay groups and estimated time, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// List the runs with their numbers and how far they are, and stop
+    #[arg(long, conflicts_with = "dry_run")]
+    list: bool,
+    /// Do this one of the listed runs only; for batch systems
+    #[arg(long, value_name = "I", conflicts_with_all = ["dry_run", "list", "jobs"])]
+    task: Option<usize>,
+    /// Print a script that does each run as a task of a batch system, and stop
+    #[arg(long, value_name = "SYSTEM", conflicts_with_all = ["dry_run", "list", "task", "jobs", "force"])]
+    emit: Option<Emit>,
+    #[command(flatten)]
+    array: emit::ArrayArgs,
+}
+
+/// Batch systems with a script of their own; `--list` and `--task` drive any other.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Emit {
+    /// A job array
+    Slurm,
+}
+
+fn planning(error: SweepError) -> Failure {
+    match error {
+        SweepError::Config(ConfigError::Unreadable { .. }) => Failure::Failed(error.to_string()),
+        SweepError::Run(RunError::BadName { .. })
+        | SweepError::Config(_)
+        | SweepError::SetByArms { .. }
+        | SweepError::OtherData { .. }
+        | SweepError::TooMany { .. } => Failure::Usage(error.to_string()),
+        error => Failure::Failed(error.to_string()),
+    }
+}
+
+/// A command that can be pasted to do the rest of what this one began.
+fn to_go_on(command: &[String]) -> String {
+    let rest = command.iter().skip(1).filter(|word| *word != "--force");
+    command_line(&rest.collect::<Vec<_>>())
+}
+
+impl RunArgs {
+    /// Where the sweep directory is: `name` unless another was asked for.
+    fn place(&self, name: impl FnOnce() -> String) -> (PathBuf, String) {
+        (self.out.clone(), self.name.clone().unwrap_or_else(name))
+    }
+
+    /// The seeds asked for, or as many as are usual.
+    fn seeds(&self, usual: &[u64]) -> Vec<u64> {
+        match &self.seeds {
+            Some(seeds) => seeds.0.clone(),
+            None => usual.to_vec(),
+        }
+    }
+
+    /// Runs what is left to run and prints the table; `beside` is what to print after it, and a
+    /// file of the sweep directory to write.
+    fn go(
+        &self,
+        sweep: &Sweep,
+        preset: &Preset,
+        beside: impl Fn(&Results) -> Beside,
+    ) -> Result<(), Failure> {
+        let remark = match sweep.path().exists() {
+            true => None,
+            false => check_new(&sweep.configs, preset)?,
+        };
+        let command = arguments();
+        let jobs = sweep.jobs().map_err(planning)?;
+        if self.list {
+            return task::list(sweep, &jobs);
+        }
+        if let Some(Emit::Slurm) = self.emit {
+            return self.array.emit_slurm(&sweep.name, jobs.len());
+        }
+        let needed = memory_of_a_run(sweep, &jobs)?;
+        let data = Source::of(&sweep.configs[0]).open()?;
+        let threads = rayon::current_num_threads();
+        let backend = self.backend.open()?;
+        let study = Study {
+            sweep,
+            data: &data,
+            command: &command,
+            environment: Environment::current(threads, &*backend.backend),
+            backend: &backend,
+            patience: self.task.map(|_| task::PATIENCE),
+        };
+        if let Some(number) = self.task {
+            return task::run(&study, jobs, number, self.force);
+        }
+        let runs = jobs.len();
+        let force = self.force && !self.dry_run;
+        // Whoever only reads takes nothing.
+        let _taken = match (force || needed.is_some() || self.time_steps) && !self.dry_run {
+            true => Some(study.take()?),
+            false => None,
+        };
+        let pending = study.pending(jobs, force)?;
+        let fitting = fitting_runs(needed);
+        if self
+            .jobs
+            .is_some_and(|jobs| jobs.min(pending.len()) > fitting)
+        {
+            return Err(Failure::Usage(format!(
+                "--jobs: a run needs about {}, this machine has {}: expected at most {fitting}",
+                readable(needed.unwrap_or(0)),
+                readable(available())
+            )));
+        }
+        let workers = Workers::new(
+            self.jobs.or(Some(threads.min(fitting))),
+            threads,
+            pending.len(),
+        );
+        if self.dry_run {
+            let plan = Plan::of(sweep, &data)?;
+            write!(
+                stdout(),
+                "{}",
+                plan.to_text(sweep, pending.len(), workers, stdout_width())
+            )?;
+            for line in data.account().lines(LISTED_WHEN_ASKED) {
+                write!(stdout(), "{}", wrapped(&line, stdout_width()))?;
+            }
+            return Ok(());
+        }
+        let progress = Progress::new(runs, runs - pending.len());
+        if let Some(remark) = remark {
+            progress.line(&remark);
+        }
+        if !pending.is_empty() {
+            progress.data(data.account());
+        }
+        if pending.len() < runs {
+            progress.line(&format!(
+                "{} of {runs} runs have ended before and are kept",
+                runs - pending.len()
+            ));
+        }
+        let shown = Shown {
+            study: &study,
+            command: &shell_line(&command),
+            preset: &preset.name(),
+        };
+        let stop = stop_flag();
+        shown.live(&progress);
+        let trained = study.train(&pending, workers, stop, &progress, || shown.live(&progress));
+        let finished = trained.is_ok() && !stop.load(Ordering::SeqCst);
+        if finished && (self.time_steps || !pending.is_empty()) {
+            let jobs = self.jobs.or(Some(threads.min(fitting)));
+            let workers = Workers::new(jobs, threads, runs);
+            let timed = Calibration::of(&study, workers, stop, &progress);
+            // The table is worth more than its times.
+            if let Err(error) = timed {
+                progress.line(&format!("warning: step times were not measured: {error}"));
+            }
+        }
+        progress.clear();
+        let results = shown.results()?;
+        let stopped = stop.load(Ordering::SeqCst);
+        if results.runs().next().is_some() {
+            let beside = beside(&results);
+            let written = shown.write(&results, &beside);
+            if !stopped {
+                let text = shown
+                    .report(&results)
+                    .to_text(stdout_width(), Colour::for_stdout());
+                write!(stdout(), "{text}{}", beside.text)?;
+            }
+            match written {
+                // What has been done before can be read where nothing can be written.
+                Err(error) if pending.is_empty() => progress.line(&format!("remark: {error}")),
+                written => written?,
+            }
+        }
+        trained?;
+        if stopped {
+            return Err(Failure::Interrupted(format!(
+                "stopped; everything is saved. To go on:\n  {}",
+                to_go_on(&command)
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// What follows the table.
+#[derive(Debug, Default)]
+struct Beside {
+    /// What is printed.
+    text: String,
+    /// The name and the content of a file.
+    file: Option<(&'static str, String)>,
+}
+
+/// The most that one of the runs still to be done takes; `None` if all have ended.
+fn memory_of_a_run(sweep: &Sweep, jobs: &[Job]) -> Result<Option<u64>, Failure> {
+    let mut arms = BTreeSet::new();
+    for job in jobs {
+        let ended = read_summary(&job.id.path)?.is_some_and(|summary| summary.status.is_final());
+        if !ended {
+            arms.insert(job.arm);
+        }
+    }
+    let needed = arms.into_iter().map(|arm| of_training(&sweep.configs[arm]));
+    let needed: Result<Vec<u64>, ConfigError> = needed.collect();
+    let needed = needed.map_err(|error| planning(SweepError::Config(error)))?;
+    Ok(needed.into_iter().max())
+}
+
+/// Runs of this size that fit into the memory together.
+fn fitting_runs(needed: Option<u64>) -> usize {
+    let fitting = needed.map_or(u64::MAX, |needed| available() / needed.max(1));
+    usize::try_from(fitting).unwrap_or(usize::MAX).max(1)
+}
