@@ -125,7 +125,7 @@ impl fmt::Display for Failure {
 }
 
 /// What this program was compiled with and from, found by `build.rs`.
-const BUILD: Build = Build {
+pub const BUILD: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
     commit: match (option_env!("BUILD_COMMIT"), option_env!("BUILD_DIRTY")) {
         (Some(commit), Some(dirty)) => Some((commit, matches!(dirty.as_bytes(), b"true"))),

@@ -273,6 +273,7 @@ fn a_run_begun_afresh_is_empty_and_locked() {
 
 #[test]
 fn the_environment_names_code_and_machine_but_no_user_and_no_host() {
+    experiments::BUILD.declare();
     let root = tempfile::tempdir().expect("directory");
     let run = open(root.path());
     let environment = Environment::current(2, &engine::backend::CpuBackend);
