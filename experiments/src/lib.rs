@@ -15,7 +15,7 @@ mod train;
 mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use figures::terminal::printable;
+use figures::terminal::printable_lines;
 use lab::{invocation, run_dir::Build};
 use std::{
     env, fmt,
@@ -151,10 +151,9 @@ pub fn main() -> ExitCode {
                 Failure::Interrupted(_) => ("", 130),
                 _ => ("error: ", 1),
             };
-            let text = failure.to_string();
-            let lines: Vec<String> = text.split('\n').map(printable).collect();
+            let text = printable_lines(&failure.to_string());
             // The terminal may be gone.
-            let _ = writeln!(io::stderr(), "{label}{}", lines.join("\n"));
+            let _ = writeln!(io::stderr(), "{label}{text}");
             ExitCode::from(status)
         }
     }
@@ -164,7 +163,7 @@ pub fn main() -> ExitCode {
 fn remark(remarks: &[String]) {
     for text in remarks {
         // The terminal may be gone.
-        let _ = writeln!(io::stderr(), "note: {text}");
+        let _ = writeln!(io::stderr(), "note: {}", printable_lines(text));
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Failure, remark};
 use engine::rng::Key;
 use figures::terminal::{stdout_width, wrapped};
 use lab::{
-    data::{TokenKind, VOCABULARY, images::ImageBatches},
+    data::{TokenKind, VOCABULARY, Vocabulary, images::ImageBatches},
     run_dir::write_atomically,
     sample::{Choice, Drawing, Grid, continue_text, draw_images},
     trained::Trained,
@@ -17,7 +17,7 @@ use models::{
 };
 use rayon::prelude::*;
 use std::{
-    io::{Write, stderr, stdout},
+    io::{Write, stdout},
     path::{Path, PathBuf},
 };
 
@@ -43,7 +43,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[group(id = "text", multiple = true, conflicts_with = "images")]
 struct TextArgs {
-    /// How the text begins; of a network of tokens, their ids [default: a line break; token 0]
+    /// How the text begins; of a network of tokens, their ids or, with a meta.pkl that has it, text [default: a line break; token 0]
     #[arg(long)]
     prompt: Option<String>,
     /// Bytes, or tokens, to add [default: 500]
@@ -142,12 +142,21 @@ impl TextArgs {
             )));
         }
         let kind = trained.config.data.tokens;
+        let data = trained.config.data.path();
+        // Data that are gone or changed only cost the texts of the tokens.
+        let texts = data.filter(|_| !kind.is_bytes()).and_then(|folder| {
+            let vocabulary = Vocabulary::of(&folder).ok()?;
+            Some((folder, vocabulary))
+        });
         let prompt = match kind {
             TokenKind::Bytes => {
                 let text = self.prompt.as_deref().unwrap_or("\n");
                 text.bytes().map(u32::from).collect()
             }
-            TokenKind::Ids => ids(self.prompt.as_deref().unwrap_or("0"), config.vocab_size)?,
+            TokenKind::Ids => {
+                let prompt = self.prompt.as_deref().unwrap_or("0");
+                ids(prompt, config.vocab_size, texts.as_ref())?
+            }
         };
         if prompt.is_empty() {
             return Err(Failure::Usage(
@@ -178,34 +187,52 @@ impl TextArgs {
                 writeln!(stdout(), "{}", String::from_utf8_lossy(&bytes))?;
             }
             TokenKind::Ids => {
-                let _ = writeln!(
-                    stderr(),
-                    "ids of tokens, since the network learnt from tokens: whoever encoded the \
-                     text can decode them"
-                );
-                let words: Vec<String> = text.iter().map(u32::to_string).collect();
-                writeln!(stdout(), "{}", words.join(" "))?;
+                let decoded = texts.and_then(|(folder, vocabulary)| {
+                    let text = vocabulary.decode(&text)?;
+                    let said = format!(
+                        "the tokens are decoded with meta.pkl in {}",
+                        folder.display()
+                    );
+                    Some((said, text))
+                });
+                let (said, text) = decoded.unwrap_or_else(|| {
+                    let said = "ids of tokens, since the network learnt from tokens and no meta.pkl \
+                                with their texts (itos) is where its data were";
+                    let words: Vec<String> = text.iter().map(u32::to_string).collect();
+                    (said.to_owned(), words.join(" "))
+                });
+                remark(&[said]);
+                writeln!(stdout(), "{text}")?;
             }
         }
         Ok(())
     }
 }
 
-/// The tokens of a prompt that names their ids: `198 464`.
-fn ids(prompt: &str, vocabulary: usize) -> Result<Vec<u32>, Failure> {
+/// The tokens of a prompt that names their ids, `198 464`, or else of its text, if the texts of
+/// tokens are known.
+fn ids(
+    prompt: &str,
+    vocabulary: usize,
+    texts: Option<&(PathBuf, Vocabulary)>,
+) -> Result<Vec<u32>, Failure> {
     let words = prompt.split([' ', ',']).filter(|word| !word.is_empty());
-    words
-        .map(|word| {
-            let id = word.parse().ok().filter(|&id| (id as usize) < vocabulary);
-            id.ok_or_else(|| {
+    let id = |word: &str| {
+        let id = word.parse().ok();
+        id.filter(|&id: &u32| (id as usize) < vocabulary)
+            .ok_or_else(|| {
                 Failure::Usage(format!(
                     "--prompt: this network reads the ids of tokens, numbers from 0 to {}, and \
                      {word} is none",
                     vocabulary - 1
                 ))
             })
-        })
-        .collect()
+    };
+    words.map(id).collect::<Result<_, _>>().or_else(|failure| {
+        let encoded = texts.and_then(|(_, texts)| texts.encode(prompt));
+        let known = |ids: &Vec<u32>| ids.iter().all(|&id| (id as usize) < vocabulary);
+        encoded.filter(known).ok_or(failure)
+    })
 }
 
 impl ImageArgs {

@@ -7,7 +7,7 @@ use lab::{
     preset::Preset,
     run_dir::ENVIRONMENT_FILE,
 };
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 use toml::Table;
 
 /// Refuses what no new run of this preset should be begun with; a remark on what is odd.
@@ -33,7 +33,7 @@ pub(super) struct Settings {
     /// directory with IDX or CIFAR files or one directory for each class [default: the source
     /// code of this program's dependencies; generated shapes]
     #[arg(long, value_name = "PATH", visible_aliases = ["corpus", "images"])]
-    data: Option<String>,
+    data: Option<OsString>,
 }
 
 /// The failure of a configuration that makes no sense, or cannot be read.
@@ -84,20 +84,24 @@ impl Settings {
         }
         layers = layers.set(&self.set)?;
         if let Some(path) = &self.data {
-            let reason = if path.is_empty() {
-                Some("an empty path: give one, or leave --data out for the built-in data")
-            } else if self.keys().any(|key| key == "data.path") {
-                Some("data.path is set beside it: give one of them")
-            } else {
-                None
+            let path = match path.to_str() {
+                None => Err(
+                    "the path is not UTF-8, which config.toml of a run needs to keep it: rename it, \
+                     or give a link with another name",
+                ),
+                Some("") => {
+                    Err("an empty path: give one, or leave --data out for the built-in data")
+                }
+                Some(_) if self.keys().any(|key| key == "data.path") => {
+                    Err("data.path is set beside it: give one of them")
+                }
+                Some(path) => Ok(path),
             };
-            if let Some(reason) = reason {
-                return Err(ConfigError::BadValue {
-                    key: "--data".to_owned(),
-                    reason: reason.to_owned(),
-                });
-            }
-            let data = Table::from_iter([("path".to_owned(), path.clone().into())]);
+            let path = path.map_err(|reason| ConfigError::BadValue {
+                key: "--data".to_owned(),
+                reason: reason.to_owned(),
+            })?;
+            let data = Table::from_iter([("path".to_owned(), path.into())]);
             layers = layers.table(Table::from_iter([("data".to_owned(), data.into())]));
         }
         Ok(layers)
@@ -148,7 +152,7 @@ mod tests {
         let settings = Settings {
             config: None,
             set: set.iter().map(|&text| text.to_owned()).collect(),
-            data: Some(directory.path().display().to_string()),
+            data: Some(directory.path().into()),
         };
         let preset = Preset::named("vit-smoke").expect("a preset");
         let Ok(layers) = settings.over(preset) else {

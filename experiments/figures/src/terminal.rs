@@ -99,9 +99,15 @@ pub fn printable(text: &str) -> String {
     printable
 }
 
-/// A paragraph of such lines, later ones indented.
+/// As [`printable`], but lines stay lines.
+pub fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    lines.join("\n")
+}
+
+/// A paragraph of such lines, later ones indented. Control characters are shown as escapes.
 pub fn wrapped(text: &str, width: usize) -> String {
-    lines(text, width, "  ").join("\n") + "\n"
+    lines(&printable_lines(text), width, "  ").join("\n") + "\n"
 }
 
 /// The first of the parts and as many more as fit on one line of `width`, with commas between.
@@ -145,6 +151,11 @@ mod tests {
         assert_eq!(fitting(&parts, 31), "loss 2.1, 1:05 left");
         assert_eq!(fitting(&parts, 7), "loss 2.1");
         assert_eq!(fitting(&[], 7), "");
+    }
+
+    #[test]
+    fn a_paragraph_gives_the_terminal_no_orders() {
+        assert_eq!(wrapped("a\x1b[31m b\n c", 80), "a\\u{1b}[31m b\n c\n");
     }
 
     #[test]

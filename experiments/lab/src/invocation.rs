@@ -21,6 +21,14 @@ pub fn command_line<S: AsRef<OsStr>>(arguments: &[S]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// A path as an argument that is not taken for an option.
+pub fn path_argument(path: &Path) -> PathBuf {
+    match path.as_os_str().as_encoded_bytes().starts_with(b"-") {
+        true => Path::new(".").join(path),
+        false => path.to_owned(),
+    }
+}
+
 /// What starts this program again. Found once, early: a program that is built anew while it
 /// runs has lost its path.
 pub fn program() -> &'static str {
@@ -82,5 +90,11 @@ mod tests {
         let manifest = " --manifest-path '/home/me/hyper connections/Cargo.toml' ";
         assert!(outside.contains(manifest), "{outside}");
         assert!(cargo_run(None, Path::new("/tmp")).starts_with("cargo run --release -p"));
+    }
+
+    #[test]
+    fn a_path_is_no_option() {
+        assert_eq!(path_argument(Path::new("--force")), Path::new("./--force"));
+        assert_eq!(path_argument(Path::new("runs/-1")), Path::new("runs/-1"));
     }
 }

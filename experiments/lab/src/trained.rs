@@ -3,7 +3,7 @@
 use crate::{
     config::{ConfigError, RunConfig},
     data::{TokenKind, VOCABULARY},
-    invocation::command_line,
+    invocation::{command_line, path_argument},
     memory,
     run_dir::{CONFIG_FILE, Status, WEIGHTS_FILE, read_summary},
     state::{self, Found, StateError},
@@ -208,7 +208,11 @@ impl fmt::Display for TrainedError {
             Self::NoWeights { directory } => write!(
                 f,
                 "{directory} holds no weights yet: train it first, with\n  {}",
-                command_line(&["train".as_ref(), "--resume".as_ref(), directory.as_os_str()]),
+                command_line(&[
+                    "train".as_ref(),
+                    "--resume".as_ref(),
+                    path_argument(directory).as_os_str()
+                ]),
                 directory = directory.display(),
             ),
         }

@@ -6,7 +6,7 @@ use figures::terminal::{Colour, stdout_width, wrapped};
 use lab::{
     ablation::{ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError, Tanh},
     config::nearest_word,
-    invocation::command_line,
+    invocation::{command_line, path_argument},
 };
 use std::fmt::Write;
 use toml::{Table, Value};
@@ -81,7 +81,7 @@ impl Args {
                 let _ = write!(text, "{}", wrapped(line, stdout_width()));
             }
             // On a line of its own, however long, so that it can be pasted.
-            let file = sweep.path().join(BEST_FILE);
+            let file = path_argument(&sweep.path().join(BEST_FILE));
             let name = format!("{}-best", sweep.name);
             let words = [
                 "sweep".as_ref(),

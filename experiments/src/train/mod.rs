@@ -15,7 +15,7 @@ use lab::{
     config::{Layers, RunConfig},
     data::Data,
     device::Selected,
-    invocation::{arguments, command_line},
+    invocation::{arguments, command_line, path_argument},
     measure::Measure,
     memory,
     preset::{PRESETS, Preset},
@@ -179,6 +179,7 @@ fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), F
     let place = directory.display().to_string();
     let again = |words: &[&str]| {
         let words = words.iter().map(OsStr::new);
+        let directory = path_argument(directory);
         command_line(&words.chain([directory.as_os_str()]).collect::<Vec<_>>())
     };
     let minutes = summary.wall_seconds / 60.0;

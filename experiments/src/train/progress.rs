@@ -1,6 +1,6 @@
 //! What a person sees while a run is under way: a bar on a terminal, lines elsewhere.
 
-use figures::terminal::{fitting, stderr_width, wrapped};
+use figures::terminal::{fitting, printable_lines, stderr_width, wrapped};
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::{
     ablation::{clock, seconds},
@@ -62,7 +62,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.println(wrapped(text, stderr_width()).trim_end()),
             // Nobody may be listening any more; the run goes on regardless.
-            None => drop(writeln!(stderr(), "{text}")),
+            None => drop(writeln!(stderr(), "{}", printable_lines(text))),
         }
     }
 

@@ -108,6 +108,50 @@ fn mixup_is_for_images_and_refused_for_text() {
 }
 
 #[test]
+fn a_partial_set_is_of_images_and_refused_for_text() {
+    let smoke = ["train", "--preset", "smoke", "--dry-run"];
+    let refused = experiments(&[&smoke[..], &["--set", "data.partial=true"]].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    let said = stderr(&refused);
+    assert!(said.contains("data.partial is true"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_not_utf_8_is_refused_with_the_reason() {
+    use std::os::unix::ffi::OsStrExt;
+    let output = Command::new(env!("CARGO_BIN_EXE_experiments"))
+        .args(["train", "--preset", "smoke", "--dry-run", "--data"])
+        .arg(std::ffi::OsStr::from_bytes(b"caf\xe9.txt"))
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(
+        said.contains("not UTF-8") && said.contains("rename"),
+        "{said}"
+    );
+}
+
+/// As a directory that is named like an option, and has a control character in its name.
+#[test]
+fn what_a_run_suggests_can_be_pasted_and_gives_the_terminal_no_orders() {
+    let dir = directory();
+    let run = |out: &str| {
+        Command::new(env!("CARGO_BIN_EXE_experiments"))
+            .current_dir(dir.path())
+            .args(["train", "--preset", "smoke", "--set", "train.steps=1", out])
+            .output()
+            .expect("the program starts")
+    };
+    let said = stdout(&run("--out=--force"));
+    assert!(said.ends_with(" sample ./--force\n"), "{said}");
+    let said = stdout(&run("--out=red\u{1b}[31m"));
+    assert!(said.contains(r"red\u{1b}[31m"), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
 fn a_run_worse_than_guessing_says_so_with_the_likely_reason() {
     let dir = tokens(&[1; 9000], &[2; 3000], Some(65));
     let run = dir.path().join("run");
@@ -170,8 +214,14 @@ fn a_short_text_is_told_what_both_of_its_parts_need() {
         let output = experiments(&["train", "--preset", "smoke", "--dry-run", "--data", path]);
         stderr(&output)
     };
-    for bytes in [1, 20, 300] {
-        let said = run(bytes);
-        assert!(said.contains("at least 330 bytes"), "{said}");
+    let needed = |said: &str| -> usize {
+        let (_, rest) = said.split_once("at least ").expect("a number");
+        let (number, _) = rest.split_once(" bytes").expect("a unit");
+        number.parse().expect("a number")
+    };
+    let enough = needed(&run(1));
+    for bytes in [20, 330, enough - 50] {
+        assert_eq!(needed(&run(bytes)), enough);
     }
+    assert_eq!(run(enough), "");
 }

@@ -49,7 +49,7 @@ fn tokens_that_cannot_be_right_are_errors_that_name_the_file() {
     ));
     fs::remove_file(dir.path().join("val.bin")).expect("remove");
     let error = open(&dir);
-    assert!(matches!(error, TokensError::NoValidation { .. }));
+    assert!(matches!(error, TokensError::PartMissing { .. }));
     assert!(error.to_string().contains("val.bin"), "{error}");
     write(dir.path(), "meta.pkl", "cposix\nsystem\n(S'true'\ntR.");
     assert!(open(&dir).to_string().contains("nothing in it is executed"));
@@ -121,6 +121,73 @@ fn tokens_decide_the_vocabulary_unless_it_is_set_and_a_contradiction_says_what_t
     );
     let looked = experiments(&["inspect", path(&run)]);
     assert!(looked.status.success(), "{}", stderr(&looked));
+}
+
+#[test]
+fn tokens_that_no_vocabulary_is_known_to_have_are_named_with_their_file() {
+    let dir = tokens(&ids(9000, 65), &[50_300; 3000], None);
+    let dry = |more: &[&str]| {
+        let common = ["train", "--preset", "smoke", "--dry-run", "--data"];
+        experiments(&[&common[..], &[path(dir.path())], more].concat())
+    };
+    let said = stderr(&dry(&[]));
+    for words in [
+        "val.bin has the token 50300",
+        "GPT-2's vocabulary of 50257",
+        "set model.vocab_size=50301",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    let set = dry(&["--set", "model.vocab_size=50301"]);
+    assert!(set.status.success(), "{}", stderr(&set));
+}
+
+#[test]
+fn an_empty_or_lost_train_bin_beside_tokens_is_an_error() {
+    let dir = tokens(&[], &ids(100, 65), Some(65));
+    let refused = |reason: &str| {
+        let error = Corpus::open(Some(dir.path())).expect_err("no tokens to train on");
+        let text = error.to_string();
+        assert!(
+            text.contains("train.bin") && text.contains(reason),
+            "{text}"
+        );
+    };
+    refused("is empty");
+    #[cfg(unix)]
+    {
+        let training = dir.path().join("train.bin");
+        fs::remove_file(&training).expect("remove");
+        std::os::unix::fs::symlink("nowhere", &training).expect("a link");
+        refused("does not exist");
+    }
+}
+
+#[test]
+fn tokens_are_shown_as_text_where_their_texts_are_known() {
+    let dir = tokens(&ids(9000, 2), &ids(3000, 2), Some(2));
+    // pickle.dumps({"vocab_size": 2, "itos": {0: "a", 1: "b"}}, 2)
+    let meta = b"\x80\x02}q\0(X\x0a\0\0\0vocab_sizeq\x01K\x02X\x04\0\0\0itosq\x02}q\x03(K\0X\x01\0\0\0aq\x04\
+        K\x01X\x01\0\0\0bq\x05uu.";
+    write(dir.path(), "meta.pkl", meta);
+    let run = dir.path().join("run");
+    let smoke = ["train", "--preset", "smoke", "--set", "train.steps=1"];
+    let place = ["--data", path(dir.path()), "--out", path(&run)];
+    let trained = experiments(&[&smoke[..], &place].concat());
+    assert!(trained.status.success(), "{}", stderr(&trained));
+    for (prompt, begins) in [("abba", "abba"), ("1 0", "ba")] {
+        let sampled = experiments(&["sample", path(&run), "--tokens", "6", "--prompt", prompt]);
+        let text = stdout(&sampled);
+        assert!(text.starts_with(begins), "{text}");
+        let text = text.trim_end();
+        assert_eq!(text.len(), begins.len() + 6);
+        assert!(text.bytes().all(|byte| b"ab".contains(&byte)), "{text}");
+        assert!(stderr(&sampled).contains("decoded with meta.pkl"));
+    }
+    fs::remove_file(dir.path().join("meta.pkl")).expect("remove");
+    let sampled = experiments(&["sample", path(&run), "--tokens", "1"]);
+    assert_eq!(stdout(&sampled).split_whitespace().count(), 2);
+    assert!(stderr(&sampled).contains("ids of tokens"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run, seconds}
 use crate::{
     data::Data,
     device::Selected,
-    invocation::command_line,
+    invocation::{command_line, path_argument},
     run_dir::{
         Environment, Lock, RunDir, RunError, SWEEP_FILE, Status, Summary, check_config,
         read_summary, write_atomically,
@@ -92,7 +92,7 @@ impl fmt::Display for Unfinished {
                  this shows how far it is:\n  {}",
                 holder.as_deref().unwrap_or("another process"),
                 path.display(),
-                command_line(&["watch".as_ref(), path.as_os_str()])
+                command_line(&["watch".as_ref(), path_argument(path).as_os_str()])
             ),
             Self::Train { run, source } => write!(f, "{run}: {source}"),
             Self::Run(error) => error.fmt(f),

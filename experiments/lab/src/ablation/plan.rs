@@ -222,6 +222,7 @@ mod tests {
             train: text[..30_000].to_vec().into(),
             validation: text[30_000..].to_vec().into(),
             vocabulary: 256,
+            vocabulary_from: String::new(),
             account: DataAccount {
                 name: "text".into(),
                 fingerprint: "00".into(),

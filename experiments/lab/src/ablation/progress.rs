@@ -2,7 +2,7 @@
 //! terminal, plain lines elsewhere.
 
 use crate::data::{DataAccount, LISTED_AT_START};
-use figures::terminal::{fitting, stderr_width, wrapped};
+use figures::terminal::{fitting, printable_lines, stderr_width, wrapped};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -128,7 +128,7 @@ impl Progress {
             None => {
                 let time = clock(self.began.elapsed());
                 // Nobody may be listening any more; the run goes on.
-                let _ = writeln!(stderr(), "[{time:>7}] {text}");
+                let _ = writeln!(stderr(), "[{time:>7}] {}", printable_lines(text));
             }
         }
     }

@@ -258,6 +258,13 @@ impl RunConfig {
                     self.data.mixup
                 ));
             }
+            ModelConfig::Transformer(_) if self.data.partial => {
+                return invalid(
+                    "data.partial is true, but it is for images with batches missing: leave it out \
+                     for text"
+                        .to_owned(),
+                );
+            }
             ModelConfig::Vit(_) | ModelConfig::Dit(_) if !self.data.tokens.is_bytes() => {
                 return invalid("data.tokens is for text: leave it out for images".to_owned());
             }

@@ -67,7 +67,7 @@ pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<LeftOut>), DataError>
             let below = path.strip_prefix(&source).unwrap_or(path);
             format!("{name}/{}", below.display())
         };
-        let walk = text_files::walk(&source.join("src"))?;
+        let walk = text_files::walk(&source.join("src"), text_files::MOST_ENTRIES)?;
         let unseen = walk.left_out.iter();
         left_out.extend(unseen.map(|(path, reason)| LeftOut::new(named(path), *reason)));
         for path in walk.files {

@@ -122,8 +122,8 @@ pub enum DataError {
     },
     /// Too little text for the windows asked for.
     #[error(
-        "corpus {corpus} is too short: its {part} part has {have} {unit} and needs {need}: give a \
-         text of at least {need_in_all} {unit}, or use a shorter sequence or a smaller batch"
+        "corpus {corpus} is too short: its {part} part has {have} {unit} and needs {need}: \
+         {advice}, or use a shorter sequence or a smaller batch"
     )]
     TooShort {
         /// The corpus by name.
@@ -136,8 +136,8 @@ pub enum DataError {
         have: usize,
         /// Bytes or tokens it needs.
         need: usize,
-        /// What the whole text needs so that this part has enough.
-        need_in_all: usize,
+        /// How to get enough.
+        advice: String,
     },
     /// Images that cannot be used.
     #[error(transparent)]

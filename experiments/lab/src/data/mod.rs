@@ -26,12 +26,13 @@ pub use crate::data_account::{
 pub use builtin::BUILTIN_CRATES;
 pub use error::DataError;
 pub use kind::FileKind;
-pub use nanogpt::TokensError;
+pub use nanogpt::{TokensError, Vocabulary};
 pub use source::{Data, Source};
 pub use tokens::{TokenKind, Tokens};
 pub use windows::{Batch, Windows};
 
 use crate::{memory::available, run_dir::is_run_directory};
+use models::weights::hex;
 use sha2::{Digest, Sha256};
 use split::Split;
 use std::path::Path;
@@ -61,6 +62,8 @@ pub struct Corpus {
     pub validation: Tokens,
     /// Number of distinct tokens that a network has to know.
     pub vocabulary: usize,
+    /// Where that number is from, as half a sentence.
+    pub vocabulary_from: String,
     /// What was read. Its name is that of the file or directory, or `built-in`; its fingerprint is
     /// of the training part followed by the validation part: for a single file, of its text.
     pub account: DataAccount,
@@ -156,6 +159,7 @@ impl Corpus {
             train: split.train.into(),
             validation: split.validation.into(),
             vocabulary: VOCABULARY,
+            vocabulary_from: format!("{} is text of bytes", account.name),
             account,
         }
     }
@@ -179,8 +183,4 @@ fn file_name(path: &Path) -> String {
         || path.display().to_string(),
         |name| name.to_string_lossy().into_owned(),
     )
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,13 +2,17 @@
 //! with the size of their vocabulary in `meta.pkl` or, without it, that of GPT-2.
 
 use super::{
-    Corpus, DataAccount, DataError, FileRead, TokenKind, Tokens, Unit, file_name, hex, kind_of,
-    most_bytes, pickle, text_files,
+    Corpus, DataAccount, DataError, FileRead, Tokens, Unit, file_name, kind_of, most_bytes,
+    pickle::{Pickle, Value},
+    text_files,
 };
+use models::weights::hex;
 use sha2::{Digest, Sha256};
 use std::{
-    io::Read,
+    collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 const TRAINING: &str = "train.bin";
@@ -25,15 +29,19 @@ const MOST_META: u64 = 8 << 20;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokensError {
-    /// One of the two files is not there.
+    /// One of the two files is missing or empty.
     #[error(
-        "{} has tokens in {TRAINING} but no {VALIDATION}: write the tokens to validate on there, \
-         as nanoGPT's prepare.py does",
-        .folder.display()
+        "{} {reason}, but {beside} beside it holds tokens: write it again, as nanoGPT's prepare.py \
+         does, or give another folder or file",
+        .path.display()
     )]
-    NoValidation {
-        /// The folder.
-        folder: PathBuf,
+    PartMissing {
+        /// The file that has no tokens.
+        path: PathBuf,
+        /// Why there are none.
+        reason: &'static str,
+        /// The file that has some.
+        beside: &'static str,
     },
     /// A file with half a token.
     #[error(
@@ -85,112 +93,207 @@ pub enum TokensError {
     },
 }
 
-/// Whether a folder holds tokens: a `train.bin` that is no text.
+/// Whether a folder holds tokens: a `train.bin` that is no text, or one that is empty or a link
+/// to nowhere beside a `val.bin` of tokens.
 pub(super) fn is_in(folder: &Path) -> bool {
-    let path = folder.join(TRAINING);
-    path.is_file()
-        && !matches!(
-            text_files::read_file(&path, most_bytes()),
-            Ok(_) | Err(DataError::Empty { .. })
-        )
+    let is_no_text = |name| {
+        let path = folder.join(name);
+        path.is_file()
+            && !matches!(
+                text_files::read_file(&path, most_bytes()),
+                Ok(_) | Err(DataError::Empty { .. })
+            )
+    };
+    let training = fs::symlink_metadata(folder.join(TRAINING));
+    is_no_text(TRAINING) || training.is_ok() && is_empty(folder, TRAINING) && is_no_text(VALIDATION)
 }
 
-/// The size of the vocabulary, and whether `meta.pkl` says so.
-pub(super) fn vocabulary(folder: &Path) -> Result<(usize, bool), DataError> {
-    let path = folder.join(META);
-    if !path.exists() {
-        return Ok((GPT2_VOCABULARY, false));
+/// Whether there are no bytes in a file, or no file.
+fn is_empty(folder: &Path, name: &str) -> bool {
+    fs::metadata(folder.join(name)).is_ok_and(|file| file.len() == 0) || !folder.join(name).exists()
+}
+
+/// The vocabulary that tokens are of.
+#[derive(Debug, Default)]
+pub struct Vocabulary {
+    /// Number of tokens.
+    pub size: usize,
+    /// Whether a `meta.pkl` says so; otherwise the size is GPT-2's.
+    pub known: bool,
+    /// Texts of the tokens, as far as `meta.pkl` has them.
+    texts: BTreeMap<u32, Rc<str>>,
+}
+
+impl Vocabulary {
+    /// The vocabulary of the tokens in a folder.
+    ///
+    /// # Errors
+    /// If there is a `meta.pkl` that cannot be used.
+    pub fn of(folder: &Path) -> Result<Self, DataError> {
+        let path = folder.join(META);
+        if !path.exists() {
+            return Ok(Self {
+                size: GPT2_VOCABULARY,
+                ..Self::default()
+            });
+        }
+        let bytes = text_files::read_bytes(&path, MOST_META)?;
+        let meta = |reason: String| TokensError::Meta { path, reason };
+        let pickle = match Pickle::read(&bytes) {
+            Ok(pickle) => pickle,
+            Err(reason) => return Err(meta(reason).into()),
+        };
+        let size = match pickle.get("vocab_size") {
+            Some(&Value::Number(size @ 1..=65_536)) => size as usize,
+            Some(Value::Number(size)) => return Err(meta(format!("it is {size}")).into()),
+            _ => return Err(meta("there is none in it".to_owned()).into()),
+        };
+        let texts = pickle.inner("itos").iter().filter_map(|pair| match pair {
+            (Value::Number(id), Value::Text(text)) => {
+                Some((u32::try_from(*id).ok()?, text.clone()))
+            }
+            _ => None,
+        });
+        Ok(Self {
+            size,
+            known: true,
+            texts: texts.collect(),
+        })
     }
-    let meta = |reason: String| {
-        let path = path.clone();
-        DataError::Tokens(TokensError::Meta { path, reason })
-    };
-    let bytes = read_bounded(&path, MOST_META)?;
-    let size = pickle::number_at("vocab_size", &bytes).map_err(meta)?;
-    match size {
-        Some(size @ 1..=65_536) => Ok((size as usize, true)),
-        Some(size) => Err(meta(format!("it is {size}"))),
-        None => Err(meta("there is none in it".to_owned())),
+
+    /// The text of tokens; `None` if one of them has no text.
+    pub fn decode(&self, ids: &[u32]) -> Option<String> {
+        let texts = ids.iter().map(|id| self.texts.get(id).map(|text| &**text));
+        texts.collect()
+    }
+
+    /// The tokens of a text, at each place the longest that fits; `None` if none does.
+    pub fn encode(&self, mut text: &str) -> Option<Vec<u32>> {
+        let mut ids = Vec::new();
+        while !text.is_empty() {
+            let texts = self.texts.iter();
+            let fitting =
+                texts.filter(|(_, token)| !token.is_empty() && text.starts_with(&***token));
+            let (&id, token) = fitting.max_by_key(|(_, token)| token.len())?;
+            ids.push(id);
+            text = &text[token.len()..];
+        }
+        Some(ids)
     }
 }
 
 /// The tokens of a folder, split as they come.
 pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
-    let (size, known) = vocabulary(folder)?;
+    let vocabulary = Vocabulary::of(folder)?;
+    let size = vocabulary.size;
+    let mut vocabulary_from = match vocabulary.known {
+        true => format!("{} says vocab_size {size}", folder.join(META).display()),
+        false => format!(
+            "{} has no {META}, so its vocabulary is GPT-2's of {size} tokens",
+            folder.display()
+        ),
+    };
     let mut account = DataAccount::new(file_name(folder), Unit::Tokens);
     account.split = format!("{VALIDATION}, as the tokens come");
     let mut hash = Sha256::new();
     let mut needed = size;
-    let mut part = |name: &str, validates: bool| -> Result<Tokens, DataError> {
+    let mut parts = Vec::new();
+    for (name, beside) in [(TRAINING, VALIDATION), (VALIDATION, TRAINING)] {
         let path = folder.join(name);
-        let bytes = read_bounded(&path, most_bytes())?;
-        if bytes.is_empty() {
-            return Err(DataError::Empty { path });
-        }
-        let (pairs, rest) = bytes.as_chunks();
-        if !rest.is_empty() {
-            let bytes = bytes.len();
-            return Err(TokensError::OddLength { path, bytes }.into());
-        }
-        let ids: Vec<u16> = pairs.iter().map(|&pair| u16::from_le_bytes(pair)).collect();
-        if let Some(what) = other_numbers(&ids) {
-            return Err(TokensError::OtherNumbers { path, what }.into());
-        }
-        if known && let Some(position) = ids.iter().position(|&id| usize::from(id) >= size) {
-            return Err(DataError::Tokens(TokensError::OutOfRange {
+        if is_empty(folder, name) {
+            // CIFAR-100 has a train.bin too.
+            let is_cifar = |train: &Vec<u16>| (2 * train.len()).is_multiple_of(CIFAR_100);
+            if parts.first().is_some_and(is_cifar) && folder.join("test.bin").is_file() {
+                let path = folder.to_owned();
+                return Err(DataError::FolderOfImages { path });
+            }
+            let reason = match path.exists() {
+                true => "is empty",
+                false => "does not exist",
+            };
+            return Err(DataError::Tokens(TokensError::PartMissing {
                 path,
-                position,
-                id: ids[position],
-                vocabulary: size,
+                reason,
+                beside,
             }));
         }
+        let bytes = text_files::read_bytes(&path, most_bytes())?;
+        let ids = ids(&path, &bytes)?;
         let largest = ids.iter().max().copied().unwrap_or(0);
-        needed = needed.max(usize::from(largest) + 1);
+        if usize::from(largest) >= needed {
+            let id = largest;
+            if vocabulary.known {
+                let beyond = ids.iter().position(|&id| usize::from(id) >= size);
+                let position = beyond.expect("the largest is one");
+                return Err(DataError::Tokens(TokensError::OutOfRange {
+                    id: ids[position],
+                    path,
+                    position,
+                    vocabulary: size,
+                }));
+            }
+            vocabulary_from = format!(
+                "{} has the token {id}, which GPT-2's vocabulary of {size} lacks, and no {META} \
+                 beside it gives another size",
+                path.display()
+            );
+            needed = usize::from(largest) + 1;
+        }
         hash.update(&bytes);
         let amount = ids.len() as u64;
+        let [training, validation] = match name {
+            TRAINING => [amount, 0],
+            _ => [0, amount],
+        };
         account.read(FileRead {
             name: name.to_owned(),
             kind: kind_of(name),
-            training: if validates { 0 } else { amount },
-            validation: if validates { amount } else { 0 },
+            training,
+            validation,
             read_as: Some("tokens of 16 bits".to_owned()),
             ..FileRead::default()
         });
-        Ok(Tokens::Ids(ids))
-    };
-    let train = part(TRAINING, false)?;
-    if !folder.join(VALIDATION).exists() {
-        let folder = folder.to_owned();
-        // CIFAR-100 has a train.bin too.
-        if folder.join("test.bin").is_file() && (2 * train.len()).is_multiple_of(CIFAR_100) {
-            return Err(DataError::FolderOfImages { path: folder });
-        }
-        return Err(TokensError::NoValidation { folder }.into());
+        parts.push(ids);
     }
-    let validation = part(VALIDATION, true)?;
     for name in text_files::names_in(folder)? {
         if ![TRAINING, VALIDATION, META].contains(&name.as_str()) {
-            account.leave_out(
-                name,
-                format!("{TRAINING} and {VALIDATION} are read instead"),
-            );
+            let reason = format!("{TRAINING} and {VALIDATION} are read instead");
+            account.leave_out(name, reason);
         }
     }
     account.fingerprint = hex(&hash.finalize());
-    account.remarks.push(match known {
+    account.remarks.push(match vocabulary.known {
         true => format!("a vocabulary of {size} tokens, from {META}; losses are in nats per token"),
         false => format!(
-            "a vocabulary of {needed} tokens, since there is no {META} (GPT-2 has \
-             {GPT2_VOCABULARY}); losses are in nats per token"
+            "a vocabulary of {needed} tokens, since there is no {META} (GPT-2 has {size}); losses \
+             are in nats per token"
         ),
     });
-    debug_assert_eq!(train.kind(), TokenKind::Ids);
+    let mut part = |index: usize| Tokens::Ids(std::mem::take(&mut parts[index]));
     Ok(Corpus {
-        train,
-        validation,
+        train: part(0),
+        validation: part(1),
         vocabulary: needed,
+        vocabulary_from,
         account,
     })
+}
+
+/// The tokens of a file.
+fn ids(path: &Path, bytes: &[u8]) -> Result<Vec<u16>, TokensError> {
+    let path = || path.to_owned();
+    let (pairs, rest) = bytes.as_chunks();
+    if !rest.is_empty() {
+        return Err(TokensError::OddLength {
+            path: path(),
+            bytes: bytes.len(),
+        });
+    }
+    let ids: Vec<u16> = pairs.iter().map(|&pair| u16::from_le_bytes(pair)).collect();
+    match other_numbers(&ids) {
+        Some(what) => Err(TokensError::OtherNumbers { path: path(), what }),
+        None => Ok(ids),
+    }
 }
 
 /// What numbers read as 16 bits are rather: wider ones, of whose upper halves none is above that of
@@ -214,20 +317,4 @@ fn other_numbers(ids: &[u16]) -> Option<&'static str> {
     }
     let shifted = ids.iter().all(|id| id % 256 == 0) && ids.iter().any(|&id| id > 0);
     shifted.then_some("big-endian numbers")
-}
-
-/// The bytes of a regular file that has no more than `most`.
-fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
-    let (file, _) = text_files::open(path)?;
-    let mut bytes = Vec::new();
-    file.take(most + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| text_files::unreadable(path, error))?;
-    match bytes.len() as u64 > most {
-        true => Err(DataError::TooLarge {
-            path: path.to_owned(),
-            limit: most,
-        }),
-        false => Ok(bytes),
-    }
 }

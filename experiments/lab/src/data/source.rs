@@ -3,7 +3,7 @@
 use super::{
     Corpus, DataAccount, DataError,
     images::{ImageSet, ImageSizes},
-    nanogpt,
+    nanogpt::{self, Vocabulary},
 };
 use crate::config::RunConfig;
 use std::{path::PathBuf, sync::Arc};
@@ -89,7 +89,7 @@ impl Data {
         if !nanogpt::is_in(&path) {
             return Ok(Vec::new());
         }
-        let (vocabulary, _) = nanogpt::vocabulary(&path)?;
+        let vocabulary = Vocabulary::of(&path)?.size;
         Ok(vec![
             ("data.tokens", "ids".to_owned()),
             ("model.vocab_size", vocabulary.to_string()),

@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
-/// Files and folders that are looked at; a folder with more is none of text.
-const MOST_ENTRIES: usize = 1_000_000;
+/// Files and folders that are looked at, a few seconds' work: more is a whole disk, not a text.
+pub(super) const MOST_ENTRIES: usize = 200_000;
 const UNREADABLE: &str = "this folder cannot be read, or not to its end";
 
 /// The content of one text file.
@@ -91,7 +91,7 @@ pub(super) fn read_file(path: &Path, most: u64) -> Result<Decoded, DataError> {
 
 /// The texts below `root` in sorted order of their paths, without those whose content came before.
 pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
-    let Walk { files, left_out } = walk(root)?;
+    let Walk { files, left_out } = walk(root, MOST_ENTRIES)?;
     let name = |path: &Path| {
         let below = path.strip_prefix(root).unwrap_or(path);
         below.display().to_string()
@@ -157,7 +157,7 @@ pub(super) struct Walk {
 /// Regular files below `root`, sorted by path. Hidden ones are left out, so are runs of this
 /// program. Links to files are followed, links to directories are not, since they may form a
 /// circle.
-pub(super) fn walk(root: &Path) -> Result<Walk, DataError> {
+pub(super) fn walk(root: &Path, most: usize) -> Result<Walk, DataError> {
     let mut found = Walk {
         files: Vec::new(),
         left_out: Vec::new(),
@@ -179,10 +179,10 @@ pub(super) fn walk(root: &Path) -> Result<Walk, DataError> {
                 break;
             };
             seen += 1;
-            if seen > MOST_ENTRIES {
+            if seen > most {
                 return Err(DataError::TooManyFiles {
                     path: root.to_owned(),
-                    limit: MOST_ENTRIES,
+                    limit: most,
                 });
             }
             let path = entry.path();
@@ -210,6 +210,21 @@ pub(super) fn walk(root: &Path) -> Result<Walk, DataError> {
     Ok(found)
 }
 
+/// The bytes of a regular file that has no more than `most`.
+pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
+    let (file, _) = open(path)?;
+    let mut bytes = Vec::new();
+    let read = file.take(most + 1).read_to_end(&mut bytes);
+    read.map_err(|error| unreadable(path, error))?;
+    match bytes.len() as u64 > most {
+        true => Err(DataError::TooLarge {
+            path: path.to_owned(),
+            limit: most,
+        }),
+        false => Ok(bytes),
+    }
+}
+
 /// The names in a folder that are not hidden, sorted.
 pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, DataError> {
     let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, error))?;
@@ -228,5 +243,26 @@ pub(super) fn unreadable(path: &Path, source: io::Error) -> DataError {
         DataError::Missing { path }
     } else {
         DataError::Unreadable { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_with_too_many_entries_is_refused_and_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for name in ["a", "b", "c"] {
+            fs::write(directory.path().join(name), name).expect("space");
+        }
+        assert!(walk(directory.path(), 3).is_ok());
+        let error = walk(directory.path(), 2).err().expect("one too many");
+        let text = error.to_string();
+        let name = directory.path().display().to_string();
+        assert!(
+            text.contains(&name) && text.contains("more than 2 files"),
+            "{text}"
+        );
     }
 }

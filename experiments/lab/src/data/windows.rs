@@ -1,8 +1,17 @@
 //! Batches of windows: which bytes a network sees, as a function of seed and step alone.
 
-use super::{Corpus, DataError, Tokens, split};
+use super::{Corpus, DataError, Tokens, Unit, split};
 use engine::rng::Key;
 use rand::RngExt;
+
+/// Bytes by which a validation part may be shorter than a tenth: the rest of a character that the
+/// cut would halve is trained on.
+fn rest(corpus: &Corpus) -> usize {
+    const LONGEST: usize = 3;
+    let parts = [&corpus.train, &corpus.validation];
+    let ascii = parts.map(|part| part.as_bytes().is_none_or(<[u8]>::is_ascii));
+    if ascii == [true; 2] { 0 } else { LONGEST }
+}
 
 /// Windows of equal length with their next-token targets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,11 +69,46 @@ impl<'c> Windows<'c> {
     /// If `seq_len` is 0.
     #[track_caller]
     pub fn new(corpus: &'c Corpus, seq_len: usize) -> Result<Self, DataError> {
+        Self::validated(corpus, seq_len, 1)
+    }
+
+    /// Windows of `seq_len` tokens, of which `rows` at least are to validate.
+    ///
+    /// # Errors
+    /// [`DataError::TooShort`] if the training part is shorter than one window, or the validation
+    /// part than that many.
+    ///
+    /// # Panics
+    /// If `seq_len` is 0.
+    #[track_caller]
+    pub fn validated(corpus: &'c Corpus, seq_len: usize, rows: usize) -> Result<Self, DataError> {
         assert!(seq_len > 0, "windows: seq_len is 0, expected at least 1");
-        let windows = Self { corpus, seq_len };
-        windows.require("training", corpus.train.len(), seq_len + 1)?;
-        windows.require("validation", corpus.validation.len(), seq_len + 1)?;
-        Ok(windows)
+        let parts = [
+            ("training", &corpus.train, 1),
+            ("validation", &corpus.validation, rows),
+        ];
+        for (part, tokens, windows) in parts {
+            // Neighbours share one token at most: the last target of one, the next one's first input.
+            let need = windows * seq_len + 1;
+            if tokens.len() < need {
+                let unit = corpus.account.unit;
+                return Err(DataError::TooShort {
+                    corpus: corpus.account.name.clone(),
+                    unit: unit.name(),
+                    part,
+                    have: tokens.len(),
+                    need,
+                    advice: match unit {
+                        Unit::Bytes => {
+                            let in_all = split::PARTS * (rows * seq_len + 1 + rest(corpus));
+                            format!("give a text of at least {in_all} bytes")
+                        }
+                        _ => format!("give at least {need} to it"),
+                    },
+                });
+            }
+        }
+        Ok(Self { corpus, seq_len })
     }
 
     /// The training batch of one step: `rows` windows at independent uniform positions.
@@ -109,9 +153,8 @@ impl<'c> Windows<'c> {
             "validation_batches: batches is {batches} and rows is {rows}, expected at least 1 each"
         );
         let text = &self.corpus.validation;
-        // Neighbours share one byte at most: the last target of one, the first input of the next.
+        Self::validated(self.corpus, self.seq_len, rows)?;
         let fitting = (text.len() - 1) / self.seq_len;
-        self.require("validation", text.len(), rows * self.seq_len + 1)?;
         let batches = batches.min(fitting / rows);
         let windows = batches * rows;
         let last_start = text.len() - 1 - self.seq_len;
@@ -125,20 +168,5 @@ impl<'c> Windows<'c> {
                 filled
             })
             .collect())
-    }
-
-    fn require(&self, part: &'static str, have: usize, need: usize) -> Result<(), DataError> {
-        if have >= need {
-            return Ok(());
-        }
-        Err(DataError::TooShort {
-            corpus: self.corpus.account.name.clone(),
-            unit: self.corpus.account.unit.name(),
-            part,
-            have,
-            need,
-            // Both parts of it then have enough.
-            need_in_all: need * split::PARTS,
-        })
     }
 }

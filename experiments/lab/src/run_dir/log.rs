@@ -1,12 +1,12 @@
 //! Files with one record a line, appended and never rewritten.
 
 use super::{RunError, STATE_FILE, in_place::open_in_place};
-use crate::files::{open, read_bytes};
+use crate::files::open;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -29,11 +29,7 @@ pub struct LogMark {
 pub struct Log<R> {
     file: File,
     path: PathBuf,
-    records: Vec<R>,
-    /// Where the line of each record ends in the file.
-    ends: Vec<u64>,
-    /// Of the whole lines.
-    digest: Sha256,
+    lines: Lines<R>,
 }
 
 impl<R: Record> Log<R> {
@@ -43,9 +39,9 @@ impl<R: Record> Log<R> {
     /// [`RunError::Damaged`] if a line before the last is no record; errors of reading and
     /// writing.
     pub fn open(path: &Path) -> Result<Self, RunError> {
-        let (file, bytes) = open_and_read(path)?;
-        let parsed = parse(path, &bytes)?;
-        Self::of(file, path, &bytes, parsed)
+        let file = open_in_place(path)?;
+        let lines = Lines::read(path, &file)?;
+        Self::of(file, path, lines)
     }
 
     /// Opens the log of a run that goes on from a state: what was recorded after `step`, the
@@ -61,47 +57,45 @@ impl<R: Record> Log<R> {
         mark: Option<&LogMark>,
         mut due: impl Iterator<Item = u64>,
     ) -> Result<Self, RunError> {
-        let (file, mut bytes) = open_and_read(path)?;
+        let mut file = open_in_place(path)?;
+        let mut length = u64::MAX;
         if let Some(mark) = mark {
-            let kept = usize::try_from(mark.bytes)
-                .ok()
-                .and_then(|end| bytes.get(..end));
-            if kept.is_none_or(|kept| Sha256::digest(kept)[..] != mark.sha256) {
-                let reason = match kept {
-                    Some(_) => format!("what it says up to step {step} was changed"),
-                    None => format!("it does not reach step {step}"),
-                };
+            length = mark.bytes;
+            let (digest, found) = sha256(path, (&file).take(length))?;
+            if found < length {
+                return Err(disagrees(path, format!("it does not reach step {step}")));
+            }
+            if digest.finalize()[..] != mark.sha256 {
+                let reason = format!("what it says up to step {step} was changed");
                 return Err(disagrees(path, reason));
             }
-            bytes.truncate(mark.bytes as usize);
+            file.rewind()
+                .map_err(|error| RunError::reading(path, error))?;
         }
-        let parsed: Parsed<R> = parse(path, &bytes)?;
-        let mut steps = parsed.records.iter().map(R::step);
+        let lines: Lines<R> = Lines::read(path, (&file).take(length))?;
+        let mut steps = lines.records.iter().map(R::step);
         if let Some(due) = due.find(|&due| steps.next() != Some(due)) {
             return Err(disagrees(path, format!("it has no record of step {due}")));
         }
-        let mut log = Self::of(file, path, &bytes, parsed)?;
+        let mut log = Self::of(file, path, lines)?;
         log.rewind_to(step)?;
         Ok(log)
     }
 
-    /// The whole lines of `bytes`, which the file begins with; whatever else is in it is cut off.
-    fn of(file: File, path: &Path, bytes: &[u8], parsed: Parsed<R>) -> Result<Self, RunError> {
+    /// The whole lines that a file begins with; whatever else is in it is cut off.
+    fn of(file: File, path: &Path, lines: Lines<R>) -> Result<Self, RunError> {
         let mut log = Self {
             file,
             path: path.to_owned(),
-            records: parsed.records,
-            ends: parsed.ends,
-            digest: Sha256::new(),
+            lines,
         };
-        log.digest.update(&bytes[..log.length() as usize]);
         log.cut_to_whole_lines()?;
         Ok(log)
     }
 
     /// All records in the file.
     pub fn records(&self) -> &[R] {
-        &self.records
+        &self.lines.records
     }
 
     /// Appends one record. If that fails half-way, the file is cut back to whole lines.
@@ -115,9 +109,7 @@ impl<R: Record> Log<R> {
             let _ = self.cut_to_whole_lines();
             return Err(RunError::writing(&self.path, error));
         }
-        self.ends.push(self.length() + line.len() as u64);
-        self.digest.update(&line);
-        self.records.push(record);
+        self.lines.push(record, line.as_bytes());
         Ok(())
     }
 
@@ -127,27 +119,28 @@ impl<R: Record> Log<R> {
     /// # Errors
     /// [`RunError::Unwritable`].
     pub fn rewind_to(&mut self, step: u64) -> Result<(), RunError> {
-        let keep = self.records.partition_point(|record| record.step() <= step);
-        if keep == self.records.len() {
+        let lines = &mut self.lines;
+        let keep = lines
+            .records
+            .partition_point(|record| record.step() <= step);
+        if keep == lines.records.len() {
             return Ok(());
         }
-        self.records.truncate(keep);
-        self.ends.truncate(keep);
+        lines.records.truncate(keep);
+        lines.ends.truncate(keep);
         self.cut_to_whole_lines()?;
-        let mut bytes = Vec::new();
         self.file
             .rewind()
-            .and_then(|()| self.file.read_to_end(&mut bytes))
             .map_err(|error| RunError::reading(&self.path, error))?;
-        self.digest = Sha256::new_with_prefix(bytes);
+        (self.lines.digest, _) = sha256(&self.path, &self.file)?;
         Ok(())
     }
 
     /// What the log holds now.
     pub fn mark(&self) -> LogMark {
         LogMark {
-            bytes: self.length(),
-            sha256: self.digest.clone().finalize().into(),
+            bytes: self.lines.length(),
+            sha256: self.lines.digest.clone().finalize().into(),
         }
     }
 
@@ -161,25 +154,14 @@ impl<R: Record> Log<R> {
             .map_err(|error| RunError::writing(&self.path, error))
     }
 
-    /// Bytes of whole lines.
-    fn length(&self) -> u64 {
-        self.ends.last().copied().unwrap_or(0)
-    }
-
     fn cut_to_whole_lines(&mut self) -> Result<(), RunError> {
-        let length = self.length();
+        let length = self.lines.length();
         self.file
             .set_len(length)
             .and_then(|()| self.file.seek(SeekFrom::Start(length)))
             .map_err(|error| RunError::writing(&self.path, error))?;
         Ok(())
     }
-}
-
-fn open_and_read(path: &Path) -> Result<(File, Vec<u8>), RunError> {
-    let mut file = open_in_place(path)?;
-    let bytes = read_bytes(&mut file).map_err(|error| RunError::reading(path, error))?;
-    Ok((file, bytes))
 }
 
 fn disagrees(path: &Path, reason: String) -> RunError {
@@ -198,13 +180,33 @@ fn disagrees(path: &Path, reason: String) -> RunError {
 /// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record, or
 /// steps are out of order.
 pub(super) fn read_log<R: Record>(path: &Path) -> Result<(Vec<R>, [u8; 32]), RunError> {
-    let read = open(path).and_then(|mut file| read_bytes(&mut file));
-    let bytes = match read {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(RunError::reading(path, error)),
-    };
-    Ok((parse(path, &bytes)?.records, Sha256::digest(&bytes).into()))
+    match open(path) {
+        Ok(file) => {
+            let lines = Lines::read(path, file)?;
+            Ok((lines.records, lines.all.finalize().into()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok((Vec::new(), Sha256::digest([]).into()))
+        }
+        Err(error) => Err(RunError::reading(path, error)),
+    }
+}
+
+/// SHA-256 and length of what is left of a file.
+fn sha256(path: &Path, mut source: impl Read) -> Result<(Sha256, u64), RunError> {
+    let (mut digest, mut length) = (Sha256::new(), 0);
+    let mut buffer = [0; 1 << 14];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok((digest, length)),
+            Ok(read) => {
+                digest.update(&buffer[..read]);
+                length += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(RunError::reading(path, error)),
+        }
+    }
 }
 
 fn to_line(record: &impl Record) -> String {
@@ -213,46 +215,81 @@ fn to_line(record: &impl Record) -> String {
     line
 }
 
-struct Parsed<R> {
+/// A longer line is no record.
+const LONGEST_LINE: u64 = 1 << 26;
+
+/// The whole lines of a log.
+#[derive(Debug)]
+struct Lines<R> {
     records: Vec<R>,
+    /// Where the line of each record ends in the file.
     ends: Vec<u64>,
+    /// Of the whole lines.
+    digest: Sha256,
+    /// Of everything that was read.
+    all: Sha256,
 }
 
-/// Reads whole lines. The last line may be torn: without its line break, or (after a power
-/// failure) with garbage in it. Steps increase from line to line.
-fn parse<R: Record>(path: &Path, bytes: &[u8]) -> Result<Parsed<R>, RunError> {
-    let mut parsed = Parsed {
-        records: Vec::new(),
-        ends: Vec::new(),
-    };
-    let mut end = 0;
-    let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
-    for (index, line) in lines.iter().enumerate() {
-        let damaged = |reason: String| RunError::Damaged {
-            path: path.to_owned(),
-            line: index + 1,
-            reason,
-        };
-        let is_last = index + 1 == lines.len();
-        end += line.len() as u64;
-        match serde_json::from_slice::<R>(line) {
-            Ok(record) if line.ends_with(b"\n") => {
-                if let Some(last) = parsed
-                    .records
-                    .last()
-                    .filter(|l: &&R| l.step() >= record.step())
-                {
-                    let (step, last) = (record.step(), last.step());
-                    return Err(damaged(format!("step {step} after step {last}")));
-                }
-                parsed.records.push(record);
-                parsed.ends.push(end);
-            }
-            Err(error) if !is_last => return Err(damaged(error.to_string())),
-            _ => {}
+impl<R: Record> Lines<R> {
+    fn new() -> Self {
+        Self {
+            records: Vec::new(),
+            ends: Vec::new(),
+            digest: Sha256::new(),
+            all: Sha256::new(),
         }
     }
-    Ok(parsed)
+
+    /// Reads a file line by line. The last line may be torn: without its line break, or (after a
+    /// power failure) with garbage in it. Steps increase from line to line.
+    fn read(path: &Path, source: impl Read) -> Result<Self, RunError> {
+        let mut lines = Self::new();
+        let mut reader = BufReader::new(source);
+        let mut line = Vec::new();
+        let mut wrong = None;
+        for number in 1.. {
+            line.clear();
+            let read = reader
+                .by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut line);
+            if read.map_err(|error| RunError::reading(path, error))? == 0 {
+                break;
+            }
+            let damaged = |line: usize, reason: String| RunError::Damaged {
+                path: path.to_owned(),
+                line,
+                reason,
+            };
+            if let Some(reason) = wrong {
+                return Err(damaged(number - 1, reason));
+            }
+            lines.all.update(&line);
+            match serde_json::from_slice::<R>(&line) {
+                Ok(record) if line.ends_with(b"\n") => {
+                    let (step, last) = (record.step(), lines.records.last().map(R::step));
+                    if let Some(last) = last.filter(|last| *last >= step) {
+                        return Err(damaged(number, format!("step {step} after step {last}")));
+                    }
+                    lines.push(record, &line);
+                }
+                Ok(_) => {}
+                Err(error) => wrong = Some(error.to_string()),
+            }
+        }
+        Ok(lines)
+    }
+
+    fn push(&mut self, record: R, line: &[u8]) {
+        self.ends.push(self.length() + line.len() as u64);
+        self.digest.update(line);
+        self.records.push(record);
+    }
+
+    /// Bytes of whole lines.
+    fn length(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -266,9 +303,7 @@ mod tests {
         let mut log = Log {
             file: File::options().write(true).open(path).expect("the device"),
             path: path.to_owned(),
-            records: Vec::new(),
-            ends: Vec::new(),
-            digest: Sha256::new(),
+            lines: Lines::new(),
         };
         let record = MetricsRecord {
             step: 1,

@@ -80,7 +80,7 @@ impl Language {
     ) -> Result<(Self, Params), TrainError> {
         let train = &config.train;
         check_tokens(config, model, corpus)?;
-        let windows = Windows::new(corpus, model.seq)?;
+        let windows = Windows::validated(corpus, model.seq, train.batch)?;
         let mut validation = Batch::default();
         for batch in windows.validation_batches(train.eval_batches, train.batch)? {
             validation.rows += batch.rows;
@@ -127,9 +127,8 @@ pub(crate) fn check_tokens(
              data.tokens=bytes"
         ),
         _ if model.vocab_size < corpus.vocabulary => format!(
-            "model.vocab_size is {}, but {name} needs {}: set model.vocab_size={1}, or leave it \
-             out",
-            model.vocab_size, corpus.vocabulary
+            "{}, but the network has model.vocab_size {}: set model.vocab_size={}",
+            corpus.vocabulary_from, model.vocab_size, corpus.vocabulary
         ),
         _ => return Ok(()),
     };

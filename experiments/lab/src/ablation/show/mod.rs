@@ -123,6 +123,7 @@ mod tests {
             train: vec![b'a'; 900].into(),
             validation: vec![b'a'; 100].into(),
             vocabulary: 256,
+            vocabulary_from: String::new(),
             account: DataAccount {
                 name: "text".into(),
                 fingerprint: "0123456789abcdef0123".into(),

@@ -221,7 +221,7 @@ impl ImageSet {
             hash.update(&part.pixels);
             hash.update(&part.labels);
         }
-        account.fingerprint = super::hex(&hash.finalize());
+        account.fingerprint = models::weights::hex(&hash.finalize());
         Self {
             train,
             test,
