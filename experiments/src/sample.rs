@@ -10,10 +10,9 @@ use lab::{
     trained::Trained,
 };
 use models::{
-    config::TransformerConfig,
     dit::{Dit, DitConfig},
     model::ModelConfig,
-    transformer::Transformer,
+    transformer::{Transformer, TransformerConfig},
 };
 use rayon::prelude::*;
 use std::{

@@ -62,7 +62,7 @@ impl Settings {
             return Ok(layers);
         };
         let ignored = "train.eval_batches";
-        if config.model.patches().is_some() && self.keys().any(|key| key == ignored) {
+        if config.model.objective().patches().is_some() && self.keys().any(|key| key == ignored) {
             return Err(Failure::Usage(format!(
                 "--set {ignored}: it is for text; of images, all of the test part validates"
             )));

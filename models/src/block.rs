@@ -1,7 +1,10 @@
 //! The body of every network: blocks of attention and feed-forward with their
 //! connections, and the norm after the last one.
 
-use crate::config::FfnConfig;
+use crate::{
+    checks,
+    config::{ConfigError, FfnConfig},
+};
 use engine::{
     ops::{Rotary, dropout},
     params::{Builder, Init},
@@ -17,11 +20,11 @@ use nn::{
 };
 use std::{cell::Cell, sync::Arc};
 
-/// What the blocks of a network are made of.
+/// Configuration of the blocks of a network.
 pub struct TrunkConfig<'a> {
-    /// The width of the network.
+    /// Width of the network.
     pub dim: usize,
-    /// How many blocks there are.
+    /// Number of blocks.
     pub layers: usize,
     /// Attention heads; they share the width.
     pub heads: usize,
@@ -124,9 +127,33 @@ impl Trunk {
     }
 }
 
+const MOST_LAYERS: usize = 10_000;
+
 impl TrunkConfig<'_> {
+    /// Checks the sizes, the feed-forward layers and the connection.
+    ///
+    /// # Errors
+    /// The key, its value and what is expected.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (dim, heads) = (self.dim, self.heads);
+        checks::sizes(&[("dim", dim), ("layers", self.layers), ("heads", heads)])?;
+        checks::at_most(&[("layers", self.layers, MOST_LAYERS)])?;
+        if !dim.is_multiple_of(heads) {
+            return checks::fail(format!(
+                "dim {dim} is not divisible by heads {heads}: each head takes dim / heads columns"
+            ));
+        }
+        checks::positive(&[
+            ("init_std", self.init_std.into()),
+            ("norm.eps", self.norm.eps.into()),
+        ])?;
+        self.ffn.validate()?;
+        let of_connection = self.connection.validate(dim);
+        of_connection.map_err(|message| ConfigError(format!("connection: {message}")))
+    }
+
     /// Number of elements of all matrices, connections left out, for sizes that may be absurd.
-    pub(crate) fn rough_parameters(&self) -> f64 {
+    pub fn rough_parameters(&self) -> f64 {
         let dim = self.dim as f64;
         // Two shifts, scales and gates.
         let conditioning = if self.conditioned {
@@ -137,7 +164,7 @@ impl TrunkConfig<'_> {
         self.layers as f64 * (4.0 * dim * dim + conditioning + self.ffn.rough_parameters(dim))
     }
 
-    /// One of its norms.
+    /// A norm of these blocks.
     fn norm(&self, name: &str, b: &mut Builder) -> Norm {
         match self.conditioned {
             true => Norm::without_parameters(self.norm),

@@ -1,12 +1,19 @@
-//! What the configurations of all networks must fulfil.
+//! Checks that the configurations of several networks share.
 
-use crate::{block::TrunkConfig, config::ConfigError, model::MOST_PARAMETERS};
+/// More parameters have no place in any machine's memory; sizes of networks with fewer can be
+/// computed without overflow.
+pub const MOST_PARAMETERS: f64 = (1_u64 << 40) as f64;
 
-fn fail(message: String) -> Result<(), ConfigError> {
+/// The reason why a configuration cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+pub(crate) fn fail(message: String) -> Result<(), ConfigError> {
     Err(ConfigError(message))
 }
 
-pub(crate) fn at_least_one(sizes: &[(&str, usize)]) -> Result<(), ConfigError> {
+fn at_least_one(sizes: &[(&str, usize)]) -> Result<(), ConfigError> {
     match sizes.iter().find(|(_, value)| *value == 0) {
         Some((key, _)) => fail(format!("{key} is 0, expected at least 1")),
         None => Ok(()),
@@ -15,7 +22,6 @@ pub(crate) fn at_least_one(sizes: &[(&str, usize)]) -> Result<(), ConfigError> {
 
 /// Below these no size that is computed from several of them overflows.
 const LARGEST: usize = 1 << 31;
-const MOST_LAYERS: usize = 10_000;
 const LARGEST_IMAGE: usize = 1 << 14;
 const MOST_CHANNELS: usize = 1 << 10;
 
@@ -43,7 +49,12 @@ pub(crate) fn image(side: usize, channels: usize, patch: usize) -> Result<(), Co
         ("image", side, LARGEST_IMAGE),
         ("channels", channels, MOST_CHANNELS),
     ])?;
-    patches_tile(side, patch)
+    if side.is_multiple_of(patch) {
+        return Ok(());
+    }
+    fail(format!(
+        "image {side} is not divisible by patch {patch}: patches tile the image"
+    ))
 }
 
 /// A number of parameters, roughly, that can be counted.
@@ -62,32 +73,4 @@ pub(crate) fn positive(numbers: &[(&str, f64)]) -> Result<(), ConfigError> {
         Some((key, value)) => fail(format!("{key} is {value}, expected a positive number")),
         None => Ok(()),
     }
-}
-
-pub(crate) fn patches_tile(image: usize, patch: usize) -> Result<(), ConfigError> {
-    if image.is_multiple_of(patch) {
-        return Ok(());
-    }
-    fail(format!(
-        "image {image} is not divisible by patch {patch}: patches tile the image"
-    ))
-}
-
-/// What the blocks of any network must fulfil.
-pub(crate) fn trunk(trunk: &TrunkConfig<'_>) -> Result<(), ConfigError> {
-    let (dim, heads) = (trunk.dim, trunk.heads);
-    sizes(&[("dim", dim), ("layers", trunk.layers), ("heads", heads)])?;
-    at_most(&[("layers", trunk.layers, MOST_LAYERS)])?;
-    if !dim.is_multiple_of(heads) {
-        return fail(format!(
-            "dim {dim} is not divisible by heads {heads}: each head takes dim / heads columns"
-        ));
-    }
-    positive(&[
-        ("init_std", trunk.init_std.into()),
-        ("norm.eps", trunk.norm.eps.into()),
-    ])?;
-    trunk.ffn.validate()?;
-    let of_connection = trunk.connection.validate(dim);
-    of_connection.map_err(|message| ConfigError(format!("connection: {message}")))
 }

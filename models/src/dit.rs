@@ -19,10 +19,12 @@
 //! and gate lie between its read and its write.
 
 use crate::{
+    accounting::{Ends, Flops},
     block::{Trunk, TrunkConfig},
     checks,
     config::{ConfigError, FfnConfig},
     loss::Loss,
+    network::{Network, Objective},
 };
 use engine::{
     ops::{add_to_each, embedding, mean, silu},
@@ -104,44 +106,6 @@ impl Default for DitConfig {
 }
 
 impl DitConfig {
-    /// Says what cannot be built, naming the keys.
-    ///
-    /// # Errors
-    /// What is wrong.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        checks::countable(self.rough_parameters())?;
-        checks::sizes(&[
-            ("classes", self.classes),
-            ("timestep_features", self.timestep_features),
-        ])?;
-        checks::image(self.image, self.channels, self.patch)?;
-        checks::trunk(&self.trunk())?;
-        let fail = |message: String| Err(ConfigError(message));
-        if !self.dim.is_multiple_of(4) {
-            return fail(format!(
-                "dim {} is not divisible by 4: positions are sines and cosines of rows and \
-                 columns",
-                self.dim
-            ));
-        }
-        if !self.timestep_features.is_multiple_of(2) {
-            return fail(format!(
-                "timestep_features is {}, expected an even number: sines and cosines",
-                self.timestep_features
-            ));
-        }
-        if !(0.0..=1.0).contains(&self.label_dropout) {
-            return fail(format!(
-                "label_dropout is {}, expected a probability",
-                self.label_dropout
-            ));
-        }
-        if let Err(message) = self.noise.validate() {
-            return fail(format!("noise.{message}"));
-        }
-        Ok(())
-    }
-
     /// The sizes of an image and its patches.
     pub fn patches(&self) -> Patches {
         Patches {
@@ -151,20 +115,59 @@ impl DitConfig {
         }
     }
 
-    /// Number of elements of all matrices, connections left out, for sizes that may be absurd.
-    pub(crate) fn rough_parameters(&self) -> f64 {
-        let (patch, side) = (
-            self.patch as f64,
-            self.image as f64 / self.patch.max(1) as f64,
-        );
-        let pixels = 2.0 * self.channels as f64 * patch * patch;
-        let condition = self.timestep_features as f64 + self.classes as f64 + 3.0 * self.dim as f64;
-        let ends = pixels + side * side + condition;
-        self.trunk().rough_parameters() + ends * self.dim as f64
+    /// The number that stands for no class.
+    pub fn no_class(&self) -> u32 {
+        self.classes as u32
+    }
+}
+
+impl Network for DitConfig {
+    fn kind(&self) -> &'static str {
+        "dit"
     }
 
-    /// The blocks.
-    pub(crate) fn trunk(&self) -> TrunkConfig<'_> {
+    fn validate(&self) -> Result<(), ConfigError> {
+        checks::countable(self.rough_parameters())?;
+        checks::sizes(&[
+            ("classes", self.classes),
+            ("timestep_features", self.timestep_features),
+        ])?;
+        checks::image(self.image, self.channels, self.patch)?;
+        self.trunk().validate()?;
+        if !self.dim.is_multiple_of(4) {
+            return checks::fail(format!(
+                "dim {} is not divisible by 4: positions are sines and cosines of rows and \
+                 columns",
+                self.dim
+            ));
+        }
+        if !self.timestep_features.is_multiple_of(2) {
+            return checks::fail(format!(
+                "timestep_features is {}, expected an even number: sines and cosines",
+                self.timestep_features
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.label_dropout) {
+            return checks::fail(format!(
+                "label_dropout is {}, expected a probability",
+                self.label_dropout
+            ));
+        }
+        if let Err(message) = self.noise.validate() {
+            return checks::fail(format!("noise.{message}"));
+        }
+        Ok(())
+    }
+
+    fn objective(&self) -> Objective {
+        Objective::Noise(self.patches())
+    }
+
+    fn tokens(&self) -> usize {
+        self.patches().count()
+    }
+
+    fn trunk(&self) -> TrunkConfig<'_> {
         TrunkConfig {
             dim: self.dim,
             layers: self.layers,
@@ -181,14 +184,49 @@ impl DitConfig {
         }
     }
 
-    /// The number that stands for no class.
-    pub fn no_class(&self) -> u32 {
-        self.classes as u32
+    fn rough_parameters(&self) -> f64 {
+        let (patch, side) = (
+            self.patch as f64,
+            self.image as f64 / self.patch.max(1) as f64,
+        );
+        let pixels = 2.0 * self.channels as f64 * patch * patch;
+        let condition = self.timestep_features as f64 + self.classes as f64 + 3.0 * self.dim as f64;
+        let ends = pixels + side * side + condition;
+        self.trunk().rough_parameters() + ends * self.dim as f64
     }
 
-    /// How many sublayers the network has.
-    pub fn sublayers(&self) -> usize {
-        2 * self.layers
+    fn ends(&self) -> Ends {
+        let (dim, patches) = (self.dim, self.patches());
+        let (tokens, width, features) = (patches.count(), patches.width(), self.timestep_features);
+        let sublayers = self.sublayers();
+        let condition = 2 * dim * (features + dim + 3 * dim * sublayers + 2 * dim);
+        // Image and noise, each whole and in patches; the projection, with positions; shift and
+        // scale of the last norm; the prediction, its error and the square of that.
+        let around = 4 * width + 3 * dim + 3 * width;
+        // Of a sublayer: its input shifted and scaled, its output gated. Of an image: the
+        // sinusoids, six vectors on the way to the condition, and what it is turned into.
+        let of_image = features + 6 * dim + 3 * dim * sublayers + 2 * dim;
+        Ends {
+            flops: Flops {
+                head: (2 * dim * width) as u64,
+                embedding: (2 * width * dim) as u64,
+                conditioning: (condition / tokens) as u64,
+                ..Flops::default()
+            },
+            saved: around + 2 * dim * sublayers + of_image / tokens,
+        }
+    }
+
+    fn connection(&self) -> &ConnectionConfig {
+        &self.connection
+    }
+
+    fn ffn_mut(&mut self) -> &mut FfnConfig {
+        &mut self.ffn
+    }
+
+    fn register(&self, b: &mut Builder) -> Trunk {
+        Dit::build(self, b).trunk
     }
 }
 
@@ -225,25 +263,12 @@ impl Dit {
     /// As [`DitConfig::validate`].
     pub fn new(config: &DitConfig, key: Key) -> Result<(Self, Params), ConfigError> {
         config.validate()?;
-        let positions = positions_2d(config.image / config.patch, config.dim);
-        Ok(Self::build(config, positions, Builder::new(key)))
+        let mut b = Builder::new(key);
+        let model = Self::build(config, &mut b);
+        Ok((model, b.finish()))
     }
 
-    /// What the other constructor builds without the memory for it: to be counted, not used.
-    ///
-    /// # Errors
-    /// If the configuration cannot be built.
-    pub fn of_shapes(config: &DitConfig) -> Result<(Self, Params), ConfigError> {
-        config.validate()?;
-        Ok(Self::build(
-            config,
-            Vec::new(),
-            Builder::of_shapes(Key::new(0)),
-        ))
-    }
-
-    fn build(config: &DitConfig, positions: Vec<f32>, mut builder: Builder) -> (Self, Params) {
-        let b = &mut builder;
+    fn build(config: &DitConfig, b: &mut Builder) -> Self {
         let dim = config.dim;
         let init = Init::Normal {
             std: config.init_std,
@@ -255,17 +280,19 @@ impl Dit {
         });
         let classes = [config.classes + 1, dim];
         let class_embed = b.param("class_embed.weight", classes, Decay::Yes, init);
-        let model = Self {
+        Self {
             config: config.clone(),
             patch_embed,
-            positions,
+            positions: match b.holds_values() {
+                true => positions_2d(config.image / config.patch, dim),
+                false => Vec::new(),
+            },
             timestep_mlp,
             class_embed,
             trunk: Trunk::new(&config.trunk(), b),
             final_modulation: ShiftScale::new(b, "final_modulation", dim),
             head: Linear::with_bias(b, "head", dim, config.patches().width(), Init::Zeros),
-        };
-        (model, builder.finish())
+        }
     }
 
     /// The configuration it was built from.

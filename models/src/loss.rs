@@ -3,10 +3,10 @@
 use engine::tape::Var;
 use nn::moe::RouterLosses;
 
-/// What training minimises, and what it consists of.
+/// The loss that training minimises, and its terms.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss<'t> {
-    /// What the network said: logits `[.., classes]`, or the noise that it sees.
+    /// Output of the network: logits `[.., classes]`, or the predicted noise.
     pub output: Var<'t>,
     /// All terms together.
     pub total: Var<'t>,
@@ -19,7 +19,7 @@ pub struct Loss<'t> {
 
 impl<'t> Loss<'t> {
     /// The loss of the task with what the routers add.
-    pub(crate) fn new(output: Var<'t>, task: Var<'t>, router: Option<RouterLosses<'t>>) -> Self {
+    pub fn new(output: Var<'t>, task: Var<'t>, router: Option<RouterLosses<'t>>) -> Self {
         let total = match router {
             Some(router) => task + router.weighted,
             None => task,

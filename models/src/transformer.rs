@@ -1,9 +1,12 @@
 //! The OLMo-style decoder, dense or (OLMoE) with a mixture of experts.
 
 use crate::{
+    accounting::{Ends, Flops},
     block::{Trunk, TrunkConfig},
-    config::{ConfigError, TransformerConfig},
+    checks,
+    config::{ConfigError, FfnConfig},
     loss::Loss,
+    network::{Network, Objective},
 };
 use engine::{
     ops::{Rotary, cross_entropy, embedding, linear},
@@ -12,11 +15,150 @@ use engine::{
     tape::{Tape, Var},
 };
 use nn::{
-    connection::{Connection, Spec},
+    connection::{Connection, ConnectionConfig, Spec},
     linear::Linear,
     moe::RouterLosses,
+    norm::NormConfig,
 };
-use std::sync::Arc;
+use serde::{Deserialize, Serialize};
+
+/// An OLMo-style decoder: rotary positions, no biases, pre-norm sublayers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TransformerConfig {
+    /// How many tokens there are; 256 for bytes.
+    pub vocab_size: usize,
+    /// The width of the network.
+    pub dim: usize,
+    /// Blocks of attention and feed-forward, two sublayers each.
+    pub layers: usize,
+    /// Attention heads; they share the width.
+    pub heads: usize,
+    /// The longest sequence.
+    pub seq: usize,
+    /// RMS norm of whole q and k vectors before the split into heads.
+    pub qk_norm: bool,
+    /// The base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Whether the head shares the weights of the embedding.
+    pub tied_embeddings: bool,
+    /// The standard deviation of the initial weights.
+    pub init_std: f32,
+    /// Norms of sublayers, and the last one.
+    pub norm: NormConfig,
+    /// The feed-forward layers.
+    pub ffn: FfnConfig,
+    /// What carries the hidden state past each sublayer.
+    pub connection: ConnectionConfig,
+}
+
+impl Default for TransformerConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 256,
+            dim: 64,
+            layers: 6,
+            heads: 4,
+            seq: 64,
+            qk_norm: false,
+            rope_theta: 10_000.0,
+            tied_embeddings: false,
+            init_std: 0.02,
+            norm: NormConfig::default(),
+            ffn: FfnConfig::SwiGlu { hidden: 176 },
+            connection: ConnectionConfig::default(),
+        }
+    }
+}
+
+impl Network for TransformerConfig {
+    fn kind(&self) -> &'static str {
+        "transformer"
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_with(self.connection.spec())
+    }
+
+    fn objective(&self) -> Objective {
+        Objective::NextToken {
+            vocabulary: self.vocab_size,
+        }
+    }
+
+    fn tokens(&self) -> usize {
+        self.seq
+    }
+
+    fn trunk(&self) -> TrunkConfig<'_> {
+        TrunkConfig {
+            dim: self.dim,
+            layers: self.layers,
+            heads: self.heads,
+            causal: true,
+            // Known once the widths of heads have been checked.
+            rotary: None,
+            qk_norm: self.qk_norm,
+            conditioned: false,
+            dropout: 0.0,
+            init_std: self.init_std,
+            norm: self.norm,
+            ffn: &self.ffn,
+            connection: self.connection.spec(),
+        }
+    }
+
+    fn connection(&self) -> &ConnectionConfig {
+        &self.connection
+    }
+
+    fn ffn_mut(&mut self) -> &mut FfnConfig {
+        &mut self.ffn
+    }
+
+    fn rough_parameters(&self) -> f64 {
+        let ends = if self.tied_embeddings { 1.0 } else { 2.0 };
+        let rotary = self.seq as f64 * (self.dim as f64 / self.heads.max(1) as f64);
+        self.trunk().rough_parameters() + ends * self.vocab_size as f64 * self.dim as f64 + rotary
+    }
+
+    fn ends(&self) -> Ends {
+        Ends {
+            flops: Flops {
+                head: 2 * (self.dim * self.vocab_size) as u64,
+                ..Flops::default()
+            },
+            // Embedding, logits and the statistics of the loss.
+            saved: self.dim + self.vocab_size + 3,
+        }
+    }
+
+    fn register(&self, b: &mut Builder) -> Trunk {
+        Transformer::build(self, self.connection.spec(), b).trunk
+    }
+}
+
+impl TransformerConfig {
+    /// Checks the configuration with another connection.
+    fn validate_with(&self, connection: &dyn Spec) -> Result<(), ConfigError> {
+        checks::countable(self.rough_parameters())?;
+        checks::sizes(&[("vocab_size", self.vocab_size), ("seq", self.seq)])?;
+        let trunk = TrunkConfig {
+            connection,
+            ..self.trunk()
+        };
+        trunk.validate()?;
+        let head_dim = self.dim / self.heads;
+        if !head_dim.is_multiple_of(2) {
+            return checks::fail(format!(
+                "dim {} over heads {} gives heads of width {head_dim}: rotary positions \
+                 need an even width",
+                self.dim, self.heads
+            ));
+        }
+        checks::positive(&[("rope_theta", self.rope_theta)])
+    }
+}
 
 /// A decoder of bytes or other tokens: embedding, blocks, final norm, head.
 #[derive(Debug)]
@@ -49,32 +191,12 @@ impl Transformer {
         key: Key,
     ) -> Result<(Self, Params), ConfigError> {
         config.validate_with(connection)?;
-        let rotary = Rotary::new(config.rope_theta, config.dim / config.heads, config.seq);
-        Ok(Self::build(
-            config,
-            connection,
-            Some(rotary),
-            Builder::new(key),
-        ))
+        let mut b = Builder::new(key);
+        let model = Self::build(config, connection, &mut b);
+        Ok((model, b.finish()))
     }
 
-    /// What [`Transformer::new`] builds without the memory for it: to be counted, not used.
-    ///
-    /// # Errors
-    /// If the configuration cannot be built.
-    pub fn of_shapes(config: &TransformerConfig) -> Result<(Self, Params), ConfigError> {
-        config.validate()?;
-        let builder = Builder::of_shapes(Key::new(0));
-        Ok(Self::build(config, config.connection.spec(), None, builder))
-    }
-
-    fn build(
-        config: &TransformerConfig,
-        connection: &dyn Spec,
-        rotary: Option<Rotary>,
-        mut builder: Builder,
-    ) -> (Self, Params) {
-        let b = &mut builder;
+    fn build(config: &TransformerConfig, connection: &dyn Spec, b: &mut Builder) -> Self {
         let dim = config.dim;
         let init = Init::Normal {
             std: config.init_std,
@@ -86,20 +208,21 @@ impl Transformer {
             init.clone(),
         );
         let trunk = TrunkConfig {
-            rotary: rotary.map(Arc::new),
+            rotary: b
+                .holds_values()
+                .then(|| Rotary::new(config.rope_theta, dim / config.heads, config.seq).into()),
             connection,
             ..config.trunk()
         };
         let trunk = Trunk::new(&trunk, b);
         let head = (!config.tied_embeddings)
             .then(|| Linear::new(b, "head", dim, config.vocab_size, init.clone()));
-        let model = Self {
+        Self {
             config: config.clone(),
             embed,
             trunk,
             head,
-        };
-        (model, builder.finish())
+        }
     }
 
     /// The configuration it was built from.
@@ -157,5 +280,25 @@ impl Transformer {
             None => linear(x, tape.param(self.embed), None),
         };
         (logits, router)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(change: impl FnOnce(&mut TransformerConfig)) -> String {
+        let mut config = TransformerConfig::default();
+        change(&mut config);
+        config.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn impossible_shapes_are_named() {
+        assert!(TransformerConfig::default().validate().is_ok());
+        assert!(message(|c| c.heads = 3).contains("dim 64 is not divisible by heads 3"));
+        assert!(message(|c| (c.dim, c.heads) = (6, 2)).contains("need an even width"));
+        assert!(message(|c| c.layers = 0).contains("layers is 0"));
+        assert!(message(|c| c.init_std = f32::NAN).contains("init_std"));
     }
 }

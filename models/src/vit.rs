@@ -1,10 +1,12 @@
 //! The vision transformer (Dosovitskiy et al., ICLR 2021).
 
 use crate::{
+    accounting::{Ends, Flops},
     block::{Trunk, TrunkConfig},
     checks,
     config::{ConfigError, FfnConfig},
     loss::Loss,
+    network::{Network, Objective},
 };
 use engine::{
     ops::{
@@ -102,24 +104,6 @@ impl Default for VitConfig {
 }
 
 impl VitConfig {
-    /// Says what cannot be built.
-    ///
-    /// # Errors
-    /// The keys, their values and what is expected.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        checks::countable(self.rough_parameters())?;
-        checks::sizes(&[("classes", self.classes)])?;
-        checks::image(self.image, self.channels, self.patch)?;
-        checks::trunk(&self.trunk())?;
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(ConfigError(format!(
-                "dropout is {}, expected a probability below 1",
-                self.dropout
-            )));
-        }
-        Ok(())
-    }
-
     /// The sizes of an image and its patches.
     pub fn patches(&self) -> Patches {
         Patches {
@@ -128,19 +112,37 @@ impl VitConfig {
             patch: self.patch,
         }
     }
+}
 
-    /// Number of elements of all matrices, connections left out, for sizes that may be absurd.
-    pub(crate) fn rough_parameters(&self) -> f64 {
-        let (patch, side) = (
-            self.patch as f64,
-            self.image as f64 / self.patch.max(1) as f64,
-        );
-        let ends = self.channels as f64 * patch * patch + side * side + self.classes as f64;
-        self.trunk().rough_parameters() + ends * self.dim as f64
+impl Network for VitConfig {
+    fn kind(&self) -> &'static str {
+        "vit"
     }
 
-    /// The blocks.
-    pub(crate) fn trunk(&self) -> TrunkConfig<'_> {
+    fn validate(&self) -> Result<(), ConfigError> {
+        checks::countable(self.rough_parameters())?;
+        checks::sizes(&[("classes", self.classes)])?;
+        checks::image(self.image, self.channels, self.patch)?;
+        self.trunk().validate()?;
+        if !(0.0..1.0).contains(&self.dropout) {
+            return checks::fail(format!(
+                "dropout is {}, expected a probability below 1",
+                self.dropout
+            ));
+        }
+        Ok(())
+    }
+
+    fn objective(&self) -> Objective {
+        Objective::Class(self.patches())
+    }
+
+    /// The patches, and the class token if there is one.
+    fn tokens(&self) -> usize {
+        self.patches().count() + usize::from(self.pool == Pool::Cls)
+    }
+
+    fn trunk(&self) -> TrunkConfig<'_> {
         TrunkConfig {
             dim: self.dim,
             layers: self.layers,
@@ -157,14 +159,41 @@ impl VitConfig {
         }
     }
 
-    /// Tokens of an image: its patches, and the class token if there is one.
-    pub fn tokens(&self) -> usize {
-        self.patches().count() + usize::from(self.pool == Pool::Cls)
+    fn rough_parameters(&self) -> f64 {
+        let (patch, side) = (
+            self.patch as f64,
+            self.image as f64 / self.patch.max(1) as f64,
+        );
+        let ends = self.channels as f64 * patch * patch + side * side + self.classes as f64;
+        self.trunk().rough_parameters() + ends * self.dim as f64
     }
 
-    /// How many sublayers the network has.
-    pub fn sublayers(&self) -> usize {
-        2 * self.layers
+    fn ends(&self) -> Ends {
+        let (dim, tokens, patches) = (self.dim, self.tokens(), self.patches());
+        let embedding = 2 * patches.width() * dim * patches.count();
+        let masks = if self.dropout > 0.0 { 2 * dim } else { 0 };
+        Ends {
+            flops: Flops {
+                head: (2 * dim * self.classes / tokens) as u64,
+                embedding: (embedding / tokens) as u64,
+                ..Flops::default()
+            },
+            // Pixels twice, the projection, with the class token, with positions, and where there
+            // is dropout its masks, here and in every sublayer.
+            saved: 2 * patches.width() + 3 * dim + masks * (1 + 2 * self.layers),
+        }
+    }
+
+    fn connection(&self) -> &ConnectionConfig {
+        &self.connection
+    }
+
+    fn ffn_mut(&mut self) -> &mut FfnConfig {
+        &mut self.ffn
+    }
+
+    fn register(&self, b: &mut Builder) -> Trunk {
+        Vit::build(self, b).trunk
     }
 }
 
@@ -189,20 +218,12 @@ impl Vit {
     /// If the configuration cannot be built.
     pub fn new(config: &VitConfig, key: Key) -> Result<(Self, Params), ConfigError> {
         config.validate()?;
-        Ok(Self::build(config, Builder::new(key)))
+        let mut b = Builder::new(key);
+        let model = Self::build(config, &mut b);
+        Ok((model, b.finish()))
     }
 
-    /// What the other constructor builds without the memory for it: to be counted, not used.
-    ///
-    /// # Errors
-    /// If the configuration cannot be built.
-    pub fn of_shapes(config: &VitConfig) -> Result<(Self, Params), ConfigError> {
-        config.validate()?;
-        Ok(Self::build(config, Builder::of_shapes(Key::new(0))))
-    }
-
-    fn build(config: &VitConfig, mut builder: Builder) -> (Self, Params) {
-        let b = &mut builder;
+    fn build(config: &VitConfig, b: &mut Builder) -> Self {
         let dim = config.dim;
         let init = Init::Normal {
             std: config.init_std,
@@ -216,15 +237,14 @@ impl Vit {
             (config.pool == Pool::Cls).then(|| b.param("cls_token", [dim], decay, init.clone()));
         let positions = [config.tokens(), dim];
         let pos_embed = b.param("pos_embed", positions, decay, init.clone());
-        let model = Self {
+        Self {
             config: config.clone(),
             patch_embed,
             cls_token,
             pos_embed,
             trunk: Trunk::new(&config.trunk(), b),
             head: Linear::with_bias(b, "head", dim, config.classes, init),
-        };
-        (model, builder.finish())
+        }
     }
 
     /// The configuration it was built from.

@@ -2,9 +2,9 @@
 
 use engine::{rng::Key, tape::Tape};
 use models::{
-    config::{FfnConfig, TransformerConfig},
+    config::FfnConfig,
     loss::Loss,
-    transformer::Transformer,
+    transformer::{Transformer, TransformerConfig},
 };
 use nn::moe::{MoeConfig, OverLayers};
 

@@ -6,8 +6,8 @@ use engine::{
     tape::{Noise, Tape},
 };
 use models::{
-    config::{FfnConfig, TransformerConfig},
-    transformer::Transformer,
+    config::FfnConfig,
+    transformer::{Transformer, TransformerConfig},
     vit::{Vit, VitConfig},
 };
 use nn::{

@@ -3,8 +3,8 @@
 
 use engine::{params::Params, rng::Key};
 use models::{
-    config::{FfnConfig, TransformerConfig},
-    transformer::Transformer,
+    config::FfnConfig,
+    transformer::{Transformer, TransformerConfig},
     weights::{TensorFile, WeightsError, to_bytes, to_bytes_at},
 };
 use nn::connection::{ConnectionConfig, HyperConfig};

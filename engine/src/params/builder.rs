@@ -44,6 +44,11 @@ impl Builder {
         }
     }
 
+    /// Whether memory is taken for the elements of the parameters.
+    pub fn holds_values(&self) -> bool {
+        self.values.is_some()
+    }
+
     /// The path of `name` here.
     pub fn path(&self, name: &str) -> String {
         match (self.path.is_empty(), name.is_empty()) {

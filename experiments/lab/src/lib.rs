@@ -27,6 +27,8 @@ pub mod watch;
 /// Pages of the book are compiled and run like any other example.
 #[cfg(doctest)]
 mod book {
+    #[doc = include_str!("../../../docs/adding_a_model.md")]
+    struct AddingAModel;
     #[doc = include_str!("../../../docs/reading_matrices.md")]
     struct ReadingMatrices;
 }

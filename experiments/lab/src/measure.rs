@@ -1,7 +1,7 @@
 //! What the loss of a network measures, and in which unit.
 
 use crate::{config::RunConfig, data::bits_per_byte};
-use models::model::ModelConfig;
+use models::network::Objective;
 
 /// What a loss is measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +19,11 @@ pub enum Measure {
 impl Measure {
     /// The measure of a run.
     pub fn of(config: &RunConfig) -> Self {
-        match config.model {
-            ModelConfig::Transformer(_) if config.data.tokens.is_bytes() => Self::Bytes,
-            ModelConfig::Transformer(_) => Self::Tokens,
-            ModelConfig::Vit(_) => Self::Images,
-            ModelConfig::Dit(_) => Self::Noise,
+        match config.model.objective() {
+            Objective::NextToken { .. } if config.data.tokens.is_bytes() => Self::Bytes,
+            Objective::NextToken { .. } => Self::Tokens,
+            Objective::Class(_) => Self::Images,
+            Objective::Noise(_) => Self::Noise,
         }
     }
 

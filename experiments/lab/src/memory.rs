@@ -1,7 +1,10 @@
 //! Whether a run fits into the memory of this machine, asked before any of it is taken.
 
 use crate::config::{ConfigError, RunConfig};
-use models::{config::FfnConfig, model::ModelConfig};
+use models::{
+    config::FfnConfig,
+    network::{MOST_PARAMETERS, Objective},
+};
 use std::sync::LazyLock;
 use sysinfo::System;
 
@@ -55,12 +58,13 @@ pub fn of_training(config: &RunConfig) -> Result<u64, ConfigError> {
     let train = &config.train;
     let account = config.model.account()?;
     let micro_batch = train.micro_batch.saturating_mul(config.model.tokens());
-    let elements = match config.model.patches() {
+    let patches = config.model.objective().patches();
+    let elements = match patches {
         None => config.model.tokens(),
         Some(patches) => patches.elements(),
     };
     let batch = (train.batch as u64).saturating_mul(BATCH_ELEMENT * elements as u64);
-    let images = match (config.model.patches(), config.data.path()) {
+    let images = match (patches, config.data.path()) {
         (Some(_), None) => crate::data::images::SHAPES.iter().sum::<usize>() * elements,
         _ => 0,
     };
@@ -86,7 +90,7 @@ fn fits(needed: u64, config: &RunConfig) -> Result<(), ConfigError> {
 /// A network so large that its sizes cannot be computed is in no machine's memory.
 pub(crate) fn conceivable(config: &RunConfig) -> Result<(), ConfigError> {
     let parameters = config.model.rough_parameters();
-    if parameters <= models::model::MOST_PARAMETERS {
+    if parameters <= MOST_PARAMETERS {
         return Ok(());
     }
     Err(ConfigError::TooLarge {
@@ -117,21 +121,16 @@ fn sizes(config: &RunConfig) -> String {
     if let FfnConfig::Moe(moe) = model.ffn() {
         sizes.push(("model.ffn.experts", moe.experts));
     }
-    match model {
-        ModelConfig::Transformer(text) => {
-            sizes.extend([
-                ("model.vocab_size", text.vocab_size),
-                ("model.seq", text.seq),
-            ]);
-        }
-        ModelConfig::Vit(_) | ModelConfig::Dit(_) => {
-            let patches = model
-                .patches()
-                .map(|patches| (patches.image, patches.channels));
-            let (image, channels) = patches.unwrap_or_default();
-            sizes.extend([("model.image", image), ("model.channels", channels)]);
-        }
-    }
+    sizes.extend(match model.objective() {
+        Objective::NextToken { vocabulary } => [
+            ("model.vocab_size", vocabulary),
+            ("model.seq", model.tokens()),
+        ],
+        Objective::Class(patches) | Objective::Noise(patches) => [
+            ("model.image", patches.image),
+            ("model.channels", patches.channels),
+        ],
+    });
     sizes.extend([
         ("train.batch", config.train.batch),
         ("train.micro_batch", config.train.micro_batch),

@@ -18,9 +18,9 @@ pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> Stri
     let _ = writeln!(text, "\n{}", parameters(trainer));
     let _ = writeln!(text, "{}", operations(trainer));
     let train = &trainer.config().train;
-    let tokens = train.batch * trainer.task().tokens_per_row();
+    let tokens = train.batch * trainer.task().network().tokens();
     let account = trainer.account();
-    let in_flight = train.micro_batch * trainer.task().tokens_per_row();
+    let in_flight = train.micro_batch * trainer.task().network().tokens();
     let memory = account.training_bytes(train.shards, in_flight);
     let all = tokens as u128 * train.steps as u128;
     let work = 3.0 * account.flops.total() as f64 * all as f64;

@@ -45,7 +45,7 @@ impl Progress {
         Self {
             bar,
             steps: train.steps as u64,
-            tokens_per_step: (train.batch * trainer.task().tokens_per_row()) as f64,
+            tokens_per_step: (train.batch * trainer.task().network().tokens()) as f64,
             step_ms: None,
             validation: None,
             last_line: Instant::now(),

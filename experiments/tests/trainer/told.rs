@@ -13,7 +13,7 @@ use lab::{
     run_dir::Status,
     train::{Language, Quiet, Score, Task, Trainer},
 };
-use models::{accounting::Account, loss::Loss, model::ModelConfig};
+use models::{loss::Loss, model::ModelConfig, network::Network};
 use nn::connection::Connection;
 use std::{
     ops::Range,
@@ -80,16 +80,12 @@ impl Task for Told {
         }
     }
 
-    fn tokens_per_row(&self) -> usize {
-        self.inner.tokens_per_row()
+    fn network(&self) -> &dyn Network {
+        self.inner.network()
     }
 
     fn connections(&self) -> Vec<&dyn Connection> {
         self.inner.connections()
-    }
-
-    fn account(&self, params: &Params) -> Account {
-        self.inner.account(params)
     }
 
     fn guessing_loss(&self) -> f64 {

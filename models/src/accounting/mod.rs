@@ -20,12 +20,13 @@
 //! A causal query at position `t` looks at `t + 1` keys, on average `(T + 1) / 2`:
 //! products `q kᵀ` and `p v` take `4 d` per pair.
 
-mod body;
 #[cfg(test)]
 mod tests;
 
-use crate::{dit::Dit, transformer::Transformer, vit::Vit};
-use body::Body;
+use crate::{
+    block::{Trunk, TrunkConfig},
+    config::FfnConfig,
+};
 use engine::params::{Param, Params};
 
 /// Bytes of a number.
@@ -73,6 +74,15 @@ pub struct ParameterCount {
     pub connections: u64,
 }
 
+/// Cost of what is around the blocks of a network, per token.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// Operations of embedding, conditioning and head.
+    pub flops: Flops,
+    /// Elements that they and the loss leave behind for the backward.
+    pub saved: usize,
+}
+
 /// What a network costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
@@ -85,71 +95,31 @@ pub struct Account {
 }
 
 impl Account {
-    /// Counts what a decoder with its `params` costs.
-    pub fn of(model: &Transformer, params: &Params) -> Self {
-        let config = model.config();
-        let body = Body {
-            trunk: config.trunk(),
-            tokens: config.seq,
+    /// Counts the cost of built `blocks` and of the `ends` around them, with all `params`.
+    pub(crate) fn of(
+        trunk: &TrunkConfig<'_>,
+        tokens: usize,
+        ends: Ends,
+        blocks: &Trunk,
+        params: &Params,
+    ) -> Self {
+        let layers = trunk.layers as u64;
+        let mut flops = Flops {
+            attention: layers * attention(trunk, tokens),
+            feed_forward: layers * feed_forward(trunk),
+            ..ends.flops
         };
-        let head = Flops {
-            head: 2 * (config.dim * config.vocab_size) as u64,
-            ..Flops::default()
-        };
-        // Embedding, logits and the statistics of the loss.
-        let around = config.dim + config.vocab_size + 3;
-        body.account(head, around, model.connections(), params)
-    }
-
-    /// Counts what a classifier with its `params` costs.
-    pub fn of_vit(model: &Vit, params: &Params) -> Self {
-        let config = model.config();
-        let (dim, tokens, patches) = (config.dim, config.tokens(), config.patches());
-        let body = Body {
-            trunk: config.trunk(),
-            tokens,
-        };
-        let embedding = 2 * patches.width() * dim * patches.count();
-        let ends = Flops {
-            head: (2 * dim * config.classes / tokens) as u64,
-            embedding: (embedding / tokens) as u64,
-            ..Flops::default()
-        };
-        // Pixels twice, the projection, with the class token, with positions, and with
-        // its mask where there is dropout.
-        let masks = if config.dropout > 0.0 { 2 * dim } else { 0 };
-        let around = 2 * patches.width() + 3 * dim + masks;
-        let mut account = body.account(ends, around, model.connections(), params);
-        account.activation_bytes += (2 * config.layers * masks * FLOAT) as u64;
-        account
-    }
-
-    /// Counts what a denoiser with its `params` costs.
-    pub fn of_dit(model: &Dit, params: &Params) -> Self {
-        let config = model.config();
-        let (dim, patches) = (config.dim, config.patches());
-        let (tokens, width, features) =
-            (patches.count(), patches.width(), config.timestep_features);
-        let body = Body {
-            trunk: config.trunk(),
-            tokens,
-        };
-        let sublayers = config.sublayers();
-        let condition = 2 * dim * (features + dim + 3 * dim * sublayers + 2 * dim);
-        let ends = Flops {
-            head: (2 * dim * width) as u64,
-            embedding: (2 * width * dim) as u64,
-            conditioning: (condition / tokens) as u64,
-            ..Flops::default()
-        };
-        // Image and noise, each whole and in patches; the projection, with positions; shift and
-        // scale of the last norm; the prediction, its error and the square of that.
-        let around = 4 * width + 3 * dim + 3 * width;
-        // Of a sublayer: its input shifted and scaled, its output gated. Of an image: the
-        // sinusoids, six vectors on the way to the condition, and what it is turned into.
-        let of_image = features + 6 * dim + 3 * dim * sublayers + 2 * dim;
-        let conditioned = 2 * dim * sublayers + of_image / tokens;
-        body.account(ends, around + conditioned, model.connections(), params)
+        let mut saved = ends.saved + saved(trunk);
+        for connection in blocks.connections() {
+            let account = connection.account();
+            flops.connections += account.flops as u64;
+            saved += account.saved;
+        }
+        Self {
+            parameters: count(params, idle_parameters(trunk)),
+            flops,
+            activation_bytes: (saved * FLOAT) as u64,
+        }
     }
 
     /// Bytes that training takes: parameters, gradients of each shard and two moments,
@@ -182,4 +152,58 @@ fn count(params: &Params, idle: u64) -> ParameterCount {
 /// `connection`.
 fn is_of_connection(name: &str) -> bool {
     name.split('.').any(|part| part.ends_with("connection"))
+}
+
+fn attention(trunk: &TrunkConfig<'_>, tokens: usize) -> u64 {
+    let (d, tokens) = (trunk.dim as u64, tokens as u64);
+    let pairs = match trunk.causal {
+        true => 2 * d * (tokens + 1),
+        false => 4 * d * tokens,
+    };
+    8 * d * d + pairs
+}
+
+fn feed_forward(trunk: &TrunkConfig<'_>) -> u64 {
+    let (d, hidden) = (trunk.dim as u64, trunk.ffn.hidden() as u64);
+    match trunk.ffn {
+        FfnConfig::SwiGlu { .. } => 6 * d * hidden,
+        FfnConfig::Gelu { .. } => 4 * d * hidden,
+        FfnConfig::Moe(moe) => 2 * moe.experts as u64 * d + moe.top_k as u64 * 6 * d * hidden,
+    }
+}
+
+/// Parameters of the experts that a token does not choose.
+fn idle_parameters(trunk: &TrunkConfig<'_>) -> u64 {
+    match trunk.ffn {
+        FfnConfig::Moe(moe) => {
+            let idle = moe.experts - moe.top_k;
+            (trunk.layers * idle * 3 * trunk.dim * moe.hidden) as u64
+        }
+        _ => 0,
+    }
+}
+
+/// Elements per token that the layers leave on the tape: every output of every
+/// operation, and the statistics of norms and attention.
+///
+/// Attention: norm `d + 2`, qkv `3 d`, mixed `d` and a number per head, output `d`;
+/// with qk-norm another `3 d + 2`. Feed-forward: norm `d + 2`, inner `3 h` (SwiGLU),
+/// `2 h` (gelu) or `2 E + k (3 h + 3)` (experts), output `d`. The last norm `d + 2`.
+fn saved(trunk: &TrunkConfig<'_>) -> usize {
+    let (d, hidden) = (trunk.dim, trunk.ffn.hidden());
+    let norm = d + 2;
+    let qk_norm = if trunk.qk_norm { 3 * d + 2 } else { 0 };
+    let attention = norm + 3 * d + qk_norm + d + trunk.heads + d;
+    let inner = match trunk.ffn {
+        FfnConfig::SwiGlu { .. } => 3 * hidden,
+        FfnConfig::Gelu { .. } => 2 * hidden,
+        FfnConfig::Moe(moe) => 2 * moe.experts + moe.top_k * (3 * hidden + 3),
+    };
+    let feed_forward = norm + inner + d;
+    let last_norm = if trunk.connection.final_norm() {
+        norm
+    } else {
+        0
+    };
+    trunk.layers * (attention + feed_forward) + last_norm
 }

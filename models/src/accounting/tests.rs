@@ -1,15 +1,15 @@
 use super::*;
 use crate::{
-    config::{FfnConfig, TransformerConfig},
-    dit::{DitConfig, Noisy},
+    dit::{Dit, DitConfig, Noisy},
+    network::Network,
+    transformer::{Transformer, TransformerConfig},
     vit::VitConfig,
 };
 use engine::{rng::Key, tape::Tape};
 use nn::connection::{ConnectionConfig, HyperConfig};
 
 fn account(config: &TransformerConfig) -> Account {
-    let (model, params) = Transformer::new(config, Key::new(0)).unwrap();
-    Account::of(&model, &params)
+    config.account().unwrap()
 }
 
 fn small() -> TransformerConfig {
@@ -109,8 +109,7 @@ fn the_account_of_a_vision_transformer_is_that_by_hand() {
         ffn: FfnConfig::Gelu { hidden: 6 },
         ..VitConfig::default()
     };
-    let (model, params) = Vit::new(&config, Key::new(0)).unwrap();
-    let account = Account::of_vit(&model, &params);
+    let account = config.account().unwrap();
     // Patches, class token, five positions; blocks; last norm; head.
     let blocks = 3 * (4 * 64 + 2 * 48 + 2 * 16);
     let expected = (48 * 8 + 8) + 8 + 5 * 8 + blocks + 16 + (80 + 10);
@@ -141,8 +140,7 @@ fn the_account_of_a_diffusion_transformer_is_that_by_hand() {
         ffn: FfnConfig::Gelu { hidden: 6 },
         ..DitConfig::default()
     };
-    let (model, params) = Dit::new(&config, Key::new(0)).unwrap();
-    let account = Account::of_dit(&model, &params);
+    let account = config.account().unwrap();
     // Patches; timestep and classes; blocks with qk-norm and adaLN-Zero; the end.
     let timestep = (6 * 8 + 8) + (64 + 8);
     let blocks = 3 * (4 * 64 + 16 + 2 * 48 + 2 * (3 * 64 + 24));
@@ -181,7 +179,7 @@ fn a_denoiser_leaves_behind_about_what_is_counted() {
             classes: &[0, 1, 2, 10],
         };
         model.losses(&tape, noisy, &images);
-        let counted = Account::of_dit(&model, &params).activation_bytes as f64;
+        let counted = config.account().unwrap().activation_bytes as f64;
         let tokens = 4 * config.patches().count();
         let held = (tape.allocated() * FLOAT) as f64 / tokens as f64;
         let ratio = held / counted;
@@ -204,7 +202,7 @@ fn a_forward_leaves_behind_about_what_is_counted() {
         tape.bind(&params);
         let tokens = vec![7; 2 * config.seq];
         model.loss(&tape, &tokens, &tokens, config.seq);
-        let counted = Account::of(&model, &params).activation_bytes as f64;
+        let counted = config.account().unwrap().activation_bytes as f64;
         let held = (tape.allocated() * FLOAT) as f64 / tokens.len() as f64;
         // Buffers are up to a quarter larger than what they hold; there is scratch.
         let ratio = held / counted;

@@ -8,10 +8,10 @@ use engine::{
     tape::{Tape, Var},
 };
 use models::{
-    config::{FfnConfig, TransformerConfig},
+    config::FfnConfig,
     dit::{Dit, DitConfig, Noisy},
     model::ModelConfig,
-    transformer::Transformer,
+    transformer::{Transformer, TransformerConfig},
 };
 use nn::{
     connection::{ConnectionConfig, HyperConfig},

@@ -5,7 +5,7 @@ use super::{
     SEQ, after_three_steps, loss_and_gradients, network, probed, starts_as_pre_norm, tokens,
 };
 use engine::{params::Decay, rng::Key, tape::Tape};
-use models::{config::TransformerConfig, transformer::Transformer};
+use models::transformer::{Transformer, TransformerConfig};
 use nn::connection::{
     AltUpConfig, AttentionResidualConfig, BlockSelection, ConnectionConfig, DenseFormerConfig,
     DepthSources, HyperConfig, LaurelConfig, LaurelForm, LayerScaleConfig, ParallelConfig,

@@ -6,7 +6,7 @@ use super::{
     starts_as_pre_norm, without_decay,
 };
 use engine::rng::Key;
-use models::transformer::Transformer;
+use models::{network::Network, transformer::Transformer};
 use nn::{
     connection::{
         CayleyConfig, ConnectionConfig, ConstrainedInit, FracConfig, HyperConfig, IdentityHcConfig,

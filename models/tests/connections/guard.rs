@@ -3,8 +3,8 @@
 
 use engine::{params::Gradients, rng::Key, tape::Tape};
 use models::{
-    config::{FfnConfig, TransformerConfig},
-    transformer::Transformer,
+    config::FfnConfig,
+    transformer::{Transformer, TransformerConfig},
 };
 use nn::{
     connection::{ConnectionConfig, HyperConfig, hyper::ReadInit},

@@ -13,8 +13,8 @@ use engine::{
     tape::Tape,
 };
 use models::{
-    config::{FfnConfig, TransformerConfig},
-    transformer::Transformer,
+    config::FfnConfig,
+    transformer::{Transformer, TransformerConfig},
 };
 use nn::{
     connection::{ConnectionConfig, PreNormConfig},

@@ -14,8 +14,9 @@ use engine::{
 use figures::stats::median;
 use models::{
     accounting::Account,
-    config::{ConfigError, FfnConfig, TransformerConfig},
-    transformer::Transformer,
+    config::{ConfigError, FfnConfig},
+    network::Network,
+    transformer::{Transformer, TransformerConfig},
 };
 use nn::{
     connection::ConnectionConfig,
@@ -230,7 +231,7 @@ impl Bench {
             peak_rss_mb: peak_rss_mb(),
             moved,
             losses,
-            account: Account::of(&model, &params),
+            account: config.account()?,
             profile: self.profile.then_some(profile),
         })
     }

@@ -16,7 +16,7 @@ pub use layers::Layers;
 pub use nearest::nearest_word;
 
 use crate::data::{TokenKind, VOCABULARY};
-use models::model::ModelConfig;
+use models::{model::ModelConfig, network::Objective};
 use nn::{
     optim::AdamWConfig,
     schedule::{Decline, Schedule},
@@ -243,29 +243,28 @@ impl RunConfig {
         let invalid = |reason: String| Err(ConfigError::Invalid { reason });
         crate::memory::conceivable(self)?;
         self.model.validate()?;
-        match &self.model {
-            ModelConfig::Transformer(model)
-                if self.data.tokens.is_bytes() && model.vocab_size < VOCABULARY =>
+        match self.model.objective() {
+            Objective::NextToken { vocabulary }
+                if self.data.tokens.is_bytes() && vocabulary < VOCABULARY =>
             {
                 return invalid(format!(
-                    "model.vocab_size is {}, but a text of bytes needs {VOCABULARY}",
-                    model.vocab_size
+                    "model.vocab_size is {vocabulary}, but a text of bytes needs {VOCABULARY}"
                 ));
             }
-            ModelConfig::Transformer(_) if self.data.mixup != 0.0 => {
+            Objective::NextToken { .. } if self.data.mixup != 0.0 => {
                 return invalid(format!(
                     "data.mixup is {}, but text is not mixed: set 0",
                     self.data.mixup
                 ));
             }
-            ModelConfig::Transformer(_) if self.data.partial => {
+            Objective::NextToken { .. } if self.data.partial => {
                 return invalid(
                     "data.partial is true, but it is for images with batches missing: leave it out \
                      for text"
                         .to_owned(),
                 );
             }
-            ModelConfig::Vit(_) | ModelConfig::Dit(_) if !self.data.tokens.is_bytes() => {
+            Objective::Class(_) | Objective::Noise(_) if !self.data.tokens.is_bytes() => {
                 return invalid("data.tokens is for text: leave it out for images".to_owned());
             }
             _ => {}
@@ -324,10 +323,11 @@ impl RunConfig {
                 self.data.mixup
             ));
         }
-        if matches!(self.model, ModelConfig::Dit(_)) && self.data.mixup != 0.0 {
+        if matches!(self.model.objective(), Objective::Noise(_)) && self.data.mixup != 0.0 {
             return invalid(format!(
-                "data.mixup is {}, but a dit learns from whole images of one class: set 0",
-                self.data.mixup
+                "data.mixup is {}, but a {} learns from whole images of one class: set 0",
+                self.data.mixup,
+                self.model.kind()
             ));
         }
         if !(0.0..=1.0).contains(&train.final_fraction) {

@@ -29,7 +29,7 @@ pub enum Source {
 impl Source {
     /// That of the network of a configuration.
     pub fn of(config: &RunConfig) -> Self {
-        match config.model.patches() {
+        match config.model.objective().patches() {
             None => Self::Text(config.data.path()),
             Some(patches) => {
                 let sizes = ImageSizes {
@@ -78,7 +78,7 @@ impl Data {
         let Some(path) = config.data.path().filter(|path| path.exists()) else {
             return Ok(Vec::new());
         };
-        if let Some(patches) = config.model.patches() {
+        if let Some(patches) = config.model.objective().patches() {
             let images = ImageSet::measure(&path, config.data.partial)?;
             return Ok(vec![
                 ("model.image", images.side(patches.patch).to_string()),

@@ -3,8 +3,8 @@
 use crate::{
     coefficients::SiteCoefficients,
     config::RunConfig,
-    data::{Batch, Corpus, Data, DataError, Windows, images::ImageSet, read_text},
-    train::{Diffusion, Task, TrainError, Vision, check_tokens},
+    data::{Batch, Corpus, Data, DataError, Windows, read_text},
+    train::{Task, TrainError, check_tokens, new_task},
     trained::{Trained, TrainedError},
 };
 use engine::{
@@ -14,7 +14,7 @@ use engine::{
 };
 use models::{model::ModelConfig, transformer::Transformer};
 use nn::connection::ConnectionConfig;
-use std::{error::Error, fmt, path::Path, path::PathBuf, sync::Arc};
+use std::{error::Error, fmt, path::Path, path::PathBuf};
 
 /// A trained network with some tokens.
 pub struct Subject {
@@ -32,25 +32,6 @@ enum Network {
     Decoder(Box<Transformer>, Batch),
     /// A classifier or a denoiser, and how many of its test images.
     OfImages(Box<dyn Task>, usize),
-}
-
-impl Network {
-    fn of_images(task: impl Task + 'static, rows: usize) -> Self {
-        let rows = rows.min(task.validation_rows());
-        Self::OfImages(Box::new(task), rows)
-    }
-}
-
-/// The images that a network learnt from.
-fn images(config: &RunConfig) -> Result<Arc<ImageSet>, DataError> {
-    match Data::open(config)? {
-        Data::Images(set) => Ok(set),
-        Data::Text(_) => unreachable!("the data of a network of images is images"),
-    }
-}
-
-fn test_part(set: &ImageSet) -> String {
-    format!("validation images of {}", set.account.name)
 }
 
 impl Subject {
@@ -94,15 +75,12 @@ impl Subject {
                 )
             }
             (_, Some(_)) => return Err(SubjectError::ImagesNotText),
-            (ModelConfig::Vit(model), None) => {
-                let set = images(&config)?;
-                let (task, params) = Vision::new(model, &set, 0.0, key)?;
-                (Network::of_images(task, rows), params, test_part(&set))
-            }
-            (ModelConfig::Dit(model), None) => {
-                let set = images(&config)?;
-                let (task, params) = Diffusion::new(model, &set, key)?;
-                (Network::of_images(task, rows), params, test_part(&set))
+            (_, None) => {
+                let data = Data::open(&config)?;
+                let described = format!("validation images of {}", data.account().name);
+                let (task, params) = new_task(&config, data, key)?;
+                let rows = rows.min(task.validation_rows());
+                (Network::OfImages(task, rows), params, described)
             }
         };
         let mut params = initial.detached();

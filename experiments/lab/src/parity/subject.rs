@@ -9,9 +9,10 @@ use engine::{
     tape::{Tape, Var},
 };
 use models::{
-    config::{ConfigError, TransformerConfig},
+    config::ConfigError,
     loss::Loss,
-    transformer::Transformer,
+    network::Network,
+    transformer::{Transformer, TransformerConfig},
     vit::{Vit, VitConfig},
 };
 use nn::{
@@ -175,7 +176,7 @@ pub(super) fn transformer(reader: &Reader) -> Result<(Box<dyn Subject>, Params),
     let tokens = reader.indices("input.tokens", shape, config.vocab_size)?;
     let targets = reader.indices("input.targets", shape, config.vocab_size)?;
     let invalid = |error: ConfigError| reader.invalid(error.to_string());
-    let (_, shapes) = Transformer::of_shapes(&config).map_err(invalid)?;
+    let shapes = config.shapes().map_err(invalid)?;
     reader.file.check("param.", &shapes)?;
     let (model, params) = Transformer::new(&config, Key::new(KEY)).map_err(invalid)?;
     let decoder = Decoder {
@@ -213,7 +214,7 @@ pub(super) fn vit(reader: &Reader) -> Result<(Box<dyn Subject>, Params), ParityE
     let images = reader.floats("input.images", images)?;
     let labels = reader.indices("input.labels", [batch].into(), config.classes)?;
     let invalid = |error: ConfigError| reader.invalid(error.to_string());
-    let (_, shapes) = Vit::of_shapes(&config).map_err(invalid)?;
+    let shapes = config.shapes().map_err(invalid)?;
     reader.file.check("param.", &shapes)?;
     let (model, params) = Vit::new(&config, Key::new(KEY)).map_err(invalid)?;
     let classifier = Classifier {

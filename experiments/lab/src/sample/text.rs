@@ -79,7 +79,7 @@ fn choose(logits: &[f32], choice: Choice, uniform: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::config::TransformerConfig;
+    use models::transformer::TransformerConfig;
 
     const LOGITS: [f32; 4] = [0.0, 2.0, 1.0, -1.0];
 

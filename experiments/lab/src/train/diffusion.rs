@@ -10,9 +10,9 @@ use crate::{
 };
 use engine::{params::Params, rng::Key, tape::Tape};
 use models::{
-    accounting::Account,
     dit::{Dit, DitConfig, Noisy},
     loss::Loss,
+    network::Network,
 };
 use nn::{connection::Connection, diffusion::NoiseSchedule};
 use rand::{Rng, RngExt, distr::Distribution, seq::SliceRandom};
@@ -193,16 +193,12 @@ impl Task for Diffusion {
         }
     }
 
-    fn tokens_per_row(&self) -> usize {
-        self.model.config().patches().count()
+    fn network(&self) -> &dyn Network {
+        self.model.config()
     }
 
     fn connections(&self) -> Vec<&dyn Connection> {
         self.model.connections().collect()
-    }
-
-    fn account(&self, params: &Params) -> Account {
-        Account::of_dit(&self.model, params)
     }
 
     fn guessing_loss(&self) -> f64 {

@@ -92,6 +92,39 @@ fn invalid(reason: String) -> ConfigError {
     ConfigError::Invalid { reason }
 }
 
+/// The network of a configuration at its initialisation, with the data it learns from.
+///
+/// # Errors
+/// As [`Trainer::new`].
+pub fn new_task(
+    config: &RunConfig,
+    data: Data,
+    key: Key,
+) -> Result<(Box<dyn Task>, Params), TrainError> {
+    fn boxed(built: (impl Task + 'static, Params)) -> (Box<dyn Task>, Params) {
+        (Box::new(built.0), built.1)
+    }
+    match (&config.model, data) {
+        (ModelConfig::Transformer(model), Data::Text(corpus)) => {
+            Language::new(config, model, &corpus, key).map(boxed)
+        }
+        (ModelConfig::Vit(model), Data::Images(set)) => {
+            Vision::new(model, &set, config.data.mixup, key).map(boxed)
+        }
+        (ModelConfig::Dit(model), Data::Images(set)) => Diffusion::new(model, &set, key).map(boxed),
+        (model, data) => {
+            let [wanted, given] = match data {
+                Data::Text(_) => ["images", "text"],
+                Data::Images(_) => ["text", "images"],
+            };
+            Err(TrainError::Config(invalid(format!(
+                "model.type is {}, which learns from {wanted}, not from {given}",
+                model.kind()
+            ))))
+        }
+    }
+}
+
 /// A network in training.
 pub struct Trainer {
     config: RunConfig,
@@ -118,30 +151,8 @@ impl Trainer {
         config.validate()?;
         memory::of_training(config)?;
         let key = Key::new(config.train.seed).named("init");
-        match (&config.model, data.into()) {
-            (ModelConfig::Transformer(model), Data::Text(corpus)) => {
-                let (task, params) = Language::new(config, model, &corpus, key)?;
-                Ok(Self::with_task(config, Box::new(task), params))
-            }
-            (ModelConfig::Vit(model), Data::Images(set)) => {
-                let (task, params) = Vision::new(model, &set, config.data.mixup, key)?;
-                Ok(Self::with_task(config, Box::new(task), params))
-            }
-            (ModelConfig::Dit(model), Data::Images(set)) => {
-                let (task, params) = Diffusion::new(model, &set, key)?;
-                Ok(Self::with_task(config, Box::new(task), params))
-            }
-            (model, data) => {
-                let [wanted, given] = match data {
-                    Data::Text(_) => ["images", "text"],
-                    Data::Images(_) => ["text", "images"],
-                };
-                Err(TrainError::Config(invalid(format!(
-                    "model.type is {}, which learns from {wanted}, not from {given}",
-                    model.kind()
-                ))))
-            }
-        }
+        let (task, params) = new_task(config, data.into(), key)?;
+        Ok(Self::with_task(config, task, params))
     }
 
     /// Any task with the training part of a valid configuration.
@@ -187,7 +198,10 @@ impl Trainer {
 
     /// What the network costs.
     pub fn account(&self) -> Account {
-        self.task.account(&self.params)
+        self.task
+            .network()
+            .account()
+            .expect("a network that was built")
     }
 
     /// Steps done.
@@ -197,7 +211,7 @@ impl Trainer {
 
     /// Tokens trained on.
     pub fn tokens(&self) -> u64 {
-        self.step * (self.config.train.batch * self.task.tokens_per_row()) as u64
+        self.step * (self.config.train.batch * self.task.network().tokens()) as u64
     }
 
     /// One optimiser step. After the first ones it allocates nothing.

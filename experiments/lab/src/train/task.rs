@@ -11,7 +11,9 @@ use engine::{
     tape::{Tape, Var},
 };
 use models::{
-    accounting::Account, config::TransformerConfig, loss::Loss, transformer::Transformer,
+    loss::Loss,
+    network::Network,
+    transformer::{Transformer, TransformerConfig},
 };
 use nn::connection::Connection;
 use std::{ops::Range, sync::Arc};
@@ -31,14 +33,11 @@ pub trait Task: Send + Sync {
     /// What the network is worth on these validation rows, without what only training adds.
     fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> Score<'t>;
 
-    /// Tokens in a row.
-    fn tokens_per_row(&self) -> usize;
+    /// The configuration of the network.
+    fn network(&self) -> &dyn Network;
 
     /// The connections of the network in the order of their sublayers.
     fn connections(&self) -> Vec<&dyn Connection>;
-
-    /// What the network costs.
-    fn account(&self, params: &Params) -> Account;
 
     /// The loss of whoever answers without looking: every token or class as likely as another, no
     /// noise.
@@ -158,16 +157,12 @@ impl Task for Language {
         }
     }
 
-    fn tokens_per_row(&self) -> usize {
-        self.model.config().seq
+    fn network(&self) -> &dyn Network {
+        self.model.config()
     }
 
     fn connections(&self) -> Vec<&dyn Connection> {
         self.model.connections().collect()
-    }
-
-    fn account(&self, params: &Params) -> Account {
-        Account::of(&self.model, params)
     }
 
     fn guessing_loss(&self) -> f64 {

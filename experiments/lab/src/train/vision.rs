@@ -7,8 +7,8 @@ use crate::data::{
 };
 use engine::{params::Params, rng::Key, tape::Tape};
 use models::{
-    accounting::Account,
     loss::Loss,
+    network::Network,
     vit::{Vit, VitConfig},
 };
 use nn::connection::Connection;
@@ -91,16 +91,12 @@ impl Task for Vision {
         }
     }
 
-    fn tokens_per_row(&self) -> usize {
-        self.model.config().tokens()
+    fn network(&self) -> &dyn Network {
+        self.model.config()
     }
 
     fn connections(&self) -> Vec<&dyn Connection> {
         self.model.connections().collect()
-    }
-
-    fn account(&self, params: &Params) -> Account {
-        Account::of_vit(&self.model, params)
     }
 
     fn guessing_loss(&self) -> f64 {

@@ -14,8 +14,8 @@ use engine::{
     tape::{Graph, GraphValue, Origin, Tape},
 };
 use models::{
-    config::{FfnConfig, TransformerConfig},
-    transformer::Transformer,
+    config::FfnConfig,
+    transformer::{Transformer, TransformerConfig},
 };
 use nn::connection::{ConnectionConfig, HyperConfig};
 

@@ -10,8 +10,8 @@ use figures::{
     unfold::{LayerCoefficients, unfold},
 };
 use models::{
-    config::{FfnConfig, TransformerConfig},
-    transformer::Transformer,
+    config::FfnConfig,
+    transformer::{Transformer, TransformerConfig},
 };
 use nn::{
     connection::{ConnectionConfig, HyperConfig, hyper::ReadInit},
