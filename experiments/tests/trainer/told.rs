@@ -3,7 +3,6 @@
 use super::{ROWS, SEQ, config};
 use crate::common::corpus;
 use engine::{
-    params::Params,
     rng::Key,
     tape::{Noise, Tape, Var},
 };

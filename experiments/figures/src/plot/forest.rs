@@ -2,7 +2,7 @@
 
 use super::{
     Anchor, Axis, Canvas, Picture,
-    marks::{mark, text_width},
+    canvas::{mark, text_width},
 };
 
 const ROW: f64 = 28.0;

@@ -1,6 +1,6 @@
 //! Matrices as colours with their numbers.
 
-use super::{Anchor, Canvas, Picture, marks::text_width};
+use super::{Anchor, Canvas, Picture, canvas::text_width};
 
 const CELL: [f64; 2] = [38.0, 24.0];
 const MARGIN: f64 = 12.0;

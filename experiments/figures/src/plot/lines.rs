@@ -3,7 +3,7 @@
 use super::{
     Axis, Canvas, Picture,
     axis::{Placed, draw_axes},
-    marks::legend,
+    canvas::legend,
     series_class,
 };
 use std::fmt::Write;
@@ -104,7 +104,7 @@ impl LineSeries {
                     [] => {}
                     [point] => {
                         let place = [x.place(point.x), y.place(point.y)];
-                        super::marks::mark(canvas, 0, &class, place);
+                        super::canvas::mark(canvas, 0, &class, place);
                     }
                     part => {
                         let data = path(part.iter().map(|point| [point.x, point.y]), x, y);

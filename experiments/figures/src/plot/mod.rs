@@ -12,19 +12,16 @@ mod canvas;
 mod forest;
 mod heatmap;
 mod lines;
-mod marks;
 mod png;
 mod scatter;
-mod style;
 
 pub use axis::{Axis, Scale};
-pub use canvas::{Anchor, Canvas, Picture, escaped};
+pub use canvas::{Anchor, Canvas, Picture, SERIES, STYLE, escaped, series_class};
 pub use forest::{Forest, ForestRow};
 pub use heatmap::HeatMap;
 pub use lines::{LineChart, LinePoint, LineSeries};
 pub use png::PngError;
 pub use scatter::{Scatter, ScatterPoint};
-pub use style::{SERIES, STYLE, series_class};
 
 #[cfg(test)]
 mod tests;

@@ -2,33 +2,23 @@
 //! needs takes longer to compile than the rest of the program.
 
 use super::Picture;
-use std::fmt;
 
-/// Why there is no PNG.
-#[derive(Debug)]
+/// The reason why there is no PNG.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PngError {
     /// The program was built without the feature.
+    #[error(
+        "this program was built without PNG: build it with --features png-plots (cargo run --release -p experiments --features png-plots -- ...), or use the SVG files"
+    )]
     FeatureOff,
     /// The picture cannot be drawn.
+    #[error("the plot cannot be drawn as PNG: {reason}")]
     Drawing {
         /// What stood in the way.
         reason: String,
     },
 }
-
-impl fmt::Display for PngError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FeatureOff => f.write_str(
-                "this program was built without PNG: build it with --features png-plots (cargo run --release -p experiments --features png-plots -- ...), or use the SVG files",
-            ),
-            Self::Drawing { reason } => write!(f, "the plot cannot be drawn as PNG: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for PngError {}
 
 impl Picture {
     /// The picture on white as a PNG file, `scale` pixels for each of its own. The letters are

@@ -3,7 +3,7 @@
 use super::{
     Anchor, Axis, Canvas, Picture,
     axis::draw_axes,
-    marks::{mark, text_width},
+    canvas::{mark, text_width},
     series_class,
 };
 
