@@ -1,4 +1,6 @@
-//! Lessons on hyper-connections that compute, and drawings of what a tape has recorded.
+//! Lessons on hyper-connections that compute, drawings of what a tape has recorded, and the bench
+//! of known bugs.
 
 pub mod graph;
+pub mod known_bugs;
 pub mod teach;

@@ -2,7 +2,8 @@
 
 use super::{
     board::{Board, largest_difference},
-    token::{ByHand, DIM, Stage, Token, gradient_from_above},
+    hand::{ByHand, DIM, Stage, exact},
+    token::{Token, gradient_from_above},
 };
 use engine::{
     params::{Builder, Gradients},
@@ -44,7 +45,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     let token = Token::new(key.named("token"));
     let parts = token.exact();
     let g = gradient_from_above(key);
-    let exact_g: Vec<f64> = g.iter().map(|&x| x.into()).collect();
+    let exact_g = exact(&g);
     let mut tape = Tape::new();
     tape.set_keeping();
     let on_tape = token.on_tape(&tape);

@@ -2,8 +2,8 @@
 
 use super::{
     board::Board,
+    hand::EPS,
     stack::{apart, normal},
-    token::EPS,
 };
 use engine::{
     params::{Builder, Gradients},

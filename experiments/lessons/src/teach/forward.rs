@@ -2,8 +2,8 @@
 
 use super::{
     board::{Board, largest_difference},
-    hand,
-    token::{ByHand, DIM, EPS, RATE, Token},
+    hand::{self, ByHand, DIM, EPS, RATE},
+    token::Token,
 };
 use engine::{ops::layer_norm, rng::Key, tape::Tape};
 use figures::terminal::scientific;

@@ -7,7 +7,6 @@ mod arrangements;
 mod backward;
 mod board;
 mod break_it;
-mod doubly_stochastic;
 mod dynamic;
 mod forward;
 mod hand;

@@ -2,8 +2,8 @@
 
 use super::{
     board::Board,
+    hand::EPS,
     stack::{Stack, apart, difference, normal},
-    token::EPS,
 };
 use engine::{
     ops::{layer_norm, replicate},

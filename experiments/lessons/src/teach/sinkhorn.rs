@@ -1,15 +1,21 @@
 //! Lesson 9: the mix of mHC.
 
 use super::{
-    board::{Board, largest_difference},
-    doubly_stochastic::{by_hand, exact, finite_differences, off_by, on_tape},
+    board::{Board, cell, largest_difference},
+    hand::exact,
     stack::normal,
 };
+use crate::known_bugs::sinkhorn::{self as bench, Mixed, by_hand, finite_differences, off_by};
 use engine::rng::Key;
 use figures::terminal::scientific;
 use std::io;
 
 const N: usize = 4;
+
+/// One matrix through mHC's operation.
+fn on_tape(iterations: usize, logits: &[f32], g: &[f32]) -> Mixed {
+    bench::on_tape(&[1], N, iterations, logits, g)
+}
 
 /// `a b` of square matrices.
 fn product(n: usize, a: &[f64], b: &[f64]) -> Vec<f64> {
@@ -55,7 +61,7 @@ fn show(board: &mut Board<'_>, name: &str, m: &[f64]) -> io::Result<()> {
         Some(row.get(j).copied().unwrap_or_else(|| row.iter().sum()))
     })?;
     let sums: String = (0..N)
-        .map(|j| super::board::cell(m[j..].iter().step_by(N).sum()))
+        .map(|j| cell(m[j..].iter().step_by(N).sum()))
         .collect();
     board.line(&format!("{:<12}{sums}", "sum"))
 }
@@ -84,13 +90,13 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     show(
         board,
         "after 1 iteration",
-        &exact(&on_tape(N, 1, &logits, &g).mix),
+        &exact(&on_tape(1, &logits, &g).mix),
     )?;
     board.line("iterations   rows off by   columns off by   tape minus hand")?;
     let mut columns_off = Vec::new();
     let (mut worst, mut rows_off) = (0.0_f64, 0.0_f64);
     for iterations in [1, 2, 3, 5, 10, 20] {
-        let mix = on_tape(N, iterations, &logits, &g).mix;
+        let mix = on_tape(iterations, &logits, &g).mix;
         let hand = by_hand(N, iterations, &exact_logits);
         let apart = largest_difference(&mix, &hand);
         let [_, column] = off_by(N, &hand);
@@ -119,8 +125,8 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
 
     board.step("Backward")?;
     board.text("Three iterations, the gradient of <G, M> through every one of them:")?;
-    let ours = on_tape(N, 3, &logits, &g).gradient;
-    let slopes = finite_differences(N, 3, &exact_logits, &exact(&g));
+    let ours = on_tape(3, &logits, &g).gradient;
+    let slopes = finite_differences(&exact_logits, &exact(&g), |logits| by_hand(N, 3, logits));
     board.heads("tape", "finite diff.", N)?;
     board.both(&["to 1", "to 2", "to 3", "to 4"], &ours, &slopes)?;
     let apart = largest_difference(&ours, &slopes);
@@ -149,7 +155,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     for layer in 1..=60_u64 {
         let here = key.named("product").at(layer);
         let logits = normal(here.named("logits"), N * N, 1.0);
-        let mix = exact(&on_tape(N, 20, &logits, &g).mix);
+        let mix = exact(&on_tape(20, &logits, &g).mix);
         mixed = product(N, &mix, &mixed);
         let noise = normal(here.named("noise"), N * N, 0.4);
         let one: Vec<f64> = identity
@@ -204,7 +210,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         let start: Vec<f32> = (0..N * N)
             .map(|at| if at / N == at % N { 0.0 } else { -b })
             .collect();
-        let m = on_tape(N, 20, &start, &g);
+        let m = on_tape(20, &start, &g);
         let length = m
             .gradient
             .iter()

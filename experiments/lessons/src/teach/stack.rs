@@ -1,6 +1,6 @@
 //! A small stack of real feed-forward layers, to be wired by matrices or connections.
 
-use super::token::EPS;
+use super::hand::EPS;
 use engine::{
     ops::{layer_norm, replicate},
     params::{Builder, Init, Params},

@@ -1,7 +1,6 @@
-//! One token, n = 2 streams of d = 4 channels, through one dynamic hyper-connection:
-//! on a tape, and by hand.
+//! One token through one dynamic hyper-connection, on a tape.
 
-use super::hand;
+use super::hand::{DIM, EPS, RATE, exact};
 use engine::{
     ops::{layer_norm, linear, tanh},
     rng::Key,
@@ -12,13 +11,6 @@ use nn::connection::hyper::ops::{
     width_connection,
 };
 use rand_distr::{Distribution, StandardNormal};
-
-/// How many streams the token has.
-pub const RATE: usize = 2;
-/// How wide each of them is.
-pub const DIM: usize = 4;
-/// The constant under the roots of the norms.
-pub const EPS: f32 = 1e-5;
 
 /// The leaves, in the order of [`Token::parts`]: name and shape.
 pub const PARTS: [(&str, &[usize]); 8] = [
@@ -52,43 +44,6 @@ pub struct OnTape<'t> {
     pub output: Var<'t>,
     /// Ĥ (Eq. 5).
     pub next: Var<'t>,
-}
-
-/// A quantity between the leaves and the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// `[A_m | A_r]` of this token.
-    Alpha,
-    /// B of this token.
-    Beta,
-    /// h0.
-    Input,
-    /// H'.
-    Mixed,
-    /// `T h0`.
-    Output,
-}
-
-/// What happens to the token, by hand.
-pub struct ByHand {
-    /// H̄ (Eq. 10).
-    pub normed: Vec<f64>,
-    /// `H̄ [W_m | W_r]`.
-    pub alpha_z: Vec<f64>,
-    /// `H̄ W_beta`.
-    pub beta_z: Vec<f64>,
-    /// `[A_m | A_r]` (Eq. 12, 13).
-    pub alpha: Vec<f64>,
-    /// B (Eq. 11).
-    pub beta: Vec<f64>,
-    /// h0 (Eq. 3).
-    pub input: Vec<f64>,
-    /// H' (Eq. 4).
-    pub mixed: Vec<f64>,
-    /// `T h0`.
-    pub output: Vec<f64>,
-    /// Ĥ (Eq. 5).
-    pub next: Vec<f64>,
 }
 
 /// `count` normal numbers, rounded so that they can be copied from the page.
@@ -186,57 +141,6 @@ impl Token {
 
     /// The leaves in f64.
     pub fn exact(&self) -> [Vec<f64>; 8] {
-        std::array::from_fn(|i| self.parts[i].iter().map(|&x| x.into()).collect())
-    }
-}
-
-impl ByHand {
-    /// Evaluates the equations; `edit` may change a quantity before it is used.
-    pub fn new(parts: &[Vec<f64>; 8], mut edit: impl FnMut(Stage, &mut [f64])) -> Self {
-        let [
-            state,
-            static_alpha,
-            static_beta,
-            alpha_fn,
-            beta_fn,
-            s_alpha,
-            s_beta,
-            weight,
-        ] = parts;
-        let normed = hand::layer_norm(DIM, state);
-        let alpha_z = hand::product(DIM, RATE + 1, &normed, alpha_fn);
-        let beta_z = hand::product(DIM, 1, &normed, beta_fn);
-        let mut alpha = hand::coefficient(s_alpha[0], &alpha_z, static_alpha);
-        edit(Stage::Alpha, &mut alpha);
-        let mut beta = hand::coefficient(s_beta[0], &beta_z, static_beta);
-        edit(Stage::Beta, &mut beta);
-        let (mut input, mut mixed) = hand::width(RATE, DIM, state, &alpha);
-        edit(Stage::Input, &mut input);
-        edit(Stage::Mixed, &mut mixed);
-        let in_layer = hand::layer_norm(DIM, &input);
-        let row = |r: usize| &weight[r * DIM..(r + 1) * DIM];
-        let mut output: Vec<f64> = (0..DIM)
-            .map(|r| {
-                row(r)
-                    .iter()
-                    .zip(&in_layer)
-                    .map(|(w, x)| w * x)
-                    .sum::<f64>()
-            })
-            .map(f64::tanh)
-            .collect();
-        edit(Stage::Output, &mut output);
-        let next = hand::depth(DIM, &mixed, &beta, &output);
-        Self {
-            normed,
-            alpha_z,
-            beta_z,
-            alpha,
-            beta,
-            input,
-            mixed,
-            output,
-            next,
-        }
+        std::array::from_fn(|i| exact(&self.parts[i]))
     }
 }

@@ -1,12 +1,13 @@
 //! Measurements that a correct network passes; each says what it read and whether that
 //! is an alarm.
 
-use super::suspect::{Bug, Suspect};
-use crate::teach::{
-    board::largest_difference,
-    hand,
-    stack::{Stack, apart, normal, spread},
-    token::EPS,
+use crate::{
+    known_bugs::{Bug, Suspect},
+    teach::{
+        board::largest_difference,
+        hand::{self, EPS, exact},
+        stack::{Stack, apart, normal, spread},
+    },
 };
 use engine::{
     ops::{layer_norm, mean},
@@ -99,7 +100,11 @@ impl Patient {
     pub fn new(key: Key, bug: Option<Bug>) -> Self {
         Self {
             key,
-            suspect: Suspect { rate: RATE, bug },
+            suspect: Suspect {
+                rate: RATE,
+                dynamic: true,
+                bug,
+            },
             data: normal(key.named("tokens"), TOKENS * DIM, 1.0),
         }
     }
@@ -378,8 +383,4 @@ fn connection_parameters(stack: &Stack) -> impl Iterator<Item = (String, std::op
         .iter()
         .filter(|(_, param)| param.name.starts_with("connections"))
         .map(|(_, param)| (param.name.clone(), param.range.clone()))
-}
-
-fn exact(x: &[f32]) -> Vec<f64> {
-    x.iter().map(|&x| x.into()).collect()
 }

@@ -1,15 +1,18 @@
 //! Lesson 8: known bugs, switched on one at a time, and what notices each.
 
 mod diagnostics;
-mod sinkhorn;
-mod suspect;
 
-use super::board::Board;
+use super::{board::Board, hand::exact, stack::normal};
+use crate::known_bugs::{
+    Bug,
+    sinkhorn::{
+        Rule, by_hand, finite_differences, gradient, off_by, on_tape, one_by_n, wrong_axis,
+    },
+};
 use diagnostics::{DIAGNOSTICS, Patient, Reading};
 use engine::rng::Key;
 use figures::terminal::scientific;
 use std::io;
-use suspect::Bug;
 
 /// A bug, where it has been seen or how it comes about, and the diagnostics that must
 /// notice it.
@@ -146,7 +149,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     }
 
     board.step("Bugs of the doubly stochastic mix (lesson 9)")?;
-    sinkhorn::examine(board, key)?;
+    examine_mixes(board, key)?;
 
     board.step("Who notices what")?;
     let heads: String = DIAGNOSTICS
@@ -175,4 +178,105 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
          out? Which second test would you write for it? And which bug would still pass if the numbers of 'hand' were drawn \
          with A_r symmetric?",
     )
+}
+
+const N: usize = 4;
+/// Few, so that the iteration has not converged and every step of it counts.
+const ITERATIONS: usize = 3;
+const BATCH: usize = 3;
+
+/// A mix, the gradient of `<G, mix>`, and the measurements that must notice its bug.
+struct Attempt {
+    name: &'static str,
+    story: &'static str,
+    mix_and_gradient: (Vec<f64>, Vec<f64>),
+    noticed_by: &'static [&'static str],
+}
+
+/// Prints row sums, column sums and gradient errors of a right and three wrong mixes.
+fn examine_mixes(board: &mut Board<'_>, key: Key) -> io::Result<()> {
+    board.text(&format!(
+        "{BATCH} matrices 4 x 4, logits of deviation 2, {ITERATIONS} iterations. Read: the \
+         largest |sum of a row - 1|, the largest |sum of a column - 1|, and the relative error \
+         of the gradient against finite differences."
+    ))?;
+    let logits = normal(key.named("logits"), BATCH * N * N, 2.0);
+    let g = normal(key.named("slopes"), BATCH * N * N, 1.0);
+    let (exact_logits, exact_g) = (exact(&logits), exact(&g));
+    let right = on_tape(&[BATCH], N, ITERATIONS, &logits, &g);
+    let sinkhorn = |logits: &[f64]| by_hand(N, ITERATIONS, logits);
+    let expected = finite_differences(&exact_logits, &exact_g, sinkhorn);
+    // The right gradient of the wrong mix.
+    let wrong = |forward: &dyn Fn(&[f64]) -> Vec<f64>| {
+        let slopes = finite_differences(&exact_logits, &exact_g, forward);
+        (forward(&exact_logits), slopes)
+    };
+    let final_matrix = gradient(N, ITERATIONS, &exact_logits, &exact_g, Rule::FinalMatrix);
+    let attempts = [
+        Attempt {
+            name: "correct",
+            story: "",
+            mix_and_gradient: (exact(&right.mix), exact(&right.gradient)),
+            noticed_by: &[],
+        },
+        Attempt {
+            name: "wrong axis",
+            story: "'columns' are summed over the batch; a test of row sums passes",
+            mix_and_gradient: wrong(&|logits| wrong_axis(N, ITERATIONS, logits)),
+            noticed_by: &["columns", "gradient"],
+        },
+        Attempt {
+            name: "1 x n matrices",
+            story: "a reshape makes matrices of one row: all ones, every stream the sum of all",
+            mix_and_gradient: wrong(&|logits| one_by_n(N, logits)),
+            noticed_by: &["rows", "columns", "gradient"],
+        },
+        Attempt {
+            name: "last matrix only",
+            story: "backward as if every iteration had seen the final matrix; fine once converged",
+            mix_and_gradient: (sinkhorn(&exact_logits), final_matrix),
+            noticed_by: &["gradient"],
+        },
+    ];
+    let [_, slack] = off_by(N, &by_hand(N, ITERATIONS, &exact_logits));
+    board.line(&format!(
+        "{:<19}{:>10}{:>10}{:>10}",
+        "", "rows", "columns", "gradient"
+    ))?;
+    let size = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let mut rows = Vec::new();
+    for attempt in &attempts {
+        let (mix, gradient) = &attempt.mix_and_gradient;
+        let [row, column] = off_by(N, mix);
+        let misses = gradient.iter().zip(&expected);
+        let error = misses.map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt() / size;
+        board.line(&format!(
+            "{:<19}{row:>10}{column:>10}{error:>10}",
+            attempt.name,
+            row = scientific(row, 1),
+            column = scientific(column, 1),
+            error = scientific(error, 1)
+        ))?;
+        // Three iterations leave the columns off by what they leave by hand.
+        rows.push([row > 1e-4, column > slack + 1e-4, error > 1e-3]);
+    }
+    for (attempt, fires) in attempts.iter().zip(&rows) {
+        let names = ["rows", "columns", "gradient"].iter().zip(fires);
+        let fired: Vec<_> = names
+            .filter(|(_, fires)| **fires)
+            .map(|(n, _)| *n)
+            .collect();
+        let text = match attempt.name {
+            "correct" => {
+                "correct: no alarm (columns are off as far as 3 iterations leave them)".into()
+            }
+            name => format!(
+                "{name}: {} ({})",
+                attempt.story,
+                attempt.noticed_by.join(", ")
+            ),
+        };
+        board.claim(fired == attempt.noticed_by, &text)?;
+    }
+    Ok(())
 }

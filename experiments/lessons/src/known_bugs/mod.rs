@@ -1,49 +1,64 @@
-//! A dynamic hyper-connection, written out plainly, with a bug to switch on.
+//! The bench of known bugs: a hyper-connection written out plainly, with a bug to switch on, and
+//! Sinkhorn mixes with theirs. Lesson 8 and the tests of `docs/known_bugs.md` use it.
 
-use crate::teach::token::EPS;
+pub mod sinkhorn;
+
 use engine::{
     op::{Backward, Forward, Op},
     ops::{layer_norm, replicate, scale, sum_streams},
     params::{Builder, Decay, Init, ParamId},
     shape::Shape,
-    tape::Var,
+    tape::{Tape, Var},
 };
 use nn::connection::{
     Account, Connection, Site, Spec, State, Sublayer,
     hyper::ops::{
-        DynamicParams, PredictorNormParams, coefficients, depth_connection, width_connection,
+        DynamicParams, PredictorNormParams, coefficients, depth_connection, freeze_columns,
+        width_connection,
     },
 };
 
-/// Mistakes that real implementations have made.
+/// A mistake that published implementations have made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// The streams are carried without A_r.
     DeadMix,
+    /// Every carried stream is the sum of all: a matrix of ones for A_r.
+    AllOnesMix,
     /// A_r instead of its transpose.
     TransposedMix,
-    /// A_m = 1/n.
+    /// A_m starts as 1/n.
     UniformRead,
+    /// The mean of the streams is read, whatever A_m is.
+    MeanRead,
+    /// The gradient of a static A_m is lost in the backward.
+    ReadWithoutGradient,
     /// k counts blocks.
     IndexPerBlock,
     /// Weight decay on B, A_m and A_r.
     DecayOnStatic,
+    /// A static `[A_m | A_r]` is rounded to bfloat16.
+    Bf16Coefficients,
     /// Every stream is normed, then they are added up.
     NormBeforeSum,
     /// Copied at the start and averaged at the end of every block.
     ExpandPerBlock,
+    /// The streams are summed after every sublayer and replicated again.
+    CollapsePerSublayer,
     /// One norm over all n d numbers before the predictors.
     NormOverStreams,
     /// `[A_m | A_r]` is not registered as a parameter.
     StaticNotTrained,
 }
 
-/// The configuration of a suspect.
+/// Configuration of a hyper-connection under suspicion.
 #[derive(Clone, Copy, Debug)]
 pub struct Suspect {
-    /// How many streams.
+    /// Number of streams.
     pub rate: usize,
-    /// What is wrong with it.
+    /// Whether coefficients depend on the state.
+    pub dynamic: bool,
+    /// The bug, if it has one.
     pub bug: Option<Bug>,
 }
 
@@ -51,13 +66,19 @@ pub struct Suspect {
 struct SuspectConnection {
     suspect: Suspect,
     index: usize,
+    eps: f32,
     start: Vec<f32>,
     static_alpha: Option<ParamId>,
     static_beta: ParamId,
-    dynamic_alpha_fn: ParamId,
-    dynamic_beta_fn: ParamId,
-    dynamic_alpha_scale: ParamId,
-    dynamic_beta_scale: ParamId,
+    predictors: Option<Predictors>,
+}
+
+#[derive(Debug)]
+struct Predictors {
+    alpha_fn: ParamId,
+    beta_fn: ParamId,
+    alpha_scale: ParamId,
+    beta_scale: ParamId,
 }
 
 impl Spec for Suspect {
@@ -82,21 +103,22 @@ impl Spec for Suspect {
         Box::new(SuspectConnection {
             suspect: *self,
             index: site.index,
+            eps: site.eps,
             static_alpha: registered.then(|| {
                 let init = Init::Values(start.clone());
                 b.param("static_alpha", [n, n + 1], decay, init)
             }),
             start,
             static_beta: b.param("static_beta", [n], decay, Init::Ones),
-            dynamic_alpha_fn: b.param("dynamic_alpha_fn", [d, n + 1], Decay::Yes, Init::Zeros),
-            dynamic_beta_fn: b.param("dynamic_beta_fn", [d], Decay::Yes, Init::Zeros),
-            dynamic_alpha_scale: b.param(
-                "dynamic_alpha_scale",
-                [1],
-                Decay::No,
-                Init::Constant(0.01),
-            ),
-            dynamic_beta_scale: b.param("dynamic_beta_scale", [1], Decay::No, Init::Constant(0.01)),
+            predictors: self.dynamic.then(|| {
+                let scale = Init::Constant(0.01);
+                Predictors {
+                    alpha_fn: b.param("dynamic_alpha_fn", [d, n + 1], Decay::Yes, Init::Zeros),
+                    beta_fn: b.param("dynamic_beta_fn", [d], Decay::Yes, Init::Zeros),
+                    alpha_scale: b.param("dynamic_alpha_scale", [1], Decay::No, scale.clone()),
+                    beta_scale: b.param("dynamic_beta_scale", [1], Decay::No, scale),
+                }
+            }),
         })
     }
 
@@ -117,6 +139,64 @@ impl SuspectConnection {
     fn has(&self, bug: Bug) -> bool {
         self.suspect.bug == Some(bug)
     }
+
+    /// `[A_m | A_r]` and B, the same for every token.
+    fn static_part<'t>(&self, tape: &'t Tape) -> [Var<'t>; 2] {
+        let shape = [self.suspect.rate, self.suspect.rate + 1];
+        let alpha = match self.static_alpha {
+            Some(id) => tape.param(id),
+            None => tape.constant(shape, &self.start),
+        };
+        let alpha = match self.suspect.bug {
+            Some(Bug::ReadWithoutGradient) => freeze_columns(alpha, 0..1),
+            Some(Bug::Bf16Coefficients) => {
+                let round = |x: &f32| f32::from_bits((x.to_bits() + 0x8000) & 0xffff_0000);
+                let rounded: Vec<f32> = alpha.value().iter().map(round).collect();
+                tape.constant(shape, &rounded)
+            }
+            _ => alpha,
+        };
+        [alpha, tape.param(self.static_beta)]
+    }
+
+    /// `[A_m | A_r]` and B.
+    fn coefficients<'t>(&self, hidden: Var<'t>) -> [Var<'t>; 2] {
+        let (tape, n, d) = (hidden.tape(), self.suspect.rate, hidden.shape().width());
+        let [static_alpha, static_beta] = self.static_part(tape);
+        let Some(predictors) = &self.predictors else {
+            return [static_alpha, static_beta];
+        };
+        let over_all = self.has(Bug::NormOverStreams);
+        let norm = match over_all {
+            true => PredictorNormParams::None,
+            false => PredictorNormParams::LayerNorm(
+                tape.constant([d], &vec![1.0; d]),
+                tape.constant([d], &vec![0.0; d]),
+            ),
+        };
+        let predicted_from = match over_all {
+            true => {
+                let shape = [hidden.shape().len() / (n * d), n * d];
+                let flat = rearranged(hidden, shape.into(), |at| at);
+                let normed = layer_norm(flat, None, None, self.eps);
+                rearranged(normed, hidden.shape(), |at| at)
+            }
+            false => hidden,
+        };
+        let params = DynamicParams {
+            static_alpha,
+            static_beta,
+            dynamic_alpha_fn: tape.param(predictors.alpha_fn),
+            dynamic_beta_fn: tape.param(predictors.beta_fn),
+            dynamic_alpha_scale: tape.param(predictors.alpha_scale),
+            dynamic_beta_scale: tape.param(predictors.beta_scale),
+            norm,
+            eps: self.eps,
+            tanh: true,
+        };
+        let coefficients = coefficients(predicted_from, &params);
+        [coefficients.alpha, coefficients.beta]
+    }
 }
 
 impl Connection for SuspectConnection {
@@ -130,40 +210,8 @@ impl Connection for SuspectConnection {
         if self.has(Bug::ExpandPerBlock) && self.index.is_multiple_of(2) {
             hidden = replicate(scale(sum_streams(hidden), 1.0 / n as f32), n);
         }
-        let &[tokens, _, d] = hidden.shape().dims() else {
-            panic!("suspect: the state is {}", hidden.shape());
-        };
-        let over_all = self.has(Bug::NormOverStreams);
-        let norm = match over_all {
-            true => PredictorNormParams::None,
-            false => PredictorNormParams::LayerNorm(
-                tape.constant([d], &vec![1.0; d]),
-                tape.constant([d], &vec![0.0; d]),
-            ),
-        };
-        let predicted_from = match over_all {
-            true => {
-                let flat = rearranged(hidden, [tokens, n * d].into(), |at| at);
-                rearranged(layer_norm(flat, None, None, EPS), hidden.shape(), |at| at)
-            }
-            false => hidden,
-        };
-        let params = DynamicParams {
-            static_alpha: match self.static_alpha {
-                Some(id) => tape.param(id),
-                None => tape.constant([n, n + 1], &self.start),
-            },
-            static_beta: tape.param(self.static_beta),
-            dynamic_alpha_fn: tape.param(self.dynamic_alpha_fn),
-            dynamic_beta_fn: tape.param(self.dynamic_beta_fn),
-            dynamic_alpha_scale: tape.param(self.dynamic_alpha_scale),
-            dynamic_beta_scale: tape.param(self.dynamic_beta_scale),
-            norm,
-            eps: EPS,
-            tanh: true,
-        };
-        let coefficients = coefficients(predicted_from, &params);
-        let mut alpha = coefficients.alpha;
+        let [predicted, beta] = self.coefficients(hidden);
+        let mut alpha = predicted;
         if self.has(Bug::TransposedMix) {
             let row = n + 1;
             alpha = rearranged(alpha, alpha.shape(), move |at| {
@@ -174,19 +222,26 @@ impl Connection for SuspectConnection {
                 }
             });
         }
-        let (input, mut mixed) = width_connection(hidden, alpha);
-        if self.has(Bug::DeadMix) {
-            mixed = hidden;
+        let (mut input, mut mixed) = width_connection(hidden, alpha);
+        match self.suspect.bug {
+            Some(Bug::DeadMix) => mixed = hidden,
+            Some(Bug::AllOnesMix) => mixed = replicate(sum_streams(hidden), n),
+            Some(Bug::MeanRead) => input = scale(sum_streams(hidden), 1.0 / n as f32),
+            _ => {}
         }
         tape.probe("hidden", hidden);
-        tape.probe("alpha", coefficients.alpha);
+        tape.probe("alpha", predicted);
         let output = sublayer.pre_normed(input);
-        State::new(depth_connection(mixed, coefficients.beta, output))
+        let next = depth_connection(mixed, beta, output);
+        State::new(match self.suspect.bug {
+            Some(Bug::CollapsePerSublayer) => replicate(sum_streams(next), n),
+            _ => next,
+        })
     }
 
     fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
         match self.has(Bug::NormBeforeSum) {
-            true => sum_streams(layer_norm(state.hidden, None, None, EPS)),
+            true => sum_streams(layer_norm(state.hidden, None, None, self.eps)),
             false => sum_streams(state.hidden),
         }
     }
