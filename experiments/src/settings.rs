@@ -53,10 +53,11 @@ impl Settings {
 
     /// The same, with the settings that a sweep has in common over the preset.
     pub(super) fn over_common(&self, preset: &Preset, common: Table) -> Result<Layers, Failure> {
-        let preset = Layers::defaults().set(&preset.settings()).map_err(usage)?;
         let chosen = self.lay_over(Layers::none().table(common.clone()));
         let chosen = chosen.map_err(usage)?;
-        let layers = self.lay_over(preset.table(common)).map_err(usage)?;
+        let layers = self
+            .lay_over(preset.layers().table(common))
+            .map_err(usage)?;
         // What is wrong is said where the settings are complete.
         let Ok(config) = layers.clone().read() else {
             return Ok(layers);

@@ -163,11 +163,9 @@ fn an_eps_that_shrinks_small_states_is_named() {
 
 /// After the watched steps of the smallest preset, on which everybody tries things.
 fn findings_of_smoke(overrides: &[&str]) -> Vec<String> {
-    let preset = Preset::named("smoke").expect("the preset").settings();
-    let layers = Layers::defaults().set(&preset);
-    let config = layers
-        .and_then(|layers| layers.set(overrides)?.resolve())
-        .unwrap();
+    let preset = Preset::named("smoke").expect("the preset");
+    let layers = preset.layers().set(overrides);
+    let config = layers.and_then(Layers::resolve).unwrap();
     let mut trainer = Trainer::new(&config, &corpus()).unwrap();
     for _ in 0..WATCHED_STEPS {
         trainer.step();

@@ -1,5 +1,14 @@
 //! Data, settings, training, run directories, ablations, reports, inspection and parity checks.
 
+/// The text of every built-in file of a folder, with its name.
+macro_rules! built_in {
+    ($folder:literal: $($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"), "/../", $folder, "/", $name, ".toml"
+        )))),+]
+    };
+}
+
 pub mod ablation;
 pub mod bench;
 pub mod coefficients;

@@ -157,24 +157,20 @@ pub fn readable(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Layers, preset::PRESETS};
+    use crate::preset::{PRESETS, Preset};
 
     fn asked(preset: &str, settings: &[&str]) -> Result<u64, ConfigError> {
-        let preset = PRESETS.iter().find(|known| known.name() == preset);
-        let preset = preset.expect("a preset").settings();
-        let layers = Layers::defaults().set(&preset)?.set(settings)?;
+        let preset = Preset::named(preset).expect("a preset");
+        let layers = preset.layers().set(settings)?;
         of_training(&layers.resolve()?)
     }
 
     #[test]
     fn every_preset_is_counted_without_building_it() {
-        for preset in PRESETS {
-            let layers = Layers::defaults()
-                .set(&preset.settings())
-                .expect("a preset");
-            let config = layers.resolve().expect("a preset");
+        for preset in PRESETS.iter() {
+            let config = preset.config();
             let account = config.model.account().expect("it can be built");
-            assert!(account.parameters.total > 0, "{}", preset.name());
+            assert!(account.parameters.total > 0, "{}", preset.name);
         }
     }
 
@@ -243,9 +239,7 @@ mod tests {
     /// Tables of positions are as long as the window, and no parameters.
     #[test]
     fn a_window_larger_than_the_memory_is_refused_where_weights_are_read() {
-        let preset = PRESETS.iter().find(|known| known.name() == "smoke");
-        let settings = preset.expect("a preset").settings();
-        let layers = Layers::defaults().set(&settings).expect("a preset");
+        let layers = Preset::named("smoke").expect("a preset").layers();
         let config = |seq: &str| {
             let layers = layers.clone().set(&[format!("model.seq={seq}")]);
             layers.expect("a setting").read().expect("settings")

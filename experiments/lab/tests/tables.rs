@@ -3,7 +3,6 @@
 
 use lab::{
     ablation::{ABLATIONS, Ablation, Arm, Sweep, Tanh},
-    config::Layers,
     preset::{PRESETS, Preset},
 };
 use sha2::{Digest, Sha256};
@@ -27,17 +26,18 @@ fn recorded(mut config: Table) -> String {
 }
 
 fn sweep(ablation: &'static Ablation, preset: &Preset, tanh: Tanh) -> Sweep {
-    let common = Layers::defaults()
-        .set(&preset.settings())
-        .expect("a preset");
-    let place = ("runs".into(), format!("{}-{}", ablation.name, preset.size));
-    let arms = (ablation.arms)(tanh);
+    let common = preset.layers();
+    let place = (
+        "runs".into(),
+        format!("{}-{}", ablation.name, preset.size()),
+    );
+    let arms = ablation.arms(tanh);
     Sweep::new(
         ablation.into(),
         arms,
         &common,
         &[],
-        preset.usual_seeds(),
+        preset.seeds.clone(),
         place,
     )
     .expect("arms")
@@ -62,23 +62,19 @@ fn write_ablation(text: &mut String, ablation: &'static Ablation) {
         let (place, scale, about) = (&paper.place, &paper.scale, &paper.about);
         let _ = writeln!(text, "{place}; {scale}; {:?}; {about}", paper.quantity);
         let _ = writeln!(text, "{:?}", paper.columns);
-        let _ = writeln!(
-            text,
-            "{}",
-            paper.note.map(|note| note()).unwrap_or_default()
-        );
+        let _ = writeln!(text, "{}", paper.note.as_deref().unwrap_or_default());
     }
     let presets = || Preset::of(ablation.body);
     for (choice, tanh) in [("on", Tanh::On), ("off", Tanh::Off), ("both", Tanh::Both)] {
         let _ = writeln!(text, "-- --tanh {choice}");
-        for arm in &(ablation.arms)(tanh) {
+        for arm in &ablation.arms(tanh) {
             let _ = writeln!(text, "{}", arm_line(arm));
         }
         for preset in presets() {
             let sweep = sweep(ablation, preset, tanh);
             let jobs = sweep.jobs().expect("seeds");
             let first = jobs[0].id.path.display();
-            let _ = write!(text, "{} {first} {}:", preset.name(), jobs.len());
+            let _ = write!(text, "{} {first} {}:", preset.name, jobs.len());
             for job in &jobs {
                 let (arm, seed) = (&sweep.arms[job.arm], job.id.seed);
                 let expected = format!("runs/{}/{}/seed{seed}", sweep.name, arm.name);
@@ -99,12 +95,12 @@ fn write_ablation(text: &mut String, ablation: &'static Ablation) {
 #[test]
 fn every_arm_and_every_preset_is_what_it_was() {
     let mut text = String::new();
-    for preset in PRESETS {
-        let (name, about, seeds) = (preset.name(), &preset.about, preset.usual_seeds());
+    for preset in PRESETS.iter() {
+        let (name, about, seeds) = (preset.name, &preset.about, preset.seeds.clone());
         let _ = writeln!(text, "== {name}: {about}; seeds {seeds:?}");
         text.push_str(&recorded(preset.config().to_table()));
     }
-    for ablation in ABLATIONS {
+    for ablation in ABLATIONS.iter() {
         write_ablation(&mut text, ablation);
     }
     if text != SNAPSHOT {

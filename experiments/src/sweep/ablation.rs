@@ -5,7 +5,7 @@ use crate::{Failure, settings::Settings};
 use clap::{ArgMatches, FromArgMatches, Subcommand};
 use lab::{
     ablation::{ABLATIONS, Ablation, Sweep, Tanh},
-    preset::{Body, Preset},
+    preset::Preset,
 };
 
 /// An ablation with its arguments.
@@ -34,11 +34,11 @@ struct Args {
 impl Subcommand for Command {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
         ABLATIONS.iter().fold(command, |command, ablation| {
-            let about = match ablation.paper {
+            let about = match &ablation.paper {
                 Some(paper) => format!("Compare: {} ({})", ablation.title, paper.place),
                 None => format!("Compare: {}", ablation.title),
             };
-            let subcommand = clap::Command::new(ablation.name);
+            let subcommand = clap::Command::new(&*ablation.name);
             command.subcommand(<Args as clap::Args>::augment_args(subcommand).about(about))
         })
     }
@@ -70,11 +70,11 @@ impl FromArgMatches for Command {
 }
 
 /// The preset of a body at a size that `--preset` asks for.
-pub(super) fn preset(body: Body, size: &str) -> Result<&'static Preset, Failure> {
+pub(super) fn preset(body: &str, size: &str) -> Result<&'static Preset, Failure> {
     Preset::of(body)
-        .find(|preset| preset.size == size)
+        .find(|preset| preset.size() == size)
         .ok_or_else(|| {
-            let sizes: Vec<&str> = Preset::of(body).map(|preset| preset.size).collect();
+            let sizes: Vec<&str> = Preset::of(body).map(Preset::size).collect();
             let sizes = sizes.join(", ");
             Failure::Usage(format!("--preset {size}: expected one of {sizes}"))
         })
@@ -89,9 +89,9 @@ impl Command {
         let keys = args.settings.keys_for_all()?;
         let place = args
             .run
-            .place(|| format!("{}-{}", ablation.name, preset.size));
-        let seeds = args.run.seeds(&preset.usual_seeds());
-        let arms = (ablation.arms)(args.tanh);
+            .place(|| format!("{}-{}", ablation.name, preset.size()));
+        let seeds = args.run.seeds(&preset.seeds);
+        let arms = ablation.arms(args.tanh);
         let sweep = Sweep::new(ablation.into(), arms, &common, &keys, seeds, place);
         let sweep = sweep.map_err(planning)?;
         args.run.go(&sweep, preset, |_| Beside::default())

@@ -44,8 +44,8 @@ fn unusable(error: SweepFileError) -> Failure {
 
 fn preset(name: &str) -> Result<&'static Preset, Failure> {
     Preset::named(name).ok_or_else(|| {
-        let names: Vec<String> = PRESETS.iter().map(Preset::name).collect();
-        let nearest = nearest_word(name, names.iter().map(String::as_str));
+        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+        let nearest = nearest_word(name, names.iter().copied());
         let hint = match nearest {
             Some(nearest) => format!("did you mean {nearest}?"),
             None => format!("expected one of {}", names.join(", ")),
@@ -62,14 +62,14 @@ impl Args {
         let common = self.settings.over_common(preset, file.common)?;
         let keys = self.settings.keys_for_all()?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
-        let seeds = file.seeds.unwrap_or_else(|| preset.usual_seeds());
+        let seeds = file.seeds.unwrap_or_else(|| preset.seeds.clone());
         let seeds = self.run.seeds(&seeds);
         let subject = Subject {
             name: format!("sweep {stem}"),
             title: file
                 .title
                 .unwrap_or_else(|| format!("{} arms", file.arms.len())),
-            paper: None,
+            paper: file.paper,
         };
         let place = self.run.place(|| stem.into_owned());
         let sweep = Sweep::new(subject, file.arms, &common, &keys, seeds, place);

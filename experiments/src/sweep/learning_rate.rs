@@ -66,8 +66,8 @@ impl Args {
             title: format!("learning rates of {}", labels.join(", ")),
             paper: None,
         };
-        let place = self.run.place(|| format!("lr-sweep-{}", preset.size));
-        let seeds = self.run.seeds(&preset.usual_seeds());
+        let place = self.run.place(|| format!("lr-sweep-{}", preset.size()));
+        let seeds = self.run.seeds(&preset.seeds);
         let arms = at_rates(&arms, &rates);
         let sweep = Sweep::new(subject, arms, &common, &keys, seeds, place).map_err(planning)?;
         self.run.go(&sweep, preset, |results| {
@@ -102,13 +102,13 @@ impl Args {
     fn ablation(&self) -> Result<&'static Ablation, Failure> {
         let found = ABLATIONS.iter().find(|known| known.name == self.ablation);
         found.ok_or_else(|| {
-            let names = ABLATIONS.iter().map(|ablation| ablation.name);
+            let names = ABLATIONS.iter().map(|ablation| &*ablation.name);
             unknown("--ablation", &self.ablation, names)
         })
     }
 
     fn arms(&self, ablation: &Ablation) -> Result<Vec<Arm>, Failure> {
-        let all = (ablation.arms)(self.tanh);
+        let all = ablation.arms(self.tanh);
         let found = self.arms.iter().map(|name| {
             let arm = all.iter().find(|arm| &arm.name == name);
             arm.cloned().ok_or_else(|| {

@@ -194,7 +194,7 @@ impl RunArgs {
         let shown = Shown {
             study: &study,
             command: &shell_line(&command),
-            preset: &preset.name(),
+            preset: preset.name,
         };
         let stop = stop_flag();
         shown.live(&progress);

@@ -57,7 +57,7 @@ impl Shown<'_> {
             "preset": self.preset,
             "command": self.command,
             "data": { "name": data.account().name, "fingerprint": data.account().fingerprint },
-            "paper": subject.paper.map(|paper| {
+            "paper": subject.paper.as_ref().map(|paper| {
                 json!({ "place": paper.place, "scale": paper.scale, "columns": paper.columns })
             }),
             "results": results,

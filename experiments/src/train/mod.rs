@@ -67,7 +67,7 @@ pub struct Args {
 }
 
 fn preset(name: &str) -> Result<&'static Preset, String> {
-    let names: Vec<String> = PRESETS.iter().map(Preset::name).collect();
+    let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
     Preset::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
 }
 
@@ -137,7 +137,7 @@ impl Args {
                 seed,
                 path: path.clone(),
             },
-            None => RunId::new(Path::new("runs"), "train", &self.preset.name(), seed)?,
+            None => RunId::new(Path::new("runs"), "train", self.preset.name, seed)?,
         };
         Ok(place)
     }

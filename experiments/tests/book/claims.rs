@@ -94,11 +94,11 @@ fn python_on_a_page_imports_what_it_uses() {
 #[test]
 fn every_preset_has_its_row() {
     let text = fs::read_to_string(book().join("experiments.md")).expect("a page");
-    for preset in PRESETS {
+    for preset in PRESETS.iter() {
         assert!(
-            text.contains(&format!("`{}`", preset.name())),
+            text.contains(&format!("`{}`", preset.name)),
             "{}",
-            preset.name()
+            preset.name
         );
     }
 }

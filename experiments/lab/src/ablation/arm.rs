@@ -1,19 +1,19 @@
 //! One arm of an ablation.
 
-use crate::paper::{PaperRow, PaperTable};
-use nn::connection::{ConnectionConfig, HyperConfig};
+use crate::paper::PaperRow;
+use nn::connection::ConnectionConfig;
 use toml::{Table, Value};
 
-/// What is compared: a name, and the settings in which it differs from the other arms.
+/// A name, and the settings in which it differs from the other arms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
-    /// Its name in paths.
+    /// Name in paths.
     pub name: String,
-    /// Its name in tables.
+    /// Name in tables.
     pub label: String,
     /// Settings laid over those that all arms share.
     pub settings: Table,
-    /// The name of the arm it is compared with; `None` for a baseline.
+    /// Name of the arm it is compared with; `None` for a baseline.
     pub baseline: Option<String>,
     /// The paper's numbers for the same arm.
     pub paper: Option<PaperRow>,
@@ -22,16 +22,15 @@ pub struct Arm {
     pub matched: bool,
 }
 
-/// The name of the usual baseline.
+/// Name of the usual baseline.
 const PRE_NORM: &str = "pre-norm";
 
 impl Arm {
     /// The usual baseline: a pre-norm network.
     pub fn pre_norm() -> Self {
-        let connection = ConnectionConfig::default();
         Self {
             baseline: None,
-            ..Self::of(PRE_NORM, PRE_NORM, &connection)
+            ..Self::of(PRE_NORM, PRE_NORM, &ConnectionConfig::default())
         }
     }
 
@@ -49,25 +48,6 @@ impl Arm {
         .with("model", "connection", connection)
     }
 
-    /// Hyper-connections under their usual names, `dhc-x4` and `DHC x4 w/o tanh`.
-    pub fn hyper(config: &HyperConfig) -> Self {
-        use nn::connection::Spec;
-        let kind = if config.dynamic { "dhc" } else { "shc" };
-        let mut name = format!("{kind}-x{}", config.rate);
-        if config.dynamic && !config.tanh {
-            name.push_str("-no-tanh");
-        }
-        let connection = ConnectionConfig::Hyper(config.clone());
-        Self::of(&name, &config.label(), &connection)
-    }
-
-    /// Adds a suffix to both names.
-    pub fn named(mut self, name: &str, label: &str) -> Self {
-        self.name = format!("{}-{name}", self.name);
-        self.label = format!("{} {label}", self.label);
-        self
-    }
-
     /// Adds one setting, `section.key = value`.
     pub fn with(mut self, section: &str, key: &str, value: impl Into<Value>) -> Self {
         let section = self.settings.entry(section);
@@ -77,19 +57,7 @@ impl Arm {
         self
     }
 
-    /// Adds the paper's numbers.
-    pub fn paper(mut self, row: Option<PaperRow>) -> Self {
-        self.paper = row;
-        self
-    }
-
-    /// Adds the numbers of the row that the paper calls as this arm: `DHC×4` for `DHC x4`.
-    pub fn beside(self, table: &PaperTable) -> Self {
-        let row = table.row(&paper_name(&self.label));
-        self.paper(row)
-    }
-
-    /// Whether it is what others are compared with.
+    /// Whether others are compared with it.
     pub fn is_baseline(&self) -> bool {
         self.baseline.is_none()
     }
@@ -116,26 +84,4 @@ impl Tanh {
             Self::Both => &[false, true],
         }
     }
-}
-
-/// Dynamic hyper-connections of a rate.
-pub(super) fn dhc(rate: usize, tanh: bool) -> HyperConfig {
-    HyperConfig {
-        rate,
-        tanh,
-        ..HyperConfig::default()
-    }
-}
-
-/// Static hyper-connections of a rate.
-pub(super) fn shc(rate: usize) -> HyperConfig {
-    HyperConfig {
-        dynamic: false,
-        ..dhc(rate, true)
-    }
-}
-
-/// The paper's name of an arm with the label `DHC x4`.
-pub(super) fn paper_name(label: &str) -> String {
-    label.replace(" x", "×")
 }

@@ -1,6 +1,8 @@
 //! Doing the runs of a sweep: finished ones are kept, partial ones resumed.
 
-use super::{Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run, seconds};
+use super::{
+    ABLATIONS, Ablation, Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run, seconds,
+};
 use crate::{
     data::Data,
     device::Selected,
@@ -303,6 +305,15 @@ impl Study<'_> {
         let seeds = seeds.iter().map(|&seed| toml::Value::from(seed as i64));
         settings.insert("seeds".into(), seeds.collect::<Vec<_>>().into());
         settings.insert("arms".into(), arms.into());
+        // Those of built-in ablations are known by their name.
+        let built_in = |ablation: &Ablation| ablation.name == self.sweep.subject.name;
+        let paper = self.sweep.subject.paper.as_ref();
+        if let Some(paper) = paper.filter(|_| !ABLATIONS.iter().any(built_in)) {
+            let paper = toml::Value::try_from(paper).expect("a table becomes TOML");
+            settings.insert("paper".into(), paper);
+            let rows = names(|arm| Some(&arm.paper.as_ref()?.method));
+            settings.insert("paper_rows".into(), rows.into());
+        }
         let path = self.sweep.path().join(SWEEP_FILE);
         write_atomically(&path, settings.to_string().as_bytes())
     }

@@ -1,8 +1,8 @@
 //! Ablations as data: which arms are compared, under which settings, with which of the paper's
 //! numbers beside ours.
 //!
-//! Adding one is a file with a constant [`Ablation`] and one line in [`ABLATIONS`]; the command
-//! of its name, its presets, its table and its files follow from that.
+//! Adding one is a TOML file and its name in [`ABLATIONS`]; the command of its name, its presets,
+//! its table and its files follow from that.
 
 mod arm;
 mod best_rate;
@@ -31,43 +31,53 @@ pub use scheduler::{Workers, run};
 pub use show::{Learnt, Report};
 pub use sweep::{Job, Subject, Sweep, SweepError};
 
-use crate::{paper::PaperTable, preset::Body};
+use crate::{paper::PaperTable, preset::Preset};
+use std::sync::LazyLock;
 
-/// A comparison of arms with a baseline.
-#[derive(Debug, Clone, Copy)]
+/// A comparison of arms with a baseline, one of the files of `experiments/ablations`.
+#[derive(Debug)]
 pub struct Ablation {
-    /// The name of its command.
-    pub name: &'static str,
-    /// What it compares.
-    pub title: &'static str,
-    /// The paper's table of the same comparison.
-    pub paper: Option<&'static PaperTable>,
-    /// The network of its presets.
-    pub body: Body,
-    /// Its arms, baselines before what is compared with them.
-    pub arms: fn(Tanh) -> Vec<Arm>,
+    /// Name of the command.
+    pub name: String,
+    /// What is compared.
+    pub title: String,
+    /// The published table of the same comparison.
+    pub paper: Option<PaperTable>,
+    /// Kind of network, as [`Preset::body`].
+    pub body: &'static str,
+    text: &'static str,
 }
 
-macro_rules! ablations {
-    ($($module:ident),+ $(,)?) => {
-        $(mod $module;)+
+/// Every ablation that is built in.
+pub static ABLATIONS: LazyLock<Vec<Ablation>> = LazyLock::new(|| {
+    let files = built_in!(
+        "ablations": "rate", "static", "components", "norm", "related", "moe", "vit", "dit",
+        "init", "decay", "depth", "family"
+    );
+    files.map(|(name, text)| Ablation::read(name, text)).into()
+});
 
-        /// Every ablation.
-        pub const ABLATIONS: &[Ablation] = &[$($module::ABLATION),+];
-    };
-}
+impl Ablation {
+    fn read(name: &str, text: &'static str) -> Self {
+        let file = SweepFile::without_arms(text);
+        let file = file.unwrap_or_else(|error| panic!("ablations/{name}.toml: {error}"));
+        let preset = file.preset.as_deref().and_then(Preset::named);
+        Self {
+            name: format!("ablation-{name}"),
+            title: file.title.expect("a title"),
+            paper: file.paper,
+            body: preset.expect("a preset").body(),
+            text,
+        }
+    }
 
-ablations! {
-    rate,
-    static_parts,
-    components,
-    norm,
-    related,
-    experts,
-    vision,
-    diffusion,
-    init,
-    decay,
-    depth,
-    family,
+    /// The arms, baselines before what is compared with them.
+    ///
+    /// # Panics
+    /// If the file is wrong, which a test excludes.
+    pub fn arms(&self, tanh: Tanh) -> Vec<Arm> {
+        let file = SweepFile::parse(self.text, Some(tanh));
+        file.unwrap_or_else(|error| panic!("{}: {error}", self.name))
+            .arms
+    }
 }

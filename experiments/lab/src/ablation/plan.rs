@@ -198,7 +198,6 @@ mod tests {
     use super::*;
     use crate::{
         ablation::{ABLATIONS, Tanh},
-        config::Layers,
         data::{Corpus, DataAccount},
         preset::PRESETS,
     };
@@ -210,11 +209,9 @@ mod tests {
             .iter()
             .find(|a| a.name == "ablation-components")
             .expect("it is there");
-        let common = Layers::defaults()
-            .set(&PRESETS[0].settings())
-            .expect("smoke");
+        let common = PRESETS[0].layers();
         let place = ("runs".into(), "test".to_owned());
-        let arms = (ablation.arms)(Tanh::On);
+        let arms = ablation.arms(Tanh::On);
         let sweep =
             Sweep::new(ablation.into(), arms, &common, &[], vec![0, 1], place).expect("smoke");
         let text: Vec<u8> = (0..40_000_u32).map(|i| (i * i % 251) as u8).collect();

@@ -23,15 +23,15 @@ pub struct Subject {
     /// What it compares.
     pub title: String,
     /// The paper's table of the same comparison.
-    pub paper: Option<&'static PaperTable>,
+    pub paper: Option<PaperTable>,
 }
 
 impl From<&Ablation> for Subject {
     fn from(ablation: &Ablation) -> Self {
         Self {
-            name: ablation.name.to_owned(),
-            title: ablation.title.to_owned(),
-            paper: ablation.paper,
+            name: ablation.name.clone(),
+            title: ablation.title.clone(),
+            paper: ablation.paper.clone(),
         }
     }
 }
@@ -279,28 +279,27 @@ mod tests {
             .collect();
         let common = Layers::defaults().set(settings)?;
         let place = (PathBuf::from("runs"), "test".to_owned());
-        let arms = (ablation.arms)(Tanh::Both);
+        let arms = ablation.arms(Tanh::Both);
         Sweep::new(ablation.into(), arms, &common, &keys, vec![0, 1], place)
     }
 
     #[test]
     fn every_arm_of_every_ablation_can_be_built_in_every_preset() {
-        for ablation in ABLATIONS {
+        for ablation in ABLATIONS.iter() {
             for preset in Preset::of(ablation.body) {
-                let common = Layers::defaults().set(&preset.settings());
-                let common = common.expect(preset.size);
+                let common = preset.layers();
                 let place = (PathBuf::from("runs"), "test".to_owned());
-                let arms = (ablation.arms)(Tanh::Both);
+                let arms = ablation.arms(Tanh::Both);
                 let sweep = Sweep::new(ablation.into(), arms, &common, &[], vec![0], place);
-                sweep.and_then(|sweep| sweep.jobs()).expect(preset.size);
+                sweep.and_then(|sweep| sweep.jobs()).expect(preset.name);
             }
         }
     }
 
     #[test]
     fn arms_have_names_of_their_own_and_baselines_that_come_before_them() {
-        for ablation in ABLATIONS {
-            let arms = (ablation.arms)(Tanh::Both);
+        for ablation in ABLATIONS.iter() {
+            let arms = ablation.arms(Tanh::Both);
             for (index, arm) in arms.iter().enumerate() {
                 assert!(
                     arms[..index].iter().all(|a| a.name != arm.name),
@@ -322,14 +321,19 @@ mod tests {
 
     #[test]
     fn the_papers_tables_are_met_row_by_row() {
-        for ablation in ABLATIONS {
-            let Some(table) = ablation.paper else {
+        for ablation in ABLATIONS.iter() {
+            let Some(table) = &ablation.paper else {
                 continue;
             };
-            let arms = (ablation.arms)(Tanh::Both);
-            for row in table.rows {
-                let found = arms.iter().any(|arm| arm.paper.as_ref() == Some(row));
-                assert!(found, "{}: {}", table.place, row.method);
+            let arms = ablation.arms(Tanh::Both);
+            for row in &table.rows {
+                // A diffusion transformer of another size is in the note alone.
+                if table.baseline.as_ref() == Some(&row.method) || row.method.starts_with("DiT") {
+                    continue;
+                }
+                let row = table.row(&row.method);
+                let found = arms.iter().any(|arm| arm.paper == row);
+                assert!(found, "{}: {}", table.place, row.expect("a row").method);
             }
         }
     }
@@ -358,7 +362,11 @@ mod tests {
     /// What makes differences by seed meaningful.
     #[test]
     fn all_arms_of_a_seed_start_from_one_backbone() {
-        let sweep = sweep(&ABLATIONS[0], &PRESETS[0].settings()).expect("the smoke preset");
+        let arms = ABLATIONS[0].arms(Tanh::Both);
+        let place = (PathBuf::from("runs"), "test".to_owned());
+        let smoke = PRESETS[0].layers();
+        let sweep = Sweep::new((&ABLATIONS[0]).into(), arms, &smoke, &[], vec![0], place);
+        let sweep = sweep.expect("the smoke preset");
         let params: Vec<_> = sweep
             .configs
             .iter()

@@ -215,10 +215,10 @@ mod tests {
 
     #[test]
     fn presets_of_images_have_gelu_at_every_size() {
-        for preset in PRESETS {
+        for preset in PRESETS.iter() {
             let gelu = matches!(preset.config().model.ffn(), FfnConfig::Gelu { .. });
             let text = matches!(preset.config().model, ModelConfig::Transformer(_));
-            assert_eq!(gelu, !text || preset.size == "nanogpt", "{}", preset.name());
+            assert_eq!(gelu, !text || preset.name == "nanogpt", "{}", preset.name);
         }
     }
 

@@ -85,7 +85,7 @@ fn compared(recorded: &Recorded) -> impl Iterator<Item = (usize, &ArmResult)> {
 
 fn differences(recorded: &Recorded) -> Option<Plot> {
     let unit = recorded.results.loss_unit;
-    let paper = recorded.sweep.subject.paper;
+    let paper = recorded.sweep.subject.paper.as_ref();
     let paper = paper.filter(|paper| paper.quantity == Quantity::Loss);
     let row = |arm: &ArmResult, room: Room| {
         let delta = arm.delta.as_ref()?;
@@ -103,7 +103,7 @@ fn differences(recorded: &Recorded) -> Option<Plot> {
                 Some(Verdict::Worse) => "bad",
                 _ => "plain",
             },
-            reference: paper.and(arm.paper_delta).map(|[first, _]| first),
+            reference: paper.and(arm.paper_delta.as_ref()).map(|deltas| deltas[0]),
         })
     };
     let rows = |room: Room| -> Vec<ForestRow> {

@@ -1,5 +1,5 @@
-//! Sweeps that a user writes down: a TOML file with axes, whose every combination is an arm,
-//! and with arms of their own.
+//! Comparisons that are written down, the built-in ones too: a TOML file with axes, whose every
+//! combination is an arm, and with arms one by one.
 //!
 //! ```toml
 //! title = "does the learning rate suit the connection?"
@@ -22,39 +22,99 @@
 //!
 //! `baseline` is the name of an arm that all others are compared with, or values of some axes:
 //! then each combination is compared with the one that has these values and is like it
-//! otherwise.
+//! otherwise. docs/experiments.md has every key.
 
-mod error;
+mod arms;
 mod grid;
 
-pub use error::SweepFileError;
-
-use super::Arm;
+use super::{Arm, Tanh};
 use crate::{
     config::nearest_word,
     files::{parse_toml, read_text},
+    paper::{PAPER_TABLES, PaperRow, PaperTable},
 };
+use clap::ValueEnum;
 use grid::{Axis, Combination};
-use std::path::Path;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use thiserror::Error;
 use toml::{Table, Value};
+
+/// A sweep file that cannot be used: which key, what is wrong, what to do about it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SweepFileError {
+    /// The file cannot be read.
+    #[error("sweep {} cannot be read ({source}): check the path and its permissions", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the sweep is not TOML at line {line}: {reason}")]
+    NotToml {
+        /// Line of the mistake, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A key that sweep files do not have.
+    #[error("a sweep has no key {key}{}", meant(nearest))]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The existing one most like it.
+        nearest: Option<String>,
+    },
+    /// A baseline that is no arm.
+    #[error("baseline: there is no arm {name}{}", meant(nearest))]
+    UnknownArm {
+        /// The name given.
+        name: String,
+        /// The arm most like it.
+        nearest: Option<String>,
+    },
+    /// A key with a value that makes no sense.
+    #[error("{key}: {reason}")]
+    Wrong {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+fn meant(nearest: &Option<String>) -> String {
+    let hint = nearest
+        .as_ref()
+        .map(|nearest| format!(": did you mean {nearest}?"));
+    hint.unwrap_or_default()
+}
 
 /// What a sweep file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweepFile {
-    /// What it is about.
+    /// What is compared.
     pub title: Option<String>,
-    /// The name of the preset to begin with.
+    /// Name of the preset to begin with.
     pub preset: Option<String>,
     /// Seeds, ascending; `None` for the preset's.
     pub seeds: Option<Vec<u64>>,
+    /// The published table of the same comparison.
+    pub paper: Option<PaperTable>,
     /// Settings in common.
     pub common: Table,
     /// The arms, with their baselines.
     pub arms: Vec<Arm>,
 }
 
-const KEYS: [&str; 7] = ["title", "preset", "seeds", "baseline", "set", "grid", "arm"];
-const ARM_KEYS: [&str; 4] = ["name", "label", "baseline", "set"];
+const KEYS: [&str; 9] = [
+    "title", "preset", "seeds", "baseline", "paper", "tanh", "set", "grid", "arm",
+];
 
 impl SweepFile {
     /// Reads a file.
@@ -66,53 +126,48 @@ impl SweepFile {
             path: path.to_owned(),
             source,
         })?;
-        text.parse()
+        Self::parse(&text, None)
     }
 
-    fn of(mut table: Table) -> Result<Self, SweepFileError> {
-        known_keys("", &table, &KEYS)?;
-        let axes = match take_table(&mut table, "grid")? {
-            Some(grid) => Axis::all_of(&grid)?,
-            None => Vec::new(),
-        };
-        let combinations = Combination::all_of(&axes)?;
-        let mut arms: Vec<Arm> = combinations.iter().map(Combination::arm).collect();
-        let mut compared_with = vec![None; arms.len()];
-        let written = take_tables(&mut table, "arm")?;
-        check_count("arm", Some(arms.len() + written.len()))?;
-        for arm in written {
-            let (arm, baseline) = explicit_arm(arm)?;
-            arms.push(arm);
-            compared_with.push(baseline);
+    /// What a text says, with the arms of `tanh`, which the text chooses otherwise.
+    ///
+    /// # Errors
+    /// As [`SweepFile::read`].
+    pub fn parse(text: &str, tanh: Option<Tanh>) -> Result<Self, SweepFileError> {
+        let mut table = table_of(text)?;
+        let mut file = Self::head(&mut table)?;
+        let choice = take_tanh(&mut table)?;
+        let (mut arms, in_grid) = compared(&mut table, tanh.unwrap_or(choice))?;
+        for written in &mut arms {
+            written.arm.paper = paper_row(file.paper.as_ref(), written)?;
         }
-        if arms.is_empty() {
-            return Err(wrong("grid", "there is neither a grid nor an arm"));
-        }
-        let baselines = match table.remove("baseline") {
-            None => vec![None; combinations.len()],
-            Some(Value::String(name)) => vec![Some(name); arms.len()],
-            Some(Value::Table(values)) => grid::baselines(&axes, &combinations, &values)?,
-            Some(_) => return Err(wrong("baseline", "expected a name, or values of axes")),
-        };
-        for (index, arm) in arms.iter_mut().enumerate() {
-            let own = compared_with[index].take();
-            let baseline = own.or_else(|| baselines.get(index).cloned().flatten());
-            arm.baseline = baseline.filter(|name| *name != arm.name);
-        }
-        let common = take_table(&mut table, "set")?
-            .map(|set| grid::settings(&set))
-            .transpose()?
-            .unwrap_or_default();
+        let arms: Vec<Arm> = arms.into_iter().map(|written| written.arm).collect();
         let settings = arms.iter().map(|arm| &arm.settings);
-        if settings.chain([&common]).any(sets_seed) {
+        if settings.chain([&file.common]).any(sets_seed) {
             return Err(wrong("train.seed", SEEDS_ARE_NO_SETTING));
         }
+        file.arms = in_order(arms, in_grid)?;
+        Ok(file)
+    }
+
+    /// What a text says besides its arms, which it may lack.
+    ///
+    /// # Errors
+    /// As [`SweepFile::read`].
+    pub fn without_arms(text: &str) -> Result<Self, SweepFileError> {
+        Self::head(&mut table_of(text)?)
+    }
+
+    fn head(table: &mut Table) -> Result<Self, SweepFileError> {
+        known_keys("", table, &KEYS)?;
+        let common = take_table(table, "set")?.unwrap_or_default();
         Ok(Self {
-            title: take_text(&mut table, "title")?,
-            preset: take_text(&mut table, "preset")?,
+            title: take_text(table, "title")?,
+            preset: take_text(table, "preset")?,
             seeds: table.remove("seeds").map(seeds).transpose()?,
-            common,
-            arms: in_order(arms)?,
+            paper: table.remove("paper").map(paper).transpose()?,
+            common: grid::settings(&common)?,
+            arms: Vec::new(),
         })
     }
 }
@@ -121,12 +176,106 @@ impl std::str::FromStr for SweepFile {
     type Err = SweepFileError;
 
     fn from_str(text: &str) -> Result<Self, SweepFileError> {
-        let table = parse_toml(text).map_err(|wrong| SweepFileError::NotToml {
-            line: wrong.line,
-            reason: wrong.reason,
-        })?;
-        Self::of(table)
+        Self::parse(text, None)
     }
+}
+
+fn table_of(text: &str) -> Result<Table, SweepFileError> {
+    parse_toml(text).map_err(|wrong| SweepFileError::NotToml {
+        line: wrong.line,
+        reason: wrong.reason,
+    })
+}
+
+/// The arms with their baselines, and whether some are of a grid.
+fn compared(table: &mut Table, tanh: Tanh) -> Result<(Vec<arms::Written>, bool), SweepFileError> {
+    let axes = match take_table(table, "grid")? {
+        Some(grid) => Axis::all_of(&grid)?,
+        None => Vec::new(),
+    };
+    let combinations = Combination::all_of(&axes)?;
+    let in_grid = combinations.iter().map(Combination::arm);
+    let mut arms: Vec<arms::Written> = in_grid.map(arms::Written::from).collect();
+    arms.extend(arms::all_of(take_tables(table, "arm")?, tanh)?);
+    check_count("arm", Some(arms.len()))?;
+    if arms.is_empty() {
+        return Err(wrong("grid", "there is neither a grid nor an arm"));
+    }
+    let baselines = match table.remove("baseline") {
+        None => Vec::new(),
+        Some(Value::String(name)) => vec![Some(name); arms.len()],
+        Some(Value::Table(values)) => grid::baselines(&axes, &combinations, &values)?,
+        Some(_) => return Err(wrong("baseline", "expected a name, or values of axes")),
+    };
+    for (index, arms::Written { arm, .. }) in arms.iter_mut().enumerate() {
+        let for_all = || baselines.get(index).cloned().flatten();
+        let baseline = arm.baseline.take().or_else(for_all);
+        if arm.matched && baseline.is_none() {
+            let reason = format!(
+                "arm {} has no baseline with whose parameters to match",
+                arm.name
+            );
+            return Err(wrong("arm.matched", reason));
+        }
+        arm.baseline = baseline.filter(|name| *name != arm.name);
+        arm.matched &= !arm.is_baseline();
+    }
+    Ok((arms, !combinations.is_empty()))
+}
+
+/// A published table, by its name or written out.
+fn paper(value: Value) -> Result<PaperTable, SweepFileError> {
+    match value {
+        Value::Table(table) => PaperTable::of(table).map_err(|reason| wrong("paper", reason)),
+        Value::String(place) => {
+            let found = PAPER_TABLES.iter().find(|table| table.place == place);
+            found.cloned().ok_or_else(|| {
+                let places: Vec<&str> = PAPER_TABLES.iter().map(|table| &*table.place).collect();
+                let known = places.join(", ");
+                wrong(
+                    "paper",
+                    format!(
+                        "there is no table {place}: expected one of {known}, or a section [paper]"
+                    ),
+                )
+            })
+        }
+        _ => Err(wrong(
+            "paper",
+            "expected the name of a table, or a section [paper]",
+        )),
+    }
+}
+
+/// The row of an arm in the published table: the one named, or the one of the arm's label,
+/// `DHC×4` for `DHC x4`.
+fn paper_row(
+    table: Option<&PaperTable>,
+    written: &arms::Written,
+) -> Result<Option<PaperRow>, SweepFileError> {
+    let (table, name) = match (table, &written.paper) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => {
+            return Err(wrong(
+                "arm.paper",
+                "the sweep names no table with a key paper",
+            ));
+        }
+        (Some(table), None) => return Ok(table.row(&published_name(&written.arm.label))),
+        (Some(table), Some(name)) => (table, name),
+    };
+    let unknown = || {
+        let nearest = nearest_word(name, table.rows.iter().map(|row| &*row.method));
+        wrong(
+            "arm.paper",
+            format!("{} has no row {name}{}", table.place, meant(&nearest)),
+        )
+    };
+    table.row(name).map(Some).ok_or_else(unknown)
+}
+
+fn published_name(label: &str) -> String {
+    label.replace(" x", "×")
 }
 
 fn wrong(key: &str, reason: impl Into<String>) -> SweepFileError {
@@ -180,6 +329,23 @@ fn take_text(table: &mut Table, key: &str) -> Result<Option<String>, SweepFileEr
     }
 }
 
+fn take_bool(table: &mut Table, key: &str) -> Result<bool, SweepFileError> {
+    match table.remove(key) {
+        None => Ok(false),
+        Some(Value::Boolean(value)) => Ok(value),
+        Some(_) => Err(wrong(key, "expected true or false")),
+    }
+}
+
+fn take_tanh(table: &mut Table) -> Result<Tanh, SweepFileError> {
+    let choice = take_text(table, "tanh")?;
+    let choice = choice.map(|text| Tanh::from_str(&text, false));
+    let choice = choice.transpose();
+    Ok(choice
+        .map_err(|_| wrong("tanh", "expected on, off or both"))?
+        .unwrap_or_default())
+}
+
 fn take_table(table: &mut Table, key: &str) -> Result<Option<Table>, SweepFileError> {
     match table.remove(key) {
         None => Ok(None),
@@ -201,22 +367,6 @@ fn take_tables(table: &mut Table, key: &str) -> Result<Vec<Table>, SweepFileErro
         _ => Err(wrong()),
     };
     values.into_iter().map(table).collect()
-}
-
-fn explicit_arm(mut table: Table) -> Result<(Arm, Option<String>), SweepFileError> {
-    known_keys("arm.", &table, &ARM_KEYS)?;
-    let name = take_text(&mut table, "name")?;
-    let name = name.ok_or_else(|| wrong("arm.name", "every arm needs a name"))?;
-    let set = take_table(&mut table, "set")?.unwrap_or_default();
-    let arm = Arm {
-        label: take_text(&mut table, "label")?.unwrap_or_else(|| name.clone()),
-        name,
-        settings: grid::settings(&set)?,
-        baseline: None,
-        paper: None,
-        matched: false,
-    };
-    Ok((arm, take_text(&mut table, "baseline")?))
 }
 
 fn seeds(value: Value) -> Result<Vec<u64>, SweepFileError> {
@@ -253,8 +403,10 @@ pub fn distinct_seeds(mut seeds: Vec<u64>) -> Result<Vec<u64>, String> {
     }
 }
 
-/// Baselines before what is compared with them, all names once, and no baseline of a baseline.
-fn in_order(arms: Vec<Arm>) -> Result<Vec<Arm>, SweepFileError> {
+/// Baselines before what is compared with them, all names once, and no baseline of a baseline. Arms
+/// that are written down in such an order stay in it.
+fn in_order(arms: Vec<Arm>, in_grid: bool) -> Result<Vec<Arm>, SweepFileError> {
+    let mut ordered = !in_grid;
     for (index, arm) in arms.iter().enumerate() {
         if arms[..index].iter().any(|other| other.name == arm.name) {
             return Err(wrong(
@@ -265,7 +417,9 @@ fn in_order(arms: Vec<Arm>) -> Result<Vec<Arm>, SweepFileError> {
         let Some(baseline) = &arm.baseline else {
             continue;
         };
-        let Some(found) = arms.iter().find(|other| &other.name == baseline) else {
+        let place = arms.iter().position(|other| &other.name == baseline);
+        ordered &= place.is_none_or(|place| place < index);
+        let Some(found) = place.map(|place| &arms[place]) else {
             let names = arms.iter().map(|arm| arm.name.as_str());
             return Err(SweepFileError::UnknownArm {
                 name: baseline.clone(),
@@ -281,6 +435,9 @@ fn in_order(arms: Vec<Arm>) -> Result<Vec<Arm>, SweepFileError> {
                 ),
             ));
         }
+    }
+    if ordered {
+        return Ok(arms);
     }
     let (baselines, others): (Vec<Arm>, Vec<Arm>) = arms.into_iter().partition(Arm::is_baseline);
     Ok(baselines.into_iter().chain(others).collect())

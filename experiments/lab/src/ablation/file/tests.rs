@@ -205,3 +205,165 @@ fn a_key_without_end_is_refused() {
         assert!(said.contains("100000 parts"), "{section}");
     }
 }
+
+#[test]
+fn a_connection_names_its_arm_and_a_template_may_add_to_it() {
+    let file = read(
+        r#"
+        baseline = "pre-norm"
+        tanh = "both"
+        paper = "Table 3"
+        [[arm]]
+        connection = { type = "pre_norm" }
+        [[arm]]
+        name = "{connection}-b"
+        label = "{connection} frozen"
+        paper = "{connection}, frozen B"
+        connection = { type = "hyper", rate = 4, frozen = ["write"] }
+        [[arm]]
+        connection = { type = "hyper", rate = 4 }
+        matched = true
+        [[arm]]
+        connection = { type = "mhc", rate = 2 }
+        "#,
+    );
+    let seen: Vec<(&str, &str, Option<&str>, bool)> = (file.arms.iter())
+        .map(|arm| {
+            let paper = arm.paper.as_ref().map(|row| &*row.method);
+            (&*arm.name, &*arm.label, paper, arm.matched)
+        })
+        .collect();
+    let dhc = "DHC×4 w/o tanh";
+    let frozen = "DHC×4 w/o tanh, frozen B";
+    assert_eq!(
+        seen,
+        [
+            ("pre-norm", "pre-norm", None, false),
+            (
+                "dhc-x4-no-tanh-b",
+                "DHC x4 w/o tanh frozen",
+                Some(frozen),
+                false
+            ),
+            ("dhc-x4-no-tanh", "DHC x4 w/o tanh", Some(dhc), true),
+            ("dhc-x4-b", "DHC x4 frozen", Some("DHC×4, frozen B"), false),
+            ("dhc-x4", "DHC x4", Some("DHC×4"), true),
+            ("mhc", "mHC x2", None, false),
+        ]
+    );
+}
+
+#[test]
+fn a_sweep_can_bring_a_table_of_its_own() {
+    let file = read(
+        r#"
+        [paper]
+        place = "Table 9 of somebody"
+        scale = "a large network"
+        quantity = "loss"
+        about = "nats"
+        columns = ["test"]
+        baseline = "none"
+        row = [{ method = "none", test = 2.5 }, { method = "DHC×2", test = 2 }]
+        [[arm]]
+        connection = { type = "hyper", rate = 2 }
+        "#,
+    );
+    let row = file.arms[0].paper.as_ref().expect("a row");
+    assert_eq!(row.deltas, [-0.5]);
+}
+
+#[test]
+fn mistakes_in_what_built_in_tables_use_are_named_too() {
+    let arm = "[[arm]]\nname = \"x\"\n";
+    let hyper = "[[arm]]\nconnection = { type = \"hyper\" }\n";
+    for (text, said) in [
+        (
+            format!("paper = \"Table 5\"\n{arm}"),
+            "paper: there is no table Table 5: expected one of Table 1,",
+        ),
+        (
+            format!("paper = 5\n{arm}"),
+            "paper: expected the name of a table",
+        ),
+        (
+            format!("{arm}[paper]\nplace = \"here\""),
+            "paper: missing field `scale`",
+        ),
+        (
+            format!("{arm}paper = \"DHC×4\""),
+            "arm.paper: the sweep names no table",
+        ),
+        (
+            format!("paper = \"Table 1\"\n{arm}paper = \"DHC×5\""),
+            "arm.paper: Table 1 has no row DHC×5: did you mean DHC×",
+        ),
+        (
+            format!("tanh = \"maybe\"\n{arm}"),
+            "tanh: expected on, off or both",
+        ),
+        (
+            format!("{arm}matched = true"),
+            "arm.matched: arm x has no baseline",
+        ),
+        (
+            format!("{arm}matched = 1"),
+            "matched: expected true or false",
+        ),
+        (
+            format!("{arm}connection = 5"),
+            "arm.connection: expected a section",
+        ),
+        (
+            format!("{arm}connection = {{ type = \"hipper\" }}"),
+            "arm.connection: model.connection.type: expected",
+        ),
+        (
+            format!("{arm}connection = {{ type = \"hyper\", rat = 2 }}"),
+            "did you mean model.connection.rate?",
+        ),
+        (
+            format!("{hyper}set = {{ model = 5 }}"),
+            "arm.connection: set gives the arm another",
+        ),
+        (
+            format!("{hyper}set.model.connection.rate = 5"),
+            "arm.connection: set gives the arm another",
+        ),
+        (format!("{hyper}{hyper}"), "two arms with the name dhc-x4"),
+        (
+            "[[arm]]\nconnection = \"all\"\n".repeat(1000),
+            "arms, expected at most 5000",
+        ),
+    ] {
+        let error = refused(&text);
+        assert!(error.contains(said), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn every_built_in_table_is_a_file_of_a_user() {
+    let folder = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    let files = |name: &str| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder(name)).expect("a folder");
+        entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect()
+    };
+    for path in files("ablations") {
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .expect("a name");
+        let known = crate::ablation::ABLATIONS
+            .iter()
+            .find(|known| known.name == format!("ablation-{name}"));
+        let known = known.unwrap_or_else(|| panic!("{name} is not in ABLATIONS"));
+        let file = SweepFile::read(&path).expect("it is read as a user's");
+        assert_eq!(file.arms, known.arms(Tanh::On), "{name}");
+        let text = std::fs::read_to_string(&path).expect("a file");
+        assert!(text.starts_with("# "), "{name} says what it compares");
+    }
+    assert_eq!(files("presets").len(), crate::preset::PRESETS.len());
+    assert_eq!(files("paper").len(), PAPER_TABLES.len());
+}

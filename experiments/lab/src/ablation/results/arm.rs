@@ -61,7 +61,7 @@ pub struct ArmResult {
     /// Runs that diverged.
     pub diverged_runs: usize,
     /// The paper's differences to its baseline, one for each column of its table.
-    pub paper_delta: Option<[f64; 2]>,
+    pub paper_delta: Option<Vec<f64>>,
     /// Everything that depends on the speed of the machine.
     pub timing: ArmTiming,
     /// Its runs that have ended.
@@ -133,7 +133,7 @@ impl ArmResult {
             convergence: None,
             spikes: runs.iter().map(|run| run.spikes).sum(),
             diverged_runs: diverged(&runs).count(),
-            paper_delta: arm.paper.map(|row| row.deltas),
+            paper_delta: arm.paper.as_ref().map(|row| row.deltas.clone()),
             timing: ArmTiming::default(),
             runs,
         }

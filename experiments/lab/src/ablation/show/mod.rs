@@ -74,8 +74,8 @@ impl Report<'_> {
     }
 
     /// The paper's table if it is of this quantity and has a number for one of the arms.
-    fn paper(&self, quantity: Quantity) -> Option<&'static PaperTable> {
-        let table = self.sweep.subject.paper;
+    fn paper(&self, quantity: Quantity) -> Option<&PaperTable> {
+        let table = self.sweep.subject.paper.as_ref();
         let numbers = self
             .results
             .arms
@@ -109,7 +109,7 @@ mod tests {
 
     fn reported<T>(results: &Results, say: impl Fn(&Report<'_>) -> T) -> T {
         let ablation = &ABLATIONS[0];
-        let arms = (ablation.arms)(Tanh::Both);
+        let arms = ablation.arms(Tanh::Both);
         let place = (PathBuf::from("runs"), "test".to_owned());
         let sweep = Sweep::new(
             ablation.into(),

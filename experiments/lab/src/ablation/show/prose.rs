@@ -83,9 +83,8 @@ impl Report<'_> {
                 ));
             }
         }
-        if let Some(note) = self.sweep.subject.paper.and_then(|paper| paper.note) {
-            lines.push(note());
-        }
+        let paper = self.sweep.subject.paper.as_ref();
+        lines.extend(paper.and_then(|paper| paper.note.clone()));
         let backends: BTreeSet<&str> = results.runs().map(|run| &*run.backend).collect();
         if backends.iter().any(|&name| name != "cpu") {
             let names: Vec<&str> = backends.into_iter().collect();

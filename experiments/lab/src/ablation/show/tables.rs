@@ -35,7 +35,7 @@ impl Report<'_> {
                 row.push(number(arm.bits_per_byte, |bits| format!("{bits:.4}")));
             }
             row.extend([self.delta_cell(arm), self.verdict_cell(arm)]);
-            row.extend(paper.iter().flat_map(|_| paper_cells(arm, 3)));
+            row.extend(paper_cells(paper, arm, 3));
             table.push(row);
         }
         table
@@ -58,7 +58,7 @@ impl Report<'_> {
             };
             let accuracy = number(arm.accuracy, |share| format!("{:.2}", 100.0 * share));
             let mut row = vec![Cell::from(&arm.label), accuracy, delta];
-            row.extend(paper.iter().flat_map(|_| paper_cells(arm, 2)));
+            row.extend(paper_cells(paper, arm, 2));
             table.push(row);
         }
         Some(table)
@@ -153,15 +153,16 @@ fn columns<const N: usize>(names: [&str; N]) -> Vec<(String, Align)> {
 }
 
 fn paper_columns(paper: Option<&PaperTable>) -> Vec<(String, Align)> {
-    let names = paper.iter().flat_map(|paper| paper.columns);
+    let names = paper.iter().flat_map(|paper| &paper.columns);
     names
         .map(|name| (format!("paper Δ {name}"), Align::Right))
         .collect()
 }
 
-fn paper_cells(arm: &ArmResult, digits: usize) -> [Cell; 2] {
-    match arm.paper_delta {
-        Some(deltas) => deltas.map(|delta| Cell::from(signed(delta, digits))),
-        None => ["", ""].map(Cell::from),
-    }
+fn paper_cells(paper: Option<&PaperTable>, arm: &ArmResult, digits: usize) -> Vec<Cell> {
+    let columns = 0..paper.map_or(0, |paper| paper.columns.len());
+    let delta = |column| arm.paper_delta.as_ref()?.get(column).copied();
+    columns
+        .map(|column| number(delta(column), |delta| signed(delta, digits)))
+        .collect()
 }

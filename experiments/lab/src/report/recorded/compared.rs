@@ -5,6 +5,7 @@ use crate::{
     ablation::{ABLATIONS, Ablation, Arm, Subject, Tanh},
     config::RunConfig,
     files::read_text,
+    paper::PaperTable,
     run_dir::SWEEP_FILE,
 };
 use std::{collections::BTreeMap, fs, path::Path};
@@ -50,8 +51,16 @@ pub(super) fn subject(
         title: (text("title").map(str::to_owned))
             .or(known.as_ref().map(|known| known.title.clone()))
             .unwrap_or_else(|| "arms by the names of their directories".to_owned()),
-        paper: known.and_then(|known| known.paper),
+        paper: known
+            .and_then(|known| known.paper)
+            .or_else(|| paper(made_by)),
     }
+}
+
+/// The published table that a user's sweep was set beside.
+fn paper(made_by: &toml::Table) -> Option<PaperTable> {
+    let table = made_by.get("paper")?.as_table()?;
+    PaperTable::of(table.clone()).ok()
 }
 
 /// The arms with a configuration, in the order of the ablation; others after them by name,
@@ -68,8 +77,8 @@ pub(super) fn arms(
             known: configs.keys().cloned().collect(),
         });
     }
-    let known: Vec<Arm> = ablation.map_or_else(Vec::new, |a| (a.arms)(Tanh::Both));
-    let usual = Arm::pre_norm().name;
+    let known: Vec<Arm> = ablation.map_or_else(Vec::new, |a| a.arms(Tanh::Both));
+    let (usual, paper) = (Arm::pre_norm().name, paper(made_by));
     let mut arms = Vec::new();
     for (name, (_, config)) in configs {
         let place = known.iter().position(|arm| &arm.name == name);
@@ -85,6 +94,9 @@ pub(super) fn arms(
         };
         if let Some(label) = text(made_by, "labels", name) {
             arm.label = label.to_owned();
+        }
+        if let Some(row) = text(made_by, "paper_rows", name) {
+            arm.paper = paper.as_ref().and_then(|paper| paper.row(row));
         }
         if made_by.contains_key("baselines") {
             arm.baseline = text(made_by, "baselines", name).map(str::to_owned);
