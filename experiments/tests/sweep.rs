@@ -237,3 +237,132 @@ fn mistakes_have_status_2_and_say_what_was_meant() {
     let output = place.run(&["sweep", "missing.toml"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
 }
+
+/// `train.schedule` and `train.min_lr_ratio` had other names when this run was begun.
+#[test]
+fn a_run_begun_under_the_first_names_of_settings_goes_on() {
+    let place = Place::new();
+    let text: String = (0..400)
+        .map(|i| format!("{} times {} is {}.\n", i % 61, i % 53, (i % 61) * (i % 53)))
+        .collect();
+    fs::write(place.path("text.txt"), text).expect("it is writable");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/run_of_first_names");
+    fs::create_dir(place.path("run")).expect("it is writable");
+    for file in ["config.toml", "metrics.jsonl", "state.bin"] {
+        fs::copy(fixture.join(file), place.path("run").join(file)).expect("it is writable");
+    }
+    place.done(&["train", "--resume", "run"]);
+    let read = |path: PathBuf| fs::read_to_string(path).expect("a file");
+    let config = read(place.path("run/config.toml"));
+    assert!(config.contains("\ndecline = \"cosine\"\n"), "{config}");
+    let last = |path: PathBuf| -> Value {
+        let metrics = read(path);
+        let last = metrics.lines().last().expect("a record");
+        serde_json::from_str(last).expect("JSON")
+    };
+    let [ended, undisturbed] =
+        [place.path("run"), fixture].map(|run| last(run.join("metrics.jsonl")));
+    assert_eq!(ended["step"], 8);
+    let [ended, undisturbed] = [ended, undisturbed].map(|record| record["train_loss"].as_f64());
+    let difference = ended.expect("a loss") - undisturbed.expect("a loss");
+    assert!(difference.abs() < 1e-4, "{difference}");
+}
+
+#[test]
+fn a_sweep_begun_under_the_first_names_of_settings_goes_on() {
+    let place = Place::new();
+    place.done(&with(&["--seeds", "1"]));
+    let list = place.done(&with(&["--seeds", "1", "--list"]));
+    for line in list.lines() {
+        let run = place.path(line.split('\t').nth(4).expect("a directory"));
+        let path = run.join("config.toml");
+        let config = fs::read_to_string(&path).expect("a configuration");
+        // In the order of the alphabet, as they were.
+        let config = config.replace("schedule = \"cosine\"\n", "");
+        let config = config.replace("min_lr_ratio = 0.1\n", "");
+        let first = "decline = \"cosine\"\nfinal_fraction = 0.1\n";
+        fs::write(
+            &path,
+            config.replace("[train]\n", &format!("[train]\n{first}")),
+        )
+        .expect("space");
+    }
+    let again = place.run(&with(&["--seeds", "1", "--set", "train.decline=cosine"]));
+    assert!(
+        stderr(&again).contains("4 of 4 runs have ended before"),
+        "{}",
+        stderr(&again)
+    );
+    let other = place.run(&with(&["--seeds", "1", "--set", "train.decline=constant"]));
+    assert!(
+        stderr(&other).contains("train.schedule"),
+        "{}",
+        stderr(&other)
+    );
+}
+
+/// The steps of docs/experiments.md.
+#[test]
+fn an_ablation_is_added_as_the_page_says() {
+    let place = Place::new();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/experiments.md");
+    let page = fs::read_to_string(page).expect("a page");
+    let (_, section) = page.split_once("## Adding an ablation").expect("a section");
+    let mut blocks = section.split("```").skip(1).step_by(2);
+    let mut block = || {
+        blocks
+            .next()
+            .and_then(|block| block.strip_prefix("toml"))
+            .expect("a file")
+    };
+    let (whole, table) = (block(), block());
+    // Smaller than the page has it.
+    let quick = whole.replace(
+        "preset = \"small\"\nseeds = 3",
+        "preset = \"smoke\"\nseeds = 1",
+    );
+    let quick = quick.replace(
+        "   preset = \"small\"\n   seeds = 3",
+        "preset = \"smoke\"\nseeds = 1",
+    );
+    assert_ne!(quick, whole);
+    let own = quick.replace("paper = \"Table 1\"", "") + table;
+    let less = ["train.steps=2", "train.warmup=1", "train.eval_batches=1"];
+    for (name, text, columns) in [
+        (
+            "streams",
+            quick,
+            &["paper Δ V2", "paper Δ V3", "−0.030", "PAPER (Table 1)"][..],
+        ),
+        (
+            "own",
+            own,
+            &["paper Δ C4", "−0.009", "PAPER (Table 2 of Somebody"][..],
+        ),
+    ] {
+        let file = format!("{name}.toml");
+        fs::write(place.path(&file), text).expect("it is writable");
+        let settings = less.iter().flat_map(|setting| ["--set", setting]);
+        let command = ["sweep", &file, "--data", "text.txt"]
+            .into_iter()
+            .chain(settings);
+        let command: Vec<&str> = command.collect();
+        place.done(&[&command[..], &["--dry-run"]].concat());
+        let shown = place.done(&command);
+        for column in columns.iter().chain(&["DHC x4 matched"]) {
+            assert!(shown.contains(column), "{column}: {shown}");
+        }
+        let arms = place.results(name)["results"]["arms"].clone();
+        let extra = |arm: usize| {
+            arms[arm]["extra_parameters_fraction"]
+                .as_f64()
+                .expect("a number")
+        };
+        assert!(extra(3).abs() < 0.01 && extra(2) > extra(3).abs(), "{arms}");
+        // A report reads the columns back from the files.
+        place.done(&["report", &format!("runs/{name}")]);
+        let report = fs::read_to_string(place.path(&format!("runs/{name}/report.md")));
+        let report = report.expect("a report");
+        assert!(report.contains(columns[0]), "{report}");
+    }
+}

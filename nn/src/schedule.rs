@@ -2,20 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate moves after the warm-up.
+/// Shape of a learning-rate schedule after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Decline {
-    /// It stays at the peak.
+pub enum ScheduleShape {
+    /// The peak throughout.
     Constant,
-    /// It falls along half a cosine.
+    /// Half a cosine, from the peak down.
     #[default]
     Cosine,
 }
 
 /// A learning rate as a function of the step.
 ///
-/// With peak `p`, `w` warm-up steps, `n` steps in all and final fraction `f`:
+/// With peak `p`, `w` warm-up steps, `n` steps in all and smallest rate `f p`:
 /// step `s < w` has `p (s + 1) / w`, later ones `p` or
 /// `p (f + (1 - f) (1 + cos(pi (s - w) / (n - w))) / 2)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,10 +26,10 @@ pub struct Schedule {
     pub warmup: usize,
     /// Steps in all.
     pub steps: usize,
-    /// How it moves after the warm-up.
-    pub decline: Decline,
+    /// Shape after the warm-up.
+    pub shape: ScheduleShape,
     /// Where the cosine ends, as a fraction of the peak.
-    pub final_fraction: f64,
+    pub min_ratio: f64,
 }
 
 impl Schedule {
@@ -38,13 +38,13 @@ impl Schedule {
         if step < self.warmup {
             return self.peak * (step + 1) as f64 / self.warmup as f64;
         }
-        match self.decline {
-            Decline::Constant => self.peak,
-            Decline::Cosine => {
+        match self.shape {
+            ScheduleShape::Constant => self.peak,
+            ScheduleShape::Cosine => {
                 let length = self.steps.saturating_sub(self.warmup).max(1);
                 let done = ((step - self.warmup) as f64 / length as f64).min(1.0);
                 let cosine = (1.0 + (std::f64::consts::PI * done).cos()) / 2.0;
-                self.peak * (self.final_fraction + (1.0 - self.final_fraction) * cosine)
+                self.peak * (self.min_ratio + (1.0 - self.min_ratio) * cosine)
             }
         }
     }
@@ -58,8 +58,8 @@ mod tests {
         peak: 2.0,
         warmup: 4,
         steps: 104,
-        decline: Decline::Cosine,
-        final_fraction: 0.1,
+        shape: ScheduleShape::Cosine,
+        min_ratio: 0.1,
     };
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_constant_rate_stays() {
         let constant = Schedule {
-            decline: Decline::Constant,
+            shape: ScheduleShape::Constant,
             warmup: 0,
             ..COSINE
         };

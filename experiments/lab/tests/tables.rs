@@ -100,6 +100,14 @@ fn every_arm_and_every_preset_is_what_it_was() {
         let _ = writeln!(text, "== {name}: {about}; seeds {seeds:?}");
         text.push_str(&recorded(preset.config().to_table()));
     }
+    // The states of runs are tied to their configuration by this text.
+    for preset in PRESETS.iter().filter(|preset| preset.body() != "moe") {
+        assert!(
+            text.contains(&preset.config().identity()),
+            "{}",
+            preset.name
+        );
+    }
     for ablation in ABLATIONS.iter() {
         write_ablation(&mut text, ablation);
     }

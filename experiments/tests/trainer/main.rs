@@ -109,8 +109,8 @@ fn the_gradient_of_a_batch_is_the_mean_over_its_sequences_however_it_is_cut() {
 }
 
 #[test]
-fn every_step_has_the_rate_of_its_place_in_warm_up_and_decline() {
-    let config = config(&["train.learning_rate=0.01", "train.final_fraction=0.2"]);
+fn every_step_has_the_rate_of_its_place_in_warm_up_and_cosine() {
+    let config = config(&["train.learning_rate=0.01", "train.min_lr_ratio=0.2"]);
     let mut trainer = Trainer::new(&config, &corpus()).unwrap();
     let start = trainer.params().slab().to_vec();
     let mut rates = Vec::new();
@@ -127,8 +127,8 @@ fn every_step_has_the_rate_of_its_place_in_warm_up_and_decline() {
         }
     }
     let cosine = |s: f64| 0.002 + 0.008 * (1.0 + (std::f64::consts::PI * s / 8.0).cos()) / 2.0;
-    let decline = (0..8).map(|s| cosine(f64::from(s)));
-    let expected = [0.0025, 0.005, 0.0075, 0.01].into_iter().chain(decline);
+    let cosine = (0..8).map(|s| cosine(f64::from(s)));
+    let expected = [0.0025, 0.005, 0.0075, 0.01].into_iter().chain(cosine);
     for (step, (rate, expected)) in rates.iter().zip(expected).enumerate() {
         assert!((rate - expected).abs() < 1e-12, "step {step}: {rates:?}");
     }

@@ -2,7 +2,7 @@
 
 use super::{Ablation, Arm, matching::match_parameters};
 use crate::{
-    config::{ConfigError, Layers, RunConfig},
+    config::{ConfigError, Layers, RunConfig, current_name, current_names},
     data::Source,
     measure::Measure,
     paper::PaperTable,
@@ -163,13 +163,14 @@ impl Sweep {
         let mut configs = Vec::with_capacity(arms.len());
         let mut parameters = BTreeMap::new();
         for arm in &arms {
-            if let Some(key) = keys.iter().find(|key| sets(&arm.settings, key)) {
+            let settings = current_names(arm.settings.clone());
+            if let Some(key) = keys.iter().find(|key| sets(&settings, &current_name(key))) {
                 return Err(SweepError::SetByArms {
                     key: key.clone(),
                     arm: arm.name.clone(),
                 });
             }
-            let mut config = common.clone().table(arm.settings.clone()).resolve()?;
+            let mut config = common.clone().table(settings).resolve()?;
             if arm.matched {
                 let wanted = parameters.get(&arm.baseline).copied();
                 let wanted = wanted.expect("a matched arm has its baseline before it");
@@ -357,6 +358,16 @@ mod tests {
             assert!(matches!(error, SweepError::SetByArms { .. }), "{error}");
         }
         assert!(sweep(&ABLATIONS[0], &["model.dim=32", "train.steps=3"]).is_ok());
+        // Under the name that it had first, too.
+        let arms = vec![Arm::pre_norm().with("train", "schedule", "constant")];
+        let keys = ["train.decline".to_owned()];
+        let place = (PathBuf::from("runs"), "test".to_owned());
+        let common = Layers::defaults();
+        let error = Sweep::new((&ABLATIONS[0]).into(), arms, &common, &keys, vec![0], place);
+        assert!(
+            matches!(error, Err(SweepError::SetByArms { .. })),
+            "{error:?}"
+        );
     }
 
     /// What makes differences by seed meaningful.

@@ -2,6 +2,7 @@
 
 use super::{
     ConfigError, RunConfig,
+    earlier::current_names,
     resolve::{resolve, section_mut},
     types::change_type,
 };
@@ -32,6 +33,7 @@ impl Layers {
 
     /// The settings that a run has written, none of them filled in; see [`RunConfig::of_run`].
     pub fn recorded(settings: Table) -> Self {
+        let settings = current_names(settings);
         Self { settings }
     }
 
@@ -104,7 +106,7 @@ impl Layers {
 
     /// Lays a table over these.
     pub fn table(mut self, layer: Table) -> Self {
-        merge(&mut self.settings, &mut Vec::new(), layer);
+        merge(&mut self.settings, &mut Vec::new(), current_names(layer));
         self
     }
 

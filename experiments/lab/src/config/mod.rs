@@ -4,13 +4,14 @@
 //! model.dim=256` over those. A layer changes what it names and nothing else; where it gives a
 //! section another `type`, what the two types share stays as it was chosen.
 
+mod earlier;
 mod error;
-mod later;
 mod layers;
 mod nearest;
 mod resolve;
 mod types;
 
+pub use earlier::{current_name, current_names};
 pub use error::ConfigError;
 pub use layers::Layers;
 pub use nearest::nearest_word;
@@ -19,7 +20,7 @@ use crate::data::{TokenKind, VOCABULARY};
 use models::{model::ModelConfig, network::Objective};
 use nn::{
     optim::AdamWConfig,
-    schedule::{Decline, Schedule},
+    schedule::{Schedule, ScheduleShape},
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -55,10 +56,10 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// Steps of linear warm-up.
     pub warmup: usize,
-    /// How the learning rate moves after the warm-up.
-    pub decline: Decline,
-    /// Where the decline ends, as a fraction of the largest rate.
-    pub final_fraction: f64,
+    /// The learning rate after the warm-up.
+    pub schedule: ScheduleShape,
+    /// The smallest learning rate, which the schedule ends at, as a fraction of the largest.
+    pub min_lr_ratio: f64,
     /// Steps between two validations. The last step is always followed by one; by no other
     /// with 0, which runs begun before may have.
     pub eval_every: usize,
@@ -104,8 +105,8 @@ impl Default for TrainConfig {
             shards: 4,
             learning_rate: 1e-3,
             warmup: 100,
-            decline: Decline::Cosine,
-            final_fraction: 0.1,
+            schedule: ScheduleShape::Cosine,
+            min_lr_ratio: 0.1,
             eval_every: 250,
             eval_batches: 16,
             seed: 0,
@@ -120,13 +121,13 @@ impl Default for TrainConfig {
 
 impl TrainConfig {
     /// The learning rate as a function of the step.
-    pub fn schedule(&self) -> Schedule {
+    pub fn learning_rates(&self) -> Schedule {
         Schedule {
             peak: self.learning_rate,
             warmup: self.warmup,
             steps: self.steps,
-            decline: self.decline,
-            final_fraction: self.final_fraction,
+            shape: self.schedule,
+            min_ratio: self.min_lr_ratio,
         }
     }
 
@@ -227,12 +228,17 @@ impl RunConfig {
         table
     }
 
-    /// What distinguishes it from other configurations: the same for a run that began before some
-    /// settings existed as it was then.
+    /// Text that distinguishes the configuration from others: the same for a run of an earlier
+    /// version as that version's.
     pub fn identity(&self) -> String {
+        earlier::first_names(self.as_recorded_first()).to_string()
+    }
+
+    /// The settings without those that say what their absence in a run of an earlier version says.
+    pub fn as_recorded_first(&self) -> toml::Table {
         let mut table = self.to_table();
-        later::leave_out(self, &mut table);
-        table.to_string()
+        earlier::leave_out(self, &mut table);
+        table
     }
 
     /// Says what cannot be run, naming the keys.
@@ -330,10 +336,10 @@ impl RunConfig {
                 self.model.kind()
             ));
         }
-        if !(0.0..=1.0).contains(&train.final_fraction) {
+        if !(0.0..=1.0).contains(&train.min_lr_ratio) {
             return invalid(format!(
-                "train.final_fraction is {}, expected 0 to 1",
-                train.final_fraction
+                "train.min_lr_ratio is {}, expected 0 to 1",
+                train.min_lr_ratio
             ));
         }
         for (key, beta) in [("beta1", self.optim.beta1), ("beta2", self.optim.beta2)] {

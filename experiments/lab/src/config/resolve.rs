@@ -309,8 +309,8 @@ mod tests {
             ("optim=5", "optim: expected a section of settings, not 5"),
             ("model=5", "model: expected a section of settings, not 5"),
             (
-                "train.decline=linear",
-                "train.decline: expected constant, cosine, not \"linear\"",
+                "train.schedule=linear",
+                "train.schedule: expected constant, cosine, not \"linear\"",
             ),
         ] {
             assert_eq!(set(&[given]).unwrap_err(), message);

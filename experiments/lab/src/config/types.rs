@@ -6,7 +6,7 @@
 //! change back and forth loses no choice that both types have.
 
 use super::{
-    later::fill_in,
+    earlier::fill_in,
     layers::TYPE,
     resolve::{missing_field, read, section_mut},
 };

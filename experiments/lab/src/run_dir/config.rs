@@ -1,7 +1,10 @@
 //! Comparing configurations, and writing a command line that can be pasted.
 
 use super::{CONFIG_FILE, RunError, read_if_there};
-use crate::{config::Layers, files::parse_toml};
+use crate::{
+    config::{Layers, current_names},
+    files::parse_toml,
+};
 use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 use toml::{Table, Value};
 
@@ -22,8 +25,9 @@ pub fn check_config(directory: &Path, wanted: &Table) -> Result<bool, RunError> 
         reason: wrong.reason,
     })?;
     // What a run wrote before some settings existed says what it did in their place.
+    let stored = current_names(stored);
     let stored = match Layers::recorded(stored.clone()).resolve() {
-        Ok(config) if config.identity() == stored.to_string() => config.to_table(),
+        Ok(config) if config.as_recorded_first() == stored => config.to_table(),
         _ => stored,
     };
     match first_difference(&stored, wanted) {

@@ -5,7 +5,10 @@ use super::{
     METRICS_FILE, PREVIOUS_STATE_FILE, RunError, STATE_FILE, STATE_MAGIC, SUMMARY_FILE,
     WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
 };
-use crate::{config::RunConfig, files::read_text};
+use crate::{
+    config::{RunConfig, current_names},
+    files::read_text,
+};
 use std::{
     fs::{self, File},
     io::{self, Read},
@@ -95,7 +98,7 @@ pub(super) fn is_run(directory: &Path) -> bool {
     let settings = || {
         let table = text(CONFIG_FILE)?.parse::<toml::Table>().ok()?;
         let config = RunConfig::from_file(&directory.join(CONFIG_FILE)).ok()?;
-        (config.to_table() == table).then_some(())
+        (config.to_table() == current_names(table)).then_some(())
     };
     let state = |name: &str| {
         let mut start = [0; STATE_MAGIC.len()];

@@ -159,7 +159,7 @@ impl Trainer {
     pub fn with_task(config: &RunConfig, task: Box<dyn Task>, params: Params) -> Self {
         let train = &config.train;
         Self {
-            schedule: train.schedule(),
+            schedule: train.learning_rates(),
             optimiser: AdamW::new(&params, config.optim),
             shards: Shards::new(train.shards, &params, Tape::new),
             losses: vec![0.0; train.micro_batches()],

@@ -1,6 +1,6 @@
-//! Settings that came after the first runs.
+//! Settings that had other names, or did not exist, when earlier runs were begun.
 //!
-//! A run writes every setting into its configuration. Where one of these is missing there, the run
+//! Old names are read wherever settings are, and written nowhere. A run writes every setting into its configuration. Where one of these is missing there, the run
 //! began before it existed, and goes on with what the program did then: that is what the setting
 //! reads as where it is absent. What a user writes is another matter: a setting that is left out
 //! takes its default, which may be another.
@@ -9,6 +9,48 @@ use super::RunConfig;
 use models::config::FfnConfig;
 use nn::{connection::ConnectionConfig, moe::MoeConfig};
 use toml::{Table, Value};
+
+/// Section, first name and current name.
+const RENAMED: [(&str, &str, &str); 2] = [
+    ("train", "decline", "schedule"),
+    ("train", "final_fraction", "min_lr_ratio"),
+];
+
+/// The current name of a setting, `train.schedule` for `train.decline`.
+pub fn current_name(key: &str) -> String {
+    let is_key = |(section, first, _): &&(&str, &str, &str)| key == format!("{section}.{first}");
+    let known = RENAMED.iter().find(is_key);
+    known.map_or_else(
+        || key.to_owned(),
+        |(section, _, current)| format!("{section}.{current}"),
+    )
+}
+
+/// Settings under their current names. One that is given under both names keeps the old one too,
+/// which is then refused as unknown.
+pub fn current_names(settings: Table) -> Table {
+    renamed(settings, RENAMED)
+}
+
+/// Settings under the names that they had in the first runs.
+pub(super) fn first_names(settings: Table) -> Table {
+    renamed(
+        settings,
+        RENAMED.map(|(section, first, current)| (section, current, first)),
+    )
+}
+
+fn renamed(mut settings: Table, names: [(&str, &str, &str); 2]) -> Table {
+    for (section, from, to) in names {
+        let section = settings.get_mut(section).and_then(Value::as_table_mut);
+        if let Some(section) = section.filter(|section| !section.contains_key(to))
+            && let Some(value) = section.remove(from)
+        {
+            section.insert(to.to_owned(), value);
+        }
+    }
+    settings
+}
 
 /// Section of `model`, and name.
 const LATER: [(&str, &str); 7] = [
@@ -91,6 +133,40 @@ mod tests {
     ];
 
     #[test]
+    fn first_names_are_read_wherever_current_ones_are() {
+        let current = given(&["train.schedule=constant", "train.min_lr_ratio=0.5"]);
+        let first = ["train.decline=constant", "train.final_fraction=0.5"];
+        assert_eq!(given(&first), current);
+        assert_eq!(
+            given(&["train={ decline=\"constant\", min_lr_ratio=0.5 }"]),
+            current
+        );
+        assert_eq!(current.with_overrides(&first[..1]).expect("valid"), current);
+        let recorded = first_names(current.to_table());
+        assert!(recorded["train"].get("schedule").is_none());
+        assert_eq!(recorded.to_string(), current.identity());
+        assert_eq!(
+            Layers::recorded(recorded.clone()).resolve().expect("valid"),
+            current
+        );
+        assert_eq!(
+            Layers::defaults().table(recorded).resolve().expect("valid"),
+            current
+        );
+        let both = Layers::defaults().set(&["train.decline=cosine", "train.schedule=cosine"]);
+        let error = both
+            .and_then(Layers::resolve)
+            .expect_err("twice")
+            .to_string();
+        assert!(
+            error.starts_with("there is no setting train.decline"),
+            "{error}"
+        );
+        assert_eq!(current_name("train.decline"), "train.schedule");
+        assert_eq!(current_name("train.steps"), "train.steps");
+    }
+
+    #[test]
     fn what_a_user_leaves_out_takes_the_default() {
         for kind in ConnectionConfig::all() {
             let name = table_of(&kind)["type"].as_str().expect("a name").to_owned();
@@ -120,7 +196,7 @@ mod tests {
                 section_of(&mut table, section).and_then(|table| table.remove(key));
             }
             let config = Layers::recorded(table.clone()).resolve().expect("valid");
-            (table, config)
+            (first_names(table), config)
         };
         let expected = [
             ("connection", "form", "\"one_map\""),
