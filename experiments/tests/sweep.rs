@@ -348,7 +348,9 @@ fn an_ablation_is_added_as_the_page_says() {
             .chain(settings);
         let command: Vec<&str> = command.collect();
         place.done(&[&command[..], &["--dry-run"]].concat());
-        let shown = place.done(&command);
+        place.done(&command);
+        let shown = fs::read_to_string(place.path(&format!("runs/{name}/results.md")));
+        let shown = shown.expect("a table");
         for column in columns.iter().chain(&["DHC x4 matched"]) {
             assert!(shown.contains(column), "{column}: {shown}");
         }
@@ -361,7 +363,7 @@ fn an_ablation_is_added_as_the_page_says() {
         assert!(extra(3).abs() < 0.01 && extra(2) > extra(3).abs(), "{arms}");
         // A report reads the columns back from the files.
         place.done(&["report", &format!("runs/{name}")]);
-        let report = fs::read_to_string(place.path(&format!("runs/{name}/report.md")));
+        let report = fs::read_to_string(place.path(&format!("runs/{name}/report/report.md")));
         let report = report.expect("a report");
         assert!(report.contains(columns[0]), "{report}");
     }
