@@ -1,0 +1,468 @@
+//! From names of tensors to sites in the order of execution.
+
+use crate::{
+    CheckpointError,
+    dialects::{DIALECTS, Dialect, Ending},
+    files::{Store, Tensor},
+    settings::Config,
+};
+use std::collections::BTreeMap;
+
+/// The sublayer that a site belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Attention, or what stands in its place.
+    Attention,
+    /// Feed-forward or experts.
+    FeedForward,
+    /// Not to be seen from its name.
+    Unknown,
+}
+
+impl Kind {
+    /// A short name: `attn`, `ffn` or `site`.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Attention => "attn",
+            Self::FeedForward => "ffn",
+            Self::Unknown => "site",
+        }
+    }
+
+    /// The kind that a name speaks of, its end first.
+    fn of(name: &str) -> Self {
+        let name = name.to_lowercase();
+        let last = |words: &[&str]| words.iter().filter_map(|word| name.rfind(word)).max();
+        let attention = last(&["attn", "attention"]);
+        let feed_forward = last(&["mlp", "ffn", "feed_forward", "feedforward"]);
+        match attention.max(feed_forward) {
+            None => Self::Unknown,
+            found if found == attention => Self::Attention,
+            _ => Self::FeedForward,
+        }
+    }
+}
+
+/// The tensors of one connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// The name without roles: `model.layers.3.hc_attn`.
+    pub name: String,
+    /// The sublayer.
+    pub kind: Kind,
+    /// The first number in the name.
+    pub layer: Option<usize>,
+    /// Whether it belongs to a layer that predicts further tokens.
+    pub predicted: bool,
+    /// The names of its tensors by role.
+    pub tensors: BTreeMap<&'static str, String>,
+    numbers: Vec<usize>,
+    stem: String,
+}
+
+impl Site {
+    /// The roles that are missing, as names of tensors.
+    pub(crate) fn missing(&self, dialect: &Dialect, required: &[&str]) -> Vec<String> {
+        let roles = required
+            .iter()
+            .filter(|role| !self.tensors.contains_key(*role));
+        let spelled = roles.map(|role| {
+            let spelling = dialect.roles.iter().find(|(_, of)| of == role);
+            format!("{}{}", self.stem, spelling.map_or(*role, |(text, _)| text))
+        });
+        spelled.collect()
+    }
+}
+
+/// All sites of a dialect, and what may be the learned end.
+pub(crate) struct Found {
+    pub(crate) sites: Vec<Site>,
+    pub(crate) heads: Vec<Site>,
+}
+
+/// Whether a name is of this dialect: what stands before its ending, the ending, the role, and
+/// whether it is of the end.
+fn matched<'a>(dialect: &Dialect, name: &'a str) -> Option<(&'a str, Kind, &'static str, bool)> {
+    let name = name.strip_suffix(".weight").unwrap_or(name);
+    let heads = dialect
+        .heads
+        .iter()
+        .map(|text| (*text, Kind::Unknown, true));
+    let sites = dialect.sites.iter();
+    let all = heads.chain(sites.map(|Ending { text, kind }| (*text, *kind, false)));
+    for (text, kind, head) in all {
+        let (before, after) = text.split_once('*').unwrap_or((text, ""));
+        let Some(rest) = name.strip_suffix(after) else {
+            continue;
+        };
+        for (spelling, role) in dialect.roles {
+            let Some(stem) = rest.strip_suffix(spelling) else {
+                continue;
+            };
+            let prefix = stem.strip_suffix(before);
+            if prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.')) {
+                return Some((stem, kind, role, head));
+            }
+        }
+    }
+    None
+}
+
+/// Whether any dialect of a list knows a name.
+pub(crate) fn known(dialects: &[&'static Dialect], name: &str) -> bool {
+    dialects
+        .iter()
+        .any(|dialect| matched(dialect, name).is_some())
+}
+
+/// Groups the names of a checkpoint by site; `layers` are those of the trunk.
+pub(crate) fn group(
+    dialect: &'static Dialect,
+    store: &Store,
+    layers: Option<usize>,
+) -> Result<Found, CheckpointError> {
+    let mut groups: BTreeMap<(String, bool), Site> = BTreeMap::new();
+    for name in store.names() {
+        let Some((stem, kind, role, head)) = matched(dialect, name) else {
+            continue;
+        };
+        let site = groups
+            .entry((stem.to_owned(), head))
+            .or_insert_with(|| site(stem, kind, layers));
+        if let Some(other) = site.tensors.insert(role, name.to_owned()) {
+            return Err(CheckpointError::Tensor {
+                name: name.to_owned(),
+                file: store.file(name),
+                reason: format!("{other} says the same of the same connection; remove one"),
+            });
+        }
+    }
+    let (mut sites, mut heads) = (Vec::new(), Vec::new());
+    for ((_, head), site) in groups {
+        if head {
+            heads.push(site);
+        } else if !is_chance(dialect, &site) {
+            sites.push(site);
+        }
+    }
+    let order = |site: &Site| (site.numbers.clone(), site.kind, site.name.clone());
+    sites.sort_by_cached_key(order);
+    Ok(Found { sites, heads })
+}
+
+/// Whether a group of a dialect without endings of its own is probably another module.
+fn is_chance(dialect: &Dialect, site: &Site) -> bool {
+    let required = dialect.required;
+    let there = required
+        .iter()
+        .filter(|role| site.tensors.contains_key(*role));
+    dialect.sites.iter().any(|ending| ending.text == "*") && there.count() * 2 < required.len()
+}
+
+fn site(stem: &str, kind: Kind, layers: Option<usize>) -> Site {
+    let name = stem.trim_end_matches(['.', '_']);
+    let name = name.replace("_orig_mod.", "");
+    let parts = || name.split('.');
+    let numbers: Vec<usize> = parts().filter_map(|part| part.parse().ok()).collect();
+    let layer = numbers.first().copied();
+    let beyond = |layer| layers.is_some_and(|layers| layer >= layers);
+    let apart = ["mtp", "nextn"];
+    let named = parts().any(|part| apart.iter().any(|word| part.starts_with(word)));
+    Site {
+        predicted: named || kind != Kind::Unknown && layer.is_some_and(beyond),
+        kind: if kind == Kind::Unknown {
+            Kind::of(&name)
+        } else {
+            kind
+        },
+        stem: stem.to_owned(),
+        tensors: BTreeMap::new(),
+        name,
+        layer,
+        numbers,
+    }
+}
+
+/// The dialect of a checkpoint: the one asked for, that of the configuration, or the first whose
+/// names and shapes fit.
+pub(crate) fn choose(
+    store: &Store,
+    config: &Config<'_>,
+    forced: Option<&'static Dialect>,
+) -> Result<&'static Dialect, CheckpointError> {
+    let has_sites = |dialect: &'static Dialect| {
+        let found = group(dialect, store, None);
+        found.map(|found| (dialect, found.sites))
+    };
+    let none = || CheckpointError::NoConnections {
+        path: store.path().to_owned(),
+        looked: store.looked(),
+    };
+    if let Some(dialect) = forced {
+        let (_, sites) = has_sites(dialect)?;
+        return if sites.is_empty() {
+            Err(none())
+        } else {
+            Ok(dialect)
+        };
+    }
+    let families: Vec<String> = config.families().iter().map(|name| plain(name)).collect();
+    let says = |dialect: &&&'static Dialect| {
+        let known = dialect.families.iter();
+        known
+            .into_iter()
+            .any(|known| families.iter().any(|name| is_family(name, known)))
+    };
+    if let Some(dialect) = DIALECTS.iter().find(says)
+        && !has_sites(dialect)?.1.is_empty()
+    {
+        return Ok(dialect);
+    }
+    let mut incomplete = None;
+    for dialect in DIALECTS {
+        // Two spellings of one role only mean that the names are not of this dialect.
+        let Ok((_, sites)) = has_sites(dialect) else {
+            continue;
+        };
+        let whole = sites
+            .iter()
+            .find(|site| site.missing(dialect, dialect.required).is_empty());
+        let shape = |site: &Site, role: &str| store.shape(site.tensors.get(role)?);
+        match whole {
+            Some(site) if (dialect.fits)(&|role| shape(site, role)) => return Ok(dialect),
+            Some(site)
+                if site
+                    .tensors
+                    .values()
+                    .any(|name| store.to_fetch(name).is_some()) =>
+            {
+                incomplete = incomplete.or(Some(*dialect));
+            }
+            _ if !sites.is_empty() && !dialect.sites.iter().any(|ending| ending.text == "*") => {
+                incomplete = incomplete.or(Some(*dialect));
+            }
+            _ => {}
+        }
+    }
+    incomplete.ok_or_else(none)
+}
+
+/// A dialect by its name.
+///
+/// # Errors
+/// [`CheckpointError::UnknownDialect`].
+pub fn named(name: &str) -> Result<&'static Dialect, CheckpointError> {
+    let found = DIALECTS
+        .iter()
+        .find(|dialect| plain(dialect.name) == plain(name));
+    found.copied().ok_or_else(|| {
+        let names = || DIALECTS.iter().map(|dialect| dialect.name);
+        let near = names().map(|known| (strsim::jaro_winkler(known, name), known));
+        let near = near.filter(|(similar, _)| *similar > 0.8);
+        let nearest = near
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, name)| name.to_owned());
+        CheckpointError::UnknownDialect {
+            name: name.to_owned(),
+            nearest,
+            known: names().collect::<Vec<_>>().join(", "),
+        }
+    })
+}
+
+/// In lower case, letters and digits alone.
+fn plain(name: &str) -> String {
+    let kept = name.chars().filter(char::is_ascii_alphanumeric);
+    kept.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Whether a name is that of a family, perhaps with the name of a task after it
+/// (`deepseekv4forcausallm`); another number makes another family.
+fn is_family(name: &str, family: &str) -> bool {
+    let rest = name.strip_prefix(family);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("for"))
+}
+
+/// The tensors of one site, read and checked as they are asked for.
+pub(crate) struct Parts<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) site: &'a Site,
+    /// The number of streams that the configuration says, and its key.
+    pub(crate) says_streams: Option<(String, usize)>,
+    /// The width that the configuration says, and its key.
+    pub(crate) says_width: Option<(String, usize)>,
+    /// The width, once a tensor has shown it.
+    pub(crate) width: Option<usize>,
+    read: BTreeMap<&'static str, Tensor>,
+}
+
+/// More streams than this are no hyper-connection.
+const MOST_STREAMS: usize = 1024;
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(
+        store: &'a Store,
+        site: &'a Site,
+        says_streams: Option<(String, usize)>,
+        says_width: Option<(String, usize)>,
+    ) -> Self {
+        Self {
+            store,
+            site,
+            says_streams,
+            says_width,
+            width: None,
+            read: BTreeMap::new(),
+        }
+    }
+
+    /// The tensor of a role.
+    pub(crate) fn read(&mut self, role: &str) -> Result<Tensor, CheckpointError> {
+        if let Some(tensor) = self.read.get(role) {
+            return Ok(tensor.clone());
+        }
+        let Some((role, name)) = self.site.tensors.get_key_value(role) else {
+            return Err(CheckpointError::Incomplete {
+                path: self.store.path().to_owned(),
+                names: vec![format!("{} {role}", self.site.name)],
+            });
+        };
+        let tensor = self.store.read(name)?;
+        if tensor.values.len() < 1 << 16 {
+            self.read.insert(role, tensor.clone());
+        }
+        Ok(tensor)
+    }
+
+    /// The numbers of a role that may be missing.
+    pub(crate) fn optional(&mut self, role: &str) -> Result<Option<Vec<f64>>, CheckpointError> {
+        match self.site.tensors.contains_key(role) {
+            true => self.read(role).map(|tensor| Some(tensor.values)),
+            false => Ok(None),
+        }
+    }
+
+    /// The numbers of a role, of which there must be so many.
+    pub(crate) fn vector(&mut self, role: &str, count: usize) -> Result<Vec<f64>, CheckpointError> {
+        let tensor = self.read(role)?;
+        if tensor.values.len() != count {
+            let reason = format!("the shape is {:?}, expected {count} numbers", tensor.shape);
+            return Err(self.wrong(role, reason));
+        }
+        Ok(tensor.values)
+    }
+
+    /// The numbers of a role of this shape.
+    pub(crate) fn sized(
+        &mut self,
+        role: &str,
+        shape: &[usize],
+    ) -> Result<Vec<f64>, CheckpointError> {
+        let tensor = self.read(role)?;
+        if tensor.shape != shape {
+            let reason = format!("the shape is {:?}, expected {shape:?}", tensor.shape);
+            return Err(self.wrong(role, reason));
+        }
+        Ok(tensor.values)
+    }
+
+    /// A matrix `[outputs, n d]`.
+    pub(crate) fn matrix(
+        &mut self,
+        role: &str,
+        outputs: usize,
+        streams: usize,
+    ) -> Result<Tensor, CheckpointError> {
+        let tensor = self.read(role)?;
+        match tensor.shape[..] {
+            [rows, columns] if rows == outputs => self.expect_width(role, columns, streams)?,
+            _ => {
+                let reason = format!(
+                    "the shape is {:?}, expected [{outputs}, {streams} d]",
+                    tensor.shape
+                );
+                return Err(self.wrong(role, reason));
+            }
+        }
+        Ok(tensor)
+    }
+
+    /// The number of streams that gives a tensor this length; it must be what the configuration
+    /// says.
+    pub(crate) fn streams(
+        &self,
+        role: &str,
+        length: usize,
+        of: impl Fn(usize) -> usize,
+    ) -> Result<usize, CheckpointError> {
+        let found = (1..=MOST_STREAMS).find(|&n| of(n) == length);
+        let Some(streams) = found else {
+            let reason = format!("{length} logits are those of no number of streams");
+            return Err(self.wrong(role, reason));
+        };
+        match &self.says_streams {
+            Some((key, says)) if *says != streams => Err(CheckpointError::Setting {
+                key: key.clone(),
+                path: self.store.path().to_owned(),
+                reason: format!(
+                    "it is {says}, but {} is of {streams} streams",
+                    self.name_of(role)
+                ),
+            }),
+            _ => Ok(streams),
+        }
+    }
+
+    /// Checks that so many numbers are those of n streams of the width of the others.
+    pub(crate) fn expect_width(
+        &mut self,
+        role: &str,
+        numbers: usize,
+        streams: usize,
+    ) -> Result<(), CheckpointError> {
+        let width = numbers / streams;
+        if width == 0 || !numbers.is_multiple_of(streams) {
+            let reason = format!("{numbers} numbers are no multiple of {streams} streams");
+            return Err(self.wrong(role, reason));
+        }
+        if let Some((key, says)) = &self.says_width
+            && *says != width
+        {
+            return Err(CheckpointError::Setting {
+                key: key.clone(),
+                path: self.store.path().to_owned(),
+                reason: format!(
+                    "it is {says}, but {} is of width {width}",
+                    self.name_of(role)
+                ),
+            });
+        }
+        match self.width {
+            Some(other) if other != width => {
+                let reason = format!("the width is {width}, that of its neighbours {other}");
+                Err(self.wrong(role, reason))
+            }
+            _ => {
+                self.width = Some(width);
+                Ok(())
+            }
+        }
+    }
+
+    fn name_of(&self, role: &str) -> &str {
+        self.site
+            .tensors
+            .get(role)
+            .map_or(&self.site.name, |name| name)
+    }
+
+    /// An error at the tensor of a role.
+    pub(crate) fn wrong(&self, role: &str, reason: String) -> CheckpointError {
+        let name = self.name_of(role);
+        CheckpointError::Tensor {
+            name: name.to_owned(),
+            file: self.store.file(name),
+            reason,
+        }
+    }
+}
