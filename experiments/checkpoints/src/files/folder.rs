@@ -153,10 +153,10 @@ impl Store {
         for (name, shard) in listed {
             if elsewhere.contains(&shard) {
                 self.absent.insert(name, shard);
-            } else if !self
+            } else if self
                 .entries
                 .get(&name)
-                .is_some_and(|entry| self.files[entry.file].file_name() == Some(OsStr::new(&shard)))
+                .is_none_or(|entry| self.files[entry.file].file_name() != Some(OsStr::new(&shard)))
             {
                 let reason = format!("{name} should be in {shard}, and is not there");
                 return Err(CheckpointError::malformed(index, reason));
