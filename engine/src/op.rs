@@ -1,7 +1,7 @@
 //! What an operation is: a forward and, without exception, a backward.
 
 use crate::{
-    backend::{Backend, Identity, Operand, Place},
+    backend::{Backend, Operand, Stored, Target},
     kernels::elementwise,
     pool::Pool,
     shape::Shape,
@@ -18,12 +18,11 @@ pub const MAX_OUTPUTS: usize = 8;
 
 /// A differentiable operation with any number of inputs and outputs.
 ///
-/// It is recorded by [`Tape::apply`](crate::tape::Tape::apply). An operation of any
-/// crate is as good as one of this crate: write `forward` and `backward` over
-/// slices, a function that checks the shapes and calls `apply`, and a test with
-/// [`check`](crate::check).
+/// Recorded by [`Tape::apply`](crate::tape::Tape::apply). An operation of any crate is as
+/// good as one of this crate: write `forward` and `backward` over slices, a function that
+/// checks the shapes and calls `apply`, and a test with [`check`](crate::check).
 pub trait Op: Any + Send {
-    /// The name for messages, profiles and drawings.
+    /// Name for messages, profiles and drawings.
     fn name(&self) -> &'static str;
 
     /// Computes all of every output from the inputs. The outputs hold garbage at
@@ -33,13 +32,6 @@ pub trait Op: Any + Send {
     /// Computes, for every input that needs one, the gradient of the loss from the
     /// gradients of the outputs.
     fn backward(&self, cx: &mut Backward<'_>);
-
-    /// Whether everything that forward and backward read goes to the backend as an
-    /// [operand](Forward::operand), so that only a device need have it. What any other
-    /// operation reads is brought back first.
-    fn takes_away(&self) -> bool {
-        false
-    }
 
     /// Whether output `i` depends on the inputs smoothly; an operation that reads an
     /// output without a gradient (indices, counts, a saved statistic) does not ask for
@@ -52,16 +44,11 @@ pub trait Op: Any + Send {
 
 /// What a forward works with.
 pub struct Forward<'a> {
-    pub(crate) inputs: [&'a [f32]; MAX_INPUTS],
+    pub(crate) inputs: [Operand<'a>; MAX_INPUTS],
     pub(crate) input_shapes: [Shape; MAX_INPUTS],
-    pub(crate) input_identities: [Option<Identity>; MAX_INPUTS],
-    pub(crate) input_away: [bool; MAX_INPUTS],
-    pub(crate) outputs: [&'a mut [f32]; MAX_OUTPUTS],
-    /// Of the first output.
-    pub(crate) place: Place<'a>,
-    /// Integers recorded with [`Tape::ints`](crate::tape::Tape::ints).
+    pub(crate) outputs: [Target<'a>; MAX_OUTPUTS],
     pub(crate) ints: &'a [u32],
-    /// Where scratch memory comes from.
+    /// Source of scratch memory.
     pub pool: &'a mut Pool,
     /// Who multiplies matrices.
     pub backend: &'a dyn Backend,
@@ -73,22 +60,17 @@ pub struct Forward<'a> {
 impl<'a> Forward<'a> {
     /// The first `N` inputs.
     pub fn inputs<const N: usize>(&self) -> [&'a [f32]; N] {
-        std::array::from_fn(|i| self.inputs[i])
+        std::array::from_fn(|i| self.input(i))
     }
 
-    /// An input as an operand of a product, which a backend may keep for later ones.
+    /// Input `i`.
+    pub fn input(&self, i: usize) -> &'a [f32] {
+        self.inputs[i].values()
+    }
+
+    /// Input `i` as a factor of products.
     pub fn operand(&self, i: usize) -> Operand<'a> {
-        Operand {
-            values: self.inputs[i],
-            identity: self.input_identities[i],
-            away: self.input_away[i],
-        }
-    }
-
-    /// What the first output will be known by, and whether it may stay on a device: for the
-    /// job that makes all of it.
-    pub fn place(&self) -> Place<'a> {
-        self.place
+        self.inputs[i]
     }
 
     /// The shape of an input.
@@ -98,7 +80,12 @@ impl<'a> Forward<'a> {
 
     /// The first `N` outputs; each can be taken once.
     pub fn outputs<const N: usize>(&mut self) -> [&'a mut [f32]; N] {
-        std::array::from_fn(|i| std::mem::take(&mut self.outputs[i]))
+        std::array::from_fn(|i| self.target(i).into_values())
+    }
+
+    /// Output `i` as the result of a job; can be taken once.
+    pub fn target(&mut self, i: usize) -> Target<'a> {
+        std::mem::take(&mut self.outputs[i])
     }
 
     /// Integers recorded with [`Tape::ints`](crate::tape::Tape::ints).
@@ -109,24 +96,17 @@ impl<'a> Forward<'a> {
 
 /// What a backward works with.
 pub struct Backward<'a> {
-    pub(crate) inputs: [&'a [f32]; MAX_INPUTS],
+    pub(crate) inputs: [Operand<'a>; MAX_INPUTS],
     pub(crate) input_shapes: [Shape; MAX_INPUTS],
-    pub(crate) input_identities: [Option<Identity>; MAX_INPUTS],
-    pub(crate) input_away: [bool; MAX_INPUTS],
-    /// What the gradient of output 0 is known by.
-    pub(crate) gradient: Identity,
-    pub(crate) gradient_away: bool,
-    pub(crate) outputs: [&'a [f32]; MAX_OUTPUTS],
-    pub(crate) output_grads: [Option<&'a [f32]>; MAX_OUTPUTS],
-    pub(crate) input_grads: [Option<Grad<'a>>; MAX_INPUTS],
-    /// Of the gradients of the inputs.
-    pub(crate) places: [Option<Place<'a>>; MAX_INPUTS],
+    pub(crate) outputs: [Operand<'a>; MAX_OUTPUTS],
+    pub(crate) output_grads: [Option<&'a Stored>; MAX_OUTPUTS],
+    pub(crate) input_grads: [Option<Target<'a>>; MAX_INPUTS],
     /// Inputs whose gradient may be the very buffer of the output's.
     pub(crate) movable: [bool; MAX_INPUTS],
     /// The input that takes over the gradient buffer of output 0.
     pub(crate) moved: Option<usize>,
     pub(crate) ints: &'a [u32],
-    /// Where scratch memory comes from.
+    /// Source of scratch memory.
     pub pool: &'a mut Pool,
     /// Who multiplies matrices.
     pub backend: &'a dyn Backend,
@@ -137,16 +117,12 @@ pub struct Backward<'a> {
 impl<'a> Backward<'a> {
     /// The first `N` inputs.
     pub fn inputs<const N: usize>(&self) -> [&'a [f32]; N] {
-        std::array::from_fn(|i| self.inputs[i])
+        std::array::from_fn(|i| self.inputs[i].values())
     }
 
-    /// An input as an operand of a product, which a backend may keep for later ones.
+    /// Input `i` as a factor of products.
     pub fn operand(&self, i: usize) -> Operand<'a> {
-        Operand {
-            values: self.inputs[i],
-            identity: self.input_identities[i],
-            away: self.input_away[i],
-        }
+        self.inputs[i]
     }
 
     /// The shape of an input.
@@ -156,12 +132,12 @@ impl<'a> Backward<'a> {
 
     /// The first `N` outputs.
     pub fn outputs<const N: usize>(&self) -> [&'a [f32]; N] {
-        std::array::from_fn(|i| self.outputs[i])
+        std::array::from_fn(|i| self.outputs[i].values())
     }
 
     /// The gradient of the loss with respect to output `i`; `None` stands for zero.
     pub fn output_grad(&self, i: usize) -> Option<&'a [f32]> {
-        self.output_grads[i]
+        self.output_grads[i].map(|grad| &**grad)
     }
 
     /// The gradient of the only output that carries one.
@@ -169,19 +145,17 @@ impl<'a> Backward<'a> {
     /// # Panics
     /// If there is none: `backward` is not called unless some output has one.
     pub fn grad(&self) -> &'a [f32] {
-        self.output_grads[0].expect("the gradient of the output")
+        self.grad_operand().values()
     }
 
-    /// [`Backward::grad`] as an operand of products, which a backend takes over once.
+    /// [`Backward::grad`] as a factor of products.
     ///
     /// # Panics
     /// As [`Backward::grad`].
     pub fn grad_operand(&self) -> Operand<'a> {
-        Operand {
-            values: self.grad(),
-            identity: Some(self.gradient),
-            away: self.gradient_away,
-        }
+        self.output_grads[0]
+            .expect("the gradient of the output")
+            .into()
     }
 
     /// Whether input `i` needs a gradient (and it has not been taken yet).
@@ -191,24 +165,23 @@ impl<'a> Backward<'a> {
 
     /// Where the gradient of input `i` goes, if it needs one; can be taken once.
     pub fn input_grad(&mut self, i: usize) -> Option<Grad<'a>> {
-        self.input_grads[i].take()
+        let target = self.grad_target(i)?;
+        let accumulate = target.accumulates();
+        let values = target.into_values();
+        Some(Grad { values, accumulate })
     }
 
-    /// What the gradient of input `i` is known by and whether it may stay on a device, where
-    /// that is possible: for the job that makes or adds all of it.
-    pub fn place(&self, i: usize) -> Option<Place<'a>> {
-        self.places[i]
+    /// [`Backward::input_grad`] as the result of a job.
+    pub fn grad_target(&mut self, i: usize) -> Option<Target<'a>> {
+        self.input_grads[i].take()
     }
 
     /// Passes the gradient of output 0 on to input `i` as it is: moved where
     /// possible, added or copied otherwise.
     pub fn pass_grad(&mut self, i: usize) {
-        let Some(grad) = self.input_grad(i) else {
-            return;
-        };
-        if self.movable[i] && self.moved.is_none() {
+        if self.movable[i] && self.moved.is_none() && self.grad_target(i).is_some() {
             self.moved = Some(i);
-        } else {
+        } else if let Some(grad) = self.input_grad(i) {
             elementwise::copy(grad.values, grad.accumulate, self.grad());
         }
     }
@@ -227,7 +200,7 @@ pub struct Ints {
 }
 
 impl Ints {
-    /// How many there are.
+    /// Number of integers.
     pub fn len(&self) -> usize {
         self.len
     }

@@ -8,16 +8,11 @@
 //! shards. The bits of a step are those of its shards, for any number of threads.
 
 use crate::{
-    backend::{Backend, Identity},
-    kernels::elementwise,
-    params::{Gradients, Mark, ParamId, Params},
+    backend::Backend,
+    params::{Gradients, Params},
     tape::{Tape, Var},
 };
-use rayon::prelude::*;
 use std::sync::Arc;
-
-/// Elements of the slab that one task adds up over the shards.
-const BLOCK: usize = 1 << 14;
 
 /// Tapes and gradients of the shards of a training step.
 pub struct Shards {
@@ -65,8 +60,8 @@ impl Shards {
     /// to the shard's, with anything to be kept. Afterwards
     /// [`Shards::gradients`] holds the sum over all micro-batches.
     ///
-    /// Results and gradients may stay on the device of a backend until they are read. What
-    /// is lost if it fails is computed again by the CPU: the whole step is.
+    /// If the backend fails meanwhile, the step is computed once more: a deferred result may
+    /// be lost.
     pub fn step<T: Send>(
         &mut self,
         params: &Params,
@@ -81,7 +76,7 @@ impl Shards {
         let work = |tape: &mut Tape, gradients: &mut Gradients, first, slots: &mut [T]| {
             gradients.clear();
             tape.set_parallel(idle_threads);
-            tape.set_leaving(true);
+            tape.set_deferring(true);
             for (offset, slot) in slots.iter_mut().enumerate() {
                 let micro_batch = MicroBatch {
                     index: first + offset,
@@ -94,14 +89,14 @@ impl Shards {
                 *slot = kept;
             }
             tape.reset();
-            tape.set_leaving(false);
-            gradients.settle(params);
+            tape.set_deferring(false);
+            gradients.fill_untouched(params);
         };
         loop {
             let failed = self.backend().failure().is_some();
             let (tapes, gradients) = (&mut self.tapes, &mut self.gradients);
             run(tapes, gradients, 0, results, total, &work);
-            self.add_up(params);
+            Gradients::add_up(&mut self.gradients, params);
             if failed || self.backend().failure().is_none() {
                 return;
             }
@@ -121,58 +116,6 @@ impl Shards {
     /// The gradients of the last step, to be scaled.
     pub fn gradients_mut(&mut self) -> &mut Gradients {
         &mut self.gradients[0]
-    }
-
-    /// Adds the gradients of all shards to those of the first, in their order: on a device
-    /// those that only it has.
-    fn add_up(&mut self, params: &Params) {
-        let backend = self.backend();
-        let away = self.away(params, &*backend);
-        let (first, others) = self.gradients.split_first_mut().expect("a shard");
-        for other in &*others {
-            first.adopt_marks(other);
-        }
-        let (slab, marks) = first.split();
-        let sums = slab.par_chunks_mut(BLOCK);
-        sums.enumerate().for_each(|(block, sum)| {
-            let start = block * BLOCK;
-            for (id, range) in params.within(start..start + sum.len()) {
-                if marks[id.index()] != Mark::Away {
-                    for other in &*others {
-                        let addend = &other.slab()[range.clone()];
-                        let sum = &mut sum[range.start - start..range.end - start];
-                        elementwise::copy(sum, true, addend);
-                    }
-                }
-            }
-        });
-        if !away.is_empty() {
-            first.bring_sums(params, &away, &*backend);
-        }
-    }
-
-    /// The parameters whose gradients are on a device alone, with what the shards' parts are
-    /// known by. Those that are only partly there are brought back.
-    fn away(&mut self, params: &Params, backend: &dyn Backend) -> Vec<(ParamId, Vec<Identity>)> {
-        let mut away = Vec::new();
-        for (id, param) in params.iter() {
-            let (mut here, mut there) = (false, Vec::new());
-            for gradients in &self.gradients {
-                match gradients.mark(id) {
-                    Mark::Untouched => {}
-                    Mark::Here => here = true,
-                    Mark::Away => there.push(gradients.identity(id)),
-                }
-            }
-            if here && !there.is_empty() {
-                for gradients in &mut self.gradients {
-                    gradients.bring_one(id, param.range.clone(), backend, true);
-                }
-            } else if !there.is_empty() {
-                away.push((id, there));
-            }
-        }
-        away
     }
 }
 

@@ -1,19 +1,20 @@
-//! What there is to say about a device, whether or not this build can reach one.
+//! Description of devices and of how they are opened, whether or not this build can reach one.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
+use thiserror::Error;
 
 /// A device that products can be moved to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adapter {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// How it is reached: Vulkan, Metal or DX12.
+    /// Interface: Vulkan, Metal or DX12.
     pub api: String,
-    /// The driver and its version.
+    /// Driver and its version.
     pub driver: String,
     /// Discrete GPU, integrated GPU, CPU ...
     pub kind: String,
-    /// Whether the processor itself plays the device.
+    /// Whether the device is emulated by the CPU.
     pub software: bool,
     /// The largest buffer in bytes.
     pub max_buffer: u64,
@@ -37,33 +38,33 @@ pub enum Threshold {
     Cube(usize),
 }
 
-/// What has crossed the bus.
+/// Bytes and calls between the program and a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Bytes of operands sent to the device.
+    /// Bytes of operands sent.
     pub sent: u64,
-    /// Bytes of results fetched from it.
+    /// Bytes of results downloaded.
     pub fetched: u64,
-    /// Calls that brought products to it.
+    /// Submissions of jobs and downloads.
     pub submissions: u64,
     /// Buffers made for matrices and transfers; all others were used again.
     pub buffers: u64,
 }
 
-/// How a device is opened.
+/// Settings of a device.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whether a device that the processor itself plays will do.
+    /// Whether a device that the CPU emulates will do.
     pub software: bool,
     /// Whether to measure which tile is fastest; the smallest is used otherwise.
     pub tuning: bool,
-    /// From which size on the device computes products.
+    /// Size from which on the device computes products.
     pub threshold: Threshold,
     /// The directory where measurements of adapters are kept; `None` keeps none.
     pub cache: Option<PathBuf>,
     /// Bytes of operands kept on the device.
     pub budget: u64,
-    /// Whether every result comes back at once, even where it could stay on the device.
+    /// Whether every result is downloaded at once, even where it could be deferred.
     pub fetch_results: bool,
 }
 
@@ -81,54 +82,39 @@ impl Default for Options {
 }
 
 /// Why there is no device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// This build has no code for one.
+    /// This build has no code for devices.
+    #[error(
+        "this build has no wgpu backend: build it with `cargo build --release --features wgpu`"
+    )]
     NotBuilt,
-    /// None was found.
+    /// No adapter was found.
+    #[error("no adapter was found: install a Vulkan, Metal or DX12 driver, or use --backend cpu")]
     NoAdapter,
-    /// None but the processor itself.
+    /// The only adapter is the processor itself.
+    #[error(
+        "the only adapter is {name}, which is the processor itself: use --backend cpu, or --software-adapter to try the kernels on it"
+    )]
     OnlySoftware {
-        /// Its name.
+        /// Name of the adapter.
         name: String,
     },
-    /// It cannot run the smallest kernel.
+    /// The adapter cannot run the smallest kernel.
+    #[error(
+        "{name} runs too few invocations or has too little workgroup memory for the smallest kernel: use --backend cpu"
+    )]
     Limits {
-        /// Its name.
+        /// Name of the adapter.
         name: String,
     },
-    /// It could not be opened.
+    /// The adapter could not be opened.
+    #[error("{name} cannot be opened ({reason}): use --backend cpu")]
     Open {
-        /// Its name.
+        /// Name of the adapter.
         name: String,
-        /// What its driver said.
+        /// Message of the driver.
         reason: String,
     },
 }
-
-impl fmt::Display for DeviceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotBuilt => f.write_str(
-                "this build has no wgpu backend: build it with `cargo build --release --features wgpu`",
-            ),
-            Self::NoAdapter => f.write_str(
-                "no adapter was found: install a Vulkan, Metal or DX12 driver, or use --backend cpu",
-            ),
-            Self::OnlySoftware { name } => write!(
-                f,
-                "the only adapter is {name}, which is the processor itself: use --backend cpu, or --software-adapter to try the kernels on it"
-            ),
-            Self::Limits { name } => write!(
-                f,
-                "{name} runs too few invocations or has too little workgroup memory for the smallest kernel: use --backend cpu"
-            ),
-            Self::Open { name, reason } => {
-                write!(f, "{name} cannot be opened ({reason}): use --backend cpu")
-            }
-        }
-    }
-}
-
-impl std::error::Error for DeviceError {}

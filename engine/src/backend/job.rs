@@ -1,22 +1,23 @@
 //! What a backend is asked to compute.
 
-use super::{Operand, Place, Product};
-use crate::kernels::Grad;
+use super::{Operand, Product, Target};
+use crate::kernels::activation;
 
-/// An element-wise function whose values may be on a device between two products.
+/// An element-wise function that stands between two products, so that a device may compute
+/// it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Function {
     /// `y = x Phi(x)`, `dx = dy (Phi(x) + x phi(x))`.
     Gelu,
     /// `y = silu(gate) up` of rows `x = gate | up`.
     SwiGlu {
-        /// The width of y, half of the width of x.
+        /// Width of y, half of the width of x.
         hidden: usize,
     },
 }
 
 impl Function {
-    /// Its name.
+    /// Name for messages, profiles and drawings.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Gelu => "gelu",
@@ -33,117 +34,109 @@ impl Function {
     }
 }
 
-/// What a job computes.
+/// What a job computes. C is overwritten or added to, as its [`Target`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// `C = op(A) op(B)`, or `C += op(A) op(B)`.
+    /// `C = op(A) op(B)`.
     Product(Product),
-    /// `C = f(A)`; B is empty. A device does it where A is, and only there.
+    /// `C = f(A)`; B is empty.
     Forward(Function),
-    /// `C = f'(B) A`, or `C += f'(B) A`: the gradient of x, of A = dy and B = x. A device
-    /// does it if it alone has A or B.
-    Backward {
-        /// f.
-        function: Function,
-        /// Add to C instead of overwriting it.
-        accumulate: bool,
-    },
-}
-
-impl Work {
-    /// Whether C is added to instead of being overwritten.
-    pub fn accumulates(&self) -> bool {
-        match *self {
-            Self::Product(product) => product.accumulate,
-            Self::Forward(_) => false,
-            Self::Backward { accumulate, .. } => accumulate,
-        }
-    }
+    /// `C = f'(B) A`: the gradient of x, of A = dy and B = x.
+    Backward(Function),
 }
 
 /// Something to be computed.
-#[derive(Debug)]
 pub struct Job<'a> {
-    /// What.
+    /// The work.
     pub work: Work,
     /// A.
     pub a: Operand<'a>,
     /// B.
     pub b: Operand<'a>,
     /// C.
-    pub c: &'a mut [f32],
-    /// What C will be known by, if the job makes all of it, and whether it may stay on a
-    /// device.
-    pub place: Option<Place<'a>>,
+    pub c: Target<'a>,
 }
 
 impl<'a> Job<'a> {
-    /// A product of these matrices, whose result comes back.
-    pub fn new(product: Product, a: Operand<'a>, b: Operand<'a>, c: &'a mut [f32]) -> Self {
+    /// A product of matrices, added to C if the product or C says so.
+    pub fn new(
+        product: Product,
+        a: impl Into<Operand<'a>>,
+        b: impl Into<Operand<'a>>,
+        c: impl Into<Target<'a>>,
+    ) -> Self {
+        let c = c.into();
+        let accumulate = product.accumulate || c.accumulates();
         Self {
-            work: Work::Product(product),
-            a,
-            b,
-            c,
-            place: None,
+            work: Work::Product(Product {
+                accumulate,
+                ..product
+            }),
+            a: a.into(),
+            b: b.into(),
+            c: c.accumulating(accumulate),
         }
     }
 
-    /// `y = f(x)`, which comes back.
-    pub fn forward(function: Function, x: Operand<'a>, y: &'a mut [f32]) -> Self {
+    /// `y = f(x)`.
+    pub fn forward(function: Function, x: Operand<'a>, y: Target<'a>) -> Self {
         Self {
             work: Work::Forward(function),
             a: x,
-            b: (&[][..]).into(),
+            b: Operand::default(),
             c: y,
-            place: None,
         }
     }
 
-    /// `dx = f'(x) dy`, or added to it, which comes back.
-    pub fn backward(function: Function, dy: Operand<'a>, x: Operand<'a>, dx: Grad<'a>) -> Self {
-        let accumulate = dx.accumulate;
+    /// `dx = f'(x) dy`.
+    pub fn backward(function: Function, dy: Operand<'a>, x: Operand<'a>, dx: Target<'a>) -> Self {
         Self {
-            work: Work::Backward {
-                function,
-                accumulate,
-            },
+            work: Work::Backward(function),
             a: dy,
             b: x,
-            c: dx.values,
-            place: None,
+            c: dx,
         }
-    }
-
-    /// The same job with a place for its result.
-    #[must_use]
-    pub fn to(self, place: Option<Place<'a>>) -> Self {
-        Self { place, ..self }
-    }
-
-    /// Whether only a device has what is in the place of C.
-    pub fn is_away(&self) -> bool {
-        self.place.is_some_and(|place| place.is_away())
     }
 
     /// Whether the job needs what only a device has.
     pub fn needs_device(&self) -> bool {
-        self.a.away || self.b.away || (self.work.accumulates() && self.is_away())
+        let adds_there = self.c.accumulates() && self.c.is_deferred();
+        self.a.is_deferred() || self.b.is_deferred() || adds_there
     }
 
-    /// For backends: looks at the sizes.
+    /// Does the job on the CPU.
     ///
     /// # Panics
-    /// If a slice does not have the number of elements that the work says.
+    /// As [`Job::check`].
+    #[track_caller]
+    pub fn compute(&mut self, parallel: bool) {
+        let (a, b, accumulate) = (self.a.values(), self.b.values(), self.c.accumulates());
+        let c = self.c.values();
+        match self.work {
+            Work::Product(product) => match parallel {
+                true => super::matmul_parallel(product, a, b, c),
+                false => super::matmul(product, a, b, c),
+            },
+            Work::Forward(Function::Gelu) => activation::gelu(c, a),
+            Work::Forward(Function::SwiGlu { hidden }) => activation::swiglu(c, a, hidden),
+            Work::Backward(Function::Gelu) => activation::gelu_backward(c, accumulate, a, b),
+            Work::Backward(Function::SwiGlu { hidden }) => {
+                activation::swiglu_backward(c, accumulate, a, b, hidden);
+            }
+        }
+    }
+
+    /// For devices: looks at the sizes.
+    ///
+    /// # Panics
+    /// If a matrix does not have the number of elements that the work says.
     #[track_caller]
     pub fn check(&self) {
-        let got = [self.a.values.len(), self.b.values.len(), self.c.len()];
+        let got = [self.a.len(), self.b.len(), self.c.len()];
         let (function, expected) = match self.work {
-            Work::Product(product) => {
-                return product.check(self.a.values, self.b.values, self.c);
-            }
+            Work::Product(product) => return product.check(got),
             Work::Forward(function) => (function, [function.inputs() * got[2], 0, got[2]]),
-            Work::Backward { function, .. } => {
+            Work::Backward(function) => {
                 let x = function.inputs() * got[0];
                 (function, [got[0], x, x])
             }

@@ -1,24 +1,20 @@
 //! Who multiplies matrices.
 //!
-//! The products of a training step are most of its arithmetic, and nearly all that
-//! another device could take over. An operation therefore asks a [`Backend`] for them and
-//! does everything else itself, but for the few [functions](Function) that stand between
-//! two products.
+//! The products of a training step are most of its arithmetic, and nearly all that a device
+//! could take over. An operation therefore asks a [`Backend`] for them and does everything
+//! else itself, but for the few [functions](Function) that stand between two products.
 
-mod cpu;
 mod device;
 mod job;
-mod operand;
-#[cfg_attr(feature = "wgpu", path = "wgpu/mod.rs")]
-#[cfg_attr(not(feature = "wgpu"), path = "wgpu_absent.rs")]
-pub mod wgpu;
+mod stored;
 
 pub use crate::kernels::matmul::{Layout, Product};
-pub use cpu::CpuBackend;
 pub use device::{Adapter, DeviceError, Options, Threshold, Traffic};
 pub use job::{Function, Job, Work};
-pub use operand::{Away, Identity, Operand, Place};
+pub use stored::{Device, Download, Operand, ParameterVersion, Resident, Role, Stored, Target};
+pub(crate) use stored::{Downloads, Residence};
 
+use crate::kernels::matmul::{matmul, matmul_parallel};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -26,56 +22,37 @@ use std::{
 
 /// Computes matrix products.
 pub trait Backend: Send + Sync {
-    /// The name under which results say who computed them.
+    /// Name under which results say who computed them.
     fn name(&self) -> &str;
 
     /// Jobs that are wanted together and may share operands, such as the two gradients of a
-    /// linear layer or the products of all experts: a device takes each operand over once,
-    /// and all jobs in one go. Where a job does not add to C, C may hold anything before. A
-    /// `None` is a job that is not wanted.
+    /// linear layer or the products of all experts: a device receives each operand once,
+    /// and all jobs in one submission. Where a job does not add to C, C may hold anything
+    /// before. A `None` is a job that is not wanted.
     ///
     /// `parallel` allows the use of more threads than the calling one. It must not change
     /// the result.
     ///
     /// # Panics
-    /// If a slice does not have the number of elements that its job says.
+    /// If a matrix does not have the number of elements that its job says.
     fn compute(&self, jobs: &mut [Option<Job<'_>>], parallel: bool);
 
-    /// A single product of matrices that are not known by an identity.
+    /// A single product of scratch matrices.
     ///
     /// # Panics
     /// If a slice does not have the number of elements that `product` says.
     #[track_caller]
     fn matmul(&self, product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool) {
-        let job = Job::new(product, a.into(), b.into(), c);
-        self.compute(&mut [Some(job)], parallel);
+        self.compute(&mut [Some(Job::new(product, a, b, c))], parallel);
     }
 
-    /// Brings back results that jobs have left on a device, which may keep copies. What is
-    /// lost with a device becomes zeros; [`Backend::failure`] says so.
-    fn bring(&self, away: &mut [Away<'_>], parallel: bool) {
-        let _ = parallel;
-        // Nothing is away but on a device.
-        away.iter_mut().for_each(|away| away.values.fill(0.0));
-    }
-
-    /// Forgets what was kept under an identity.
-    fn forget(&self, identity: Identity) {
-        let _ = identity;
-    }
-
-    /// Forgets what was kept of the values and gradients of a tape.
-    fn release(&self, tape: u64) {
-        let _ = tape;
-    }
-
-    /// Why everything is computed on the CPU by now, if a device has failed. What comes back
-    /// from then on is right all the same, but for what was away.
+    /// Why everything is computed on the CPU by now, if a device has failed. Results from
+    /// then on are right all the same, but for those that were deferred.
     fn failure(&self) -> Option<String> {
         None
     }
 
-    /// What was odd when the device was opened.
+    /// Warning from the opening of the device.
     fn warning(&self) -> Option<String> {
         None
     }
@@ -85,8 +62,8 @@ pub trait Backend: Send + Sync {
         Traffic::default()
     }
 
-    /// The time of a product whose operands are on the device and whose result stays
-    /// there: `None` where there is no device, or it has failed.
+    /// Time of a product whose operands are on the device and whose result stays there:
+    /// `None` where there is no device, or it has failed.
     fn time_on_device(&self, product: Product) -> Option<Duration> {
         let _ = product;
         None
@@ -100,7 +77,7 @@ impl dyn Backend + '_ {
     /// Any number of jobs that are wanted together, as [`Backend::compute`], in calls of 32.
     ///
     /// # Panics
-    /// If a slice does not have the number of elements that its job says.
+    /// If a matrix does not have the number of elements that its job says.
     #[track_caller]
     pub fn batched<'a>(&self, jobs: impl IntoIterator<Item = Job<'a>>, parallel: bool) {
         let mut jobs = jobs.into_iter().fuse();
@@ -114,8 +91,49 @@ impl dyn Backend + '_ {
     }
 }
 
+/// The CPU. Same bits for any number of threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuBackend;
+
+impl Backend for CpuBackend {
+    fn name(&self) -> &str {
+        "cpu"
+    }
+
+    #[track_caller]
+    fn compute(&self, jobs: &mut [Option<Job<'_>>], parallel: bool) {
+        for job in jobs.iter_mut().flatten() {
+            job.compute(parallel);
+        }
+    }
+}
+
 /// A number that was not given out before in this process.
 pub(crate) fn unique_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_number_of_products_is_computed_one_by_one() {
+        let product = Product::new(Layout::Nt, 2, 3, 1).accumulating();
+        let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
+        for count in [0, 1, 32, 33, 70] {
+            let mut c = vec![1.0; 2 * count];
+            let jobs = c.chunks_mut(2).enumerate().map(|(i, c)| {
+                let b = &values[i % 4..][..3];
+                Job::new(product, &values[..], b, c)
+            });
+            (&CpuBackend as &dyn Backend).batched(jobs, false);
+            for (i, c) in c.chunks(2).enumerate() {
+                let mut want = [1.0; 2];
+                matmul(product, &values, &values[i % 4..][..3], &mut want);
+                assert_eq!(*c, want);
+            }
+        }
+    }
 }

@@ -58,20 +58,14 @@ impl Op for Function {
         Function::name(self)
     }
 
-    fn takes_away(&self) -> bool {
-        true
-    }
-
     fn forward(&self, cx: &mut Forward<'_>) {
-        let [y] = cx.outputs();
-        let job = Job::forward(*self, cx.operand(0), y).to(Some(cx.place()));
+        let job = Job::forward(*self, cx.operand(0), cx.target(0));
         cx.backend.compute(&mut [Some(job)], cx.parallel);
     }
 
     fn backward(&self, cx: &mut Backward<'_>) {
-        let (dy, x, place) = (cx.grad_operand(), cx.operand(0), cx.place(0));
-        if let Some(dx) = cx.input_grad(0) {
-            let job = Job::backward(*self, dy, x, dx).to(place);
+        if let Some(dx) = cx.grad_target(0) {
+            let job = Job::backward(*self, cx.grad_operand(), cx.operand(0), dx);
             cx.backend.compute(&mut [Some(job)], cx.parallel);
         }
     }

@@ -1,28 +1,11 @@
 //! Matrix products: a linear layer, and the plain product.
 
 use crate::{
-    backend::{Job, Layout, Operand, Product},
+    backend::{Job, Layout, Product},
     kernels::bias,
     op::{Backward, Forward, Op},
     tape::Var,
 };
-
-/// The product that is the gradient of input `i`, if it needs one.
-fn gradient<'a>(
-    cx: &mut Backward<'a>,
-    i: usize,
-    product: Product,
-    [a, b]: [Operand<'a>; 2],
-) -> Option<Job<'a>> {
-    let place = cx.place(i);
-    let grad = cx.input_grad(i)?;
-    let accumulate = grad.accumulate;
-    let product = Product {
-        accumulate,
-        ..product
-    };
-    Some(Job::new(product, a, b, grad.values).to(place))
-}
 
 struct Linear {
     rows: usize,
@@ -36,36 +19,29 @@ impl Op for Linear {
         "linear"
     }
 
-    fn takes_away(&self) -> bool {
-        !self.bias
-    }
-
     fn forward(&self, cx: &mut Forward<'_>) {
-        let [_, _, b] = cx.inputs();
-        let [y] = cx.outputs();
         let product = Product::new(Layout::Nt, self.rows, self.inputs, self.outputs);
-        let job = Job::new(product, cx.operand(0), cx.operand(1), y);
-        // The bias is the CPU's.
-        let place = (!self.bias).then(|| cx.place());
-        cx.backend.compute(&mut [Some(job.to(place))], cx.parallel);
-        if self.bias {
-            bias::add_bias(y, b);
+        let (x, weight, y) = (cx.operand(0), cx.operand(1), cx.target(0));
+        if !self.bias {
+            let job = Job::new(product, x, weight, y);
+            return cx.backend.compute(&mut [Some(job)], cx.parallel);
         }
+        let y = y.into_values();
+        let job = Job::new(product, x, weight, &mut *y);
+        cx.backend.compute(&mut [Some(job)], cx.parallel);
+        bias::add_bias(y, cx.input(2));
     }
 
     /// `dx = dy W`, `dW = dyᵀ x`, `db = sum over rows of dy`.
     fn backward(&self, cx: &mut Backward<'_>) {
-        let dy = cx.grad_operand();
-        let dx = Product::new(Layout::Nn, self.rows, self.outputs, self.inputs);
-        let dw = Product::new(Layout::Tn, self.outputs, self.rows, self.inputs);
-        let (x, weight) = (cx.operand(0), cx.operand(1));
-        let mut jobs = [
-            gradient(cx, 0, dx, [dy, weight]),
-            gradient(cx, 1, dw, [dy, x]),
-        ];
-        cx.backend.compute(&mut jobs, cx.parallel);
+        let (x, weight, dy) = (cx.operand(0), cx.operand(1), cx.grad_operand());
+        let for_x = Product::new(Layout::Nn, self.rows, self.outputs, self.inputs);
+        let for_weight = Product::new(Layout::Tn, self.outputs, self.rows, self.inputs);
+        let dx = cx.grad_target(0).map(|dx| Job::new(for_x, dy, weight, dx));
+        let dw = cx.grad_target(1).map(|dw| Job::new(for_weight, dy, x, dw));
+        cx.backend.compute(&mut [dx, dw], cx.parallel);
         if let Some(db) = cx.input_grad(2) {
-            bias::bias_backward(db.values, db.accumulate, dy.values);
+            bias::bias_backward(db.values, db.accumulate, cx.grad());
         }
     }
 }
@@ -126,25 +102,20 @@ impl Op for Matmul {
         "matmul"
     }
 
-    fn takes_away(&self) -> bool {
-        true
-    }
-
     fn forward(&self, cx: &mut Forward<'_>) {
-        let [y] = cx.outputs();
         let product = Product::new(Layout::Nn, self.m, self.k, self.n);
-        let job = Job::new(product, cx.operand(0), cx.operand(1), y);
-        cx.backend
-            .compute(&mut [Some(job.to(Some(cx.place())))], cx.parallel);
+        let job = Job::new(product, cx.operand(0), cx.operand(1), cx.target(0));
+        cx.backend.compute(&mut [Some(job)], cx.parallel);
     }
 
     /// `dA = dC Bᵀ`, `dB = Aᵀ dC`.
     fn backward(&self, cx: &mut Backward<'_>) {
         let (a, b, dc) = (cx.operand(0), cx.operand(1), cx.grad_operand());
-        let da = Product::new(Layout::Nt, self.m, self.n, self.k);
-        let db = Product::new(Layout::Tn, self.k, self.m, self.n);
-        let mut jobs = [gradient(cx, 0, da, [dc, b]), gradient(cx, 1, db, [a, dc])];
-        cx.backend.compute(&mut jobs, cx.parallel);
+        let for_a = Product::new(Layout::Nt, self.m, self.n, self.k);
+        let for_b = Product::new(Layout::Tn, self.k, self.m, self.n);
+        let da = cx.grad_target(0).map(|da| Job::new(for_a, dc, b, da));
+        let db = cx.grad_target(1).map(|db| Job::new(for_b, a, dc, db));
+        cx.backend.compute(&mut [da, db], cx.parallel);
     }
 }
 

@@ -2,29 +2,28 @@
 
 use super::{ParamId, Params};
 use crate::{
-    backend::{Away, Backend, Identity, unique_number},
+    backend::{Downloads, Residence, Target},
     buffer::Buffer,
+    kernels::elementwise,
 };
-use std::ops::Range;
+use rayon::prelude::*;
 
-/// What there is of the gradient of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// None was received since the last [`Gradients::clear`].
-    Untouched,
-    /// It is in the slab.
-    Here,
-    /// Only a device has it.
-    Away,
-}
+/// Elements of the slab that one task adds up over the shards.
+const BLOCK: usize = 1 << 14;
 
 /// Gradients of all parameters, laid out as their slab.
 #[derive(Debug)]
 pub struct Gradients {
     slab: Buffer,
-    marks: Vec<Mark>,
-    /// Tells these gradients from others, for backends that keep them.
-    number: u64,
+    states: Vec<State>,
+}
+
+/// The gradient of one parameter.
+#[derive(Debug, Default)]
+struct State {
+    /// Whether one was received since the last [`Gradients::clear`].
+    touched: bool,
+    residence: Residence,
 }
 
 impl Gradients {
@@ -32,52 +31,35 @@ impl Gradients {
     pub fn new(params: &Params) -> Self {
         Self {
             slab: Buffer::zeros(params.slab.len()),
-            marks: vec![Mark::Untouched; params.len()],
-            number: unique_number(),
+            states: params.iter().map(|_| State::default()).collect(),
         }
     }
 
     /// Forgets all gradients; the memory is overwritten by the next ones.
     pub fn clear(&mut self) {
-        self.marks.fill(Mark::Untouched);
+        for state in &mut self.states {
+            state.touched = false;
+            state.residence.discard();
+        }
     }
 
     /// Whether the parameter has received a gradient since the last
     /// [`Gradients::clear`].
     pub fn touched(&self, id: ParamId) -> bool {
-        self.mark(id) != Mark::Untouched
+        self.states[id.index()].touched
     }
 
-    /// Whether only a device has the gradient of a parameter.
-    pub(crate) fn is_away(&self, id: ParamId) -> bool {
-        self.mark(id) == Mark::Away
-    }
-
-    /// Fetches what only a device has.
-    pub fn bring(&mut self, params: &Params, backend: &dyn Backend, parallel: bool) {
-        for (id, param) in params.iter() {
-            self.bring_one(id, param.range.clone(), backend, parallel);
-        }
-    }
-
-    /// [`Gradients::bring`] for the parameter at a range of the slab.
-    pub(crate) fn bring_one(
-        &mut self,
-        id: ParamId,
-        range: Range<usize>,
-        backend: &dyn Backend,
-        parallel: bool,
-    ) {
-        if self.is_away(id) {
-            let (identities, values) = (&[self.identity(id)], &mut self.slab[range]);
-            backend.bring(&mut [Away { identities, values }], parallel);
-            self.marks[id.index()] = Mark::Here;
-        }
-    }
-
-    /// Writes zeros where no gradient was received, so that the slab can be read
-    /// as a whole.
+    /// Completes the slab, so that it can be read as a whole: writes zeros where no gradient
+    /// was received, and the gradients that were deferred.
     pub fn settle(&mut self, params: &Params) {
+        self.fill_untouched(params);
+        for (id, _) in params.iter() {
+            self.values_mut(params, id);
+        }
+    }
+
+    /// Writes zeros where no gradient was received.
+    pub(crate) fn fill_untouched(&mut self, params: &Params) {
         for (id, param) in params.iter() {
             if !self.touched(id) {
                 self.slab[param.range.clone()].fill(0.0);
@@ -85,7 +67,7 @@ impl Gradients {
         }
     }
 
-    /// The gradients of all parameters; bring and settle first.
+    /// The gradients of all parameters; [settle](Gradients::settle) them first.
     pub fn slab(&self) -> &[f32] {
         &self.slab
     }
@@ -95,51 +77,96 @@ impl Gradients {
         &mut self.slab
     }
 
-    /// Fetches sums of gradients that only a device has: of every parameter with what the
-    /// summands are known by, in registration order.
-    pub(crate) fn bring_sums(
+    /// The gradient of one parameter, to be added to.
+    pub(crate) fn values_mut(&mut self, params: &Params, id: ParamId) -> &mut [f32] {
+        let values = &mut self.slab[params.get(id).range.clone()];
+        self.states[id.index()].residence.download(values);
+        values
+    }
+
+    /// Where the gradients of different parameters go: the first of a parameter overwrites,
+    /// all others are added.
+    pub(crate) fn targets<const N: usize>(
         &mut self,
         params: &Params,
-        sums: &[(ParamId, Vec<Identity>)],
-        backend: &dyn Backend,
-    ) {
-        let (mut rest, mut at) = (&mut *self.slab, 0);
-        let mut away = Vec::with_capacity(sums.len());
-        for (id, identities) in sums {
-            let range = &params.get(*id).range;
-            let (_, after) = rest.split_at_mut(range.start - at);
-            let (values, after) = after.split_at_mut(range.len());
-            (rest, at) = (after, range.end);
-            away.push(Away { identities, values });
-            self.marks[id.index()] = Mark::Here;
-        }
-        backend.bring(&mut away, true);
+        ids: [Option<ParamId>; N],
+        deferrable: bool,
+    ) -> [Option<Target<'_>>; N] {
+        let range = |id: Option<ParamId>| id.map_or(0..0, |id| params.get(id).range.clone());
+        let place = |id: Option<ParamId>| id.map_or(0..0, |id| id.index()..id.index() + 1);
+        let different = "the parameters are different";
+        let values = self.slab.get_disjoint_mut(ids.map(range));
+        let states = self.states.get_disjoint_mut(ids.map(place));
+        let mut values = values.expect(different).into_iter();
+        let mut states = states.expect(different).into_iter();
+        std::array::from_fn(|_| {
+            let (values, states) = (values.next()?, states.next()?);
+            let state = states.first_mut()?;
+            let accumulate = std::mem::replace(&mut state.touched, true);
+            Some(state.residence.target(values, accumulate, deferrable))
+        })
     }
 
-    /// Marks as received whatever `other` has received.
-    pub(crate) fn adopt_marks(&mut self, other: &Self) {
-        for (mark, &other) in self.marks.iter_mut().zip(&other.marks) {
-            if *mark == Mark::Untouched {
-                *mark = other;
+    /// Adds the gradients of all shards to those of the first, in their order.
+    pub(crate) fn add_up(shards: &mut [Self], params: &Params) {
+        let deferred: Vec<ParamId> = params
+            .iter()
+            .map(|(id, _)| id)
+            .filter(|&id| Self::can_add_deferred(shards, params, id))
+            .collect();
+        let (first, others) = shards.split_first_mut().expect("a shard");
+        for other in &*others {
+            for (state, other) in first.states.iter_mut().zip(&other.states) {
+                state.touched |= other.touched;
             }
         }
+        let sums = first.slab.par_chunks_mut(BLOCK);
+        sums.enumerate().for_each(|(block, sum)| {
+            let start = block * BLOCK;
+            for (id, range) in params.within(start..start + sum.len()) {
+                if deferred.binary_search(&id).is_err() {
+                    for other in &*others {
+                        let addend = &other.slab[range.clone()];
+                        let sum = &mut sum[range.start - start..range.end - start];
+                        elementwise::copy(sum, true, addend);
+                    }
+                }
+            }
+        });
+        Self::add_deferred(first, others, params, &deferred);
     }
 
-    /// What there is of the gradient of a parameter.
-    pub(crate) fn mark(&self, id: ParamId) -> Mark {
-        self.marks[id.index()]
-    }
-
-    /// What the gradient of a parameter is known by.
-    pub(crate) fn identity(&self, id: ParamId) -> Identity {
-        Identity::Sum {
-            gradients: self.number,
-            index: id.0,
+    /// Whether all shards that have a gradient of the parameter have deferred it. If only
+    /// some have, theirs are downloaded.
+    fn can_add_deferred(shards: &mut [Self], params: &Params, id: ParamId) -> bool {
+        let states = || shards.iter().map(|shard| &shard.states[id.index()]);
+        let deferred = states().filter(|s| s.residence.is_deferred()).count();
+        if deferred == 0 {
+            return false;
         }
+        if deferred == states().filter(|state| state.touched).count() {
+            return true;
+        }
+        for shard in shards {
+            shard.values_mut(params, id);
+        }
+        false
     }
 
-    /// The memory and the marks of all parameters.
-    pub(crate) fn split(&mut self) -> (&mut [f32], &mut [Mark]) {
-        (&mut self.slab, &mut self.marks)
+    /// Downloads sums of deferred gradients over the shards to the slab of the first.
+    fn add_deferred(first: &mut Self, others: &mut [Self], params: &Params, ids: &[ParamId]) {
+        let (mut slab, mut at) = (&mut *first.slab, 0);
+        let mut downloads = Downloads::default();
+        for id in ids {
+            let range = &params.get(*id).range;
+            let (_, rest) = std::mem::take(&mut slab).split_at_mut(range.start - at);
+            let (values, rest) = rest.split_at_mut(range.len());
+            (slab, at) = (rest, range.end);
+            let others = others.iter_mut().map(|other| &mut other.states);
+            let states = std::iter::once(&mut first.states).chain(others);
+            let shares = states.map(|states| &mut states[id.index()].residence);
+            downloads.add(shares, values);
+        }
+        downloads.run();
     }
 }

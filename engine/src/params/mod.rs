@@ -6,11 +6,10 @@ mod init;
 
 pub use builder::Builder;
 pub use gradients::Gradients;
-pub(crate) use gradients::Mark;
 pub use init::Init;
 
 use crate::{
-    backend::{Identity, unique_number},
+    backend::{Operand, ParameterVersion, unique_number},
     buffer::Buffer,
     shape::Shape,
 };
@@ -173,15 +172,14 @@ impl Params {
         }
     }
 
-    /// What the elements of a parameter are known by until they change.
-    pub fn identity(&self, id: ParamId) -> Identity {
-        Identity::Parameter {
+    /// A parameter as a factor of products, known to be the same until the slab changes.
+    pub fn operand(&self, id: ParamId) -> Operand<'_> {
+        let version = ParameterVersion {
             network: self.network,
-            index: id.0,
-            start: 0,
-            len: self.get(id).range.len(),
+            start: self.get(id).range.start,
             version: self.version,
-        }
+        };
+        Operand::parameter(self.value(id), version)
     }
 
     /// The same parameters, memory shared; see [`Params::slab_mut`].

@@ -2,15 +2,14 @@
 
 use super::{Edit, Noise};
 use crate::{
-    backend::{Away, Backend, CpuBackend, Identity, unique_number},
-    buffer::Buffer,
-    op::{MAX_INPUTS, Op},
+    backend::{Backend, CpuBackend, Operand, Stored},
+    op::Op,
     params::{ParamId, Params},
     pool::Pool,
     profile::Profile,
     shape::Shape,
 };
-use std::{ops::Range, sync::Arc};
+use std::{mem, ops::Range, sync::Arc};
 
 /// The contents of a [`Tape`](super::Tape).
 pub(super) struct Arena {
@@ -27,22 +26,12 @@ pub(super) struct Arena {
     pub(super) edit: Option<Edit>,
     pub(super) pool: Pool,
     pub(super) backend: Arc<dyn Backend>,
-    /// Tells the values since the last reset from all others.
-    pub(super) number: u64,
-    /// Backwards since the last reset.
-    pub(super) passes: u32,
     pub(super) parallel: bool,
     pub(super) recording: bool,
     pub(super) keeping: bool,
-    /// See [`Tape::set_leaving`](super::Tape::set_leaving).
-    pub(super) leaving: bool,
+    /// See [`Tape::set_deferring`](super::Tape::set_deferring).
+    pub(super) deferring: bool,
     pub(super) profile: Option<Profile>,
-}
-
-impl Drop for Arena {
-    fn drop(&mut self) {
-        self.backend.release(self.number);
-    }
 }
 
 impl Default for Arena {
@@ -60,12 +49,10 @@ impl Default for Arena {
             edit: None,
             pool: Pool::default(),
             backend: Arc::new(CpuBackend),
-            number: unique_number(),
-            passes: 0,
             parallel: false,
             recording: true,
             keeping: false,
-            leaving: false,
+            deferring: false,
             profile: None,
         }
     }
@@ -75,16 +62,12 @@ pub(super) struct Value {
     pub(super) shape: Shape,
     pub(super) storage: Storage,
     pub(super) needs_grad: bool,
-    pub(super) grad: Option<Buffer>,
-    /// Whether only a device has the elements.
-    pub(super) away: bool,
-    /// Whether only a device has the gradient.
-    pub(super) grad_away: bool,
+    pub(super) grad: Option<Stored>,
 }
 
 pub(super) enum Storage {
     /// Made by the caller or an operation.
-    Owned(Buffer),
+    Owned(Stored),
     /// A parameter of the bound slab.
     Param(ParamId),
     /// Given back to the pool by the backward.
@@ -97,6 +80,17 @@ pub(super) struct Record {
     pub(super) scope: Option<Arc<str>>,
 }
 
+impl Value {
+    /// The elements.
+    pub(super) fn operand<'a>(&'a self, params: &'a Option<Params>) -> Operand<'a> {
+        match &self.storage {
+            Storage::Owned(stored) => stored.into(),
+            Storage::Param(id) => params.as_ref().expect("bound parameters").operand(*id),
+            Storage::Freed => panic!("tape: the value was freed by a backward"),
+        }
+    }
+}
+
 impl Arena {
     pub(super) fn push(&mut self, shape: Shape, storage: Storage, needs_grad: bool) -> u32 {
         let id = u32::try_from(self.values.len()).expect("fewer than 2^32 values");
@@ -105,8 +99,6 @@ impl Arena {
             storage,
             needs_grad: needs_grad && self.recording,
             grad: None,
-            away: false,
-            grad_away: false,
         });
         id
     }
@@ -114,12 +106,7 @@ impl Arena {
     /// See [`Tape::reset`](super::Tape::reset).
     pub(super) fn reset(&mut self) {
         for value in self.values.drain(..) {
-            if let Storage::Owned(buffer) = value.storage {
-                self.pool.give(buffer);
-            }
-            if let Some(grad) = value.grad {
-                self.pool.give(grad);
-            }
+            free(&mut self.pool, value.storage, value.grad);
         }
         self.records.clear();
         self.edges.clear();
@@ -130,93 +117,34 @@ impl Arena {
         }
         self.params = None;
         self.noise = None;
-        self.backend.release(self.number);
-        self.number = unique_number();
-        self.passes = 0;
     }
 
-    /// Whether results may stay on a device until something else than a job of the backend
-    /// reads them.
-    pub(super) fn leaves(&self) -> bool {
-        self.leaving && self.recording && !self.keeping
-    }
-
-    /// What the gradient of a value is known by.
-    pub(super) fn gradient_identity(&self, id: u32) -> Identity {
-        Identity::Gradient {
-            tape: self.number,
-            pass: self.passes,
-            number: id,
-        }
-    }
-
-    /// Fetches values that only a device has.
-    pub(super) fn bring(&mut self, ids: impl Iterator<Item = u32>) {
-        for number in ids {
-            let value = &mut self.values[number as usize];
-            if let (true, Storage::Owned(values)) = (value.away, &mut value.storage) {
-                let tape = self.number;
-                let identities = &[Identity::Value { tape, number }];
-                let away = Away { identities, values };
-                self.backend.bring(&mut [away], self.parallel);
-                value.away = false;
-            }
-        }
-    }
-
-    /// Fetches gradients that only a device has.
-    pub(super) fn bring_gradients(&mut self, ids: impl Iterator<Item = u32>) {
-        for id in ids {
-            let identity = self.gradient_identity(id);
-            let value = &mut self.values[id as usize];
-            if let (true, Some(values)) = (value.grad_away, &mut value.grad) {
-                let identities = &[identity];
-                let away = Away { identities, values };
-                self.backend.bring(&mut [away], self.parallel);
-                // It may change from now on.
-                self.backend.forget(identity);
-                value.grad_away = false;
-            }
-        }
-    }
-
-    /// What the elements of values are known by until the next reset.
-    pub(super) fn identities(
-        &self,
-        ids: impl Iterator<Item = u32>,
-    ) -> [Option<Identity>; MAX_INPUTS] {
-        let mut identities = [None; MAX_INPUTS];
-        for (identity, id) in identities.iter_mut().zip(ids) {
-            *identity = match (&self.values[id as usize].storage, &self.params) {
-                (Storage::Param(param), Some(params)) => Some(params.identity(*param)),
-                _ => Some(Identity::Value {
-                    tape: self.number,
-                    number: id,
-                }),
-            };
-        }
-        identities
+    /// Frees the elements of a value and a gradient that nobody reads any more.
+    pub(super) fn free(&mut self, id: u32, grad: Option<Stored>) {
+        let storage = &mut self.values[id as usize].storage;
+        free(&mut self.pool, mem::replace(storage, Storage::Freed), grad);
     }
 }
 
-pub(super) fn slices_of<'a, const N: usize>(
+fn free(pool: &mut Pool, storage: Storage, grad: Option<Stored>) {
+    if let Storage::Owned(value) = storage {
+        pool.give(value.into_buffer());
+    }
+    if let Some(grad) = grad {
+        pool.give(grad.into_buffer());
+    }
+}
+
+pub(super) fn operands_of<'a, const N: usize>(
     values: &'a [Value],
     params: &'a Option<Params>,
     ids: impl Iterator<Item = u32>,
-) -> [&'a [f32]; N] {
-    let mut slices = [&[][..]; N];
-    for (slice, id) in slices.iter_mut().zip(ids) {
-        *slice = slice_of(&values[id as usize], params);
+) -> [Operand<'a>; N] {
+    let mut operands = [Operand::default(); N];
+    for (operand, id) in operands.iter_mut().zip(ids) {
+        *operand = values[id as usize].operand(params);
     }
-    slices
-}
-
-pub(super) fn slice_of<'a>(value: &'a Value, params: &'a Option<Params>) -> &'a [f32] {
-    match &value.storage {
-        Storage::Owned(buffer) => buffer,
-        Storage::Param(id) => params.as_ref().expect("bound parameters").value(*id),
-        Storage::Freed => panic!("tape: the value was freed by a backward"),
-    }
+    operands
 }
 
 pub(super) fn shapes_of<const N: usize>(
@@ -228,16 +156,4 @@ pub(super) fn shapes_of<const N: usize>(
         *shape = values[id as usize].shape;
     }
     shapes
-}
-
-/// Which values only a device has.
-pub(super) fn away_of<const N: usize>(
-    values: &[Value],
-    ids: impl Iterator<Item = u32>,
-) -> [bool; N] {
-    let mut away = [false; N];
-    for (away, id) in away.iter_mut().zip(ids) {
-        *away = values[id as usize].away;
-    }
-    away
 }

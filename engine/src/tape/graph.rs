@@ -1,9 +1,6 @@
 //! What a tape has recorded, to be read: the tape's picture of itself.
 
-use super::{
-    Tape,
-    arena::{Storage, slice_of},
-};
+use super::{Tape, arena::Storage};
 use crate::{params::Gradients, shape::Shape};
 use std::ops::Range;
 
@@ -66,12 +63,6 @@ impl Tape {
     ///
     /// Operations on constants alone are not recorded: their outputs are constants.
     pub fn graph(&self, gradients: &Gradients) -> Graph {
-        {
-            let inner = &mut *self.inner.borrow_mut();
-            let all = 0..inner.values.len() as u32;
-            inner.bring(all.clone());
-            inner.bring_gradients(all);
-        }
         let inner = self.inner.borrow();
         let mut computed = vec![false; inner.values.len()];
         for record in &inner.records {
@@ -97,7 +88,7 @@ impl Tape {
                 .map(|(name, _)| name.clone());
             let elements = match &value.storage {
                 Storage::Freed => None,
-                _ => Some(slice_of(value, &inner.params).to_vec()),
+                _ => Some(value.operand(&inner.params).values().to_vec()),
             };
             let (name, origin, gradient) = match value.storage {
                 Storage::Param(param) => {

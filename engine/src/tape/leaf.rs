@@ -27,7 +27,7 @@ impl Tape {
         let mut inner = self.inner.borrow_mut();
         let mut buffer = inner.pool.take(data.len());
         buffer.copy_from_slice(data);
-        self.var(inner.push(shape, Storage::Owned(buffer), needs_grad))
+        self.var(inner.push(shape, Storage::Owned(buffer.into()), needs_grad))
     }
 
     /// A parameter of the bound network.

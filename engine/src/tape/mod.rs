@@ -72,11 +72,10 @@ impl Tape {
         self
     }
 
-    /// Multiplies matrices with `backend` from now on.
+    /// Empties the tape, and multiplies matrices with `backend` from now on.
     pub fn set_backend(&mut self, backend: Arc<dyn Backend>) {
-        let inner = self.inner.get_mut();
-        inner.backend.release(inner.number);
-        inner.backend = backend;
+        self.reset();
+        self.inner.get_mut().backend = backend;
     }
 
     /// Who multiplies matrices.
@@ -101,11 +100,10 @@ impl Tape {
         self.inner.get_mut().keeping = true;
     }
 
-    /// Lets results stay on a device, where the backend has one, until the processor reads
-    /// them: what is [recorded](Tape::set_recording) from now on. What is lost with a device
-    /// becomes zeros; [`Backend::failure`] says so.
-    pub fn set_leaving(&mut self, leaving: bool) {
-        self.inner.get_mut().leaving = leaving;
+    /// Lets the backend defer results from now on until they are read. A deferred result
+    /// may be lost: it becomes zeros, and [`Backend::failure`] reports it.
+    pub fn set_deferring(&mut self, deferring: bool) {
+        self.inner.get_mut().deferring = deferring;
     }
 
     /// Measures the time of every operation from now on.

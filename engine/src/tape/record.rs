@@ -2,14 +2,13 @@
 
 use super::{
     Tape, Var,
-    arena::{Record, Storage, away_of, shapes_of, slices_of},
+    arena::{Record, Storage, operands_of, shapes_of},
 };
 use crate::{
-    backend::{Identity, Place},
     op::{Forward, MAX_INPUTS, MAX_OUTPUTS, Op},
     shape::Shape,
 };
-use std::{any::Any, sync::atomic::AtomicBool, time::Instant};
+use std::{any::Any, time::Instant};
 
 impl Tape {
     /// Executes an operation and records it.
@@ -54,38 +53,22 @@ impl Tape {
         );
         let inner = &mut *self.inner.borrow_mut();
         let started = inner.profile.is_some().then(Instant::now);
-        if !op.takes_away() {
-            inner.bring(inputs.iter().map(|v| v.id));
-        }
-        let needs_grad = inner.recording
-            && inputs
-                .iter()
-                .any(|input| inner.values[input.id as usize].needs_grad);
-        let away = AtomicBool::new(false);
-        let identities = inner.identities(inputs.iter().map(|v| v.id));
-        let leaves = inner.leaves();
+        let ids = || inputs.iter().map(|input| input.id);
+        let needs_grad = ids().any(|id| inner.values[id as usize].needs_grad);
+        let recorded = needs_grad && inner.recording;
         let first = inner.values.len();
         for (i, &shape) in output_shapes.iter().enumerate() {
             let buffer = inner.pool.take(shape.len());
-            let needs_grad = needs_grad && op.carries_gradient(i);
-            inner.push(shape, Storage::Owned(buffer), needs_grad);
+            let needs_grad = recorded && op.carries_gradient(i);
+            inner.push(shape, Storage::Owned(buffer.into()), needs_grad);
         }
         let (values, made) = inner.values.split_at_mut(first);
         let mut made = made.iter_mut();
         let mut cx = Forward {
-            inputs: slices_of(values, &inner.params, inputs.iter().map(|v| v.id)),
-            input_shapes: shapes_of(values, inputs.iter().map(|v| v.id)),
-            input_identities: identities,
-            input_away: away_of(values, inputs.iter().map(|v| v.id)),
-            place: Place {
-                identity: Identity::Value {
-                    tape: inner.number,
-                    number: first as u32,
-                },
-                away: leaves.then_some(&away),
-            },
+            inputs: operands_of(values, &inner.params, ids()),
+            input_shapes: shapes_of(values, ids()),
             outputs: std::array::from_fn(|_| match made.next().map(|value| &mut value.storage) {
-                Some(Storage::Owned(buffer)) => &mut **buffer,
+                Some(Storage::Owned(output)) => output.value_target(inner.deferring),
                 _ => Default::default(),
             }),
             ints: &inner.ints,
@@ -97,13 +80,10 @@ impl Tape {
         if let (Some(profile), Some(started)) = (&mut inner.profile, started) {
             profile.forward(op.name(), inner.scopes.last(), started.elapsed());
         }
-        if let Some(first) = inner.values.get_mut(first) {
-            first.away = away.into_inner();
-        }
         let outputs = first as u32..inner.values.len() as u32;
-        let record = needs_grad.then(|| {
+        let record = recorded.then(|| {
             let start = inner.edges.len();
-            inner.edges.extend(inputs.iter().map(|input| input.id));
+            inner.edges.extend(ids());
             inner.records.push(Record {
                 inputs: start..inner.edges.len(),
                 outputs: outputs.clone(),

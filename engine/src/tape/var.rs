@@ -1,6 +1,6 @@
 //! A value on a tape, as its user sees it.
 
-use super::{Tape, arena::slice_of};
+use super::Tape;
 use crate::shape::Shape;
 
 /// A value on a tape: a copyable index.
@@ -38,13 +38,12 @@ impl<'t> Var<'t> {
     /// If a backward has freed them, or if `read` uses the tape.
     #[track_caller]
     pub fn with_value<T>(self, read: impl FnOnce(&[f32]) -> T) -> T {
-        let tape = &self.tape.inner;
-        let away = tape.borrow().values[self.id as usize].away;
-        if away {
-            tape.borrow_mut().bring(std::iter::once(self.id));
-        }
-        let inner = tape.borrow();
-        read(slice_of(&inner.values[self.id as usize], &inner.params))
+        let inner = self.tape.inner.borrow();
+        read(
+            inner.values[self.id as usize]
+                .operand(&inner.params)
+                .values(),
+        )
     }
 
     /// A copy of its elements.

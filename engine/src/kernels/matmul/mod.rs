@@ -101,11 +101,11 @@ impl Product {
     }
 
     /// # Panics
-    /// If a slice does not have the number of elements that the product says.
+    /// If A, B or C does not have the number of elements that the product says.
     #[track_caller]
-    pub(crate) fn check(&self, a: &[f32], b: &[f32], c: &[f32]) {
-        let slices = [("a", a.len()), ("b", b.len()), ("c", c.len())];
-        for ((name, len), [rows, columns]) in slices.into_iter().zip(self.shapes()) {
+    pub(crate) fn check(&self, lengths: [usize; 3]) {
+        let named = ["a", "b", "c"].into_iter().zip(lengths);
+        for ((name, len), [rows, columns]) in named.zip(self.shapes()) {
             assert!(
                 len == rows * columns,
                 "matmul: {name} has {len} elements, expected [{rows}, {columns}] in {self:?}"
@@ -120,7 +120,7 @@ impl Product {
 /// If a slice does not have the number of elements that `product` says.
 #[track_caller]
 pub fn matmul(product: Product, a: &[f32], b: &[f32], c: &mut [f32]) {
-    product.check(a, b, c);
+    product.check([a.len(), b.len(), c.len()]);
     compute_rows(Path::of(&product), &product, 0, a, b, c);
 }
 
@@ -131,7 +131,7 @@ pub fn matmul(product: Product, a: &[f32], b: &[f32], c: &mut [f32]) {
 /// If a slice does not have the number of elements that `product` says.
 #[track_caller]
 pub fn matmul_parallel(product: Product, a: &[f32], b: &[f32], c: &mut [f32]) {
-    product.check(a, b, c);
+    product.check([a.len(), b.len(), c.len()]);
     let worthwhile = product.flops() / 2 / MULTIPLICATIONS_PER_THREAD;
     let pieces = rayon::current_num_threads().min(worthwhile).max(1);
     compute_pieces(Path::of(&product), &product, pieces, a, b, c);
