@@ -198,12 +198,12 @@ impl Stored {
     }
 
     /// Where a value goes.
-    pub(crate) fn value_target(&mut self, deferrable: bool) -> Target<'_> {
+    pub fn value_target(&mut self, deferrable: bool) -> Target<'_> {
         self.target(false, deferrable, Role::Value)
     }
 
     /// Where the gradient of a value goes.
-    pub(crate) fn gradient_target(&mut self, accumulate: bool, deferrable: bool) -> Target<'_> {
+    pub fn gradient_target(&mut self, accumulate: bool, deferrable: bool) -> Target<'_> {
         self.target(accumulate, deferrable, Role::Gradient)
     }
 
@@ -450,8 +450,11 @@ impl<'a> Target<'a> {
     pub fn computed(&mut self, resident: Option<Resident>, deferred: bool) {
         if let Some(residence) = &mut self.residence {
             residence.deferred = deferred;
-            if let Some(resident) = resident {
-                residence.copy = resident.into();
+            match resident {
+                Some(resident) => residence.copy = resident.into(),
+                // The room for the sum of the next step.
+                None if deferred || self.role == Role::ParameterGradient => {}
+                None => drop(residence.copy.take()),
             }
         }
     }

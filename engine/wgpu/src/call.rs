@@ -1,10 +1,7 @@
 //! Work for the encoder: kernels with the matrices that they read and make.
 
-use super::{
-    super::{Job, Product, Work},
-    WgpuBackend, element_wise, kernel,
-    kernel::Kind,
-};
+use crate::{Gpu, bytes_of, element_wise, kernel, kernel::Kind};
+use engine::backend::{Job, Product, Work};
 use std::iter;
 
 /// A kernel.
@@ -84,7 +81,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl WgpuBackend {
+impl Gpu {
     fn pipeline(&self, kernel: Kernel) -> wgpu::ComputePipeline {
         let mut pipelines = self.pipelines.lock().expect("no holder panics");
         let made = pipelines.entry(kernel).or_insert_with(|| {
@@ -149,7 +146,7 @@ impl WgpuBackend {
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer,
                     offset: 0,
-                    size: wgpu::BufferSize::new(4 * elements as u64),
+                    size: wgpu::BufferSize::new(bytes_of(elements)),
                 }),
             });
         }
@@ -177,8 +174,8 @@ impl WgpuBackend {
     ) {
         let tile = tile.for_product(product);
         let partial = (tile.slices > 1).then(|| {
-            let bytes = 4 * tile.slices as usize * product.m * product.n;
-            let partial = self.memory().matrix(bytes as u64);
+            let elements = tile.slices as usize * product.m * product.n;
+            let partial = self.memory().matrix(bytes_of(elements));
             scratch.push(partial.clone());
             partial
         });
@@ -191,16 +188,17 @@ impl WgpuBackend {
     pub(super) fn encode_job(
         &self,
         job: &Job<'_>,
-        leaves: bool,
+        defers: bool,
         buffers: [&wgpu::Buffer; 3],
         encoder: &mut wgpu::CommandEncoder,
         scratch: &mut Vec<wgpu::Buffer>,
     ) {
         let [a, b, c] = buffers;
-        let [a_len, b_len, c_len] = [job.a.values.len(), job.b.values.len(), job.c.len()];
+        let [a_len, b_len, c_len] = [job.a.len(), job.b.len(), job.c.len()];
+        // What the processor has is added to when the result is downloaded.
+        let adds = defers && job.c.accumulates();
         let call = match job.work {
             Work::Product(product) => {
-                let adds = leaves && product.accumulate;
                 let work = (&product, self.tile(&product), adds);
                 return self.encode_product(work, buffers, encoder, scratch, 1);
             }
@@ -208,11 +206,8 @@ impl WgpuBackend {
                 let kind = element_wise::Kind::Forward(function);
                 Call::element_wise(kind, [c_len, 0], [(a, a_len), (a, a_len), (c, c_len)])
             }
-            Work::Backward {
-                function,
-                accumulate,
-            } => {
-                let kind = element_wise::Kind::Backward(function, leaves && accumulate);
+            Work::Backward(function) => {
+                let kind = element_wise::Kind::Backward(function, adds);
                 Call::element_wise(kind, [a_len, 0], [(a, a_len), (b, b_len), (c, c_len)])
             }
         };

@@ -1,9 +1,7 @@
 //! Finding and opening an adapter; what goes wrong with it later.
 
-use super::{
-    super::{Adapter, DeviceError},
-    kernel::{TILES, Tile},
-};
+use crate::kernel::{TILES, Tile};
+use engine::backend::{Adapter, DeviceError};
 use std::{
     cell::Cell,
     fmt::Display,
@@ -38,7 +36,7 @@ impl Failure {
 }
 
 /// An open device.
-pub(super) struct Device {
+pub(super) struct Opened {
     pub adapter: Adapter,
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
@@ -108,7 +106,7 @@ pub fn adapters() -> Result<Vec<Adapter>, DeviceError> {
     }
 }
 
-impl Device {
+impl Opened {
     pub fn open(software: bool) -> Result<Self, DeviceError> {
         let (handle, adapter) = found().into_iter().next().ok_or(DeviceError::NoAdapter)?;
         let name = adapter.name.clone();

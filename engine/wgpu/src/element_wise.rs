@@ -1,6 +1,6 @@
 //! The source of the kernels of element-wise functions.
 
-use super::super::Function;
+use engine::backend::Function;
 
 /// Invocations of a workgroup.
 const SIZE: usize = 64;

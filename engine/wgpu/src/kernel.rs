@@ -1,9 +1,7 @@
 //! The source of the kernel, written out for one tile and one kind of product.
 
-use super::{
-    super::{Layout, Product},
-    element_wise::put,
-};
+use crate::element_wise::put;
+use engine::backend::{Layout, Product};
 use std::fmt::Write;
 
 /// How a workgroup divides a block of C.

@@ -1,10 +1,11 @@
-//! Products on any GPU that Vulkan, Metal or DX12 reaches (`docs/backend.md`).
+//! Matrix products on any GPU that Vulkan, Metal or DX12 reaches (`docs/backend.md`).
 //!
-//! The operands of a product are sent to the device unless it has them already: weights
-//! stay there until the optimiser changes them, inputs of a layer from the forward to its
-//! backward, the gradient of its output for both of its products. Several jobs go in one
-//! submission; their results come back, or stay where the tape allows it until they are
-//! asked for. Whatever fails is computed on the CPU.
+//! Operands are sent to the device unless it has them already: a weight is resident until
+//! the optimiser changes it, the input of a layer from the forward to the backward, the
+//! gradient of the output for both of its products. Several jobs go in one submission;
+//! results are downloaded at once, or deferred, where the tape allows it, until they are
+//! read. Whatever fails is computed on the CPU.
+#![cfg(feature = "wgpu")]
 
 mod call;
 mod device;
@@ -21,27 +22,38 @@ mod tuning;
 
 pub use device::adapters;
 
-use super::{
-    Adapter, Away, Backend, DeviceError, Identity, Job, Operand, Options, Place, Product,
-    Threshold, Traffic, Work, cpu,
-};
 use call::Kernel;
-use device::Device;
+use device::Opened;
+use engine::backend::{
+    self, Adapter, Backend, DeviceError, Download, Job, Operand, Options, Product, Role, Threshold,
+    Traffic, Work,
+};
 use kernel::TILES;
-use memory::Memory;
+use memory::{Key, Memory};
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
+    ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 use tuning::Tuning;
 
-/// A GPU.
-pub struct WgpuBackend {
+/// A GPU as a backend.
+pub struct WgpuBackend(Arc<Gpu>);
+
+impl Deref for WgpuBackend {
+    type Target = Gpu;
+
+    fn deref(&self) -> &Gpu {
+        &self.0
+    }
+}
+
+/// A GPU with all that was made on it.
+pub struct Gpu {
     name: String,
-    device: Arc<Device>,
+    device: Arc<Opened>,
     layout: wgpu::BindGroupLayout,
     pipeline_layout: wgpu::PipelineLayout,
     memory: Mutex<Memory>,
@@ -50,16 +62,8 @@ pub struct WgpuBackend {
     tunes: bool,
     cache: Option<PathBuf>,
     /// The edge of the smallest cube that is sent.
-    threshold: usize,
+    threshold: OnceLock<usize>,
     warning: Option<String>,
-}
-
-/// Opens the first of [`adapters`].
-///
-/// # Errors
-/// [`DeviceError`].
-pub fn open(options: &Options) -> Result<Arc<dyn Backend>, DeviceError> {
-    Ok(Arc::new(WgpuBackend::open(options)?))
 }
 
 impl WgpuBackend {
@@ -68,7 +72,7 @@ impl WgpuBackend {
     /// # Errors
     /// [`DeviceError`].
     pub fn open(options: &Options) -> Result<Self, DeviceError> {
-        let device = Arc::new(Device::open(options.software)?);
+        let device = Arc::new(Opened::open(options.software)?);
         let cache = options.cache.as_ref();
         let cache = cache.map(|directory| tuning::path(directory, &device.adapter));
         let mut warning = None;
@@ -100,7 +104,7 @@ impl WgpuBackend {
         });
         let memory = Memory::new(device.clone(), options);
         let adapter = &device.adapter;
-        let mut backend = Self {
+        let gpu = Arc::new(Gpu {
             name: format!("wgpu: {} ({})", adapter.name, adapter.api),
             layout,
             pipeline_layout,
@@ -109,17 +113,20 @@ impl WgpuBackend {
             tuning: Mutex::new(tuning),
             tunes: options.tuning,
             cache,
-            threshold: 0,
+            threshold: OnceLock::new(),
             warning,
             device,
-        };
-        backend.threshold = match options.threshold {
+        });
+        let threshold = match options.threshold {
             Threshold::Cube(edge) => edge,
-            Threshold::Measured => backend.measured_threshold(),
+            Threshold::Measured => gpu.measured_threshold(),
         };
-        Ok(backend)
+        gpu.threshold.get_or_init(|| threshold);
+        Ok(Self(gpu))
     }
+}
 
+impl Gpu {
     /// The adapter.
     pub fn adapter(&self) -> &Adapter {
         &self.device.adapter
@@ -148,8 +155,8 @@ impl WgpuBackend {
     fn can(&self, job: &Job<'_>) -> bool {
         let limit = self.adapter().max_binding.min(self.adapter().max_buffer);
         // The buffer of a matrix may be an eighth larger.
-        let fits = |values: &[f32]| {
-            let bytes = size_of_val(values) as u64;
+        let fits = |len: usize| {
+            let bytes = bytes_of(len);
             bytes + bytes / 4 < limit
         };
         let groups = match job.work {
@@ -157,71 +164,42 @@ impl WgpuBackend {
                 let [m, n] = TILES[0].block().map(|block| block as usize);
                 product.m.div_ceil(m).max(product.n.div_ceil(n))
             }
-            Work::Forward(_) | Work::Backward { .. } => 0,
+            Work::Forward(_) | Work::Backward(_) => 0,
         };
-        [job.a.values, job.b.values, job.c].into_iter().all(fits)
+        [job.a.len(), job.b.len(), job.c.len()]
+            .into_iter()
+            .all(fits)
             && !job.c.is_empty()
-            && !job.a.values.is_empty()
+            && !job.a.is_empty()
             && groups < 1 << 16
             && !self.device.failure.is_set()
     }
 
-    /// Whether the device does a job: what only it has stays there. Of the products, it does
+    /// Whether the device does a job: always if it alone has an operand. Of the products, it does
     /// those that are as large and as dense as the cube of the threshold, which has `2 s³`
     /// operations for `12 s²` bytes. Parameters and their gradients do not count as bytes to
     /// be moved: they are sent and fetched once for all micro-batches.
     fn takes(&self, job: &Job<'_>, memory: &Memory) -> bool {
         let worth = |product: Product| {
-            let stays = |factor: &Operand<'_>| {
-                matches!(factor.identity, Some(Identity::Parameter { .. })) || memory.has(factor)
-            };
+            let stays =
+                |factor: &Operand<'_>| factor.parameter_version().is_some() || memory.has(factor);
             let sent = [&job.a, &job.b].into_iter().filter(|factor| !stays(factor));
-            let sum = |place: &Place<'_>| matches!(place.identity, Identity::Sum { .. });
-            let fetched = match job.place.as_ref().is_some_and(sum) && memory.leaves(job) {
+            let sum = job.c.role() == Role::ParameterGradient;
+            let fetched = match sum && memory.defers(job) {
                 true => 0,
                 false => job.c.len(),
             };
-            let moved = sent.map(|factor| factor.values.len()).sum::<usize>() + fetched;
+            let moved = sent.map(Operand::len).sum::<usize>() + fetched;
             let (flops, moved) = (product.flops() as f64, 4.0 * moved as f64);
-            let edge = self.threshold as f64;
+            let edge = self.threshold.get().copied().unwrap_or_default() as f64;
             flops >= 2.0 * edge.powi(3) && flops >= moved * edge / 6.0
         };
         self.can(job)
             && (job.needs_device()
                 || match job.work {
                     Work::Product(product) => worth(product),
-                    Work::Forward(_) | Work::Backward { .. } => false,
+                    Work::Forward(_) | Work::Backward(_) => false,
                 })
-    }
-
-    /// A job that the device does not do.
-    fn compute_here(&self, job: &mut Job<'_>, parallel: bool) {
-        let (a, b) = (self.here(&job.a, parallel), self.here(&job.b, parallel));
-        if let Some(place) = job.place.filter(Place::is_away) {
-            if job.work.accumulates() {
-                let (identities, values) = (&[place.identity], &mut *job.c);
-                self.bring(&mut [Away { identities, values }], false, parallel);
-            }
-            self.forget(place.identity);
-            place.set_away(false);
-        }
-        cpu::compute(job.work, &a, &b, job.c, parallel);
-    }
-
-    /// The elements of an operand.
-    fn here<'a>(&self, operand: &Operand<'a>, parallel: bool) -> Cow<'a, [f32]> {
-        let Some(identity) = operand.identity.filter(|_| operand.away) else {
-            return Cow::Borrowed(operand.values);
-        };
-        let mut values = vec![0.0; operand.values.len()];
-        let (identities, elements) = (&[identity], &mut values[..]);
-        let away = Away {
-            identities,
-            values: elements,
-        };
-        // The tape still counts on the device.
-        self.bring(&mut [away], true, parallel);
-        Cow::Owned(values)
     }
 }
 
@@ -251,24 +229,12 @@ impl Backend for WgpuBackend {
             let jobs = jobs.iter_mut().flatten();
             jobs.partition(|job| !self.takes(job, &memory))
         };
-        if !there.is_empty() && self.run(&mut there, parallel).is_err() {
+        if !there.is_empty() && self.0.run(&mut there, parallel).is_err() {
             here.append(&mut there);
         }
         for job in here {
-            self.compute_here(job, parallel);
+            job.compute(parallel);
         }
-    }
-
-    fn bring(&self, away: &mut [Away<'_>], parallel: bool) {
-        WgpuBackend::bring(self, away, false, parallel);
-    }
-
-    fn forget(&self, identity: Identity) {
-        self.memory().forget(&identity);
-    }
-
-    fn release(&self, tape: u64) {
-        self.memory().release(tape);
     }
 
     fn failure(&self) -> Option<String> {
@@ -287,4 +253,19 @@ impl Backend for WgpuBackend {
         let tile = self.tile(&product);
         self.times(&product, &[tile])[0]
     }
+}
+
+impl backend::Device for Gpu {
+    fn download(&self, sums: &mut [Download<'_>], parallel: bool) {
+        self.download_sums(sums, parallel);
+    }
+
+    fn evict(&self, key: u64) {
+        self.memory().forget(&Key::Resident(key));
+    }
+}
+
+/// Bytes of so many elements.
+fn bytes_of(len: usize) -> u64 {
+    4 * len as u64
 }

@@ -1,13 +1,16 @@
 //! Measuring which tile is fastest, and from which size on the device is.
 
-use super::{
-    super::{Backend, CpuBackend, Job, Layout, Product},
-    WgpuBackend,
+use crate::{
+    Gpu, bytes_of,
     device::runs,
     kernel::{TILES, Tile},
     tuning::{Class, Tuning},
 };
-use std::time::{Duration, Instant};
+use engine::backend::{Backend, CpuBackend, Job, Layout, Product};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Sizes of cubes at which device and CPU are compared.
 const CUBES: [usize; 6] = [64, 128, 256, 512, 1024, 2048];
@@ -21,7 +24,7 @@ const ROUND: Duration = Duration::from_millis(5);
 /// The longest time that a device is given to reach its clock rate.
 const WARM_UP: Duration = Duration::from_millis(400);
 
-impl WgpuBackend {
+impl Gpu {
     /// The fastest tile for products like this one, measured on the first of them.
     pub(super) fn tile(&self, product: &Product) -> Tile {
         let class = Class::of(product);
@@ -67,7 +70,7 @@ impl WgpuBackend {
         let sizes = product.shapes().map(|[rows, columns]| rows * columns);
         let buffers = {
             let mut memory = self.memory();
-            sizes.map(|size| memory.matrix(4 * size as u64))
+            sizes.map(|size| memory.matrix(bytes_of(size)))
         };
         for (buffer, size) in buffers.iter().zip(sizes).take(2) {
             let values: Vec<f32> = (0..size)
@@ -120,7 +123,7 @@ impl WgpuBackend {
     /// A shard's thread that waits for the device leaves the other threads to their own
     /// shards: what it gives up is its own rate. What the step as a whole gains is decided by
     /// the rate of all threads.
-    pub(super) fn measured_threshold(&self) -> usize {
+    pub(super) fn measured_threshold(self: &Arc<Self>) -> usize {
         let known = self.tuning.lock().expect("no holder panics").threshold;
         if let Some(edge) = known {
             return edge;
@@ -150,7 +153,7 @@ impl WgpuBackend {
 
     /// The shortest times of a cube with all threads, with one, and on the device with its
     /// transfers; `None` if the device fails.
-    fn time_cube(&self, edge: usize) -> Option<[Duration; 3]> {
+    fn time_cube(self: &Arc<Self>, edge: usize) -> Option<[Duration; 3]> {
         let product = Product::new(Layout::Nn, edge, edge, edge);
         let values = |shift: usize| -> Vec<f32> {
             (shift..edge * edge + shift)
@@ -166,7 +169,7 @@ impl WgpuBackend {
                 CpuBackend.matmul(product, &a, &b, &mut c, parallel);
                 *best = (*best).min(started.elapsed());
             }
-            let mut job = Job::new(product, a[..].into(), b[..].into(), &mut c);
+            let mut job = Job::new(product, &a[..], &b[..], &mut c[..]);
             let started = Instant::now();
             self.run(&mut [&mut job], true).ok()?;
             best[2] = best[2].min(started.elapsed());

@@ -1,12 +1,48 @@
 //! Buffers of the device and of the transfers, used again.
 
-use super::{
-    super::{Identity, Job, Operand, Options, Traffic},
-    device::{Device, Failed},
+use crate::{
+    bytes_of,
+    device::{Failed, Opened},
     sending::Sending,
     transfer::{Returned, Transfer},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use engine::backend::{Job, Operand, Options, Resident, Role, Traffic};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    thread::{self, ThreadId},
+};
+
+/// What the elements of a matrix are known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// A parameter or a part of one, whatever its version.
+    Parameter {
+        network: u64,
+        /// First element in the slab.
+        start: usize,
+        len: usize,
+    },
+    /// A value or a gradient.
+    Resident(u64),
+}
+
+impl Key {
+    /// The key of an operand that may have been here before, with its version.
+    fn of(operand: &Operand<'_>) -> Option<(Self, u64)> {
+        match operand.parameter_version() {
+            Some(parameter) => {
+                let key = Self::Parameter {
+                    network: parameter.network,
+                    start: parameter.start,
+                    len: operand.len(),
+                };
+                Some((key, parameter.version))
+            }
+            None => operand.key().map(|key| (Self::Resident(key), 0)),
+        }
+    }
+}
 
 /// Idle buffers of one usage by size.
 #[derive(Debug, Default)]
@@ -52,18 +88,18 @@ pub(super) struct Needs<'a> {
 
 /// All buffers.
 pub(super) struct Memory {
-    device: Arc<Device>,
+    device: Arc<Opened>,
     matrices: Idle,
     /// Buffers that can be written.
     uploads: Idle,
     pub returned: Returned,
     readbacks: Idle,
-    kept: BTreeMap<Identity, Kept>,
+    kept: BTreeMap<Key, Kept>,
     kept_bytes: u64,
     /// Of what nobody else has.
     only_bytes: u64,
-    /// The last result of each tape.
-    results: BTreeMap<u64, Identity>,
+    /// The last downloaded result of each thread.
+    results: HashMap<ThreadId, Key>,
     budget: u64,
     fetch_results: bool,
     clock: u64,
@@ -71,7 +107,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub fn new(device: Arc<Device>, options: &Options) -> Self {
+    pub fn new(device: Arc<Opened>, options: &Options) -> Self {
         Self {
             device,
             matrices: Idle::default(),
@@ -81,7 +117,7 @@ impl Memory {
             kept: BTreeMap::new(),
             kept_bytes: 0,
             only_bytes: 0,
-            results: BTreeMap::new(),
+            results: HashMap::new(),
             budget: options.budget,
             fetch_results: options.fetch_results,
             clock: 0,
@@ -144,25 +180,29 @@ impl Memory {
 
     /// Whether the device has an operand.
     pub fn has(&self, operand: &Operand<'_>) -> bool {
-        let key = operand.identity.map(key_of);
-        key.is_some_and(|(identity, version)| {
-            let kept = self.kept.get(&identity);
+        Key::of(operand).is_some_and(|(key, version)| {
+            let kept = self.kept.get(&key);
             kept.is_some_and(|kept| kept.version == version)
         })
     }
 
-    /// The place of an operand on the device. If it is not there yet, `needs` receives what
-    /// has to be done before it is read; the buffer goes to `scratch` unless it is kept.
+    /// The buffer of an operand. If its elements are not there yet, `needs` receives what has
+    /// to be done before they are read; the buffer goes to `scratch` unless it is kept.
     pub fn operand<'a>(
         &mut self,
         operand: &Operand<'a>,
         needs: &mut Needs<'a>,
         scratch: &mut Vec<wgpu::Buffer>,
+        resident: impl FnOnce() -> Resident,
     ) -> Result<wgpu::Buffer, Failed> {
         self.clock += 1;
-        let key = operand.identity.map(key_of);
-        let kept = key.and_then(|(identity, _)| self.kept.get_mut(&identity));
-        let matrix = match (kept, key) {
+        let known = Key::of(operand);
+        let kept = known.and_then(|(key, _)| self.kept.get_mut(&key));
+        if kept.is_none() && operand.is_deferred() {
+            return Err(self.lost());
+        }
+        let bytes = bytes_of(operand.len());
+        let matrix = match (kept, known) {
             (Some(kept), Some((_, version))) => {
                 kept.used = self.clock;
                 if std::mem::replace(&mut kept.version, version) == version {
@@ -170,42 +210,42 @@ impl Memory {
                         kept.sending = None;
                     }
                     let sending = kept.sending.iter().cloned();
+                    // Only parameters are: reading them downloads nothing.
                     needs
                         .weights
-                        .extend(sending.map(|way| (way, operand.values)));
+                        .extend(sending.map(|way| (way, operand.values())));
                     return Ok(kept.buffer.clone());
                 }
                 kept.buffer.clone()
             }
-            _ if operand.away => return Err(self.lost()),
-            (_, key) => {
-                let same = |transfer: &&Transfer<'_>| std::ptr::eq(transfer.values, operand.values);
+            (_, known) => {
+                let new = || Some((Key::Resident(operand.keep(resident)?), 0));
+                let key = known.or_else(new);
+                let same =
+                    |transfer: &&Transfer<'_>| std::ptr::eq(transfer.values, operand.values());
                 if let (None, Some(transfer)) = (key, needs.transfers.iter().find(same)) {
                     return Ok(transfer.matrix.clone());
                 }
-                let matrix = self.matrix(size_of_val(operand.values) as u64);
+                let matrix = self.matrix(bytes);
                 match key {
-                    Some((identity, version)) => {
-                        self.keep(identity, version, matrix.clone(), false);
-                    }
+                    Some((key, version)) => self.keep(key, version, matrix.clone(), false),
                     None => scratch.push(matrix.clone()),
                 }
                 matrix
             }
         };
-        let bytes = size_of_val(operand.values) as u64;
-        let upload = self.upload(bytes);
+        let (values, upload) = (operand.values(), self.upload(bytes));
         self.traffic.sent += bytes;
-        match (operand.identity, key) {
-            (Some(Identity::Parameter { .. }), Some((identity, _))) => {
-                let sending = Sending::new(upload, matrix.clone(), operand.values.len());
-                if let Some(kept) = self.kept.get_mut(&identity) {
+        match known {
+            Some((key @ Key::Parameter { .. }, _)) => {
+                let sending = Sending::new(upload, matrix.clone(), values.len());
+                if let Some(kept) = self.kept.get_mut(&key) {
                     kept.sending = Some(sending.clone());
                 }
-                needs.weights.push((sending, operand.values));
+                needs.weights.push((sending, values));
             }
             _ => needs.transfers.push(Transfer {
-                values: operand.values,
+                values,
                 upload,
                 matrix: matrix.clone(),
             }),
@@ -213,68 +253,72 @@ impl Memory {
         Ok(matrix)
     }
 
-    /// Whether the result of a job may stay, and there is room for it. One that is added to
-    /// what is elsewhere may not.
-    pub fn leaves(&self, job: &Job<'_>) -> bool {
-        let may = !self.fetch_results && job.place.is_some_and(|place| place.away.is_some());
-        let bytes = size_of_val(&*job.c) as u64;
-        match job.work.accumulates() {
-            true => job.is_away(),
-            false => may && self.only_bytes + class_of(bytes) <= self.budget,
+    /// Whether the result of a job is deferred: it may be, and there is room for it. One that
+    /// is added to what is elsewhere may not.
+    pub fn defers(&self, job: &Job<'_>) -> bool {
+        let may = !self.fetch_results && job.c.is_deferrable();
+        match job.c.accumulates() {
+            true => job.c.is_deferred(),
+            false => may && self.only_bytes + class_of(bytes_of(job.c.len())) <= self.budget,
         }
     }
 
-    /// The place of a result, which stays there alone if it `leaves` nothing to be fetched.
+    /// The buffer of a result, with the mark of a new copy that is kept.
     ///
-    /// A copy of a value that is fetched is kept for the next job of its tape, which makes the
-    /// place free again unless it has used it.
+    /// A copy of a value that is downloaded is kept for the next job of its thread, which
+    /// makes the room free again unless it has used the copy.
     pub fn result(
         &mut self,
         job: &Job<'_>,
-        leaves: bool,
+        defers: bool,
         scratch: &mut Vec<wgpu::Buffer>,
-    ) -> Result<wgpu::Buffer, Failed> {
+        resident: impl FnOnce() -> Resident,
+    ) -> Result<(wgpu::Buffer, Option<Resident>), Failed> {
         self.clock += 1;
-        let identity = job.place.map(|place| place.identity);
-        let bytes = size_of_val(&*job.c) as u64;
-        let whole = !job.work.accumulates();
-        if let (true, Some(identity)) = (leaves, identity) {
-            return match (self.kept.get_mut(&identity), whole) {
+        let bytes = bytes_of(job.c.len());
+        let whole = !job.c.accumulates();
+        if defers {
+            let known = job.c.key().map(Key::Resident);
+            if let Some(key) = known
+                && let Some(kept) = self.kept.get_mut(&key)
+            {
                 // The sum of the last step is the place for the next one.
-                (Some(kept), _) => {
-                    kept.used = self.clock;
-                    let buffer = kept.buffer.clone();
-                    self.set_only(&identity, true);
-                    Ok(buffer)
-                }
-                (None, true) => {
-                    let matrix = self.matrix(bytes);
-                    self.keep(identity, 0, matrix.clone(), true);
-                    Ok(matrix)
-                }
-                (None, false) => Err(self.lost()),
-            };
+                kept.used = self.clock;
+                let buffer = kept.buffer.clone();
+                self.set_only(&key, true);
+                return Ok((buffer, None));
+            }
+            if !whole {
+                return Err(self.lost());
+            }
+            let matrix = self.matrix(bytes);
+            let new = known.is_none().then(resident);
+            let key = new.as_ref().map(|new| Key::Resident(new.key())).or(known);
+            self.keep(key.ok_or(Failed)?, 0, matrix.clone(), true);
+            return Ok((matrix, new));
         }
         let matrix = self.matrix(bytes);
-        let Some(identity @ Identity::Value { tape, .. }) = identity.filter(|_| whole) else {
+        if job.c.role() != Role::Value || !whole {
             scratch.push(matrix.clone());
-            return Ok(matrix);
-        };
-        if let Some(last) = self.results.insert(tape, identity)
+            return Ok((matrix, None));
+        }
+        let resident = resident();
+        let key = Key::Resident(resident.key());
+        if let Some(last) = self.results.insert(thread::current().id(), key)
             && let Some(kept) = self.kept.get(&last)
             && kept.used == kept.made
             && !kept.only
         {
             self.forget(&last);
         }
-        self.keep(identity, 0, matrix.clone(), false);
-        Ok(matrix)
+        self.keep(key, 0, matrix.clone(), false);
+        Ok((matrix, Some(resident)))
     }
 
-    /// The place of what was left.
-    pub fn left(&mut self, identity: &Identity) -> Result<wgpu::Buffer, Failed> {
+    /// The buffer of a deferred result.
+    pub fn deferred(&mut self, key: &Key) -> Result<wgpu::Buffer, Failed> {
         self.clock += 1;
-        match self.kept.get_mut(identity) {
+        match self.kept.get_mut(key) {
             Some(kept) => {
                 kept.used = self.clock;
                 Ok(kept.buffer.clone())
@@ -290,8 +334,8 @@ impl Memory {
     }
 
     /// Notes whether nobody else has what is kept.
-    pub fn set_only(&mut self, identity: &Identity, only: bool) {
-        if let Some(kept) = self.kept.get_mut(identity) {
+    pub fn set_only(&mut self, key: &Key, only: bool) {
+        if let Some(kept) = self.kept.get_mut(key) {
             let size = kept.buffer.size();
             if std::mem::replace(&mut kept.only, only) {
                 self.only_bytes -= size;
@@ -304,7 +348,7 @@ impl Memory {
 
     /// Keeps a copy; what was not used for longest makes room for it. What another thread
     /// may be about to read is not used again, only let go of.
-    fn keep(&mut self, identity: Identity, version: u64, buffer: wgpu::Buffer, only: bool) {
+    fn keep(&mut self, key: Key, version: u64, buffer: wgpu::Buffer, only: bool) {
         self.kept_bytes += buffer.size();
         if only {
             self.only_bytes += buffer.size();
@@ -317,7 +361,7 @@ impl Memory {
             only,
             sending: None,
         };
-        self.kept.insert(identity, kept);
+        self.kept.insert(key, kept);
         while self.kept_bytes > self.budget {
             let copies = self.kept.iter().filter(|(_, kept)| !kept.only);
             let Some((&oldest, _)) = copies.min_by_key(|(_, kept)| kept.used) else {
@@ -327,43 +371,18 @@ impl Memory {
         }
     }
 
-    fn take(&mut self, identity: &Identity) -> Option<wgpu::Buffer> {
-        self.set_only(identity, false);
-        let kept = self.kept.remove(identity)?;
+    fn take(&mut self, key: &Key) -> Option<wgpu::Buffer> {
+        self.set_only(key, false);
+        let kept = self.kept.remove(key)?;
         self.kept_bytes -= kept.buffer.size();
         Some(kept.buffer)
     }
 
-    /// Forgets a value, gradient or sum, whose place is used again.
-    pub fn forget(&mut self, identity: &Identity) {
-        if let Some(buffer) = self.take(identity) {
+    /// Forgets a value or a gradient, whose buffer is used again.
+    pub fn forget(&mut self, key: &Key) {
+        if let Some(buffer) = self.take(key) {
             self.matrices.give(buffer);
         }
-    }
-
-    /// Forgets the values and gradients of a tape.
-    pub fn release(&mut self, tape: u64) {
-        self.results.remove(&tape);
-        let value = |number| Identity::Value { tape, number };
-        let gradient = |pass, number| Identity::Gradient { tape, pass, number };
-        let all = u32::MAX;
-        for range in [value(0)..=value(all), gradient(0, 0)..=gradient(all, all)] {
-            while let Some((&identity, _)) = self.kept.range(range.clone()).next() {
-                self.forget(&identity);
-            }
-        }
-    }
-}
-
-/// One place for all versions of a parameter, and the version.
-fn key_of(identity: Identity) -> (Identity, u64) {
-    let mut place = identity;
-    match &mut place {
-        Identity::Parameter { version, .. } => {
-            let version = std::mem::take(version);
-            (place, version)
-        }
-        Identity::Value { .. } | Identity::Gradient { .. } | Identity::Sum { .. } => (place, 0),
     }
 }
 

@@ -1,8 +1,8 @@
 //! A changed weight on its way to the device. Every shard needs it at about the same time:
 //! the threads that do copy it together, and it is sent once.
 
-use super::{
-    device::{Device, Failed},
+use crate::{
+    device::{Failed, Opened},
     transfer::{BLOCK, Returned, copy_over, write_block},
 };
 use std::sync::{
@@ -58,7 +58,7 @@ impl Sending {
     ///
     /// # Panics
     /// If these are not the elements of the weight.
-    pub fn help(&self, values: &[f32], device: &Device, returned: &Returned) -> Result<(), Failed> {
+    pub fn help(&self, values: &[f32], device: &Opened, returned: &Returned) -> Result<(), Failed> {
         assert_eq!(values.len(), self.len, "a weight has changed its size");
         let blocks = self.len.div_ceil(BLOCK);
         let mut copied = 0;
@@ -93,7 +93,7 @@ impl Sending {
         }
     }
 
-    fn submit(&self, device: &Device, returned: &Returned) {
+    fn submit(&self, device: &Opened, returned: &Returned) {
         let mut encoder = device.encoder();
         copy_over(&self.upload, &self.matrix, self.len, &mut encoder);
         device.queue.submit([encoder.finish()]);

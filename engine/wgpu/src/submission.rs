@@ -1,27 +1,32 @@
 //! A submission: operands sent, jobs done, results fetched.
 
-use super::{
-    super::{Away, Job},
-    WgpuBackend,
+use crate::{
+    Gpu, bytes_of,
     call::Call,
     device::Failed,
     element_wise,
-    memory::Needs,
+    memory::{Key, Needs},
     transfer::take_over,
 };
-use std::sync::mpsc;
+use engine::backend::{Device, Download, Job, Resident};
+use std::sync::{Arc, mpsc};
 
-/// A result on its way back.
+/// A result that is being downloaded.
 struct Readback {
     buffer: wgpu::Buffer,
     bytes: u64,
     arrived: mpsc::Receiver<bool>,
 }
 
-impl WgpuBackend {
+impl Gpu {
     /// Does all jobs in one submission. Afterwards either all results are there, or none
-    /// has been touched. Those that may stay on the device are not waited for.
-    pub(super) fn run(&self, jobs: &mut [&mut Job<'_>], parallel: bool) -> Result<(), Failed> {
+    /// has been touched. Deferred ones are not waited for.
+    pub(super) fn run(
+        self: &Arc<Self>,
+        jobs: &mut [&mut Job<'_>],
+        parallel: bool,
+    ) -> Result<(), Failed> {
+        let resident = || Resident::new(Arc::clone(self) as Arc<dyn Device>, parallel);
         let mut encoder = self.device.encoder();
         let (mut needs, mut scratch) = (Needs::default(), Vec::new());
         let mut places = Vec::with_capacity(jobs.len());
@@ -29,16 +34,15 @@ impl WgpuBackend {
             let mut memory = self.memory();
             memory.traffic.submissions += 1;
             for job in &*jobs {
-                let a = memory.operand(&job.a, &mut needs, &mut scratch)?;
-                let b = match job.b.values {
-                    [] => a.clone(),
-                    _ => memory.operand(&job.b, &mut needs, &mut scratch)?,
+                let a = memory.operand(&job.a, &mut needs, &mut scratch, resident)?;
+                let b = match job.b.is_empty() {
+                    true => a.clone(),
+                    false => memory.operand(&job.b, &mut needs, &mut scratch, resident)?,
                 };
-                let leaves = memory.leaves(job);
-                let c = memory.result(job, leaves, &mut scratch)?;
-                let bytes = size_of_val(&*job.c) as u64;
-                let readback = (!leaves).then(|| memory.readback(bytes));
-                places.push((readback, [a, b, c]));
+                let defers = memory.defers(job);
+                let (c, kept) = memory.result(job, defers, &mut scratch, resident)?;
+                let readback = (!defers).then(|| memory.readback(bytes_of(job.c.len())));
+                places.push((readback, [a, b, c], kept));
             }
             memory.returned.clone()
         };
@@ -50,12 +54,11 @@ impl WgpuBackend {
             self.device
                 .checked(transfer.write(&mut encoder, parallel))?;
         }
-        for (job, (readback, buffers)) in jobs.iter().zip(&places) {
-            let leaves = readback.is_none();
+        for (job, (readback, buffers, _)) in jobs.iter().zip(&places) {
             let buffers = buffers.each_ref();
-            self.encode_job(job, leaves, buffers, &mut encoder, &mut scratch);
+            self.encode_job(job, readback.is_none(), buffers, &mut encoder, &mut scratch);
             if let Some(readback) = readback {
-                let bytes = size_of_val(&*job.c) as u64;
+                let bytes = bytes_of(job.c.len());
                 encoder.copy_buffer_to_buffer(buffers[2], 0, readback, 0, bytes);
             }
         }
@@ -64,10 +67,11 @@ impl WgpuBackend {
             returned.after_submission(&transfer.upload);
         }
         let mut results = Vec::with_capacity(jobs.len());
-        for (job, (readback, _)) in jobs.iter_mut().zip(&places) {
+        for (job, (readback, ..)) in jobs.iter_mut().zip(&places) {
             if let Some(buffer) = readback {
-                let readback = Readback::of(buffer.clone(), size_of_val(&*job.c));
-                results.push((readback, &mut *job.c, job.work.accumulates()));
+                let readback = Readback::of(buffer.clone(), bytes_of(job.c.len()));
+                let adds = job.c.accumulates();
+                results.push((readback, job.c.memory(), adds));
             }
         }
         if !results.is_empty() {
@@ -75,10 +79,8 @@ impl WgpuBackend {
         } else if self.device.failure.is_set() {
             return Err(Failed);
         }
-        for (job, (readback, _)) in jobs.iter().zip(&places) {
-            if let Some(place) = &job.place {
-                place.set_away(readback.is_none());
-            }
+        for (job, (readback, _, kept)) in jobs.iter_mut().zip(places) {
+            job.c.computed(kept, readback.is_none());
         }
         self.give_back(scratch);
         Ok(())
@@ -118,21 +120,24 @@ impl WgpuBackend {
         Ok(())
     }
 
-    /// Brings back what only the device has, all of it on its way before the first is waited
-    /// for. It `stays` there if that is still counted on.
-    pub(super) fn bring(&self, away: &mut [Away<'_>], stays: bool, parallel: bool) {
+    /// Downloads sums of deferred results, all of them on their way before the first is waited
+    /// for. Copies stay.
+    pub(super) fn download_sums(&self, sums: &mut [Download<'_>], parallel: bool) {
         if self.device.failure.is_set() {
-            away.iter_mut().for_each(|away| away.values.fill(0.0));
+            sums.iter_mut().for_each(|sum| sum.values.fill(0.0));
             return;
         }
-        let sent = away.iter().map(|away| self.send_back(away, stays));
-        let sent: Vec<_> = sent.collect();
-        for (away, sent) in away.iter_mut().zip(sent) {
+        let sent: Vec<_> = sums.iter().map(|sum| self.send_back(sum)).collect();
+        for (sum, sent) in sums.iter_mut().zip(sent) {
             let done = sent.and_then(|(readback, submission)| {
-                self.fetch(vec![(readback, away.values, false)], submission, parallel)
+                self.fetch(
+                    vec![(readback, &mut *sum.values, false)],
+                    submission,
+                    parallel,
+                )
             });
             if done.is_err() {
-                away.values.fill(0.0);
+                sum.values.fill(0.0);
             }
         }
     }
@@ -140,30 +145,28 @@ impl WgpuBackend {
     /// Lets the device add up and send back what only it has.
     fn send_back(
         &self,
-        away: &Away<'_>,
-        stays: bool,
+        wanted: &Download<'_>,
     ) -> Result<(Readback, wgpu::SubmissionIndex), Failed> {
         let mut encoder = self.device.encoder();
-        let bytes = size_of_val(away.values);
+        let len = wanted.values.len();
+        let bytes = bytes_of(len);
         let (sum, addends, buffer) = {
             let mut memory = self.memory();
             memory.traffic.submissions += 1;
-            let places = away.identities.iter().map(|identity| memory.left(identity));
-            let mut places = places.collect::<Result<Vec<_>, _>>()?.into_iter();
-            let sum = places.next().ok_or(Failed)?;
-            for identity in away.identities {
-                memory.set_only(identity, stays);
-            }
-            (sum, places, memory.readback(bytes as u64))
+            let keys = || wanted.keys.iter().map(|&key| Key::Resident(key));
+            let buffers = keys().map(|key| memory.deferred(&key));
+            let mut buffers = buffers.collect::<Result<Vec<_>, _>>()?.into_iter();
+            let sum = buffers.next().ok_or(Failed)?;
+            keys().for_each(|key| memory.set_only(&key, false));
+            (sum, buffers, memory.readback(bytes))
         };
         for addend in addends {
-            let len = away.values.len();
             let buffers = [(&addend, len), (&addend, len), (&sum, len)];
             let kind = element_wise::Kind::Sum(true);
             let call = Call::element_wise(kind, [len, 1], buffers);
             self.encode(&[call], &mut encoder, 1);
         }
-        encoder.copy_buffer_to_buffer(&sum, 0, &buffer, 0, bytes as u64);
+        encoder.copy_buffer_to_buffer(&sum, 0, &buffer, 0, bytes);
         let submission = self.device.queue.submit([encoder.finish()]);
         Ok((Readback::of(buffer, bytes), submission))
     }
@@ -171,7 +174,7 @@ impl WgpuBackend {
 
 impl Readback {
     /// What a submission has copied to a buffer.
-    fn of(buffer: wgpu::Buffer, bytes: usize) -> Self {
+    fn of(buffer: wgpu::Buffer, bytes: u64) -> Self {
         let (sender, arrived) = mpsc::channel();
         buffer.map_async(wgpu::MapMode::Read, .., move |result| {
             // The receiver is gone only after a failure.
@@ -179,7 +182,7 @@ impl Readback {
         });
         Self {
             buffer,
-            bytes: bytes as u64,
+            bytes,
             arrived,
         }
     }

@@ -1,34 +1,23 @@
 //! Every tile on every kind of product. Without an adapter they say so and pass.
 
-use super::{
-    super::{Away, Backend, CpuBackend, Identity, Job, Layout, Options, Place, Product, Threshold},
-    WgpuBackend,
-    device::runs,
-    kernel::TILES,
-    tuning::Class,
+use crate::{WgpuBackend, device::runs, kernel::TILES, tuning::Class};
+use engine::{
+    backend::{Backend, CpuBackend, Job, Layout, Options, Product, Stored, Threshold},
+    buffer::Buffer,
+    skipped::skipped,
 };
-use crate::skipped::skipped;
-use std::sync::atomic::AtomicBool;
 
-/// `C = A B` and then `C += A B` left on the device.
-fn twice(backend: &WgpuBackend, product: Product, a: &[f32], b: &[f32], c: &mut [f32]) {
-    let identity = Identity::Sum {
-        gradients: 0,
-        index: 0,
-    };
-    let away = AtomicBool::new(false);
-    let place = Place {
-        identity,
-        away: Some(&away),
-    };
-    for product in [product, product.accumulating()] {
-        let job = Job::new(product, a.into(), b.into(), c).to(Some(place));
-        backend.compute(&mut [Some(job)], false);
-        assert!(place.is_away());
+/// `C = A B` and then `C += A B`, both deferred.
+fn twice(backend: &WgpuBackend, product: Product, a: &[f32], b: &[f32]) -> Stored {
+    let [m, n] = product.shapes()[2];
+    let mut c = Stored::from(Buffer::zeros(m * n));
+    for accumulate in [false, true] {
+        let target = c.gradient_target(accumulate, true);
+        let mut jobs = [Some(Job::new(product, a, b, target))];
+        backend.compute(&mut jobs, false);
+        assert!(jobs[0].take().is_some_and(|job| job.c.is_deferred()));
     }
-    let (identities, values) = (&[identity], c);
-    Backend::bring(backend, &mut [Away { identities, values }], false);
-    backend.forget(identity);
+    c
 }
 
 #[test]
@@ -65,9 +54,9 @@ fn every_tile_computes_every_kind_of_product() {
                 let mut tuning = backend.tuning.lock().unwrap();
                 tuning.tiles.insert(Class::of(&product), tile);
                 drop(tuning);
-                let (mut once, mut doubled) = (c.clone(), c.clone());
+                let mut once = c.clone();
                 backend.matmul(product, &a, &b, &mut once, false);
-                twice(&backend, product, &a, &b, &mut doubled);
+                let doubled = twice(&backend, product, &a, &b);
                 assert_eq!(backend.failure(), None);
                 for (at, want) in want.iter().enumerate() {
                     let error = (once[at] - want).abs() + (doubled[at] - 2.0 * want).abs();

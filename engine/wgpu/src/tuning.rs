@@ -1,9 +1,7 @@
 //! Which tile for which shape, and from which size on: measured once for each adapter.
 
-use super::{
-    super::{Adapter, Layout, Product},
-    kernel::{TILES, Tile, whole},
-};
+use crate::kernel::{TILES, Tile, whole};
+use engine::backend::{Adapter, Layout, Product};
 use std::{
     collections::BTreeMap,
     fs, io,

@@ -1,6 +1,6 @@
 //! Which backend a command works with.
 
-use engine::backend::{Backend, CpuBackend, DeviceError, Options, wgpu};
+use engine::backend::{Adapter, Backend, CpuBackend, DeviceError, Options};
 use std::{env, fmt, path::PathBuf, sync::Arc};
 
 /// What was asked for.
@@ -61,7 +61,7 @@ impl Selected {
             cache: cache_directory(),
             ..options
         };
-        match wgpu::open(&options) {
+        match open(&options) {
             Ok(backend) => Ok(Self {
                 notes: backend.warning().into_iter().collect(),
                 required: choice == Choice::Gpu,
@@ -94,6 +94,27 @@ impl Selected {
             None => self.backend.name().to_owned(),
         }
     }
+}
+
+/// Adapters of devices, the one to be used first.
+///
+/// # Errors
+/// [`DeviceError::NoAdapter`], or [`DeviceError::NotBuilt`] without the feature `wgpu`.
+pub fn adapters() -> Result<Vec<Adapter>, DeviceError> {
+    #[cfg(feature = "wgpu")]
+    return engine_wgpu::adapters();
+    #[cfg(not(feature = "wgpu"))]
+    Err(DeviceError::NotBuilt)
+}
+
+#[cfg(feature = "wgpu")]
+fn open(options: &Options) -> Result<Arc<dyn Backend>, DeviceError> {
+    Ok(Arc::new(engine_wgpu::WgpuBackend::open(options)?))
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn open(_: &Options) -> Result<Arc<dyn Backend>, DeviceError> {
+    Err(DeviceError::NotBuilt)
 }
 
 /// Where measurements of adapters are kept: a directory of the user's cache.

@@ -7,9 +7,9 @@ mod speed;
 pub(super) use choice::BackendArgs;
 
 use super::{Failure, parity::print_reports};
-use engine::backend::{Options, Threshold, wgpu};
+use engine::backend::{Options, Threshold};
 use figures::terminal::{stdout_width, wrapped};
-use lab::device::{Choice, Selected};
+use lab::device::{Choice, Selected, adapters};
 use std::{
     fs,
     io::{Write, stdout},
@@ -60,7 +60,7 @@ impl Args {
 }
 
 fn list() -> Result<(), Failure> {
-    let adapters = wgpu::adapters()?;
+    let adapters = adapters()?;
     let mut out = stdout().lock();
     for adapter in &adapters {
         let matrix = adapter.max_binding.min(adapter.max_buffer) >> 20;

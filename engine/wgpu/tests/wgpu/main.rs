@@ -2,20 +2,21 @@
 //! the tests say so and pass.
 #![cfg(feature = "wgpu")]
 
+mod deferred;
 mod failure;
-mod leaving;
 mod measured;
 mod products;
-mod residence;
+mod resident;
 
 use engine::{
-    backend::{Backend, DeviceError, Options, Product, Threshold, Traffic, wgpu::WgpuBackend},
+    backend::{Backend, DeviceError, Options, Product, Threshold, Traffic},
     ops,
     params::{Builder, Decay, Gradients, Init, ParamId, Params},
     rng::Key,
     skipped::skipped,
     tape::Tape,
 };
+use engine_wgpu::WgpuBackend;
 
 /// Everything on the device, and no measurement of where it pays.
 fn options() -> Options {

@@ -2,9 +2,11 @@
 //! device pays.
 
 use crate::{DIM, device, goes, moved, network, options, values};
-use engine::backend::{
-    Backend, Identity, Job, Layout, Operand, Options, Product, Threshold, wgpu::WgpuBackend,
+use engine::{
+    backend::{Backend, Job, Layout, Operand, Options, Product, Stored, Threshold},
+    buffer::Buffer,
 };
+use engine_wgpu::WgpuBackend;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -41,33 +43,25 @@ fn what_stays_on_the_device_makes_thin_products_worth_while() {
     let (params, weight) = network();
     let rows = values(60 * DIM, 1);
     let goes = |rows: Operand<'_>, weight: Operand<'_>| {
-        let (m, k) = (rows.values.len() / DIM, DIM);
-        let mut y = vec![0.0; m * weight.values.len() / k];
-        let product = Product::new(Layout::Nt, m, k, weight.values.len() / k);
-        let job = Job::new(product, rows, weight, &mut y);
+        let (m, k, n) = (rows.len() / DIM, DIM, weight.len() / DIM);
+        let mut y = vec![0.0; m * n];
+        let product = Product::new(Layout::Nt, m, k, n);
+        let job = Job::new(product, rows, weight, &mut y[..]);
         let work = || backend.compute(&mut [Some(job)], false);
         moved(&backend, work).submissions == 1
     };
-    let unknown = |values| Operand {
-        values,
-        identity: None,
-        away: false,
-    };
-    let parameter = Operand {
-        values: params.value(weight),
-        identity: Some(params.identity(weight)),
-        away: false,
-    };
-    let value = Operand {
-        values: &rows,
-        identity: Some(Identity::Value { tape: 1, number: 0 }),
-        away: false,
-    };
+    let unknown = |values| Operand::from(values);
+    let parameter = params.operand(weight);
+    let stored = Stored::from(Buffer::copy_of(&rows));
+    let value = Operand::from(&stored);
     // Six rows and a matrix; the matrix is a parameter, and so sent once for many products.
-    assert!(!goes(unknown(&rows[..6 * DIM]), unknown(parameter.values)));
+    assert!(!goes(
+        unknown(&rows[..6 * DIM]),
+        unknown(parameter.values())
+    ));
     assert!(goes(unknown(&rows[..6 * DIM]), parameter));
     // Many rows and a thin matrix; the rows are there since an earlier product.
-    let thin = unknown(&parameter.values[..5 * DIM]);
+    let thin = unknown(&parameter.values()[..5 * DIM]);
     assert!(!goes(value, thin));
     assert!(goes(value, parameter));
     assert!(goes(value, thin));

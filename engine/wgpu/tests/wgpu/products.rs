@@ -3,9 +3,10 @@
 use crate::{assert_close, device, network, options, step, values};
 use engine::{
     backend::Options,
-    backend::{Backend, DeviceError, Job, Layout, Product, wgpu::WgpuBackend},
+    backend::{Backend, DeviceError, Job, Layout, Product},
     tape::Tape,
 };
+use engine_wgpu::WgpuBackend;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -73,7 +74,7 @@ fn products_of_any_shape_are_those_of_f64() {
         };
         let mut c = before.clone();
         let jobs = b.chunks(sizes[1]).zip(c.chunks_mut(sizes[2]));
-        let jobs = jobs.map(|(b, c)| Job::new(product, a[..].into(), b.into(), c));
+        let jobs = jobs.map(|(b, c)| Job::new(product, &a[..], b, c));
         (&backend as &dyn Backend).batched(jobs, false);
         prop_assert_eq!(backend.failure(), None);
         for ((b, before), c) in b

@@ -152,7 +152,7 @@ struct Compared {
 fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Compared, ParityError> {
     let file = &case.file;
     let mut tape = Tape::new().with_backend(Arc::clone(backend));
-    tape.set_leaving(true);
+    tape.set_deferring(true);
     tape.bind(&case.params);
     let recorded = case.subject.forward(&tape);
     let outputs = expected(file, &recorded.outputs)?;
@@ -170,7 +170,6 @@ fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Compared, ParityEr
     }
     let mut gradients = Gradients::new(&case.params);
     tape.backward_from(&[(recorded.objective, &recorded.cotangent)], &mut gradients);
-    gradients.bring(&case.params, &**backend, false);
     gradients.settle(&case.params);
     let parts = case.params.parts().map(|part| {
         let gradient = gradients.slab()[part.range.clone()].to_vec();
@@ -242,7 +241,7 @@ fn train_along(
     let mut optimiser = AdamW::new(&case.params, train.optimiser());
     let mut gradients = Gradients::new(&case.params);
     let mut tape = Tape::new().with_backend(Arc::clone(backend));
-    tape.set_leaving(true);
+    tape.set_deferring(true);
     let mut losses = Vec::new();
     for (step, expected) in file.floats(LOSSES)?.into_iter().enumerate() {
         tape.bind(&case.params);
@@ -254,8 +253,7 @@ fn train_along(
         });
         gradients.clear();
         tape.backward(recorded.objective, &mut gradients);
-        gradients.bring(&case.params, &**backend, false);
-        gradients.settle(&case.params);
+            gradients.settle(&case.params);
         tape.reset();
         optimiser.update(&mut case.params, &gradients, train.lr);
     }

@@ -2,12 +2,13 @@
 
 use crate::{DIM, ROWS, assert_close, device, moved, network, options, step, values};
 use engine::{
-    backend::{Backend, CpuBackend, Job, Layout, Operand, Options, Product, wgpu::WgpuBackend},
+    backend::{Backend, CpuBackend, Job, Layout, Options, Product},
     ops,
     params::{Builder, Decay, Gradients, Init, Params},
     rng::Key,
     tape::Tape,
 };
+use engine_wgpu::WgpuBackend;
 use std::sync::Arc;
 
 #[test]
@@ -78,7 +79,7 @@ fn products_that_are_wanted_together_go_in_one_submission_and_share_operands() {
     let mut c = vec![0.0; 20 * 5 * 7];
     let traffic = moved(&backend, || {
         let jobs = weights.chunks(7 * 8).zip(c.chunks_mut(5 * 7));
-        let jobs = jobs.map(|(w, c)| Job::new(product, x[..].into(), w.into(), c));
+        let jobs = jobs.map(|(w, c)| Job::new(product, &x[..], w, c));
         (&backend as &dyn Backend).batched(jobs, false);
     });
     assert_eq!(traffic.submissions, 1);
@@ -97,17 +98,13 @@ fn the_matrices_of_experts_stay_on_the_device() {
     let x = values(5 * 8, 1);
     let step = |params: &Params| {
         moved(&backend, || {
-            let all = Operand {
-                values: params.value(weight),
-                identity: Some(params.identity(weight)),
-                away: false,
-            };
+            let all = params.operand(weight);
             for expert in [2, 0, 1, 2] {
                 let matrix = all.part(expert * 32..(expert + 1) * 32);
                 let (mut got, mut want) = ([0.0; 20], [0.0; 20]);
-                let job = Job::new(product, x[..].into(), matrix, &mut got);
+                let job = Job::new(product, &x[..], matrix, &mut got[..]);
                 backend.compute(&mut [Some(job)], false);
-                CpuBackend.matmul(product, &x, matrix.values, &mut want, false);
+                CpuBackend.matmul(product, &x, matrix.values(), &mut want, false);
                 assert_close(&got, &want);
             }
         })
@@ -170,13 +167,8 @@ fn threads_that_need_a_changed_weight_send_it_once_and_together() {
     let product = Product::new(Layout::Nt, 1, WIDE, WIDE);
     for change in 0..5 {
         params.slab_mut()[WIDE * WIDE - 1] += 1.0;
-        let operand = Operand {
-            values: params.value(weight),
-            identity: Some(params.identity(weight)),
-            away: false,
-        };
         let mut want = [0.0; WIDE];
-        CpuBackend.matmul(product, &x, operand.values, &mut want, false);
+        CpuBackend.matmul(product, &x, params.value(weight), &mut want, false);
         let barrier = std::sync::Barrier::new(4);
         let traffic = moved(&backend, || {
             std::thread::scope(|scope| {
@@ -184,7 +176,8 @@ fn threads_that_need_a_changed_weight_send_it_once_and_together() {
                     scope.spawn(|| {
                         let mut got = [0.0; WIDE];
                         barrier.wait();
-                        let job = Job::new(product, x[..].into(), operand, &mut got);
+                        let operand = params.operand(weight);
+                        let job = Job::new(product, &x[..], operand, &mut got[..]);
                         backend.compute(&mut [Some(job)], false);
                         assert_close(&got, &want);
                     });

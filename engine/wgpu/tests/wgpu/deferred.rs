@@ -1,14 +1,15 @@
-//! Results that stay on the device until the processor reads them, and those lost with it.
+//! Results that are deferred until they are read, and those lost with the device.
 
 use crate::{assert_close, device, moved, options, values};
 use engine::{
-    backend::{Backend, Options, Traffic, wgpu::WgpuBackend},
+    backend::{Backend, Options, Traffic},
     ops,
     parallel::Shards,
     params::{Builder, Decay, Init, ParamId, Params},
     rng::Key,
     tape::{Tape, Var},
 };
+use engine_wgpu::WgpuBackend;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
