@@ -2,8 +2,9 @@
 //! Elements are those of the forward input; bytes moved differ between kernels.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use engine::kernels::{
-    Grad, activation, adamw, bias, elementwise, embedding, loss, norm, reduce, softmax,
+use engine::{
+    kernels::{Grad, activation, adamw, bias, elementwise, embedding, loss, norm, reduce, softmax},
+    simd::{map, sigmoid, tanh},
 };
 use std::time::Duration;
 
@@ -45,9 +46,13 @@ fn activations(c: &mut Criterion) {
     measure(c, "gelu_backward", count, || {
         activation::gelu_backward(&mut y, false, &dy, &x)
     });
-    measure(c, "silu", count, || activation::silu(&mut y, &x));
-    measure(c, "tanh", count, || activation::tanh(&mut y, &x));
-    measure(c, "sigmoid", count, || activation::sigmoid(&mut y, &x));
+    measure(c, "silu", count, || {
+        map(&mut y, false, [&x], |[x]| x * sigmoid(x));
+    });
+    measure(c, "tanh", count, || map(&mut y, false, [&x], |[x]| tanh(x)));
+    measure(c, "sigmoid", count, || {
+        map(&mut y, false, [&x], |[x]| sigmoid(x));
+    });
 }
 
 fn norms(c: &mut Criterion) {

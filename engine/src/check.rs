@@ -294,6 +294,33 @@ impl Check<'_, &Build<'_>, &Naive<'_>> {
     }
 }
 
+/// Checks an element-wise operation against its formula, at several lengths.
+///
+/// # Panics
+/// As [`Check::run`].
+#[track_caller]
+pub fn element_wise(
+    name: &str,
+    function: impl for<'t> Fn(Var<'t>) -> Var<'t> + Sync,
+    formula: impl Fn(f64) -> f64 + Sync,
+) {
+    for n in [1, 16, 37] {
+        let check = Check::new(
+            name,
+            vec![CheckInput::normal([n], 2.0, 5)],
+            |_, v| vec![function(v[0])],
+            |x| vec![x[0].iter().map(|&x| formula(x)).collect()],
+        );
+        Check {
+            forward_tolerance: 5e-7,
+            // A single slope may be much smaller than the rounding of what it is made of.
+            gradient_tolerance: if n == 1 { 1e-5 } else { 1e-6 },
+            ..check
+        }
+        .run();
+    }
+}
+
 /// The largest absolute difference, relative to the largest expected magnitude (at
 /// least 1e-3, so that a tensor of zeros can be compared); infinite if anything is
 /// not finite or the lengths differ.

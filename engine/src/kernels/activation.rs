@@ -18,51 +18,11 @@ pub fn gelu_backward(dx: &mut [f32], accumulate: bool, dy: &[f32], x: &[f32]) {
     });
 }
 
-/// SiLU, `y = x sigmoid(x)`.
-#[track_caller]
-pub fn silu(y: &mut [f32], x: &[f32]) {
-    map(y, false, [x], |[x]| x * simd::sigmoid(x));
-}
-
-/// `dx = dy s (1 + x (1 - s))` with `s = sigmoid(x)`.
-#[track_caller]
-pub fn silu_backward(dx: &mut [f32], accumulate: bool, dy: &[f32], x: &[f32]) {
-    map(dx, accumulate, [dy, x], |[dy, x]| {
-        dy * silu_slope(x, simd::sigmoid(x))
-    });
-}
-
 /// The derivative of SiLU at `x`, given `s = sigmoid(x)`.
 #[inline(always)]
-fn silu_slope(x: F32, s: F32) -> F32 {
+pub(crate) fn silu_slope(x: F32, s: F32) -> F32 {
     let xs = x * s;
     xs.mul_neg_add(s, s + xs)
-}
-
-/// `y = tanh(x)`.
-#[track_caller]
-pub fn tanh(y: &mut [f32], x: &[f32]) {
-    map(y, false, [x], |[x]| simd::tanh(x));
-}
-
-/// `dx = dy (1 - y^2)`, from the output `y` of [`tanh`].
-#[track_caller]
-pub fn tanh_backward(dx: &mut [f32], accumulate: bool, dy: &[f32], y: &[f32]) {
-    map(dx, accumulate, [dy, y], |[dy, y]| {
-        dy * y.mul_neg_add(y, F32::ONE)
-    });
-}
-
-/// `y = sigmoid(x)`.
-#[track_caller]
-pub fn sigmoid(y: &mut [f32], x: &[f32]) {
-    map(y, false, [x], |[x]| simd::sigmoid(x));
-}
-
-/// `dx = dy y (1 - y)`, from the output `y` of [`sigmoid`].
-#[track_caller]
-pub fn sigmoid_backward(dx: &mut [f32], accumulate: bool, dy: &[f32], y: &[f32]) {
-    map(dx, accumulate, [dy, y], |[dy, y]| dy * y.mul_neg_add(y, y));
 }
 
 /// SwiGLU on a fused projection (Shazeer, 2020): `gate_up` is `[rows, 2 hidden]`, each
@@ -169,56 +129,17 @@ mod tests {
         x * (0.5 + sum * x / (3.0 * steps as f64))
     }
 
-    /// An activation: its name, kernels, the f64 formula, and whether the backward reads
-    /// the output instead of the input.
-    type Case = (
-        fn(&mut [f32], &[f32]),
-        fn(&mut [f32], bool, &[f32], &[f32]),
-        fn(f64) -> f64,
-        bool,
-    );
-
-    const CASES: [Case; 4] = [
-        (gelu, gelu_backward, gelu64, false),
-        (silu, silu_backward, |x| x * sigmoid64(x), false),
-        (tanh, tanh_backward, f64::tanh, true),
-        (sigmoid, sigmoid_backward, sigmoid64, true),
-    ];
-
     #[test]
-    fn activations_and_their_slopes_agree_with_f64() {
-        for (forward, backward, formula, from_output) in CASES {
-            for len in SIZES {
-                let x: Vec<f32> = normals(len, 1).iter().map(|x| 2.5 * x).collect();
-                let dy = normals(len, 2);
-                let mut y = vec![f32::NAN; len];
-                forward(&mut y, &x);
-                assert_close(&y, &each(&x, formula), 5e-7);
-                let dx = gradient(&wide(&x), &wide(&dy), |x| {
-                    x.iter().map(|&x| formula(x)).collect()
-                });
-                let saved = if from_output { &y } else { &x };
-                assert_written(&dx, 1e-6, |dx, acc| backward(dx, acc, &dy, saved));
-            }
-        }
-    }
-
-    #[test]
-    fn far_from_zero_activations_saturate_without_nan() {
-        let x = [-1e4, -100.0, -0.0, 0.0, 100.0, 1e4];
-        let dy = [1.0; 6];
-        let (mut y, mut dx) = ([f32::NAN; 6], [f32::NAN; 6]);
-        for (forward, backward) in [
-            (
-                gelu as fn(&mut [f32], &[f32]),
-                gelu_backward as fn(&mut [f32], bool, &[f32], &[f32]),
-            ),
-            (silu, silu_backward),
-        ] {
-            forward(&mut y, &x);
-            assert_eq!(y, [0.0, 0.0, 0.0, 0.0, 100.0, 1e4]);
-            backward(&mut dx, false, &dy, &x);
-            assert_eq!(dx, [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]);
+    fn gelu_and_its_slope_agree_with_f64() {
+        for len in SIZES {
+            let x: Vec<f32> = normals(len, 1).iter().map(|x| 2.5 * x).collect();
+            let dy = normals(len, 2);
+            let mut y = vec![f32::NAN; len];
+            gelu(&mut y, &x);
+            assert_close(&y, &each(&x, gelu64), 5e-7);
+            let formula = |x: &[f64]| x.iter().map(|&x| gelu64(x)).collect();
+            let dx = gradient(&wide(&x), &wide(&dy), formula);
+            assert_written(&dx, 1e-6, |dx, acc| gelu_backward(dx, acc, &dy, &x));
         }
     }
 

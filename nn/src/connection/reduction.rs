@@ -6,10 +6,10 @@ use super::{
     slots::{Slots, read},
 };
 use engine::{
-    kernels::activation,
     op::{Backward, Forward, Op},
     ops::{scale, sum_streams},
     params::{Builder, Decay, Init, ParamId},
+    simd::{map, sigmoid},
     tape::Var,
 };
 use serde::{Deserialize, Serialize};
@@ -127,7 +127,7 @@ impl Op for HeadWeights {
                 *logit = scale[0] * u + b;
             }
         }
-        activation::sigmoid(weights, &logits);
+        map(weights, false, [&logits], |[x]| sigmoid(x));
         for weight in weights {
             *weight += FLOOR;
         }

@@ -253,7 +253,7 @@ fn train_along(
         });
         gradients.clear();
         tape.backward(recorded.objective, &mut gradients);
-            gradients.settle(&case.params);
+        gradients.settle(&case.params);
         tape.reset();
         optimiser.update(&mut case.params, &gradients, train.lr);
     }
