@@ -1,19 +1,20 @@
-//! `graph`: the tape draws itself.
+//! `graph`: drawings of a tape, and of a hyper-connection.
 
 use super::Failure;
 use clap::ValueEnum;
 use engine::rng::Key;
 use lab::run_dir::write_atomically;
-use lessons::graph::{dot, of_lesson, of_model, svg};
+use lessons::graph::{connection, dot, of_lesson, of_model, svg};
 use std::{
     io::{Write, stdout},
     path::PathBuf,
 };
 
-/// Writes SUBJECT.svg and SUBJECT.dot: every recorded operation with values and gradients.
+/// Writes SUBJECT.svg and SUBJECT.dot: every recorded operation with values and gradients; of a
+/// connection, connection.svg alone.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What is recorded
+    /// What is drawn
     #[arg(value_enum, default_value = "lesson")]
     subject: Subject,
     /// The directory for both files
@@ -30,15 +31,19 @@ enum Subject {
     Lesson,
     /// A decoder of one block with dynamic hyper-connections
     Model,
+    /// A hyper-connection beside a residual connection
+    Connection,
 }
 
 impl Args {
     /// Records, draws and writes.
     pub fn run(self) -> Result<(), Failure> {
         let key = Key::new(self.seed);
-        let (name, graph) = match self.subject {
-            Subject::Lesson => ("lesson", of_lesson(key)),
-            Subject::Model => ("model", of_model(key)),
+        let of_tape = |name, graph| vec![(name, "svg", svg(&graph)), (name, "dot", dot(&graph))];
+        let drawings = match self.subject {
+            Subject::Lesson => of_tape("lesson", of_lesson(key)),
+            Subject::Model => of_tape("model", of_model(key)),
+            Subject::Connection => vec![("connection", "svg", connection())],
         };
         std::fs::create_dir_all(&self.out).map_err(|error| {
             Failure::Failed(format!(
@@ -47,7 +52,7 @@ impl Args {
             ))
         })?;
         let mut out = stdout().lock();
-        for (extension, text) in [("svg", svg(&graph)), ("dot", dot(&graph))] {
+        for (name, extension, text) in drawings {
             let path = self.out.join(format!("{name}.{extension}"));
             write_atomically(&path, text.as_bytes())?;
             writeln!(out, "{}", path.display())?;

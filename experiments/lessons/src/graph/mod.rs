@@ -1,9 +1,11 @@
-//! Drawings of what a tape has recorded.
+//! Drawings: of what a tape has recorded, and of a hyper-connection.
 
+mod connection;
 mod dot;
 mod layout;
 mod svg;
 
+pub use connection::connection;
 pub use dot::dot;
 pub use svg::svg;
 
@@ -242,6 +244,15 @@ mod tests {
                 dot.matches(" -> ").count(),
                 Drawing::new(&graph).edges.len()
             );
+        }
+    }
+
+    #[test]
+    fn the_connection_is_well_formed() {
+        let svg = connection();
+        roxmltree::Document::parse(&svg).expect("XML");
+        for part in ["read A_m", "mix A_r", "write B"] {
+            assert!(svg.contains(part), "{part}");
         }
     }
 
