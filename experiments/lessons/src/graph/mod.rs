@@ -248,8 +248,9 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_is_well_formed() {
+    fn the_connection_is_well_formed_and_that_of_the_readme() {
         let svg = connection();
+        assert_eq!(svg, include_str!("../../../../docs/figures/connection.svg"));
         roxmltree::Document::parse(&svg).expect("XML");
         for part in ["read A_m", "mix A_r", "write B"] {
             assert!(svg.contains(part), "{part}");
