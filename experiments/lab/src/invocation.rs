@@ -1,6 +1,5 @@
 //! How this program was started, so that the commands it suggests can be pasted.
 
-use crate::run_dir::shell_word;
 use std::{
     env,
     ffi::{OsStr, OsString},
@@ -19,6 +18,32 @@ pub fn command_line<S: AsRef<OsStr>>(arguments: &[S]) -> String {
     let words = arguments.iter().map(shell_word);
     let words = std::iter::once(program().to_owned()).chain(words);
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// The arguments as one line for a POSIX shell, the first without its directory.
+pub fn shell_line(args: &[String]) -> String {
+    let mut words: Vec<String> = args.iter().map(shell_word).collect();
+    if let (Some(word), Some(program)) = (words.first_mut(), args.first()) {
+        let name = Path::new(program)
+            .file_name()
+            .and_then(|name| name.to_str());
+        *word = shell_word(name.unwrap_or(program));
+    }
+    words.join(" ")
+}
+
+/// A word as a shell reads it back, in one line: bytes that are no text, line breaks and other
+/// control characters as `$'\\n'` (POSIX 2024; bash, zsh and ksh before).
+pub fn shell_word(word: impl AsRef<OsStr>) -> String {
+    let bytes = word.as_ref().as_encoded_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./=+:,@%".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
+        Ok(text) if !text.contains(char::is_control) => {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
+        _ => format!("$'{}'", bytes.escape_ascii()),
+    }
 }
 
 /// A path as an argument that is not taken for an option.
@@ -96,5 +121,19 @@ mod tests {
     fn a_path_is_no_option() {
         assert_eq!(path_argument(Path::new("--force")), Path::new("./--force"));
         assert_eq!(path_argument(Path::new("runs/-1")), Path::new("runs/-1"));
+    }
+
+    #[test]
+    fn words_with_spaces_and_quotes_are_quoted() {
+        let args = ["/usr/bin/experiments", "--corpus", "my text's.txt", ""].map(str::to_owned);
+        assert_eq!(
+            shell_line(&args),
+            r"experiments --corpus 'my text'\''s.txt' ''"
+        );
+    }
+
+    #[test]
+    fn a_word_with_line_breaks_stays_in_one_line() {
+        assert_eq!(shell_word("a\n'b'"), r"$'a\n\'b\''");
     }
 }

@@ -19,7 +19,6 @@ pub mod device;
 pub mod files;
 pub mod inspect;
 pub mod invocation;
-pub mod lockfile;
 pub mod measure;
 pub mod memory;
 pub mod paper;

@@ -20,8 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     borrow::Cow,
-    error::Error,
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -65,24 +64,34 @@ pub struct Logs {
 }
 
 /// A state file that cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// The operating system refused to read or write.
-    Io(RunError),
+    #[error(transparent)]
+    Io(#[from] RunError),
     /// The file does not begin as a state does.
+    #[error("{path} is not a saved state of this program")]
     Foreign {
         /// The file.
         path: PathBuf,
     },
     /// A version that this program does not know.
+    #[error(
+        "{path} has version {version}, this program writes version {VERSION}: use the program that \
+         wrote it"
+    )]
     Version {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// Version of the file.
         version: u32,
     },
     /// The file is shorter or longer than its header says.
+    #[error(
+        "{path} is cut off or has been appended to: {found} bytes follow its header, which announces \
+         {expected}"
+    )]
     Length {
         /// The file.
         path: PathBuf,
@@ -92,6 +101,7 @@ pub enum StateError {
         found: u64,
     },
     /// The content is not what was written.
+    #[error("{path} is damaged: {reason}")]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -99,42 +109,12 @@ pub enum StateError {
         reason: String,
     },
     /// A sound state, but of another configuration, corpus or program.
+    #[error(
+        "the saved state belongs to another configuration, corpus or version of this program \
+         (docs/data.md says which folders earlier versions split differently): choose another \
+         output directory, or start afresh"
+    )]
     OtherRun,
-}
-
-impl fmt::Display for StateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Foreign { path } => {
-                write!(f, "{} is not a saved state of this program", path.display())
-            }
-            Self::Version { path, version } => write!(
-                f,
-                "{} has version {version}, this program writes version {VERSION}: use the \
-                 program that wrote it",
-                path.display()
-            ),
-            Self::Length {
-                path,
-                expected,
-                found,
-            } => write!(
-                f,
-                "{} is cut off or has been appended to: {found} bytes follow its header, which \
-                 announces {expected}",
-                path.display()
-            ),
-            Self::Corrupt { path, reason } => {
-                write!(f, "{} is damaged: {reason}", path.display())
-            }
-            Self::OtherRun => f.write_str(
-                "the saved state belongs to another configuration, corpus or version of this \
-                 program (docs/data.md says which folders earlier versions split differently): \
-                 choose another output directory, or start afresh",
-            ),
-        }
-    }
 }
 
 impl StateError {
@@ -147,19 +127,10 @@ impl StateError {
     }
 }
 
-impl Error for StateError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io(error) => error.source(),
-            _ => None,
-        }
-    }
-}
-
 /// A state that was found.
 #[derive(Debug)]
 pub struct Found {
-    /// It.
+    /// The state.
     pub state: TrainState,
     /// What was wrong with the newest file, if the one before it had to be taken.
     pub fallback: Option<StateError>,
@@ -171,13 +142,13 @@ pub struct Found {
 /// [`StateError::Io`]; what was there before is still there then.
 pub fn save(directory: &Path, state: &TrainState) -> Result<(), StateError> {
     let path = directory.join(STATE_FILE);
-    let replacement = Replacement::write(&path, &to_bytes(state)).map_err(StateError::Io)?;
+    let replacement = Replacement::write(&path, &to_bytes(state))?;
     let previous = fs::read(&path);
     if previous.is_ok_and(|bytes| payload_of(&path, &bytes).is_ok()) {
         fs::rename(&path, directory.join(PREVIOUS_STATE_FILE))
-            .map_err(|error| StateError::Io(RunError::writing(&path, error)))?;
+            .map_err(|error| RunError::writing(&path, error))?;
     }
-    replacement.put().map_err(StateError::Io)
+    Ok(replacement.put()?)
 }
 
 /// The newest sound state in a directory; `None` if there is no state at all.
@@ -215,7 +186,7 @@ fn read(path: &Path) -> Result<Option<TrainState>, StateError> {
     match bytes {
         Ok(bytes) => from_bytes(path, &bytes).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StateError::Io(RunError::reading(path, error))),
+        Err(error) => Err(RunError::reading(path, error).into()),
     }
 }
 

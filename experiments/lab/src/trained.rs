@@ -13,11 +13,7 @@ use models::{
     model::ModelConfig,
     weights::{TensorFile, WeightsError},
 };
-use std::{
-    error::Error,
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// The weights of a network and what it was made from.
 pub struct Trained {
@@ -183,67 +179,25 @@ fn newest(
 }
 
 /// Why there is no trained network.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainedError {
     /// The configuration cannot be used.
-    Config(ConfigError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The file of weights cannot be used.
-    Weights(WeightsError),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     /// The saved state cannot be used.
-    State(StateError),
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The run has not saved anything yet.
+    #[error(
+        "{directory} holds no weights yet: train it first, with\n  {}",
+        command_line(&["train".as_ref(), "--resume".as_ref(), path_argument(directory).as_os_str()])
+    )]
     NoWeights {
-        /// Its directory.
+        /// The run directory.
         directory: PathBuf,
     },
-}
-
-impl fmt::Display for TrainedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Weights(error) => error.fmt(f),
-            Self::State(error) => error.fmt(f),
-            Self::NoWeights { directory } => write!(
-                f,
-                "{directory} holds no weights yet: train it first, with\n  {}",
-                command_line(&[
-                    "train".as_ref(),
-                    "--resume".as_ref(),
-                    path_argument(directory).as_os_str()
-                ]),
-                directory = directory.display(),
-            ),
-        }
-    }
-}
-
-impl Error for TrainedError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Config(error) => error.source(),
-            Self::Weights(error) => error.source(),
-            Self::State(error) => error.source(),
-            Self::NoWeights { .. } => None,
-        }
-    }
-}
-
-impl From<ConfigError> for TrainedError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<WeightsError> for TrainedError {
-    fn from(error: WeightsError) -> Self {
-        Self::Weights(error)
-    }
-}
-
-impl From<StateError> for TrainedError {
-    fn from(error: StateError) -> Self {
-        Self::State(error)
-    }
 }

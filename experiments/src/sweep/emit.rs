@@ -1,7 +1,7 @@
 //! `--emit`: scripts for batch systems.
 
 use crate::Failure;
-use lab::run_dir::shell_word;
+use lab::invocation::shell_word;
 use std::{
     env,
     ffi::{OsStr, OsString},

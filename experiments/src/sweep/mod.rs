@@ -15,10 +15,10 @@ use lab::{
     ablation::{Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers},
     config::ConfigError,
     data::{LISTED_WHEN_ASKED, Source},
-    invocation::{arguments, command_line},
+    invocation::{arguments, command_line, shell_line},
     memory::{available, of_training, readable},
     preset::Preset,
-    run_dir::{Environment, RunError, read_summary, shell_line},
+    run_dir::{Environment, RunError, read_summary},
 };
 use seeds::Seeds;
 use shown::Shown;

@@ -64,7 +64,7 @@ fn a_directory_without_images_is_named() {
         missing
             .expect_err("missing")
             .to_string()
-            .contains("do not exist")
+            .contains("does not exist")
     );
 }
 
@@ -348,6 +348,6 @@ fn what_does_not_fit_into_the_memory_is_refused_before_it_is_read() {
         let message = open_error(&directory, sizes);
         assert!(message.contains("a smaller model.image"), "{message}");
         let error = ImageSet::open(None, sizes, false).expect_err("more than there is");
-        assert!(matches!(error, ImageError::TooLarge { .. }), "{error}");
+        assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
     }
 }

@@ -292,7 +292,7 @@ fn of_several_sets_in_one_directory_a_file_chooses() {
     let none = directory.path().join("notes.txt");
     fs::write(&none, "text").expect("a file");
     let error = ImageSet::open(Some(&none), GREY, false).expect_err("a text");
-    assert!(matches!(error, ImageError::Unknown { .. }), "{error}");
+    assert!(matches!(error, DataError::NoImages { .. }), "{error}");
 }
 
 #[test]

@@ -7,7 +7,10 @@ mod idx;
 mod pictures;
 
 use flate2::{Compression, write::GzEncoder};
-use lab::data::images::{ImageError, ImageSet, ImageSizes};
+use lab::data::{
+    DataError,
+    images::{ImageSet, ImageSizes},
+};
 use std::{fs, io::Write, path::Path};
 use tempfile::TempDir;
 
@@ -51,7 +54,7 @@ fn digits(count: u8) -> [Vec<u8>; 2] {
     ]
 }
 
-fn open(directory: &TempDir, sizes: ImageSizes) -> Result<ImageSet, ImageError> {
+fn open(directory: &TempDir, sizes: ImageSizes) -> Result<ImageSet, DataError> {
     ImageSet::open(Some(directory.path()), sizes, false)
 }
 

@@ -30,31 +30,28 @@ fn nanogpts_files_are_read_as_the_tokens_they_are_with_their_own_split() {
 #[test]
 fn tokens_that_cannot_be_right_are_errors_that_name_the_file() {
     let open = |dir: &TempDir| match Corpus::open(Some(dir.path())) {
-        Err(DataError::Tokens(error)) => error,
+        Err(error) => error,
         other => panic!("{other:?}"),
     };
     let dir = tokens(&ids(900, 65), &[3, 64, 65], Some(65));
     assert!(matches!(
         open(&dir),
-        TokensError::OutOfRange {
+        DataError::OutOfRange {
             position: 2,
             id: 65,
             ..
         }
     ));
     write(dir.path(), "val.bin", [0; 11]);
-    assert!(matches!(
-        open(&dir),
-        TokensError::OddLength { bytes: 11, .. }
-    ));
+    assert!(matches!(open(&dir), DataError::OddLength { bytes: 11, .. }));
     fs::remove_file(dir.path().join("val.bin")).expect("remove");
     let error = open(&dir);
-    assert!(matches!(error, TokensError::PartMissing { .. }));
+    assert!(matches!(error, DataError::PartMissing { .. }));
     assert!(error.to_string().contains("val.bin"), "{error}");
     write(dir.path(), "meta.pkl", "cposix\nsystem\n(S'true'\ntR.");
     assert!(open(&dir).to_string().contains("nothing in it is executed"));
     write(dir.path(), "meta.pkl", b"\x80\x02}q\0.");
-    assert!(matches!(open(&dir), TokensError::Meta { .. }));
+    assert!(matches!(open(&dir), DataError::Meta { .. }));
 }
 
 #[test]
@@ -204,7 +201,7 @@ fn numbers_of_another_width_or_order_are_not_taken_for_tokens() {
     let numbers = |dir: &TempDir, bytes: Vec<u8>| {
         write(dir.path(), "train.bin", bytes);
         match Corpus::open(Some(dir.path())) {
-            Err(DataError::Tokens(error @ TokensError::OtherNumbers { .. })) => error.to_string(),
+            Err(error @ DataError::OtherNumbers { .. }) => error.to_string(),
             other => panic!("{other:?}"),
         }
     };

@@ -7,16 +7,13 @@
 //! which others write and earlier versions wrote, are read too. The bytes are a function of the
 //! weights, the configuration and the step alone.
 
-mod checksum;
 mod error;
-mod foreign;
 mod read;
 mod write;
 
-pub use checksum::hex;
 pub use error::WeightsError;
 pub use read::TensorFile;
-pub use write::{to_bytes, to_bytes_at};
+pub use write::{hex, to_bytes, to_bytes_at};
 
 /// The version of the layout described above.
 const FORMAT_VERSION: &str = "1";

@@ -1,6 +1,6 @@
 //! From a file to tensors and parameters.
 
-use super::{FORMAT_VERSION, WeightsError, checksum, foreign};
+use super::{FORMAT_VERSION, WeightsError, write};
 use engine::{
     params::{Params, Part},
     shape::Shape,
@@ -62,8 +62,8 @@ impl TensorFile {
         let (header_len, header) = match SafeTensors::read_metadata(&bytes) {
             Ok(parsed) => parsed,
             Err(error) => {
-                let reason = match foreign::kind(&bytes) {
-                    Some(kind) => format!("it is {kind}; {}", foreign::ADVICE),
+                let reason = match kind_of_another(&bytes) {
+                    Some(kind) => format!("it is {kind}; {}", ADVICE),
                     None => format!("{error} ({} bytes)", bytes.len()),
                 };
                 return Err(WeightsError::Malformed { reason, file: path });
@@ -103,13 +103,13 @@ impl TensorFile {
 
     fn checksum(&self) -> String {
         let metadata = ["format_version", "config", "step"].map(|key| self.metadata(key));
-        let tensors = self.tensors.iter().map(|(name, tensor)| checksum::Tensor {
+        let tensors = self.tensors.iter().map(|(name, tensor)| write::Tensor {
             name,
             dtype: tensor.dtype,
             shape: &tensor.shape,
             bytes: &self.bytes[tensor.bytes.clone()],
         });
-        checksum::checksum(&metadata, tensors.collect())
+        write::checksum(&metadata, tensors.collect())
     }
 
     /// Whether the content was checked: files of others and of earlier versions have no checksum.
@@ -153,7 +153,7 @@ impl TensorFile {
                 return Err(fail(format!(
                     "there is none, so another program has written this file, of {} tensors; {}",
                     self.tensors.len(),
-                    foreign::ADVICE
+                    ADVICE
                 )));
             }
             None => return Err(fail("__metadata__ has no format_version".into())),
@@ -192,16 +192,18 @@ impl TensorFile {
         Ok(words.map(i32::from_le_bytes).collect())
     }
 
+    fn missing(&self, tensors: Vec<String>) -> WeightsError {
+        let file = self.path.clone();
+        WeightsError::Missing { file, tensors }
+    }
+
     fn words(
         &self,
         name: &str,
         expected: Dtype,
     ) -> Result<impl Iterator<Item = [u8; 4]>, WeightsError> {
         let Some(tensor) = self.tensors.get(name) else {
-            return Err(WeightsError::Missing {
-                file: self.path.clone(),
-                tensors: vec![name.to_owned()],
-            });
+            return Err(self.missing(vec![name.to_owned()]));
         };
         if tensor.dtype != expected {
             return Err(WeightsError::Dtype {
@@ -221,15 +223,11 @@ impl TensorFile {
     /// # Errors
     /// [`WeightsError::Missing`], [`WeightsError::Unexpected`], [`WeightsError::Shape`].
     pub fn check(&self, prefix: &str, params: &Params) -> Result<(), WeightsError> {
-        let file = || self.path.clone();
         let stored = |part: &Part| format!("{prefix}{}", part.name);
         let missing = params.parts().map(stored);
         let missing: Vec<String> = missing.filter(|name| self.shape(name).is_none()).collect();
         if !missing.is_empty() {
-            return Err(WeightsError::Missing {
-                file: file(),
-                tensors: missing,
-            });
+            return Err(self.missing(missing));
         }
         let unexpected: Vec<String> = self
             .names()
@@ -241,7 +239,7 @@ impl TensorFile {
             .collect();
         if !unexpected.is_empty() {
             return Err(WeightsError::Unexpected {
-                file: file(),
+                file: self.path.clone(),
                 tensors: unexpected,
             });
         }
@@ -296,10 +294,43 @@ impl TensorFile {
                 expected: Shape::new(expected),
                 found: found.to_vec(),
             }),
-            None => Err(WeightsError::Missing {
-                file: self.path.clone(),
-                tensors: vec![name.to_owned()],
-            }),
+            None => Err(self.missing(vec![name.to_owned()])),
         }
     }
+}
+
+/// What to open instead.
+const ADVICE: &str = "this program opens networks that it has trained: give a run \
+                                 directory, or the model.safetensors in one";
+
+/// What a file that is no safetensors file is, where that is known.
+fn kind_of_another(bytes: &[u8]) -> Option<&'static str> {
+    let names = &bytes[..bytes.len().min(4096)];
+    // The length of a header, in the first 8 bytes, is below 2^32.
+    let no_header = bytes.len() < 8 || bytes[4..8] != [0; 4];
+    let has = |name: &[u8]| names.windows(name.len()).any(|window| window == name);
+    match bytes {
+        [b'P', b'K', 3, 4, ..] if has(b"data.pkl") => Some("a PyTorch checkpoint"),
+        [b'P', b'K', 3, 4, ..] if has(b".npy") => Some("an archive of NumPy arrays"),
+        [b'P', b'K', 3, 4, ..] => Some("a zip archive"),
+        [0x80, 2..=5, ..] if no_header => Some("a Python pickle, as old PyTorch checkpoints are"),
+        [b'G', b'G', b'U', b'F', ..] => Some("a GGUF file, of llama.cpp"),
+        [0x89, b'H', b'D', b'F', ..] => Some("an HDF5 file, as Keras writes"),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Some("a NumPy array"),
+        [0x1f, 0x8b, ..] => Some("a gzip file"),
+        [b'{', ..] if no_header => Some("a JSON file"),
+        [] => Some("an empty file"),
+        _ if no_header && is_text(names) => Some("a text"),
+        _ => None,
+    }
+}
+
+/// Whether bytes, perhaps cut in mid-character, are UTF-8 without control characters but white space.
+fn is_text(bytes: &[u8]) -> bool {
+    let whole = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_some() => return false,
+        Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    !whole.contains(|c: char| c.is_control() && !c.is_whitespace())
 }

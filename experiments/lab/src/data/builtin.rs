@@ -7,9 +7,10 @@
 
 use super::{
     DataError, LeftOut,
+    bytes::entries,
     text_files::{self, TextFile},
 };
-use crate::lockfile;
+use crate::run_dir::version_of;
 use serde::Deserialize;
 use std::{
     cell::LazyCell,
@@ -74,7 +75,7 @@ pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<LeftOut>), DataError>
             if path.extension().is_none_or(|extension| extension != "rs") {
                 continue;
             }
-            let bytes = fs::read(&path).map_err(|error| text_files::unreadable(&path, error))?;
+            let bytes = fs::read(&path).map_err(|error| DataError::reading(&path, error))?;
             let file = TextFile::new(named(&path), bytes);
             let reason = match &file.bytes[..] {
                 [] => "empty",
@@ -105,12 +106,13 @@ fn locate(
     registry: &Path,
     ask_cargo: impl Fn() -> Vec<MetadataPackage>,
 ) -> Result<Vec<PathBuf>, DataError> {
-    let registries = subdirectories(registry);
+    let mut registries = entries(registry).unwrap_or_default();
+    registries.retain(|path| path.is_dir());
     let asked_cargo = LazyCell::new(ask_cargo);
     BUILTIN_CRATES
         .iter()
         .map(|&name| {
-            let version = lockfile::version_of(name).unwrap_or_default();
+            let version = version_of(name).unwrap_or_default();
             let folder = format!("{name}-{version}");
             registries
                 .iter()
@@ -141,18 +143,6 @@ fn cargo_home() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(".cargo"))
 }
 
-fn subdirectories(path: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(path) else {
-        return Vec::new();
-    };
-    let mut directories: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.is_dir())
-        .collect();
-    directories.sort();
-    directories
-}
-
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<MetadataPackage>,
@@ -170,14 +160,7 @@ fn ask_cargo(more_arguments: &[&str]) -> Vec<MetadataPackage> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     Command::new(cargo)
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--offline",
-            "--locked",
-            "--quiet",
-        ])
+        .args("metadata --format-version 1 --offline --locked --quiet".split(' '))
         .args(more_arguments)
         .current_dir(workspace)
         .output()
@@ -194,7 +177,7 @@ mod tests {
     #[test]
     fn every_crate_of_the_list_is_locked_at_one_version() {
         for name in BUILTIN_CRATES {
-            assert!(lockfile::version_of(name).is_some(), "{name}");
+            assert!(version_of(name).is_some(), "{name}");
         }
         assert!(BUILTIN_CRATES.is_sorted());
     }
@@ -204,7 +187,7 @@ mod tests {
             .iter()
             .map(|name| MetadataPackage {
                 name: (*name).to_owned(),
-                version: lockfile::version_of(name).expect("locked").to_owned(),
+                version: version_of(name).expect("locked").to_owned(),
                 manifest_path: Path::new("vendor").join(name).join("Cargo.toml"),
             })
             .collect()

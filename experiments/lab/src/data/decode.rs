@@ -1,19 +1,18 @@
-//! From the bytes of a file to text: compression taken off, UTF-16 and UTF-32 decoded, and
-//! whatever no text contains refused.
+//! From a file to text: UTF-16 and UTF-32 decoded, and whatever no text contains refused.
 //!
 //! Networks read bytes, so any other text is taken as the bytes it is, in whatever encoding.
 
 use super::{
-    gzip::{Unpacked, unpack},
-    kind::{HEAD, is_never_text},
+    DataError,
+    bytes::Unpacked,
+    kind::{is_never_text, recognise},
 };
-use std::io::{self, ErrorKind, Read};
 
-/// A compressed file may hold this many bytes for each of its own, and these more. Text hardly
-/// ever shrinks to a fiftieth; what expands a thousandfold is made to exhaust the memory.
+/// A compressed text may hold this many bytes for each of its own, and some more. Text hardly ever
+/// shrinks to a fiftieth; what expands a thousandfold is made to exhaust the memory.
 const EXPANSION: u64 = 100;
-const EXPANSION_SLACK: u64 = 16 << 20;
-const MOST_EXPANDED: u64 = 1 << 30;
+/// Bytes that are looked at together.
+const CHUNK: u64 = 1 << 16;
 /// One character in this many may be replaced in what is still taken as UTF-16.
 const REPLACED: usize = 50;
 
@@ -24,177 +23,118 @@ pub(super) struct Decoded {
     pub read_as: Option<String>,
 }
 
-/// Why bytes are no text.
-#[derive(Debug)]
-pub(super) enum NoText {
-    /// There are none.
-    Empty,
-    /// A byte that no text has, and how the file begins.
-    Binary {
-        byte: u8,
-        offset: usize,
-        head: Vec<u8>,
-    },
-    /// The compression is damaged or nested too deep.
-    Damaged(String),
-    /// More than there is room for.
-    TooLarge { limit: u64 },
-    /// The system refused.
-    Io(io::Error),
-}
-
-impl From<io::Error> for NoText {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            // What a decompressor says of bad data.
-            ErrorKind::InvalidInput | ErrorKind::InvalidData => Self::Damaged(error.to_string()),
-            ErrorKind::UnexpectedEof => Self::Damaged("it ends too early".to_owned()),
-            _ => Self::Io(error),
-        }
-    }
-}
-
+/// UTF-16 or UTF-32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Utf16 { big_endian: bool },
-    Utf32 { big_endian: bool },
+struct Encoding {
+    /// Bytes of a unit: 2 or 4.
+    width: usize,
+    big_endian: bool,
 }
 
 impl Encoding {
-    /// By the byte order mark, with the length of the mark.
-    fn of(head: &[u8]) -> Option<(Self, usize)> {
-        let marks: [(&[u8], Self); 4] = [
-            (&[0xff, 0xfe, 0, 0], Self::Utf32 { big_endian: false }),
-            (&[0, 0, 0xfe, 0xff], Self::Utf32 { big_endian: true }),
-            (&[0xff, 0xfe], Self::Utf16 { big_endian: false }),
-            (&[0xfe, 0xff], Self::Utf16 { big_endian: true }),
-        ];
-        let found = marks.into_iter().find(|(mark, _)| head.starts_with(mark));
-        found.map(|(mark, encoding)| (encoding, mark.len()))
+    /// By the byte order mark, which is a unit long.
+    fn of(head: &[u8]) -> Option<Self> {
+        let (width, big_endian) = match head {
+            [0xff, 0xfe, 0, 0, ..] => (4, false),
+            [0, 0, 0xfe, 0xff, ..] => (4, true),
+            [0xff, 0xfe, ..] => (2, false),
+            [0xfe, 0xff, ..] => (2, true),
+            _ => return None,
+        };
+        Some(Self { width, big_endian })
     }
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Utf16 { big_endian: false } => "UTF-16 (little-endian)",
-            Self::Utf16 { big_endian: true } => "UTF-16 (big-endian)",
-            Self::Utf32 { big_endian: false } => "UTF-32 (little-endian)",
-            Self::Utf32 { big_endian: true } => "UTF-32 (big-endian)",
-        }
+    fn name(self) -> String {
+        let order = if self.big_endian { "big" } else { "little" };
+        format!("UTF-{} ({order}-endian)", 8 * self.width)
     }
 
     /// The characters, and how many are replacements for what is none.
     fn decode(self, bytes: &[u8]) -> (String, usize) {
-        let mut replaced = 0;
-        let mut or_replacement = |character: Option<char>| {
-            replaced += usize::from(character.is_none());
-            character.unwrap_or(char::REPLACEMENT_CHARACTER)
-        };
-        let text = match self {
-            Self::Utf16 { big_endian } => {
-                let (units, rest) = bytes.as_chunks();
-                let units = units.iter().map(|&unit| match big_endian {
-                    true => u16::from_be_bytes(unit),
-                    false => u16::from_le_bytes(unit),
-                });
-                let characters = char::decode_utf16(units).map(Result::ok);
-                let cut = (!rest.is_empty()).then_some(None);
-                characters.chain(cut).map(&mut or_replacement).collect()
+        let units = bytes.chunks_exact(self.width);
+        let is_cut = !units.remainder().is_empty();
+        let units = units.map(|unit| {
+            let join = |number: u32, &byte: &u8| number << 8 | u32::from(byte);
+            match self.big_endian {
+                true => unit.iter().fold(0, join),
+                false => unit.iter().rev().fold(0, join),
             }
-            Self::Utf32 { big_endian } => {
-                let (units, rest) = bytes.as_chunks();
-                let characters = units.iter().map(|&unit| {
-                    char::from_u32(match big_endian {
-                        true => u32::from_be_bytes(unit),
-                        false => u32::from_le_bytes(unit),
-                    })
-                });
-                let cut = (!rest.is_empty()).then_some(None);
-                characters.chain(cut).map(&mut or_replacement).collect()
-            }
+        });
+        let mut characters: Vec<Option<char>> = match self.width {
+            2 => char::decode_utf16(units.map(|unit| unit as u16))
+                .map(Result::ok)
+                .collect(),
+            _ => units.map(char::from_u32).collect(),
         };
+        characters.extend(is_cut.then_some(None));
+        let replaced = characters.iter().filter(|found| found.is_none()).count();
+        let or_replacement = |found: Option<char>| found.unwrap_or(char::REPLACEMENT_CHARACTER);
+        let text = characters.into_iter().map(or_replacement).collect();
         (text, replaced)
     }
 }
 
-/// The text of a file of `on_disk` bytes, of at most `most` bytes.
-pub(super) fn decode(
-    file: impl Read + 'static,
-    on_disk: u64,
-    most: u64,
-) -> Result<Decoded, NoText> {
-    let Unpacked {
-        reader,
-        head,
-        layers,
-    } = unpack(file, HEAD)?;
-    let limit = match layers {
-        0 => most,
-        _ => (on_disk
-            .saturating_mul(EXPANSION)
-            .saturating_add(EXPANSION_SLACK))
-        .min(MOST_EXPANDED)
-        .min(most),
+/// The text of a file, of at most `most` bytes.
+pub(super) fn decode(mut source: Unpacked<'_>, most: u64) -> Result<Decoded, DataError> {
+    let path = source.path;
+    let head = std::mem::take(&mut source.head);
+    let binary = |byte, offset| DataError::Binary {
+        path: path.to_owned(),
+        byte,
+        offset,
+        kind: recognise(&head, path),
     };
     let encoding = Encoding::of(&head);
-    let mut bytes = read_text(reader, limit, encoding.is_some(), &head)?;
-    let mut read_as = match layers {
+    if is_never_text(&head) {
+        return Err(binary(head[0], 0));
+    }
+    let mut how: Vec<String> = match source.layers {
         0 => Vec::new(),
         1 => vec!["gzip".to_owned()],
-        _ => vec![format!("gzip ({layers} times)")],
+        layers => vec![format!("gzip ({layers} times)")],
     };
-    if let Some((encoding, mark)) = encoding {
-        let (text, replaced) = encoding.decode(&bytes[mark..]);
-        let mut how = format!("{}, decoded to UTF-8", encoding.name());
-        if replaced > 0 {
-            how.push_str(&format!(", characters replaced: {replaced}"));
+    let limit = source.limit(EXPANSION, most);
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = source.take(CHUNK, CHUNK)?;
+        if chunk.is_empty() {
+            break;
         }
-        read_as.push(how);
+        let control = chunk.iter().position(|&byte| is_no_text(byte));
+        if encoding.is_none()
+            && let Some(at) = control
+        {
+            return Err(binary(chunk[at], bytes.len() + at));
+        }
+        bytes.extend(chunk);
+        if bytes.len() as u64 > limit {
+            let path = path.to_owned();
+            return Err(DataError::TooLarge { path, limit });
+        }
+    }
+    if let Some(encoding) = encoding {
+        let (text, replaced) = encoding.decode(&bytes[encoding.width..]);
+        let mut decoded = format!("{}, decoded to UTF-8", encoding.name());
+        if replaced > 0 {
+            decoded.push_str(&format!(", characters replaced: {replaced}"));
+        }
+        how.push(decoded);
         let control = text.bytes().position(is_no_text);
         if control.is_some() || replaced > 1 + text.chars().count() / REPLACED {
             let offset = control.unwrap_or(0);
             let byte = text.as_bytes().get(offset).copied().unwrap_or(0);
-            return Err(NoText::Binary { byte, offset, head });
+            return Err(binary(byte, offset));
         }
         bytes = text.into_bytes();
     }
     if bytes.is_empty() {
-        return Err(NoText::Empty);
+        let path = path.to_owned();
+        return Err(DataError::Empty { path });
     }
     Ok(Decoded {
         bytes,
-        read_as: (!read_as.is_empty()).then(|| read_as.join(", ")),
+        read_as: (!how.is_empty()).then(|| how.join(", ")),
     })
-}
-
-/// All bytes, or the first that no text has; of text to be decoded, all.
-fn read_text(
-    mut reader: impl Read,
-    limit: u64,
-    encoded: bool,
-    head: &[u8],
-) -> Result<Vec<u8>, NoText> {
-    const CHUNK: u64 = 1 << 16;
-    let binary = |byte, offset| NoText::Binary {
-        byte,
-        offset,
-        head: head.to_vec(),
-    };
-    if is_never_text(head) {
-        return Err(binary(head[0], 0));
-    }
-    let mut bytes = Vec::new();
-    loop {
-        let before = bytes.len();
-        if reader.by_ref().take(CHUNK).read_to_end(&mut bytes)? == 0 {
-            return Ok(bytes);
-        }
-        if !encoded && let Some(at) = bytes[before..].iter().position(|&byte| is_no_text(byte)) {
-            return Err(binary(bytes[before + at], before + at));
-        }
-        if bytes.len() as u64 > limit {
-            return Err(NoText::TooLarge { limit });
-        }
-    }
 }
 
 /// Whether no text has this byte, in any encoding: the control characters but for those that
@@ -206,10 +146,13 @@ fn is_no_text(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gzip::MOST_LAYERS;
+    use super::super::bytes::{EXPANSION_SLACK, MOST_LAYERS};
     use super::*;
     use flate2::{Compression, write::GzEncoder};
-    use std::io::{Cursor, Write};
+    use std::{
+        io::{Cursor, Write},
+        path::Path,
+    };
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -217,10 +160,15 @@ mod tests {
         encoder.finish().expect("memory")
     }
 
-    fn read(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), NoText> {
-        let length = bytes.len() as u64;
-        let read = decode(Cursor::new(bytes.to_vec()), length, 1 << 30)?;
+    fn read(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), DataError> {
+        let read = read_at_most(bytes, 1 << 30)?;
         Ok((read.bytes, read.read_as))
+    }
+
+    fn read_at_most(bytes: &[u8], most: u64) -> Result<Decoded, DataError> {
+        let file = Cursor::new(bytes.to_vec());
+        let source = Unpacked::unpack(Path::new("file"), bytes.len() as u64, file);
+        decode(source?, most)
     }
 
     #[test]
@@ -247,7 +195,7 @@ mod tests {
                 let mut text = vec![b'a'; 100_000];
                 text[offset] = byte;
                 match read(&text) {
-                    Err(NoText::Binary {
+                    Err(DataError::Binary {
                         byte: b, offset: o, ..
                     }) => {
                         assert_eq!((b, o), (byte, offset));
@@ -298,9 +246,9 @@ mod tests {
         // Numbers that happen to begin like a mark are no text.
         assert!(matches!(
             read(b"\xff\xfe\x01\0\x02\0"),
-            Err(NoText::Binary { .. })
+            Err(DataError::Binary { .. })
         ));
-        assert!(matches!(read(b"\xff\xfe"), Err(NoText::Empty)));
+        assert!(matches!(read(b"\xff\xfe"), Err(DataError::Empty { .. })));
     }
 
     #[test]
@@ -320,17 +268,17 @@ mod tests {
         let padded = [&gzip(&text)[..], &[0; 70_000]].concat();
         assert_eq!(read(&padded).expect("text").0, text);
         let followed = [&padded[..], b"more"].concat();
-        assert!(matches!(read(&followed), Err(NoText::Damaged(_))));
+        assert!(matches!(read(&followed), Err(DataError::Malformed { .. })));
         let deep = (0..=MOST_LAYERS).fold(text.clone(), |inner, _| gzip(&inner));
-        assert!(matches!(read(&deep), Err(NoText::Damaged(_))));
+        assert!(matches!(read(&deep), Err(DataError::Malformed { .. })));
         let cut = gzip(&text);
         assert!(matches!(
             read(&cut[..cut.len() - 5]),
-            Err(NoText::Damaged(_))
+            Err(DataError::Malformed { .. })
         ));
-        assert!(matches!(read(&gzip(b"")), Err(NoText::Empty)));
+        assert!(matches!(read(&gzip(b"")), Err(DataError::Empty { .. })));
         let inside = gzip(b"\x89PNG\r\n\x1a\n\0");
-        assert!(matches!(read(&inside), Err(NoText::Binary { .. })));
+        assert!(matches!(read(&inside), Err(DataError::Binary { .. })));
     }
 
     #[test]
@@ -338,10 +286,10 @@ mod tests {
         let bomb = gzip(&vec![b'a'; 64 << 20]);
         let limit = bomb.len() as u64 * EXPANSION + EXPANSION_SLACK;
         assert!(limit < 32 << 20, "{limit}");
-        assert!(matches!(read(&bomb), Err(NoText::TooLarge { limit: l }) if l == limit));
+        assert!(matches!(read(&bomb), Err(DataError::TooLarge { limit: l, .. }) if l == limit));
         let nested = gzip(&bomb);
-        assert!(matches!(read(&nested), Err(NoText::TooLarge { .. })));
-        let most = decode(Cursor::new(vec![b'a'; 100]), 100, 99);
-        assert!(matches!(most, Err(NoText::TooLarge { limit: 99 })));
+        assert!(matches!(read(&nested), Err(DataError::TooLarge { .. })));
+        let most = read_at_most(&[b'a'; 100], 99);
+        assert!(matches!(most, Err(DataError::TooLarge { limit: 99, .. })));
     }
 }

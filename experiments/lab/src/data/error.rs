@@ -1,24 +1,26 @@
-//! What can be wrong with a corpus.
+//! What can be wrong with a text, with tokens or with images.
 
-use super::{FileKind, LeftOut, TokensError, images::ImageError};
-use std::{io, path::PathBuf};
+use super::{FileKind, LeftOut};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-/// A corpus that cannot be used: what is wrong, where, and what to do about it.
+/// Data that cannot be used: what is wrong, where, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// There is nothing at the path.
     #[error(
-        "corpus {} does not exist: give a text file, a directory of text, or leave it out for the \
-         built-in corpus",
-        .path.display()
+        "{path} does not exist: give a file or a folder, or leave it out for the built-in text or \
+         generated shapes"
     )]
     Missing {
         /// The path given.
         path: PathBuf,
     },
     /// The operating system refused to read.
-    #[error("corpus {} cannot be read ({source}): check its permissions", .path.display())]
+    #[error("{path} cannot be read ({source}): check the path and its permissions")]
     Unreadable {
         /// What could not be read.
         path: PathBuf,
@@ -26,48 +28,29 @@ pub enum DataError {
         source: io::Error,
     },
     /// A device, pipe or other thing without an end.
-    #[error(
-        "corpus {} is not a regular file: save the text to a file first",
-        .path.display()
-    )]
+    #[error("{path} is not a regular file: save its content to one first")]
     NotRegular {
         /// The path given.
         path: PathBuf,
     },
     /// A file of zero bytes.
-    #[error("corpus {} is empty: give a file with text in it", .path.display())]
+    #[error("{path} is empty: give a file with something in it")]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// A file with a byte that no text has.
-    #[error("corpus {} {}", .path.display(), no_text(*byte, *offset, kind.as_ref()))]
-    Binary {
-        /// The file.
-        path: PathBuf,
-        /// The byte.
-        byte: u8,
-        /// Position of the byte, after decompression.
-        offset: usize,
-        /// What the file seems to be.
-        kind: Option<FileKind>,
-    },
-    /// A compressed file that cannot be expanded.
-    #[error(
-        "corpus {} begins like gzip, but {reason}: fetch or compress it again",
-        .path.display()
-    )]
-    Damaged {
+    /// A file that contradicts its format or itself.
+    #[error("{path} is malformed: {reason}: fetch it again, or leave it out")]
+    Malformed {
         /// The file.
         path: PathBuf,
         /// What is wrong in it.
         reason: String,
     },
-    /// More text than is read.
+    /// More than is read.
     #[error(
-        "corpus {} has more text than the {} MB that are read of it: give a part of it; what is \
-         compressed, unpack first",
-        .path.display(),
+        "{path} has more than the {} MB that are read of it: give a part of it or, for images, a \
+         smaller model.image; what is compressed, unpack first",
         limit / 1_000_000
     )]
     TooLarge {
@@ -78,9 +61,8 @@ pub enum DataError {
     },
     /// More files than are looked at.
     #[error(
-        "corpus directory {} holds more than {limit} files and folders: give the folder with the \
-         text, or join the texts into fewer files",
-        .path.display()
+        "{path} holds more than {limit} files and folders: give the folder with the text, or join \
+         the texts into fewer files"
     )]
     TooManyFiles {
         /// The directory.
@@ -88,10 +70,21 @@ pub enum DataError {
         /// How many are looked at.
         limit: usize,
     },
+    /// A file with a byte that no text has.
+    #[error("{path} {}", no_text(*byte, *offset, kind.as_ref()))]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// The byte.
+        byte: u8,
+        /// Position of the byte, after decompression.
+        offset: usize,
+        /// What the file seems to be.
+        kind: Option<FileKind>,
+    },
     /// A directory without a single text file.
     #[error(
-        "corpus directory {} holds no text{}: give a directory with text in it",
-        .path.display(),
+        "{path} holds no text{}: give a directory with text in it",
         listed(left_out)
     )]
     NoText {
@@ -102,9 +95,8 @@ pub enum DataError {
     },
     /// A directory that this program has written.
     #[error(
-        "{} is a run of this program, not a text: to go on with it, give it to train --resume; to \
-         look into it, to inspect or sample",
-        .path.display()
+        "{path} is a run of this program, not a text: to go on with it, give it to train --resume; \
+         to look into it, to inspect or sample"
     )]
     RunDirectory {
         /// The directory.
@@ -112,9 +104,8 @@ pub enum DataError {
     },
     /// A directory of images where text was expected.
     #[error(
-        "{} is a folder of images: a network for images learns from it, for \
-         example --preset vit-small, or dit-small to draw; networks for text want text",
-        .path.display()
+        "{path} is a folder of images: a network for images learns from it, for example --preset \
+         vit-small, or dit-small to draw; networks for text want text"
     )]
     FolderOfImages {
         /// The directory.
@@ -122,8 +113,8 @@ pub enum DataError {
     },
     /// Too little text for the windows asked for.
     #[error(
-        "corpus {corpus} is too short: its {part} part has {have} {unit} and needs {need}: \
-         {advice}, or use a shorter sequence or a smaller batch"
+        "{corpus} is too short: its {part} part has {have} {unit} and needs {need}: {advice}, or use \
+         a shorter sequence or a smaller batch"
     )]
     TooShort {
         /// The corpus by name.
@@ -139,17 +130,10 @@ pub enum DataError {
         /// How to get enough.
         advice: String,
     },
-    /// Images that cannot be used.
-    #[error(transparent)]
-    Images(#[from] ImageError),
-    /// Tokens that cannot be used.
-    #[error(transparent)]
-    Tokens(#[from] TokensError),
     /// The source of a dependency is not on this computer.
     #[error(
-        "the built-in corpus needs the source of {name} {version}, which is not in {}: run `cargo \
-         fetch --locked` in the workspace, or give a text of your own with --data",
-        .searched.display()
+        "the built-in corpus needs the source of {name} {version}, which is not in {searched}: run \
+         `cargo fetch --locked` in the workspace, or give a text of your own with --data"
     )]
     SourceMissing {
         /// Crate name.
@@ -159,14 +143,190 @@ pub enum DataError {
         /// The registry directory that was searched first.
         searched: PathBuf,
     },
+    /// One of nanoGPT's two files is missing or empty.
+    #[error(
+        "{path} {reason}, but {beside} beside it holds tokens: write it again, as nanoGPT's \
+         prepare.py does, or give another folder or file"
+    )]
+    PartMissing {
+        /// The file that has no tokens.
+        path: PathBuf,
+        /// Why there are none.
+        reason: &'static str,
+        /// The file that has some.
+        beside: &'static str,
+    },
+    /// A file with half a token.
+    #[error(
+        "{path} has {bytes} bytes, an odd number, but tokens take two each: write it again, as \
+         numpy's uint16"
+    )]
+    OddLength {
+        /// The file.
+        path: PathBuf,
+        /// Length of the file.
+        bytes: usize,
+    },
+    /// Numbers that are not little-endian ones of 16 bits.
+    #[error("{path} has {what}: write it again, as numpy's little-endian uint16")]
+    OtherNumbers {
+        /// The file.
+        path: PathBuf,
+        /// What it has instead.
+        what: &'static str,
+    },
+    /// A token that the vocabulary does not have.
+    #[error(
+        "{path} has the token {id} at position {position}, but meta.pkl beside it says vocab_size \
+         {vocabulary}: one of the two is of other data; tokens are little-endian numbers of 16 bits"
+    )]
+    OutOfRange {
+        /// The file.
+        path: PathBuf,
+        /// Which of its tokens.
+        position: usize,
+        /// Id of the token.
+        id: u16,
+        /// The size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// A `meta.pkl` that gives no size.
+    #[error(
+        "{path} gives no vocab_size from 1 to 65536: {reason}; write it again with a plain number, \
+         or remove it and set model.vocab_size"
+    )]
+    Meta {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// None of the layouts of images that are known.
+    #[error(
+        "{path} holds no images of classes{hint}: expected IDX files (*-images-idx3-ubyte and \
+         *-labels-idx1-ubyte), binary CIFAR batches (data_batch_1.bin, test_batch.bin; train.bin, \
+         test.bin), or PNG and JPEG images in a folder for each class (CLASS/*, CLASS/images/*, \
+         train/CLASS/* beside test/CLASS/*), or in one folder with names such as CLASS_1.png"
+    )]
+    NoImages {
+        /// The path given.
+        path: PathBuf,
+        /// What may have been meant, or nothing.
+        hint: String,
+    },
+    /// Files of several sets in one directory.
+    #[error(
+        "{path} holds IDX files of several sets ({}): give a file of the one you want, such as {file}",
+        sets.join(", ")
+    )]
+    SeveralSets {
+        /// The directory.
+        path: PathBuf,
+        /// The sets, by what their names have in common.
+        sets: Vec<String>,
+        /// A file of one of them.
+        file: PathBuf,
+    },
+    /// Two files of one set that do not go together.
+    #[error("{path} {reason} {other}: leave out the one that is wrong")]
+    Contradiction {
+        /// One file.
+        path: PathBuf,
+        /// What is wrong with the two of them.
+        reason: String,
+        /// The other file.
+        other: PathBuf,
+    },
+    /// A class that only one of two parts has.
+    #[error(
+        "{path} has no {part} images of its class {class}: add some, or take the class out of the \
+         other part"
+    )]
+    ClassMissing {
+        /// The directory.
+        path: PathBuf,
+        /// The part that lacks it: `training` or `test`.
+        part: &'static str,
+        /// The class by name.
+        class: String,
+    },
+    /// Images without labels, or labels without images.
+    #[error("the {missing} to {path} are missing: put their file beside it, or leave this one out")]
+    HalfMissing {
+        /// The file that is there.
+        path: PathBuf,
+        /// What is not: `images` or `labels`.
+        missing: &'static str,
+    },
+    /// Some training batches of a known set.
+    #[error(
+        "{missing} missing in {path}: fetch the whole set, or set data.partial=true to train on a \
+         part"
+    )]
+    BatchesMissing {
+        /// The directory.
+        path: PathBuf,
+        /// The files that are not there.
+        missing: String,
+    },
+    /// More classes than labels can tell apart.
+    #[error("{path} has {count} classes, at most 256 are supported: take a part of them")]
+    ManyClasses {
+        /// The directory.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// Neither grey nor coloured.
+    #[error("model.channels is {0}, but images of folders are read as 1 (grey) or 3 (colours)")]
+    Channels(usize),
+    /// Images of other sizes, or with other classes, than the network takes.
+    #[error(
+        "the images {name} are {sizes} in {classes} classes, which {set} contradicts: set {right}, \
+         or leave these settings out"
+    )]
+    OtherNetwork {
+        /// The images by name.
+        name: String,
+        /// Sizes of the images.
+        sizes: String,
+        /// How many classes they have.
+        classes: usize,
+        /// The settings that differ, as they are.
+        set: String,
+        /// The same settings as they have to be.
+        right: String,
+    },
+    /// Too few images to train and to test on.
+    #[error("{path} holds {found} images: at least 20 are needed, to train and to test on")]
+    TooFew {
+        /// The path given.
+        path: PathBuf,
+        /// How many there are.
+        found: usize,
+    },
 }
 
 impl DataError {
-    /// What a file that is no text seems to be.
-    pub(super) fn kind(&self) -> Option<FileKind> {
-        match self {
-            Self::Binary { kind, .. } => *kind,
-            _ => None,
+    pub(super) fn malformed(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Malformed {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The system's answer to reading a file, or what a decompressor says of bad data.
+    pub(super) fn reading(path: &Path, source: io::Error) -> Self {
+        use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+        let owned = path.to_owned();
+        match source.kind() {
+            NotFound => Self::Missing { path: owned },
+            UnexpectedEof => Self::malformed(path, "it ends too early"),
+            InvalidInput | InvalidData => Self::malformed(path, source.to_string()),
+            _ => Self::Unreadable {
+                path: owned,
+                source,
+            },
         }
     }
 }

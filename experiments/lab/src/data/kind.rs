@@ -12,6 +12,12 @@ pub struct FileKind {
 }
 
 impl FileKind {
+    /// `PNG` of a single PNG image, and so on; `None` of whatever else.
+    pub(super) fn image(&self) -> Option<&'static str> {
+        let name = self.name.split_once(' ')?.1.strip_suffix(" image")?;
+        (self.images() == 1).then_some(name)
+    }
+
     /// How many images it counts for where a folder of images is told from one of text: none, one,
     /// or those of a whole set.
     pub(super) fn images(&self) -> usize {
@@ -22,9 +28,6 @@ impl FileKind {
         }
     }
 }
-
-/// Bytes at the beginning of a file that [`recognise`] looks at.
-pub(super) const HEAD: usize = 512;
 
 const IMAGES: &str = "a network for images learns from a folder of them: --preset vit-small, or \
                       dit-small to draw, with the folder as --data";
@@ -37,7 +40,10 @@ const WEIGHTS: &str = "weights are no text: give the text that a network is to l
 const PROGRAM: &str = "give the folder of its source";
 const OTHER: &str = "give a file of text";
 
-/// What files begin with.
+/// What is done with PDF documents.
+const PDF: &str = "extract its text, for example with pdftotext";
+
+/// What files begin with, what they are then, and what to do with them.
 const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"PK\x03\x04", "a zip archive", UNPACK),
     (b"PK\x05\x06", "an empty zip archive", UNPACK),
@@ -56,11 +62,7 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"MM\0*", "a TIFF image", IMAGES),
     (b"\0\0\x08\x03", IDX_IMAGES, IMAGES),
     (b"\0\0\x08\x01", IDX_LABELS, IMAGES),
-    (
-        b"%PDF-",
-        "a PDF document",
-        "extract its text, for example with pdftotext",
-    ),
+    (b"%PDF-", "a PDF document", PDF),
     (b"\xd0\xcf\x11\xe0", "an Office document", EXPORT),
     (b"SQLite format 3\0", "an SQLite database", EXPORT),
     (b"PAR1", "a Parquet table", EXPORT),
@@ -73,11 +75,7 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"\xfe\xed\xfa", "a Mach-O program", PROGRAM),
     (b"\xcf\xfa\xed\xfe", "a Mach-O program", PROGRAM),
     (b"\0asm", "a WebAssembly program", PROGRAM),
-    (
-        b"\xca\xfe\xba\xbe",
-        "a Java class or Mach-O program",
-        PROGRAM,
-    ),
+    (b"\xca\xfe\xba\xbe", "a Java or Mach-O program", PROGRAM),
     (b"!<arch>\n", "a library of compiled code", PROGRAM),
     (b"ID3", "an MP3 file", OTHER),
     (b"OggS", "an Ogg file", OTHER),
@@ -88,47 +86,55 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"\x80\x05", "a Python pickle", EXPORT),
 ];
 
-/// What a file that is no text seems to be, by its first [`HEAD`] bytes and its name.
+/// What other files have at a place behind their beginning.
+const LATER: &[(usize, &[u8], &str, &str)] = &[
+    (257, b"ustar", "a tar archive", UNPACK),
+    (8, b"WEBP", "a WebP image", IMAGES),
+    (4, b"ftypavi", "an AVIF or HEIC image", IMAGES),
+    (4, b"ftyphei", "an AVIF or HEIC image", IMAGES),
+    (4, b"ftypmif1", "an AVIF or HEIC image", IMAGES),
+    (4, b"ftypmsf1", "an AVIF or HEIC image", IMAGES),
+];
+
+/// What a file that is no text seems to be, by its first bytes and its name.
 pub(super) fn recognise(head: &[u8], path: &Path) -> Option<FileKind> {
-    let kind = |name, advice| Some(FileKind { name, advice });
-    let contains = |part: &[u8]| head.windows(part.len()).any(|window| window == part);
     let own = path.file_name().unwrap_or_default().to_string_lossy();
-    if own.starts_with("data_batch") || own.starts_with("test_batch") {
-        return kind(CIFAR, IMAGES);
+    let contains = |part: &[u8]| head.windows(part.len()).any(|window| window == part);
+    let (name, advice) = if own.starts_with("data_batch") || own.starts_with("test_batch") {
+        (CIFAR, IMAGES)
+    } else if ["train.bin", "val.bin"].contains(&&*own) {
+        let folder = "give the folder that holds train.bin and val.bin";
+        ("a file of tokens, as nanoGPT writes them", folder)
+    } else if head.starts_with(b"PK") && contains(b"data.pkl") {
+        ("a PyTorch checkpoint", WEIGHTS)
+    } else if head.get(4..8) == Some(&[0; 4]) && head.get(8) == Some(&b'{') {
+        ("safetensors weights", WEIGHTS)
+    } else if let Some(kind) = by_content(head) {
+        return Some(kind);
+    } else {
+        let advice = match zeros(head) {
+            [0, odd] if odd * 5 > head.len() => "convert it with iconv -f UTF-16LE -t UTF-8",
+            [even, 0] if even * 5 > head.len() => "convert it with iconv -f UTF-16BE -t UTF-8",
+            _ => return None,
+        };
+        ("UTF-16 text without a byte order mark", advice)
+    };
+    Some(FileKind { name, advice })
+}
+
+/// The kind of a file by its first bytes alone.
+pub(super) fn by_content(head: &[u8]) -> Option<FileKind> {
+    if let [b'P', b'1'..=b'6', b' ' | b'\n' | b'\t' | b'\r', ..] = head {
+        let (name, advice) = ("a PNM image", IMAGES);
+        return Some(FileKind { name, advice });
     }
-    if ["train.bin", "val.bin"].contains(&&*own) {
-        return kind(
-            "a file of tokens, as nanoGPT writes them",
-            "give the folder that holds train.bin and val.bin",
-        );
-    }
-    if head.starts_with(b"PK") && contains(b"data.pkl") {
-        return kind("a PyTorch checkpoint", WEIGHTS);
-    }
-    if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
-        return kind("a WebP image", IMAGES);
-    }
-    if head.get(257..262) == Some(b"ustar") {
-        return kind("a tar archive", UNPACK);
-    }
-    if head.get(4..8) == Some(&[0; 4]) && head.get(8) == Some(&b'{') {
-        return kind("safetensors weights", WEIGHTS);
-    }
-    let found = MAGIC.iter().find(|(magic, ..)| head.starts_with(magic));
-    if let Some(&(_, name, advice)) = found {
-        return kind(name, advice);
-    }
-    match zeros(head) {
-        [0, odd] if odd * 5 > head.len() => kind(
-            "UTF-16 text without a byte order mark",
-            "convert it with iconv -f UTF-16LE -t UTF-8",
-        ),
-        [even, 0] if even * 5 > head.len() => kind(
-            "UTF-16 text without a byte order mark",
-            "convert it with iconv -f UTF-16BE -t UTF-8",
-        ),
-        _ => None,
-    }
+    let begins = |at: usize, magic| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    let first = MAGIC
+        .iter()
+        .map(|&(magic, name, advice)| (0, magic, name, advice));
+    let mut all = first.chain(LATER.iter().copied());
+    let (_, _, name, advice) = all.find(|&(at, magic, ..)| begins(at, magic))?;
+    Some(FileKind { name, advice })
 }
 
 /// Whether a file begins as no text does, even if all its bytes are those of text: a document, an
@@ -163,7 +169,7 @@ mod tests {
         assert_eq!(name(b"PK\x03\x04\x14\0", "a"), Some("a zip archive"));
         let torch = b"PK\x03\x04\0\0\x08\x08archive/data.pkl";
         assert_eq!(name(torch, "model.pt"), Some("a PyTorch checkpoint"));
-        let mut tar = [0; HEAD];
+        let mut tar = [0; 512];
         tar[257..262].copy_from_slice(b"ustar");
         assert_eq!(name(&tar, "a"), Some("a tar archive"));
         let weights = b"\x40\0\0\0\0\0\0\0{\"a\":{}}";

@@ -5,10 +5,9 @@
 //! a training and a validation part that share no byte; [`Windows`] then deals out batches.
 
 mod builtin;
+mod bytes;
 mod decode;
 mod error;
-mod guard;
-mod gzip;
 pub mod images;
 mod kind;
 mod nanogpt;
@@ -26,12 +25,13 @@ pub use crate::data_account::{
 pub use builtin::BUILTIN_CRATES;
 pub use error::DataError;
 pub use kind::FileKind;
-pub use nanogpt::{TokensError, Vocabulary};
+pub use nanogpt::Vocabulary;
 pub use source::{Data, Source};
 pub use tokens::{TokenKind, Tokens};
 pub use windows::{Batch, Windows};
 
-use crate::{memory::available, run_dir::is_run_directory};
+use crate::run_dir::is_run_directory;
+use bytes::most_bytes;
 use models::weights::hex;
 use sha2::{Digest, Sha256};
 use split::Split;
@@ -41,13 +41,9 @@ use text_files::{Folder, TextFile};
 /// Number of distinct tokens of a byte-level corpus.
 pub const VOCABULARY: usize = 256;
 
-/// The most bytes of a corpus, whatever the memory: more is not read.
-const MOST_BYTES: u64 = 4 << 30;
-
-/// The most bytes that are read: a quarter of the memory, since a text is held twice while it is
-/// split.
-fn most_bytes() -> u64 {
-    MOST_BYTES.min(available() / 4)
+/// The most bytes of a text that are read, whatever the memory.
+fn most_text() -> u64 {
+    most_bytes().min(4 << 30)
 }
 
 /// A folder with this many images for each text is one of images.
@@ -88,7 +84,7 @@ impl Corpus {
     /// If the file is missing, unreadable, empty, no text, too large, or not a regular file.
     pub fn from_file(path: &Path) -> Result<Self, DataError> {
         let name = file_name(path);
-        let decoded = text_files::read_file(path, most_bytes())?;
+        let decoded = text_files::read_file(path, most_text())?;
         let file = TextFile {
             read_as: decoded.read_as,
             ..TextFile::new(name.clone(), decoded.bytes)
@@ -170,7 +166,7 @@ impl Corpus {
 /// # Errors
 /// As [`Corpus::from_file`].
 pub fn read_text(path: &Path) -> Result<Vec<u8>, DataError> {
-    Ok(text_files::read_file(path, most_bytes())?.bytes)
+    Ok(text_files::read_file(path, most_text())?.bytes)
 }
 
 /// Bits per byte of a loss in nats per byte-level token: `nats / ln 2`.

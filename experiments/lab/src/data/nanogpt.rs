@@ -2,18 +2,15 @@
 //! with the size of their vocabulary in `meta.pkl` or, without it, that of GPT-2.
 
 use super::{
-    Corpus, DataAccount, DataError, FileRead, Tokens, Unit, file_name, kind_of, most_bytes,
+    Corpus, DataAccount, DataError, FileRead, Tokens, Unit,
+    bytes::entries,
+    file_name, kind_of, most_text,
     pickle::{Pickle, Value},
     text_files,
 };
 use models::weights::hex;
 use sha2::{Digest, Sha256};
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{collections::BTreeMap, fs, io::Read, path::Path, rc::Rc};
 
 const TRAINING: &str = "train.bin";
 const VALIDATION: &str = "val.bin";
@@ -25,74 +22,6 @@ const CIFAR_100: usize = 3074;
 /// A larger `meta.pkl` is none.
 const MOST_META: u64 = 8 << 20;
 
-/// Tokens that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TokensError {
-    /// One of the two files is missing or empty.
-    #[error(
-        "{} {reason}, but {beside} beside it holds tokens: write it again, as nanoGPT's prepare.py \
-         does, or give another folder or file",
-        .path.display()
-    )]
-    PartMissing {
-        /// The file that has no tokens.
-        path: PathBuf,
-        /// Why there are none.
-        reason: &'static str,
-        /// The file that has some.
-        beside: &'static str,
-    },
-    /// A file with half a token.
-    #[error(
-        "{} has {bytes} bytes, an odd number, but tokens take two each: write it again, as numpy's \
-         uint16",
-        .path.display()
-    )]
-    OddLength {
-        /// The file.
-        path: PathBuf,
-        /// Length of the file.
-        bytes: usize,
-    },
-    /// Numbers that are not little-endian ones of 16 bits.
-    #[error("{} has {what}: write it again, as numpy's little-endian uint16", .path.display())]
-    OtherNumbers {
-        /// The file.
-        path: PathBuf,
-        /// What it has instead.
-        what: &'static str,
-    },
-    /// A token that the vocabulary does not have.
-    #[error(
-        "{} has the token {id} at position {position}, but {META} beside it says vocab_size \
-         {vocabulary}: one of the two is of other data; tokens are little-endian numbers of 16 bits",
-        .path.display()
-    )]
-    OutOfRange {
-        /// The file.
-        path: PathBuf,
-        /// Which of its tokens.
-        position: usize,
-        /// Id of the token.
-        id: u16,
-        /// The size of the vocabulary.
-        vocabulary: usize,
-    },
-    /// A `meta.pkl` that gives no size.
-    #[error(
-        "{} gives no vocab_size from 1 to 65536: {reason}; write it again with a plain number, or \
-         remove it and set model.vocab_size",
-        .path.display()
-    )]
-    Meta {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
 /// Whether a folder holds tokens: a `train.bin` that is no text, or one that is empty or a link
 /// to nowhere beside a `val.bin` of tokens.
 pub(super) fn is_in(folder: &Path) -> bool {
@@ -100,7 +29,7 @@ pub(super) fn is_in(folder: &Path) -> bool {
         let path = folder.join(name);
         path.is_file()
             && !matches!(
-                text_files::read_file(&path, most_bytes()),
+                text_files::read_file(&path, most_text()),
                 Ok(_) | Err(DataError::Empty { .. })
             )
     };
@@ -137,16 +66,16 @@ impl Vocabulary {
                 ..Self::default()
             });
         }
-        let bytes = text_files::read_bytes(&path, MOST_META)?;
-        let meta = |reason: String| TokensError::Meta { path, reason };
+        let bytes = read_bytes(&path, MOST_META)?;
+        let meta = |reason: String| DataError::Meta { path, reason };
         let pickle = match Pickle::read(&bytes) {
             Ok(pickle) => pickle,
-            Err(reason) => return Err(meta(reason).into()),
+            Err(reason) => return Err(meta(reason)),
         };
         let size = match pickle.get("vocab_size") {
             Some(&Value::Number(size @ 1..=65_536)) => size as usize,
-            Some(Value::Number(size)) => return Err(meta(format!("it is {size}")).into()),
-            _ => return Err(meta("there is none in it".to_owned()).into()),
+            Some(Value::Number(size)) => return Err(meta(format!("it is {size}"))),
+            _ => return Err(meta("there is none in it".to_owned())),
         };
         let texts = pickle.inner("itos").iter().filter_map(|pair| match pair {
             (Value::Number(id), Value::Text(text)) => {
@@ -211,13 +140,13 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
                 true => "is empty",
                 false => "does not exist",
             };
-            return Err(DataError::Tokens(TokensError::PartMissing {
+            return Err(DataError::PartMissing {
                 path,
                 reason,
                 beside,
-            }));
+            });
         }
-        let bytes = text_files::read_bytes(&path, most_bytes())?;
+        let bytes = read_bytes(&path, most_text())?;
         let ids = ids(&path, &bytes)?;
         let largest = ids.iter().max().copied().unwrap_or(0);
         if usize::from(largest) >= needed {
@@ -225,12 +154,12 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
             if vocabulary.known {
                 let beyond = ids.iter().position(|&id| usize::from(id) >= size);
                 let position = beyond.expect("the largest is one");
-                return Err(DataError::Tokens(TokensError::OutOfRange {
+                return Err(DataError::OutOfRange {
                     id: ids[position],
                     path,
                     position,
                     vocabulary: size,
-                }));
+                });
             }
             vocabulary_from = format!(
                 "{} has the token {id}, which GPT-2's vocabulary of {size} lacks, and no {META} \
@@ -255,7 +184,7 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
         });
         parts.push(ids);
     }
-    for name in text_files::names_in(folder)? {
+    for name in entries(folder)?.iter().map(|path| file_name(path)) {
         if ![TRAINING, VALIDATION, META].contains(&name.as_str()) {
             let reason = format!("{TRAINING} and {VALIDATION} are read instead");
             account.leave_out(name, reason);
@@ -279,19 +208,35 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
     })
 }
 
+/// The bytes of a regular file as it is, compressed or not.
+fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
+    let opened = crate::files::open(path).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(most + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match opened {
+        Ok(bytes) if bytes.len() as u64 > most => Err(DataError::TooLarge {
+            path: path.to_owned(),
+            limit: most,
+        }),
+        opened => opened.map_err(|error| DataError::reading(path, error)),
+    }
+}
+
 /// The tokens of a file.
-fn ids(path: &Path, bytes: &[u8]) -> Result<Vec<u16>, TokensError> {
+fn ids(path: &Path, bytes: &[u8]) -> Result<Vec<u16>, DataError> {
     let path = || path.to_owned();
     let (pairs, rest) = bytes.as_chunks();
     if !rest.is_empty() {
-        return Err(TokensError::OddLength {
+        return Err(DataError::OddLength {
             path: path(),
             bytes: bytes.len(),
         });
     }
     let ids: Vec<u16> = pairs.iter().map(|&pair| u16::from_le_bytes(pair)).collect();
     match other_numbers(&ids) {
-        Some(what) => Err(TokensError::OtherNumbers { path: path(), what }),
+        Some(what) => Err(DataError::OtherNumbers { path: path(), what }),
         None => Ok(ids),
     }
 }

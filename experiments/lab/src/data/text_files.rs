@@ -2,16 +2,15 @@
 
 use super::{
     DataError, LeftOut,
-    decode::{Decoded, NoText, decode},
-    kind::{FileKind, recognise},
-    most_bytes,
+    bytes::Unpacked,
+    decode::{Decoded, decode},
+    most_text,
 };
 use crate::run_dir::is_run_directory;
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -52,41 +51,9 @@ pub(super) struct Folder {
     pub images: usize,
 }
 
-/// Opens a regular file that is not empty; with its length. A device or pipe may never end, so
-/// the kind is checked before.
-pub(super) fn open(path: &Path) -> Result<(File, u64), DataError> {
-    let failed = |error| unreadable(path, error);
-    let metadata = fs::metadata(path).map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(DataError::NotRegular {
-            path: path.to_owned(),
-        });
-    }
-    // The kernel shows its own state as files without length, and some never answer.
-    if metadata.len() == 0 {
-        return Err(DataError::Empty {
-            path: path.to_owned(),
-        });
-    }
-    Ok((File::open(path).map_err(failed)?, metadata.len()))
-}
-
 /// The text of a regular file, of at most `most` bytes.
 pub(super) fn read_file(path: &Path, most: u64) -> Result<Decoded, DataError> {
-    let (file, length) = open(path)?;
-    let path = path.to_owned();
-    decode(file, length, most).map_err(|why| match why {
-        NoText::Empty => DataError::Empty { path },
-        NoText::Binary { byte, offset, head } => DataError::Binary {
-            kind: recognise(&head, &path),
-            path,
-            byte,
-            offset,
-        },
-        NoText::Damaged(reason) => DataError::Damaged { path, reason },
-        NoText::TooLarge { limit } => DataError::TooLarge { path, limit },
-        NoText::Io(error) => unreadable(&path, error),
-    })
+    decode(Unpacked::open(path)?, most)
 }
 
 /// The texts below `root` in sorted order of their paths, without those whose content came before.
@@ -100,7 +67,7 @@ pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
     for (path, reason) in left_out {
         folder.left_out.push(LeftOut::new(name(&path), reason));
     }
-    let most = most_bytes();
+    let most = most_text();
     let mut room = most;
     let mut seen: BTreeMap<[u8; 32], String> = BTreeMap::new();
     for path in files {
@@ -127,19 +94,16 @@ pub(super) fn read_directory(root: &Path) -> Result<Folder, DataError> {
                     limit: most,
                 });
             }
-            Err(error) => {
-                let kind = error.kind();
+            Err(DataError::Binary { kind, .. }) => {
                 folder.images += kind.map_or(0, |kind| kind.images());
-                match (&error, kind) {
-                    (_, Some(FileKind { name, .. })) => name.to_string(),
-                    (DataError::Empty { .. }, _) => "empty".to_owned(),
-                    (DataError::Binary { .. }, _) => "bytes that no text has".to_owned(),
-                    (DataError::Damaged { .. }, _) => "damaged gzip".to_owned(),
-                    (DataError::TooLarge { .. }, _) => "it expands too far".to_owned(),
-                    (DataError::Unreadable { source, .. }, _) => source.to_string(),
-                    _ => "it went away".to_owned(),
-                }
+                kind.map_or("bytes that no text has", |kind| kind.name)
+                    .to_owned()
             }
+            Err(DataError::Empty { .. }) => "empty".to_owned(),
+            Err(DataError::Malformed { .. }) => "damaged gzip".to_owned(),
+            Err(DataError::TooLarge { .. }) => "it expands too far".to_owned(),
+            Err(DataError::Unreadable { source, .. }) => source.to_string(),
+            Err(_) => "it went away".to_owned(),
         };
         folder.left_out.push(LeftOut { name, reason });
     }
@@ -167,7 +131,7 @@ pub(super) fn walk(root: &Path, most: usize) -> Result<Walk, DataError> {
     while let Some(directory) = directories.pop() {
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
-            Err(error) if directory == root => return Err(unreadable(root, error)),
+            Err(error) if directory == root => return Err(DataError::reading(root, error)),
             Err(_) => {
                 found.left_out.push((directory, UNREADABLE));
                 continue;
@@ -208,42 +172,6 @@ pub(super) fn walk(root: &Path, most: usize) -> Result<Walk, DataError> {
     }
     found.files.sort();
     Ok(found)
-}
-
-/// The bytes of a regular file that has no more than `most`.
-pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
-    let (file, _) = open(path)?;
-    let mut bytes = Vec::new();
-    let read = file.take(most + 1).read_to_end(&mut bytes);
-    read.map_err(|error| unreadable(path, error))?;
-    match bytes.len() as u64 > most {
-        true => Err(DataError::TooLarge {
-            path: path.to_owned(),
-            limit: most,
-        }),
-        false => Ok(bytes),
-    }
-}
-
-/// The names in a folder that are not hidden, sorted.
-pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, DataError> {
-    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, error))?;
-    let mut names: Vec<String> = entries
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| !name.starts_with('.'))
-        .collect();
-    names.sort();
-    Ok(names)
-}
-
-pub(super) fn unreadable(path: &Path, source: io::Error) -> DataError {
-    let path = path.to_owned();
-    if source.kind() == io::ErrorKind::NotFound {
-        DataError::Missing { path }
-    } else {
-        DataError::Unreadable { path, source }
-    }
 }
 
 #[cfg(test)]

@@ -3,17 +3,19 @@
 use super::{
     COEFFICIENTS_FILE, COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, EVENTS_FILE, Environment,
     METRICS_FILE, PREVIOUS_STATE_FILE, RunError, STATE_FILE, STATE_MAGIC, SUMMARY_FILE,
-    WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
+    WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, read_if_there, write::process_of,
 };
 use crate::{
-    config::{RunConfig, current_names},
-    files::read_text,
+    config::{Layers, RunConfig, current_names},
+    files::{parse_toml, read_text},
 };
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read},
     path::Path,
 };
+use toml::{Table, Value};
 
 /// Every file of a run but its lock, in the order in which they are removed: wherever that is
 /// broken off, what is left is a run that goes on or begins again, and never one that has ended.
@@ -96,7 +98,7 @@ pub(super) fn is_run(directory: &Path) -> bool {
     let text = |name: &str| read_text(&file(name)?).ok();
     let environment = || serde_json::from_str::<Environment>(&text(ENVIRONMENT_FILE)?).ok();
     let settings = || {
-        let table = text(CONFIG_FILE)?.parse::<toml::Table>().ok()?;
+        let table = text(CONFIG_FILE)?.parse::<Table>().ok()?;
         let config = RunConfig::from_file(&directory.join(CONFIG_FILE)).ok()?;
         (config.to_table() == current_names(table)).then_some(())
     };
@@ -120,4 +122,57 @@ fn not_a_run(directory: &Path, entry: &str) -> RunError {
         path: directory.to_owned(),
         entry: entry.to_owned(),
     }
+}
+
+/// Checks that the configuration stored in a run directory equals the one wanted now; `false` if
+/// there is none. Takes no lock and writes nothing.
+///
+/// # Errors
+/// [`RunError::ConfigMismatch`] naming the first key that differs; [`RunError::Damaged`] if the
+/// stored file is not TOML; [`RunError::Unreadable`].
+pub fn check_config(directory: &Path, wanted: &Table) -> Result<bool, RunError> {
+    let path = directory.join(CONFIG_FILE);
+    let Some(stored) = read_if_there(&path)? else {
+        return Ok(false);
+    };
+    let stored = parse_toml(&stored).map_err(|wrong| RunError::Damaged {
+        path: path.clone(),
+        line: wrong.line,
+        reason: wrong.reason,
+    })?;
+    // What a run wrote before some settings existed says what it did in their place.
+    let stored = current_names(stored);
+    let stored = match Layers::recorded(stored.clone()).resolve() {
+        Ok(config) if config.as_recorded_first() == stored => config.to_table(),
+        _ => stored,
+    };
+    match first_difference(&stored, wanted) {
+        None => Ok(true),
+        Some((key, stored, wanted)) => Err(RunError::ConfigMismatch {
+            path,
+            key,
+            stored,
+            wanted,
+        }),
+    }
+}
+
+type Difference = (String, Option<String>, Option<String>);
+
+/// The first key, in alphabetical order, whose values differ.
+fn first_difference(stored: &Table, wanted: &Table) -> Option<Difference> {
+    let keys: BTreeSet<&String> = stored.keys().chain(wanted.keys()).collect();
+    keys.into_iter()
+        .find_map(|key| match (stored.get(key), wanted.get(key)) {
+            (Some(Value::Table(stored)), Some(Value::Table(wanted))) => {
+                first_difference(stored, wanted)
+                    .map(|(inner, stored, wanted)| (format!("{key}.{inner}"), stored, wanted))
+            }
+            (stored, wanted) if stored == wanted => None,
+            (stored, wanted) => Some((
+                key.clone(),
+                stored.map(Value::to_string),
+                wanted.map(Value::to_string),
+            )),
+        })
 }

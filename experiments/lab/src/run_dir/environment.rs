@@ -1,6 +1,6 @@
 //! Where and with what a run was made: `env.json`. It holds no name of a user or a computer.
 
-use crate::{data_account::DataAccount, lockfile};
+use crate::data_account::DataAccount;
 use engine::backend::{Backend, CpuBackend};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, process::Command, sync::OnceLock, thread};
@@ -90,7 +90,7 @@ impl Environment {
     /// its matrices.
     pub fn current(threads: usize, backend: &dyn Backend) -> Self {
         let mut crates: BTreeMap<String, String> = BTreeMap::new();
-        for package in lockfile::packages().iter().filter(|p| p.source.is_some()) {
+        for package in packages().iter().filter(|p| p.source.is_some()) {
             crates
                 .entry(package.name.clone())
                 .and_modify(|versions| {
@@ -166,4 +166,66 @@ fn value_of(text: &str, key: &str, separator: char) -> Option<String> {
         .filter_map(|line| line.split_once(separator))
         .find(|(name, _)| name.trim() == key)
         .map(|(_, value)| value.trim().to_owned())
+}
+
+/// One locked package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct Package {
+    /// Crate name.
+    name: String,
+    /// Exact version, build metadata included.
+    version: String,
+    /// Where it comes from; `None` for the crates of this workspace.
+    source: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct LockFile {
+    package: Vec<Package>,
+}
+
+/// All locked packages, sorted by name, then version text.
+///
+/// The lock file is compiled in, so the answer cannot disagree with the code that runs.
+///
+/// # Panics
+/// If the compiled-in lock file is not one that cargo wrote.
+fn packages() -> &'static [Package] {
+    static PACKAGES: OnceLock<Vec<Package>> = OnceLock::new();
+    PACKAGES.get_or_init(|| {
+        let lock: LockFile = toml::from_str(include_str!("../../../../Cargo.lock"))
+            .expect("Cargo.lock is valid TOML");
+        let mut packages = lock.package;
+        packages.sort();
+        packages
+    })
+}
+
+/// The locked version of `name`, if exactly one version of it is locked.
+pub fn version_of(name: &str) -> Option<&'static str> {
+    let mut versions = packages().iter().filter(|package| package.name == name);
+    match (versions.next(), versions.next()) {
+        (Some(package), None) => Some(&package.version),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_crate_is_locked_at_its_own_version() {
+        assert_eq!(version_of("experiments"), Some(env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn an_unknown_crate_has_no_version() {
+        assert_eq!(version_of("no-such-crate"), None);
+    }
+
+    #[test]
+    fn packages_are_sorted_by_name() {
+        assert!(packages().is_sorted_by_key(|package| &package.name));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     RunError,
-    in_place::{is_at, open_in_place},
+    write::{is_at, open_in_place},
 };
 use std::{
     fs::{self, File, TryLockError},

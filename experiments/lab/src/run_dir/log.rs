@@ -1,6 +1,6 @@
 //! Files with one record a line, appended and never rewritten.
 
-use super::{RunError, STATE_FILE, in_place::open_in_place};
+use super::{RunError, STATE_FILE, write::open_in_place};
 use crate::files::open;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};

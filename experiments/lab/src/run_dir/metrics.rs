@@ -1,10 +1,12 @@
-//! What a run measures while it trains: `metrics.jsonl`.
+//! What a run measures while it trains, `metrics.jsonl`, and what its connections do,
+//! `coefficients.jsonl`.
 
 use super::{
     RunError,
     log::{Log, Record, read_log},
 };
-use serde::{Deserialize, Serialize};
+use figures::unfold::LayerCoefficients;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::path::Path;
 
 /// The metrics file of a run, open for appending.
@@ -27,13 +29,13 @@ pub struct MetricsRecord {
     /// Tokens trained on so far.
     pub tokens: u64,
     /// Loss of this step's batch in nats per token, before its update.
-    #[serde(with = "null_as_nan")]
+    #[serde(deserialize_with = "null_as_nan")]
     pub train_loss: f64,
     /// Mean loss over the fixed validation batches after this step, where it was measured.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        with = "null_as_some_nan"
+        deserialize_with = "null_as_some_nan"
     )]
     pub val_loss: Option<f64>,
     /// Share of the test images that were classified correctly, where it was measured.
@@ -45,36 +47,18 @@ pub struct MetricsRecord {
     /// Learning rate of this step.
     pub lr: f64,
     /// Norm of the gradient before clipping.
-    #[serde(with = "null_as_nan")]
+    #[serde(deserialize_with = "null_as_nan")]
     pub grad_norm: f64,
     /// Wall time of this step in milliseconds, validation not counted.
     pub ms: f64,
 }
 
-mod null_as_nan {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(*value)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
-    }
+fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-mod null_as_some_nan {
-    use serde::{Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<f64>, D::Error> {
-        super::null_as_nan::deserialize(deserializer).map(Some)
-    }
+fn null_as_some_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    null_as_nan(deserializer).map(Some)
 }
 
 impl Record for MetricsRecord {
@@ -91,4 +75,34 @@ impl Record for MetricsRecord {
 /// steps are out of order.
 pub fn read_metrics(directory: &Path) -> Result<Vec<MetricsRecord>, RunError> {
     Ok(read_log(&directory.join(super::METRICS_FILE))?.0)
+}
+
+/// The coefficients of every sublayer at one step, over the same validation tokens every time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoefficientRecord {
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Their means over the tokens.
+    pub mean: Vec<LayerCoefficients>,
+    /// Their standard deviations over the tokens: 0 where they are static.
+    pub deviation: Vec<LayerCoefficients>,
+}
+
+impl Record for CoefficientRecord {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+/// The coefficients of a run, open for appending.
+pub type CoefficientLog = Log<CoefficientRecord>;
+
+/// The coefficients that the run in `directory` has recorded; none if it has not.
+///
+/// # Errors
+/// [`RunError::Unreadable`], or [`RunError::Damaged`] if a line before the last is no record or
+/// steps are out of order.
+pub fn read_coefficients(directory: &Path) -> Result<Vec<CoefficientRecord>, RunError> {
+    Ok(read_log(&directory.join(super::COEFFICIENTS_FILE))?.0)
 }

@@ -18,29 +18,27 @@
 //! content or the new. State, weights and summary carry checksums, the state those of the logs too.
 //! Reports are made from these files alone.
 
-mod coefficients;
-mod config;
 mod contents;
-mod ended;
 mod environment;
 mod error;
 mod event_log;
-mod in_place;
+mod event_record;
 mod lock;
 mod log;
 mod metrics;
 mod summary;
 mod write;
 
-pub use coefficients::{CoefficientLog, CoefficientRecord, read_coefficients};
-pub use config::{check_config, shell_line, shell_word};
-pub use ended::Ended;
-pub use environment::{Build, Environment, Git};
+pub use contents::check_config;
+pub use environment::{Build, Environment, Git, version_of};
 pub use error::RunError;
 pub use event_log::{EVENTS_FILE, EventLog};
 pub use log::{Log, LogMark, Record};
-pub use metrics::{LossByNoiseLevel, MetricsLog, MetricsRecord, NOISE_LEVELS, read_metrics};
-pub use summary::{RouterSummary, Status, Summary, read_summary};
+pub use metrics::{
+    CoefficientLog, CoefficientRecord, LossByNoiseLevel, MetricsLog, MetricsRecord, NOISE_LEVELS,
+    read_coefficients, read_metrics,
+};
+pub use summary::{Ended, RouterSummary, Status, Summary, read_summary};
 pub(crate) use write::Replacement;
 pub use write::{remove_stale, write_atomically};
 
@@ -204,7 +202,7 @@ impl RunDir {
     /// # Errors
     /// Errors of writing.
     pub fn set_command(&self, args: &[String]) -> Result<(), RunError> {
-        let mut line = shell_line(args);
+        let mut line = crate::invocation::shell_line(args);
         line.push('\n');
         self.write(COMMAND_FILE, line.as_bytes())
     }

@@ -1,6 +1,9 @@
 //! How a run ended: `summary.json`.
 
-use super::{LossByNoiseLevel, RunError, SUMMARY_FILE, environment::cpu, read_if_there};
+use super::{
+    LossByNoiseLevel, METRICS_FILE, MetricsRecord, RunError, SUMMARY_FILE, environment::cpu,
+    log::read_log, read_if_there,
+};
 use crate::data_account::DataAccount;
 use models::weights::hex;
 use serde::{Deserialize, Serialize};
@@ -125,9 +128,7 @@ pub fn read_summary(directory: &Path) -> Result<Option<Summary>, RunError> {
 }
 
 /// The summary and, unless an earlier version wrote it, the checksum of the metrics.
-pub(super) fn read_with_metrics_sum(
-    directory: &Path,
-) -> Result<Option<(Summary, Option<String>)>, RunError> {
+fn read_with_metrics_sum(directory: &Path) -> Result<Option<(Summary, Option<String>)>, RunError> {
     let path = directory.join(SUMMARY_FILE);
     let Some(text) = read_if_there(&path)? else {
         return Ok(None);
@@ -159,4 +160,94 @@ pub(super) fn read_with_metrics_sum(
     let metrics = values.remove(METRICS_SHA256);
     let metrics = metrics.and_then(|sum| sum.as_str().map(str::to_owned));
     Ok(Some((summary, metrics)))
+}
+
+/// Summary and metrics of a run that has ended, held to each other. Reading takes no lock and
+/// writes nothing, so it works beside other readers and on a read-only disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// How it ended.
+    pub summary: Summary,
+    /// What it has recorded.
+    pub metrics: Vec<MetricsRecord>,
+}
+
+impl Ended {
+    /// The run in a directory; `None` if it has not ended, or does not exist.
+    ///
+    /// # Errors
+    /// Files that cannot be read or are damaged, and [`RunError::Disagree`] if the results in the
+    /// summary are not those that the metrics have.
+    pub fn read(directory: &Path) -> Result<Option<Self>, RunError> {
+        match Self::read_once(directory) {
+            // The run may have been begun afresh between the two files.
+            Err(RunError::Disagree { .. }) => Self::read_once(directory),
+            read => read,
+        }
+    }
+
+    fn read_once(directory: &Path) -> Result<Option<Self>, RunError> {
+        let read = read_with_metrics_sum(directory)?;
+        let Some((summary, sum)) = read.filter(|(summary, _)| summary.status.is_final()) else {
+            return Ok(None);
+        };
+        let (metrics, digest) = read_log(&directory.join(METRICS_FILE))?;
+        let ended = Self { summary, metrics };
+        let changed = || {
+            let changed = sum.is_some_and(|sum| sum != hex(&digest));
+            changed.then(|| "the metrics were changed after the run had ended".to_owned())
+        };
+        match ended.disagreement().or_else(changed) {
+            None => Ok(Some(ended)),
+            Some(reason) => Err(RunError::Disagree {
+                path: directory.join(SUMMARY_FILE),
+                other: METRICS_FILE,
+                reason,
+                advice: "put back a copy of the one that was changed, or do the run again with \
+                         --force",
+            }),
+        }
+    }
+
+    /// The first result in the summary that the metrics do not have.
+    fn disagreement(&self) -> Option<String> {
+        let Self { summary, metrics } = self;
+        let Some(last) = metrics.last() else {
+            return Some(format!("{} steps there, none recorded", summary.steps));
+        };
+        if (summary.steps, summary.tokens) != (last.step, last.tokens) {
+            return Some(format!(
+                "{} steps and {} tokens there, {} and {} here",
+                summary.steps, summary.tokens, last.step, last.tokens
+            ));
+        }
+        let finite = |loss: f64| Some(loss).filter(|loss| loss.is_finite());
+        let last = metrics.iter().rfind(|record| record.val_loss.is_some());
+        let losses = metrics.iter().filter_map(|record| finite(record.val_loss?));
+        let (loss, best) = (summary.final_val_loss, summary.best_val_loss);
+        let last_loss = last.and_then(|record| finite(record.val_loss?));
+        let last_accuracy = last.and_then(|record| record.val_accuracy);
+        let results = [
+            ("final_val_loss", loss, last_loss),
+            ("best_val_loss", best, losses.reduce(f64::min)),
+            (
+                "final_val_accuracy",
+                summary.final_val_accuracy,
+                last_accuracy,
+            ),
+        ];
+        for (name, there, here) in results {
+            if there != here {
+                let value = |value: Option<f64>| value.map_or("none".into(), |x| x.to_string());
+                return Some(format!(
+                    "{name} is {} there, {} here",
+                    value(there),
+                    value(here)
+                ));
+            }
+        }
+        let levels = last.and_then(|record| record.val_loss_by_noise_level);
+        (summary.final_val_loss_by_noise_level != levels)
+            .then(|| "final_val_loss_by_noise_level".to_owned())
+    }
 }

@@ -1,4 +1,4 @@
-//! Images from a trained denoiser, by DDIM with guidance.
+//! Images from a trained denoiser, by DDIM with guidance, and a picture of them.
 
 use engine::{params::Params, rng::Key, tape::Tape};
 use models::dit::{Dit, Noisy};
@@ -65,7 +65,7 @@ pub fn draw_images(
             noise(next, &mut fresh);
         }
         let predicted = denoiser.noise(&images, t);
-        ddim.step(&schedule, &mut images, predicted, (t, next), &fresh);
+        ddim.step(&schedule, &mut images, &predicted, (t, next), &fresh);
     }
     images
 }
@@ -77,8 +77,6 @@ struct Denoiser<'a> {
     class: u32,
     guidance: f32,
     tape: Tape,
-    predicted: Vec<f32>,
-    without_class: Vec<f32>,
 }
 
 impl<'a> Denoiser<'a> {
@@ -91,31 +89,24 @@ impl<'a> Denoiser<'a> {
             class,
             guidance,
             tape,
-            predicted: Vec::new(),
-            without_class: Vec::new(),
         }
     }
 
-    /// That in images which all are at timestep `t`.
-    fn noise(&mut self, images: &[f32], t: usize) -> &[f32] {
-        let mut predicted = std::mem::take(&mut self.predicted);
-        self.predict(images, t, self.class, &mut predicted);
+    /// The noise in images which all are at timestep `t`.
+    fn noise(&mut self, images: &[f32], t: usize) -> Vec<f32> {
+        let mut predicted = self.predict(images, t, self.class);
         if self.guidance != 1.0 {
-            let no_class = self.model.config().no_class();
-            let mut without = std::mem::take(&mut self.without_class);
-            self.predict(images, t, no_class, &mut without);
+            let without = self.predict(images, t, self.model.config().no_class());
             guide(&mut predicted, &without, self.guidance);
-            self.without_class = without;
         }
-        self.predicted = predicted;
-        &self.predicted
+        predicted
     }
 
-    fn predict(&mut self, images: &[f32], t: usize, class: u32, out: &mut Vec<f32>) {
+    fn predict(&mut self, images: &[f32], t: usize, class: u32) -> Vec<f32> {
         let patches = self.model.config().patches();
         let size = patches.elements();
         let count = images.len() / size;
-        out.resize(images.len(), 0.0);
+        let mut predicted = vec![0.0; images.len()];
         self.tape.bind(self.params);
         let noisy = Noisy {
             images,
@@ -123,11 +114,86 @@ impl<'a> Denoiser<'a> {
             classes: &vec![class; count],
         };
         self.model.noise(&self.tape, noisy).with_value(|all| {
-            for (image, cut) in out.chunks_exact_mut(size).zip(all.chunks_exact(size)) {
+            let rows = predicted.chunks_exact_mut(size);
+            for (image, cut) in rows.zip(all.chunks_exact(size)) {
                 patches.join(image, false, cut);
             }
         });
         self.tape.reset();
+        predicted
+    }
+}
+
+/// Images of one size with gaps between them.
+#[derive(Clone, Debug)]
+pub struct Grid {
+    /// The side of an image.
+    pub side: usize,
+    /// 1 for grey, 3 for red, green and blue.
+    pub channels: usize,
+    /// Rows of images `[channels, side, side]`, all rows equally long.
+    pub rows: Vec<Vec<Vec<u8>>>,
+}
+
+/// Pixels between two images.
+const GAP: usize = 2;
+/// The gaps: light grey, neither of the usual backgrounds.
+const GAP_VALUE: u8 = 160;
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum GridError {
+    /// Neither grey nor red, green and blue.
+    #[error("images of {0} channels cannot be shown: 1 is grey, 3 is colour")]
+    Channels(usize),
+    /// Images that cannot be encoded.
+    #[error("the picture cannot be encoded: {0}")]
+    Encoding(#[from] png::EncodingError),
+}
+
+impl Grid {
+    /// Width and height in pixels.
+    pub fn sizes(&self) -> [usize; 2] {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        [columns, self.rows.len()].map(|count| (count * (self.side + GAP)).saturating_sub(GAP))
+    }
+
+    /// The bytes of a PNG file.
+    ///
+    /// # Errors
+    /// [`GridError::Channels`]; [`GridError::Encoding`] if there are no images.
+    pub fn to_png(&self) -> Result<Vec<u8>, GridError> {
+        let colour = match self.channels {
+            1 => png::ColorType::Grayscale,
+            3 => png::ColorType::Rgb,
+            other => return Err(GridError::Channels(other)),
+        };
+        let [width, height] = self.sizes();
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+        encoder.set_color(colour);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.pixels())?;
+        writer.finish()?;
+        Ok(bytes)
+    }
+
+    /// Line by line, the channels of a pixel beside each other.
+    fn pixels(&self) -> Vec<u8> {
+        let [width, height] = self.sizes();
+        let (side, channels) = (self.side, self.channels);
+        let mut pixels = vec![GAP_VALUE; width * height * channels];
+        for (row, images) in self.rows.iter().enumerate() {
+            for (column, image) in images.iter().enumerate() {
+                let [top, left] = [row, column].map(|i| i * (side + GAP));
+                for (i, &value) in image.iter().enumerate() {
+                    let (channel, y, x) = (i / (side * side), i / side % side, i % side);
+                    pixels[((top + y) * width + left + x) * channels + channel] = value;
+                }
+            }
+        }
+        pixels
     }
 }
 
@@ -216,5 +282,37 @@ mod tests {
             ..DRAWING
         };
         assert_eq!(drawn(3, 2, guided), drawn(3, 2, DRAWING));
+    }
+
+    #[test]
+    fn images_stand_in_rows_with_gaps_between() {
+        let image = |value: u8| (0..12).map(|i| value + i).collect::<Vec<u8>>();
+        let grid = Grid {
+            side: 2,
+            channels: 3,
+            rows: vec![vec![image(0), image(20)], vec![image(40), image(60)]],
+        };
+        let png = grid.to_png().expect("a picture");
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png))
+            .read_info()
+            .expect("a PNG");
+        let mut pixels = vec![0; 6 * 6 * 3];
+        reader.next_frame(&mut pixels).expect("an image");
+        let at = |y: usize, x: usize| &pixels[(y * 6 + x) * 3..][..3];
+        assert_eq!(at(0, 0), [0, 4, 8]);
+        assert_eq!(at(1, 5), [23, 27, 31]);
+        assert_eq!(at(4, 0), [40, 44, 48]);
+        assert_eq!(at(2, 2), [GAP_VALUE; 3]);
+    }
+
+    #[test]
+    fn what_is_neither_grey_nor_colour_is_refused() {
+        let grid = Grid {
+            side: 1,
+            channels: 2,
+            rows: vec![vec![vec![0, 0]]],
+        };
+        let error = grid.to_png().expect_err("two channels").to_string();
+        assert!(error.contains("2 channels cannot be shown"), "{error}");
     }
 }

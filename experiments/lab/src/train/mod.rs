@@ -5,27 +5,21 @@
 //! taken in an order of its own. Neither the number of threads nor an interruption
 //! changes a bit of what comes out.
 
-mod checkpoint;
 mod diffusion;
 mod error;
-mod guessing;
-mod noise_levels;
 mod recorder;
 mod resume;
-mod routers;
 mod run;
-mod same_data;
 mod task;
 mod vision;
 mod warnings;
 
 pub use diffusion::Diffusion;
 pub use error::TrainError;
-pub use noise_levels::NoiseLevels;
+pub use resume::check_same_data;
 pub use run::{Observer, Quiet, WEIGHTS_FILE};
-pub use same_data::check_same_data;
 pub(crate) use task::check_tokens;
-pub use task::{Language, Score, Task};
+pub use task::{Language, NoiseLevels, Score, Task};
 pub use vision::Vision;
 
 use crate::{

@@ -1,11 +1,18 @@
-//! Taking up a run from its directory: which of its files are believed.
+//! Leaving a training and taking it up, bit for bit: which of its files are believed.
 
 use super::{Observer, TrainError, Trainer, WEIGHTS_FILE};
 use crate::{
-    run_dir::{METRICS_FILE, MetricsLog, RunDir, RunError, STATE_FILE, Summary, read_metrics},
-    state::{self, Found, Logs},
+    data::DataAccount,
+    files::read_text,
+    run_dir::{
+        ENVIRONMENT_FILE, Environment, METRICS_FILE, MetricsLog, RunDir, RunError, STATE_FILE,
+        Summary, read_metrics, read_summary,
+    },
+    state::{self, Found, Logs, StateError, TrainState},
 };
 use models::weights::{self, TensorFile};
+use sha2::{Digest, Sha256};
+use std::path::Path;
 
 impl Trainer {
     /// Goes on from the last state, if there is one; what was recorded after it is
@@ -95,5 +102,85 @@ impl Trainer {
     pub(super) fn write_weights(&self, directory: &RunDir) -> Result<(), TrainError> {
         let weights = weights::to_bytes_at(&self.params, &self.config.model, self.step);
         Ok(directory.write(WEIGHTS_FILE, &weights)?)
+    }
+}
+
+impl Trainer {
+    /// Everything that the next step depends on. `seconds` is the wall time so far. Logs, if
+    /// there are any, are for the caller to add.
+    pub fn state(&self, seconds: f64) -> TrainState {
+        let (first, second) = self.optimiser.moments();
+        TrainState {
+            identity: self.identity(),
+            step: self.step,
+            updates: self.optimiser.steps(),
+            seconds,
+            guard: self.guard.clone(),
+            params: self.params.slab().to_vec(),
+            first_moment: first.to_vec(),
+            second_moment: second.to_vec(),
+            logs: None,
+        }
+    }
+
+    /// Goes on from a state.
+    ///
+    /// # Errors
+    /// [`StateError::OtherRun`] if it was made by another configuration, on another
+    /// corpus, or by a program that builds this network differently.
+    pub fn restore(&mut self, state: &TrainState) -> Result<(), StateError> {
+        let slab = self.params.slab().len();
+        let slabs = [&state.params, &state.first_moment, &state.second_moment];
+        let fits = state.identity == self.identity()
+            && slabs.iter().all(|values| values.len() == slab)
+            && state.guard.fits(&self.params);
+        if !fits {
+            return Err(StateError::OtherRun);
+        }
+        self.params.slab_mut().copy_from_slice(&state.params);
+        self.optimiser
+            .restore(&state.first_moment, &state.second_moment, state.updates);
+        self.guard = state.guard.clone();
+        self.step = state.step;
+        self.earlier_seconds = state.seconds;
+        Ok(())
+    }
+
+    /// A digest of configuration, data and parameter names.
+    fn identity(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.config.identity());
+        hash.update(&self.task.data().fingerprint);
+        for part in self.params.parts() {
+            hash.update([0]);
+            hash.update(&part.name);
+            hash.update((part.range.start as u64).to_le_bytes());
+            hash.update((part.range.end as u64).to_le_bytes());
+        }
+        hash.finalize().into()
+    }
+}
+
+/// Whether these are the data that the run in a directory was begun with, as far as its files say.
+///
+/// # Errors
+/// [`TrainError::OtherData`]; [`TrainError::Run`] if its summary is damaged.
+pub fn check_same_data(directory: &Path, data: &DataAccount) -> Result<(), TrainError> {
+    let environment = read_text(&directory.join(ENVIRONMENT_FILE)).ok();
+    let environment: Option<Environment> =
+        environment.and_then(|text| serde_json::from_str(&text).ok());
+    let begun_with = environment.and_then(|environment| environment.data);
+    let stored = match begun_with {
+        Some(account) => Some(account.fingerprint),
+        None => read_summary(directory)?.map(|summary| summary.corpus_fingerprint),
+    };
+    match stored.filter(|stored| *stored != data.fingerprint) {
+        None => Ok(()),
+        Some(stored) => Err(TrainError::OtherData {
+            path: directory.to_owned(),
+            name: data.name.clone(),
+            stored,
+            wanted: data.fingerprint.clone(),
+        }),
     }
 }

@@ -1,13 +1,12 @@
 //! A whole run: steps, validation, records, saved states.
 
 use super::{
-    StepReport, TrainError, Trainer, Validation, guessing::worse_than_guessing, recorder::Recorder,
-    warnings::Noting,
+    StepReport, TrainError, Trainer, Validation,
+    recorder::Recorder,
+    warnings::{Noting, worse_than_guessing},
 };
 use crate::{
-    run_dir::{
-        Ended, EventLog, LossByNoiseLevel, MetricsLog, MetricsRecord, RunDir, Status, Summary,
-    },
+    run_dir::{Ended, EventLog, MetricsLog, MetricsRecord, RunDir, Status, Summary},
     state::{self, Logs},
 };
 use nn::guard::{Finding, WATCHED_STEPS};
@@ -112,6 +111,10 @@ impl Trainer {
     }
 }
 
+fn finite(loss: f64) -> Option<f64> {
+    Some(loss).filter(|loss| loss.is_finite())
+}
+
 fn due(interval: usize, step: u64) -> bool {
     interval > 0 && step.is_multiple_of(interval as u64)
 }
@@ -125,10 +128,8 @@ struct Run<'d> {
     started: Instant,
     step_ms: Vec<f64>,
     last_train: Option<f64>,
-    last_validation: Option<f64>,
+    last_validation: Option<Validation>,
     best_validation: Option<f64>,
-    last_accuracy: Option<f64>,
-    last_by_noise_level: Option<LossByNoiseLevel>,
 }
 
 impl<'d> Run<'d> {
@@ -148,8 +149,6 @@ impl<'d> Run<'d> {
             last_train: None,
             last_validation: None,
             best_validation: None,
-            last_accuracy: None,
-            last_by_noise_level: None,
             log: None,
             recorder,
             events: None,
@@ -167,17 +166,13 @@ impl<'d> Run<'d> {
     }
 
     fn note(&mut self, train: f64, validation: Option<Validation>) {
-        self.last_train = Some(train).filter(|loss| loss.is_finite());
-        if let Some(validation) = validation {
-            let loss = validation.loss;
-            self.last_accuracy = validation.accuracy;
-            self.last_by_noise_level = validation.by_noise_level;
-            self.last_validation = Some(loss).filter(|loss| loss.is_finite());
-            let better = self.best_validation.is_none_or(|best| loss < best);
-            if loss.is_finite() && better {
-                self.best_validation = Some(loss);
-            }
-        }
+        self.last_train = finite(train);
+        self.last_validation = validation.or(self.last_validation);
+        let loss = validation.and_then(|validation| finite(validation.loss));
+        self.best_validation = match (self.best_validation, loss) {
+            (Some(best), Some(loss)) => Some(best.min(loss)),
+            (best, loss) => best.or(loss),
+        };
     }
 
     fn seconds(&self, trainer: &Trainer) -> f64 {
@@ -274,16 +269,17 @@ impl<'d> Run<'d> {
         let account = trainer.account();
         let data = trainer.task.data();
         let diverged = status == Status::Diverged;
+        let validation = self.last_validation;
         Summary {
             status,
             diverged_at_step: diverged.then_some(trainer.step),
             steps: trainer.step,
             tokens: trainer.tokens(),
             final_train_loss: self.last_train,
-            final_val_loss: self.last_validation,
+            final_val_loss: self.validation_loss(),
             best_val_loss: self.best_validation,
-            final_val_accuracy: self.last_accuracy,
-            final_val_loss_by_noise_level: self.last_by_noise_level,
+            final_val_accuracy: validation.and_then(|last| last.accuracy),
+            final_val_loss_by_noise_level: validation.and_then(|last| last.by_noise_level),
             routers: match status {
                 Status::Ok => trainer.routers(),
                 Status::Diverged | Status::Interrupted => Vec::new(),
@@ -302,13 +298,17 @@ impl<'d> Run<'d> {
 
     /// What a reader of the results has to know.
     fn remarks(&self, trainer: &Trainer, status: Status) -> Vec<String> {
-        let (task, validation) = (&trainer.task, self.last_validation);
-        let worse = validation
-            .filter(|_| status == Status::Ok)
-            .and_then(|loss| {
-                worse_than_guessing(loss, self.last_train, task.guessing_loss(), task.data())
-            });
+        let task = &trainer.task;
+        let loss = self.validation_loss().filter(|_| status == Status::Ok);
+        let worse = loss.and_then(|loss| {
+            worse_than_guessing(loss, self.last_train, task.guessing_loss(), task.data())
+        });
         worse.into_iter().collect()
+    }
+
+    /// The last validation loss, if it is finite.
+    fn validation_loss(&self) -> Option<f64> {
+        finite(self.last_validation?.loss)
     }
 
     /// Of the steps of this process or, if there were none, of those recorded.

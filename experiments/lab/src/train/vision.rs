@@ -3,7 +3,7 @@
 use super::{Score, Task, TrainError};
 use crate::data::{
     DataAccount,
-    images::{ImageBatch, ImageBatches, ImageError, ImageSet},
+    images::{ImageBatch, ImageBatches, ImageSet},
 };
 use engine::{params::Params, rng::Key, tape::Tape};
 use models::{
@@ -112,10 +112,4 @@ impl Task for Vision {
 fn largest(values: &[f32]) -> usize {
     let first = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
     (1..values.len()).fold(0, first)
-}
-
-impl From<ImageError> for TrainError {
-    fn from(error: ImageError) -> Self {
-        Self::Data(error.into())
-    }
 }

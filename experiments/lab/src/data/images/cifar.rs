@@ -2,15 +2,18 @@
 //! 3 x 32 x 32 bytes.
 
 use super::{
-    ImageError, ImageSizes, Part,
-    bytes::{Source, entries, malformed},
-    open::{Contents, Measured, Reading},
+    ImageSizes, Part,
+    open::{Contents, Layout, Measured, Reading},
 };
-use crate::data::{DataAccount, file_name};
-use std::{
-    fs,
-    path::{Path, PathBuf},
+use crate::{
+    data::{
+        DataAccount, DataError,
+        bytes::{Unpacked, entries},
+        file_name,
+    },
+    files::read_text,
 };
+use std::path::{Path, PathBuf};
 
 const SIZES: ImageSizes = ImageSizes {
     side: 32,
@@ -20,25 +23,21 @@ const SIZES: ImageSizes = ImageSizes {
 /// One of the two sets.
 #[derive(Debug)]
 struct Kind {
-    train: &'static [&'static str],
+    /// Names of the training batches.
+    train: &'static str,
     test: &'static str,
     /// Bytes before the pixels; the last one is the class.
     labels: usize,
     classes: usize,
-    /// Images in a training batch; a test batch has 10,000.
+    /// Images in a training batch.
     images: usize,
 }
 
+/// Images in a test batch.
 const TEST_IMAGES: usize = 10_000;
 
 const CIFAR_10: Kind = Kind {
-    train: &[
-        "data_batch_1.bin",
-        "data_batch_2.bin",
-        "data_batch_3.bin",
-        "data_batch_4.bin",
-        "data_batch_5.bin",
-    ],
+    train: "data_batch_1.bin data_batch_2.bin data_batch_3.bin data_batch_4.bin data_batch_5.bin",
     test: "test_batch.bin",
     labels: 1,
     classes: 10,
@@ -46,7 +45,7 @@ const CIFAR_10: Kind = Kind {
 };
 
 const CIFAR_100: Kind = Kind {
-    train: &["train.bin"],
+    train: "train.bin",
     test: "test.bin",
     labels: 2,
     classes: 100,
@@ -54,18 +53,7 @@ const CIFAR_100: Kind = Kind {
 };
 
 /// The names of CIFAR-10's classes in the order of their labels.
-const NAMES_10: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
+const NAMES_10: &str = "airplane automobile bird cat deer dog frog horse ship truck";
 /// The file of CIFAR-100's, one a line.
 const NAMES_100: &str = "fine_label_names.txt";
 
@@ -81,59 +69,47 @@ pub(super) struct Batches {
 
 /// The batches in `directory`, if there are any. Training batches that are missing beside
 /// others are an error unless a `partial` set is wanted.
-pub(super) fn find(directory: &Path, partial: bool) -> Result<Option<Batches>, ImageError> {
+pub(super) fn find(directory: &Path, partial: bool) -> Result<Option<Batches>, DataError> {
     // Compressed or not.
-    let file = |name: &&str| {
+    let file = |name: &str| {
         let paths = [directory.join(name), directory.join(format!("{name}.gz"))];
         paths.into_iter().find(|path| path.is_file())
     };
-    let of = |kind: &Kind| {
-        let train: Vec<PathBuf> = kind.train.iter().filter_map(file).collect();
-        [train, file(&kind.test).into_iter().collect()]
-    };
-    let ten = of(&CIFAR_10);
+    let of = |names: &str| -> Vec<PathBuf> { names.split(' ').filter_map(file).collect() };
+    let [ten, hundred] = [CIFAR_10, CIFAR_100].map(|kind| [of(kind.train), of(kind.test)]);
     // Names that other data have too, alone.
-    let hundred = of(&CIFAR_100);
-    let is_hundred = hundred.iter().filter(|files| !files.is_empty()).count() == 2
-        || file(&NAMES_100).is_some() && hundred.concat().len() == 1;
+    let is_hundred = hundred.iter().all(|files| !files.is_empty())
+        || file(NAMES_100).is_some() && hundred.concat().len() == 1;
     let (kind, parts) = match (ten.concat().is_empty(), is_hundred) {
         (false, _) => (&CIFAR_10, ten),
         (true, true) => (&CIFAR_100, hundred),
         (true, false) => return Ok(None),
     };
     let mut account = DataAccount::default();
-    let found: Vec<String> = parts.concat().iter().map(|path| file_name(path)).collect();
-    let missing: Vec<&str> = kind
-        .train
-        .iter()
-        .filter(|name| file(name).is_none())
-        .copied()
-        .collect();
-    match (missing.len(), partial) {
-        (0, _) => {}
-        (n, _) if n == kind.train.len() => account.remarks.push(format!(
+    let missing = kind.train.split(' ').filter(|name| file(name).is_none());
+    let missing = missing.collect::<Vec<_>>().join(", ");
+    let remark = match (&parts, partial) {
+        _ if missing.is_empty() => None,
+        ([train, _], _) if train.is_empty() => Some(format!(
             "only the test part ({}) is here, no training batches: it is trained on, so what is \
              measured is no test accuracy of this set",
             kind.test
         )),
-        (_, true) => account
-            .remarks
-            .push(format!("missing: {}", missing.join(", "))),
+        (_, true) => Some(format!("missing: {missing}")),
         (_, false) => {
-            return Err(ImageError::BatchesMissing {
-                path: directory.to_owned(),
-                missing: missing.join(", "),
-            });
+            let path = directory.to_owned();
+            return Err(DataError::BatchesMissing { path, missing });
         }
-    }
+    };
+    account.remarks.extend(remark);
     if parts[1].is_empty() {
-        account
-            .remarks
-            .push(format!("only the training part is here, no {}", kind.test));
+        let remark = format!("only the training part is here, no {}", kind.test);
+        account.remarks.push(remark);
     }
+    let found = parts.concat();
     for entry in entries(directory)? {
         let name = file_name(&entry);
-        if !found.contains(&name) && name != NAMES_100 {
+        if !found.contains(&entry) && name != NAMES_100 {
             account.leave_out(name, "no batch of CIFAR");
         }
     }
@@ -145,30 +121,28 @@ pub(super) fn find(directory: &Path, partial: bool) -> Result<Option<Batches>, I
     }))
 }
 
-impl Batches {
-    pub(super) fn measure(&self) -> Measured {
-        Measured {
+impl Layout for Batches {
+    fn measure(&self) -> Result<Measured, DataError> {
+        Ok(Measured {
             sizes: SIZES,
             classes: self.kind.classes,
             exact: true,
-        }
+        })
     }
 
-    pub(super) fn read(self) -> Result<Contents, ImageError> {
+    fn read(self: Box<Self>, _: ImageSizes) -> Result<Contents, DataError> {
         let mut account = self.account;
         let mut parts = Vec::new();
         for (files, whole) in self.parts.iter().zip([self.kind.images, TEST_IMAGES]) {
             let mut reading = Reading::default();
             for path in files {
                 let part = self.kind.read(path)?;
-                if part.len() != whole {
-                    account.remarks.push(format!(
-                        "{} has {} images, the original {whole}",
-                        file_name(path),
-                        part.len()
-                    ));
+                let (name, images) = (file_name(path), part.len());
+                if images != whole {
+                    let remark = format!("{name} has {images} images, the original {whole}");
+                    account.remarks.push(remark);
                 }
-                reading.add(&file_name(path), "bin", part);
+                reading.add(&name, "bin", part);
             }
             if !files.is_empty() {
                 parts.push(reading);
@@ -184,15 +158,13 @@ impl Batches {
 }
 
 impl Kind {
-    fn read(&self, path: &Path) -> Result<Part, ImageError> {
+    fn read(&self, path: &Path) -> Result<Part, DataError> {
         let record = self.labels + SIZES.elements();
-        let bytes = Source::open(path)?.rest()?;
+        let bytes = Unpacked::open(path)?.rest()?;
         let size = bytes.len();
+        let malformed = |reason: String| Err(DataError::malformed(path, reason));
         if size == 0 || !size.is_multiple_of(record) {
-            return Err(malformed(
-                path,
-                format!("it has {size} bytes, expected records of {record}"),
-            ));
+            return malformed(format!("it has {size} bytes, expected records of {record}"));
         }
         let mut part = Part::default();
         for record in bytes.chunks_exact(record) {
@@ -200,10 +172,7 @@ impl Kind {
             let label = labels[self.labels - 1];
             if usize::from(label) >= self.classes {
                 let last = self.classes - 1;
-                return Err(malformed(
-                    path,
-                    format!("a label is {label}, expected 0 to {last}"),
-                ));
+                return malformed(format!("a label is {label}, expected 0 to {last}"));
             }
             part.labels.push(label);
             part.pixels.extend_from_slice(pixels);
@@ -213,18 +182,12 @@ impl Kind {
 
     /// The names of the classes; their numbers where the names are not there.
     fn names(&self, directory: &Path) -> Vec<String> {
-        if self.classes == NAMES_10.len() {
-            return NAMES_10.map(str::to_owned).to_vec();
-        }
-        let path = directory.join(NAMES_100);
-        let text = path.is_file().then(|| fs::read_to_string(path).ok());
-        let text = text.flatten().unwrap_or_default();
-        let names: Vec<String> = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(str::to_owned)
-            .collect();
+        let text = match self.classes {
+            10 => NAMES_10.replace(' ', "\n"),
+            _ => read_text(&directory.join(NAMES_100)).unwrap_or_default(),
+        };
+        let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let names: Vec<String> = names.map(str::to_owned).collect();
         match names.len() == self.classes {
             true => names,
             false => (0..self.classes).map(|class| class.to_string()).collect(),

@@ -10,15 +10,16 @@
 //! Each of them alone or in `train` beside `test` or `val`.
 
 use super::{
-    ImageError, ImageSizes, Part,
-    bytes::{entries, malformed, unreadable},
-    open::{Contents, Measured, Reading},
-    pictures::{self, Format, Header},
+    ImageSizes, Part,
+    open::{Contents, Layout, Measured, Reading},
+    pictures::{self, format_of},
 };
-use crate::data::{DataAccount, file_name};
+use crate::{
+    data::{DataAccount, DataError, bytes::entries, file_name},
+    files::read_text,
+};
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -44,7 +45,7 @@ pub(super) struct Folders {
 }
 
 /// The images below a directory, if there are any.
-pub(super) fn find(path: &Path) -> Result<Option<Folders>, ImageError> {
+pub(super) fn find(path: &Path) -> Result<Option<Folders>, DataError> {
     let mut look = Look {
         root: path,
         account: DataAccount::default(),
@@ -74,7 +75,7 @@ pub(super) fn find(path: &Path) -> Result<Option<Folders>, ImageError> {
     if let [train, test] = &parts[..] {
         for (here, there, part) in [(test, train, "training"), (train, test, "test")] {
             if let Some(class) = here.keys().find(|class| !there.contains_key(*class)) {
-                return Err(ImageError::ClassMissing {
+                return Err(DataError::ClassMissing {
                     path: path.to_owned(),
                     part,
                     class: class.clone(),
@@ -104,7 +105,7 @@ fn is_part(name: &str) -> bool {
 }
 
 /// The folders in a directory that have one of these names, in the order of the names.
-fn named(directory: &Path, names: &[&str]) -> Result<Vec<PathBuf>, ImageError> {
+fn named(directory: &Path, names: &[&str]) -> Result<Vec<PathBuf>, DataError> {
     let of = |path: &Path| {
         let name = file_name(path).to_lowercase();
         names.iter().position(|wanted| *wanted == name)
@@ -126,10 +127,10 @@ impl Look<'_> {
         self.account.leave_out(name.display().to_string(), reason);
     }
 
-    fn found(self, parts: Vec<Classes>) -> Result<Option<Folders>, ImageError> {
+    fn found(self, parts: Vec<Classes>) -> Result<Option<Folders>, DataError> {
         let count = parts[0].len();
         if count > MOST_CLASSES {
-            return Err(ImageError::ManyClasses {
+            return Err(DataError::ManyClasses {
                 path: self.root.to_owned(),
                 count,
             });
@@ -142,7 +143,7 @@ impl Look<'_> {
     }
 
     /// Classes in the directory itself, or a test part alone.
-    fn without_training_part(mut self) -> Result<Option<Folders>, ImageError> {
+    fn without_training_part(mut self) -> Result<Option<Folders>, DataError> {
         let classes = self.part(self.root)?;
         if !classes.is_empty() {
             return self.found(vec![classes]);
@@ -162,7 +163,7 @@ impl Look<'_> {
     }
 
     /// The classes of a part, in whichever layout; none if it has no images of classes.
-    fn part(&mut self, directory: &Path) -> Result<Classes, ImageError> {
+    fn part(&mut self, directory: &Path) -> Result<Classes, DataError> {
         if !directory.is_dir() {
             return Ok(Classes::new());
         }
@@ -202,12 +203,12 @@ impl Look<'_> {
     }
 
     /// The images directly in a directory; the rest is left out.
-    fn pictures(&mut self, directory: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    fn pictures(&mut self, directory: &Path) -> Result<Vec<PathBuf>, DataError> {
         let mut images = Vec::new();
         for path in entries(directory)? {
-            match Format::of_file(&path) {
-                Some(Format::Png | Format::Jpeg) => images.push(path),
-                Some(Format::Other(name)) => self.leave_out(&path, format!("{name} image")),
+            match format_of(&path) {
+                Some("PNG" | "JPEG") => images.push(path),
+                Some(name) => self.leave_out(&path, format!("{name} image")),
                 // Damaged, and refused when it is read.
                 None if path.is_file() && pictures::is_named(&path) => images.push(path),
                 None if path.is_dir() && file_name(&path) == "images" => {}
@@ -218,31 +219,24 @@ impl Look<'_> {
     }
 
     /// Images of which a file beside them says the class: name, class, and what nobody needs.
-    fn annotated(&mut self, directory: &Path, file: &Path) -> Result<Classes, ImageError> {
-        let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
-        let images = directory.join("images");
+    fn annotated(&mut self, directory: &Path, file: &Path) -> Result<Classes, DataError> {
+        let text = read_text(file).map_err(|error| DataError::reading(file, error))?;
         let mut classes = Classes::new();
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in (1..).zip(text.lines()) {
+            let wrong = |what: &str| DataError::malformed(file, format!("line {number} {what}"));
             let mut words = line.split('\t');
             let (Some(name), Some(class)) = (words.next(), words.next()) else {
-                let reason = format!(
-                    "line {} has no name and class with a tab between",
-                    number + 1
-                );
-                return Err(malformed(file, reason));
+                return Err(wrong("has no name and class with a tab between"));
             };
-            let path = match Path::new(name).file_name() {
-                Some(plain) if plain == name => images.join(name),
-                _ => {
-                    return Err(malformed(
-                        file,
-                        format!("line {} names no file", number + 1),
-                    ));
-                }
-            };
+            if Path::new(name)
+                .file_name()
+                .is_none_or(|plain| plain != name)
+            {
+                return Err(wrong("names no file"));
+            }
+            let path = directory.join("images").join(name);
             if !path.is_file() {
-                let reason = format!("line {} names {name}, which is not in images", number + 1);
-                return Err(malformed(file, reason));
+                return Err(wrong(&format!("names {name}, which is not in images")));
             }
             classes.entry(class.to_owned()).or_default().push(path);
         }
@@ -250,7 +244,7 @@ impl Look<'_> {
     }
 
     /// Images in one folder whose names begin or end with a number and else say the class.
-    fn by_name(&mut self, directory: &Path) -> Result<Classes, ImageError> {
+    fn by_name(&mut self, directory: &Path) -> Result<Classes, DataError> {
         let mut classes = Classes::new();
         let before = self.account.clone();
         for path in self.pictures(directory)? {
@@ -290,13 +284,13 @@ fn without_number(name: &str) -> String {
     }
 }
 
-impl Folders {
+impl Layout for Folders {
     /// One side and number of channels for all: that of most of them.
-    pub(super) fn measure(&self) -> Result<Measured, ImageError> {
+    fn measure(&self) -> Result<Measured, DataError> {
         let mut sides = Vec::new();
         let mut grey = true;
         for path in self.parts.iter().flat_map(BTreeMap::values).flatten() {
-            let header: Header = pictures::header(path)?;
+            let header = pictures::header(path)?;
             sides.push(header.height.min(header.width));
             grey &= header.grey;
         }
@@ -313,9 +307,9 @@ impl Folders {
     }
 
     /// All images, brought to `sizes`.
-    pub(super) fn read(self, sizes: ImageSizes) -> Result<Contents, ImageError> {
+    fn read(self: Box<Self>, sizes: ImageSizes) -> Result<Contents, DataError> {
         if ![1, 3].contains(&sizes.channels) {
-            return Err(ImageError::Channels(sizes.channels));
+            return Err(DataError::Channels(sizes.channels));
         }
         let images = self.parts.iter().flat_map(BTreeMap::values).map(Vec::len);
         sizes.check_room(images.sum(), &self.root)?;

@@ -6,11 +6,14 @@
 //! `emnist-letters-test-labels-idx1-ubyte.gz`).
 
 use super::{
-    ImageError, ImageSizes, LONGEST, Part,
-    bytes::{Source, entries, malformed},
-    open::{Contents, Measured, Reading},
+    ImageSizes, LONGEST, Part,
+    open::{Contents, Layout, Measured, Reading},
 };
-use crate::data::{DataAccount, file_name};
+use crate::data::{
+    DataAccount, DataError,
+    bytes::{Unpacked, entries},
+    file_name,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -45,10 +48,11 @@ enum Role {
 
 /// The files of a part: of images and of labels, in the order of their names.
 type Found = [Vec<PathBuf>; 2];
+type Parts = BTreeMap<Role, Found>;
 const WHAT: [&str; 2] = ["images", "labels"];
 
 /// The files of one set in a directory, or of the set of a file.
-pub(super) fn find(path: &Path) -> Result<Option<Files>, ImageError> {
+pub(super) fn find(path: &Path) -> Result<Option<Files>, DataError> {
     let directory = match path.is_dir() {
         true => path,
         false => path
@@ -56,7 +60,7 @@ pub(super) fn find(path: &Path) -> Result<Option<Files>, ImageError> {
             .filter(|parent| parent.is_dir())
             .unwrap_or(Path::new(".")),
     };
-    let mut sets: BTreeMap<String, BTreeMap<Role, Found>> = BTreeMap::new();
+    let mut sets: BTreeMap<String, Parts> = BTreeMap::new();
     let mut account = DataAccount::default();
     for file in entries(directory)? {
         let Some(what) = kind(&file) else {
@@ -67,26 +71,24 @@ pub(super) fn find(path: &Path) -> Result<Option<Files>, ImageError> {
         let parts = sets.entry(set).or_default();
         parts.entry(role).or_default()[what].push(file);
     }
+    let files = |parts: &Parts| parts.values().flatten().flatten().cloned().collect();
     if !path.is_dir() {
         let (wanted, _) = meaning(path);
         sets.retain(|set, parts| {
-            let mut files = parts.values().flatten().flatten();
-            *set == wanted && files.any(|file| file.file_name() == path.file_name())
+            let files: Vec<PathBuf> = files(parts);
+            let is_here = |file: &PathBuf| file.file_name() == path.file_name();
+            *set == wanted && files.iter().any(is_here)
         });
     }
-    if sets.len() > 1 {
-        let file =
-            |parts: &BTreeMap<Role, Found>| parts.values().flatten().flatten().next().cloned();
-        return Err(ImageError::SeveralSets {
+    match sets.len() {
+        0 => Ok(None),
+        1 => pair_up(directory, sets.into_values().flatten().collect(), account).map(Some),
+        _ => Err(DataError::SeveralSets {
             path: path.to_owned(),
             sets: sets.keys().cloned().collect(),
-            file: sets.values().find_map(file).unwrap_or_default(),
-        });
+            file: sets.values().flat_map(files).next().unwrap_or_default(),
+        }),
     }
-    let Some(parts) = sets.into_values().next() else {
-        return Ok(None);
-    };
-    files(directory, parts, account).map(Some)
 }
 
 /// 0 for a file of images, 1 for one of labels: by its first bytes, or by its name if they are
@@ -95,32 +97,29 @@ fn kind(path: &Path) -> Option<usize> {
     if !path.is_file() {
         return None;
     }
-    let named = |word: &str| words(path).any(|w| w == word);
     // What cannot be unpacked is found by its name and refused when it is read.
-    let source = Source::open(path);
-    let start = source.as_ref().map(Source::head);
-    match start {
-        Ok([0, 0, kind, 3, ..]) if TYPES.contains(kind) => Some(0),
-        Ok([0, 0, kind, 1 | 2, ..]) if TYPES.contains(kind) => Some(1),
-        _ if named("idx3") => Some(0),
-        _ if named("idx1") => Some(1),
-        _ => None,
+    let head = Unpacked::open(path).map(|source| source.head);
+    match head.as_deref() {
+        Ok([0, 0, kind, dimensions @ 1..=3, ..]) if TYPES.contains(kind) => {
+            Some(usize::from(*dimensions < 3))
+        }
+        _ => ["idx3", "idx1"]
+            .iter()
+            .position(|wanted| words(path).iter().any(|word| word == wanted)),
     }
 }
 
 /// The words of a file's name in small letters.
-fn words(path: &Path) -> impl Iterator<Item = String> {
+fn words(path: &Path) -> Vec<String> {
     let name = file_name(path).to_lowercase();
     let words = name.split(|c: char| !c.is_alphanumeric());
-    words.map(str::to_owned).collect::<Vec<_>>().into_iter()
+    words.map(str::to_owned).collect()
 }
 
 /// The set and the part that a file's name says it is of.
 fn meaning(path: &Path) -> (String, Role) {
-    const OF_ALL: [&str; 19] = [
-        "images", "image", "img", "labels", "label", "idx", "idx1", "idx2", "idx3", "ubyte",
-        "uint8", "int", "bin", "dat", "data", "raw", "gz", "x", "y",
-    ];
+    const OF_ALL: &str = " images image img labels label idx idx1 idx2 idx3 ubyte uint8 int bin \
+                          dat data raw gz x y ";
     const OF_TEST: [&str; 4] = ["t10k", "val", "valid", "validation"];
     let mut role = Role::Whole;
     let mut set = Vec::new();
@@ -129,7 +128,7 @@ fn meaning(path: &Path) -> (String, Role) {
             role = Role::Train;
         } else if word.starts_with("test") || OF_TEST.contains(&&*word) {
             role = Role::Test;
-        } else if !OF_ALL.contains(&&*word) && !word.is_empty() {
+        } else if !OF_ALL.contains(&format!(" {word} ")) && !word.is_empty() {
             set.push(word);
         }
     }
@@ -137,40 +136,37 @@ fn meaning(path: &Path) -> (String, Role) {
 }
 
 /// One pair for each part, and what is missing or left out.
-fn files(
-    directory: &Path,
-    parts: BTreeMap<Role, Found>,
-    mut account: DataAccount,
-) -> Result<Files, ImageError> {
+fn pair_up(directory: &Path, parts: Parts, mut account: DataAccount) -> Result<Files, DataError> {
+    let roles: Vec<Role> = parts.keys().copied().collect();
     let mut pairs = Vec::new();
-    for found in parts.values() {
-        let mut chosen = Vec::new();
-        for files in found {
+    for found in parts.into_values() {
+        for files in &found {
             let Some((first, copies)) = files.split_first() else {
                 continue;
             };
             for copy in copies {
-                if Source::open(first)?.rest()? != Source::open(copy)?.rest()? {
-                    return Err(ImageError::Contradiction {
-                        paths: [first.clone(), copy.clone()],
+                if Unpacked::open(first)?.rest()? != Unpacked::open(copy)?.rest()? {
+                    return Err(DataError::Contradiction {
+                        path: first.clone(),
+                        reason: "has another content than".to_owned(),
+                        other: copy.clone(),
                     });
                 }
                 account.leave_out(file_name(copy), format!("a copy of {}", file_name(first)));
             }
-            chosen.push(first.clone());
         }
-        match <[PathBuf; 2]>::try_from(chosen) {
-            Ok([images, labels]) => pairs.push(Pair { images, labels }),
-            Err(alone) => {
-                let missing = WHAT[usize::from(!found[0].is_empty())];
-                return Err(ImageError::HalfMissing {
-                    path: alone[0].clone(),
-                    missing,
+        let [images, labels] = found.map(|files| files.into_iter().next());
+        match (images, labels) {
+            (Some(images), Some(labels)) => pairs.push(Pair { images, labels }),
+            (images, labels) => {
+                return Err(DataError::HalfMissing {
+                    missing: WHAT[usize::from(images.is_some())],
+                    path: images.or(labels).unwrap_or_default(),
                 });
             }
         }
     }
-    let remark = match parts.keys().copied().collect::<Vec<_>>()[..] {
+    let remark = match roles[..] {
         [Role::Train, Role::Test] | [Role::Whole] => None,
         [Role::Train] => Some("only the training part is here, no test files (t10k, test)"),
         [Role::Test] => Some(
@@ -179,7 +175,7 @@ fn files(
         ),
         _ => {
             let reason = "some IDX files are named train or test, others neither";
-            return Err(malformed(directory, reason.to_owned()));
+            return Err(DataError::malformed(directory, reason));
         }
     };
     account.remarks.extend(remark.map(str::to_owned));
@@ -187,7 +183,25 @@ fn files(
 }
 
 impl Files {
-    pub(super) fn measure(&self) -> Result<Measured, ImageError> {
+    /// The sizes of all images.
+    fn sizes(&self) -> Result<ImageSizes, DataError> {
+        let first = self.pairs[0].sizes()?;
+        for pair in &self.pairs[1..] {
+            let other = pair.sizes()?;
+            if other != first {
+                return Err(DataError::Contradiction {
+                    path: self.pairs[0].images.clone(),
+                    reason: format!("has images of {first}, of {other}"),
+                    other: pair.images.clone(),
+                });
+            }
+        }
+        Ok(first)
+    }
+}
+
+impl Layout for Files {
+    fn measure(&self) -> Result<Measured, DataError> {
         let mut labels = BTreeSet::new();
         for pair in &self.pairs {
             labels.extend(pair.labels()?);
@@ -199,30 +213,13 @@ impl Files {
         })
     }
 
-    /// The sizes of all images.
-    fn sizes(&self) -> Result<ImageSizes, ImageError> {
-        let mut all = self.pairs.iter().map(Pair::sizes);
-        let first = all.next().expect("a pair")?;
-        for (other, pair) in all.zip(&self.pairs[1..]) {
-            let other = other?;
-            if other != first {
-                return Err(ImageError::SizesDiffer {
-                    paths: [self.pairs[0].images.clone(), pair.images.clone()],
-                    sizes: [first, other],
-                });
-            }
-        }
-        Ok(first)
-    }
-
-    pub(super) fn read(self) -> Result<Contents, ImageError> {
+    fn read(self: Box<Self>, _: ImageSizes) -> Result<Contents, DataError> {
         let sizes = self.sizes()?;
         let mut account = self.account;
         let mut parts = Vec::new();
         for pair in &self.pairs {
             let mut reading = Reading::default();
-            let part = pair.read(sizes)?;
-            reading.add(&file_name(&pair.images), "idx", part);
+            reading.add(&file_name(&pair.images), "idx", pair.read(sizes)?);
             parts.push(reading);
         }
         let classes = name_classes(&mut parts, &mut account);
@@ -240,45 +237,39 @@ fn name_classes(parts: &mut [Reading], account: &mut DataAccount) -> Vec<String>
     let of = |reading: &Reading| reading.part.labels.iter().copied().collect();
     let in_parts: Vec<BTreeSet<u8>> = parts.iter().map(of).collect();
     let all: BTreeSet<u8> = in_parts.iter().flatten().copied().collect();
-    let labels: Vec<u8> = all.into_iter().collect();
-    let names = |labels: &[u8]| labels.iter().map(u8::to_string).collect::<Vec<_>>();
-    if let (Some(&first), Some(&last)) = (labels.first(), labels.last())
-        && usize::from(last) + 1 != labels.len()
+    let labels: Vec<u8> = all.iter().copied().collect();
+    if let (Some(&first), Some(&last)) = (all.first(), all.last())
+        && usize::from(last) + 1 != all.len()
     {
         account.remarks.push(format!(
             "labels go from {first} to {last}, and {} of them occur: class 0 of the network is \
              label {first}",
-            labels.len()
+            all.len()
         ));
     }
-    for (labels_here, part) in in_parts.iter().zip(["training", "test"]) {
-        let without: Vec<u8> = labels
-            .iter()
-            .copied()
-            .filter(|l| !labels_here.contains(l))
-            .collect();
+    for (here, part) in in_parts.iter().zip(["training", "test"]) {
+        let without: Vec<String> = all.difference(here).map(u8::to_string).collect();
         if !without.is_empty() {
-            account.remarks.push(format!(
-                "no {part} image has label {}",
-                names(&without).join(", ")
-            ));
+            let without = without.join(", ");
+            account
+                .remarks
+                .push(format!("no {part} image has label {without}"));
         }
     }
-    for label in parts
-        .iter_mut()
-        .flat_map(|reading| &mut reading.part.labels)
-    {
-        *label = labels.binary_search(label).expect("it occurs") as u8;
+    for reading in parts {
+        for label in &mut reading.part.labels {
+            *label = labels.binary_search(label).expect("it occurs") as u8;
+        }
     }
-    names(&labels)
+    labels.iter().map(u8::to_string).collect()
 }
 
 impl Pair {
-    fn sizes(&self) -> Result<ImageSizes, ImageError> {
-        let mut file = Source::open(&self.images)?;
-        let [_, height, width] = header(&mut file, &self.images)?.map(|x| x as usize);
+    fn sizes(&self) -> Result<ImageSizes, DataError> {
+        let mut file = Unpacked::open(&self.images)?;
+        let [_, height, width] = header(&mut file)?.map(|x| x as usize);
         if height != width || height == 0 || height > LONGEST {
-            return Err(malformed(
+            return Err(DataError::malformed(
                 &self.images,
                 format!("its images are {height} x {width}, expected squares of 1 to {LONGEST}"),
             ));
@@ -289,41 +280,38 @@ impl Pair {
         })
     }
 
-    fn labels(&self) -> Result<Vec<u8>, ImageError> {
-        let mut file = Source::open(&self.labels)?;
-        let [count] = header(&mut file, &self.labels)?;
+    fn labels(&self) -> Result<Vec<u8>, DataError> {
+        let mut file = Unpacked::open(&self.labels)?;
+        let [count] = header(&mut file)?;
         let labels = file.exactly(count.into(), "the labels")?;
         file.end()?;
         Ok(labels)
     }
 
-    fn read(&self, sizes: ImageSizes) -> Result<Part, ImageError> {
-        let mut file = Source::open(&self.images)?;
-        let [count, ..]: [u32; 3] = header(&mut file, &self.images)?;
+    fn read(&self, sizes: ImageSizes) -> Result<Part, DataError> {
+        let mut file = Unpacked::open(&self.images)?;
+        let [count, _, _] = header(&mut file)?;
         let size = u64::from(count) * sizes.elements() as u64;
         let pixels = file.exactly(size, "the images")?;
         file.end()?;
         let labels = self.labels()?;
         if labels.len() != count as usize {
-            return Err(malformed(
-                &self.labels,
-                format!("it has {} labels for {count} images", labels.len()),
-            ));
+            let reason = format!("it has {} labels for {count} images", labels.len());
+            return Err(DataError::malformed(&self.labels, reason));
         }
         Ok(Part { pixels, labels })
     }
 }
 
-fn header<const N: usize>(file: &mut Source<'_>, path: &Path) -> Result<[u32; N], ImageError> {
+/// The dimensions of a file of unsigned bytes.
+fn header<const N: usize>(file: &mut Unpacked<'_>) -> Result<[u32; N], DataError> {
     let magic = file.big_endian("the header")?;
     let expected = u32::from_be_bytes([0, 0, UNSIGNED_BYTE, N as u8]);
     if magic != expected {
-        return Err(malformed(
-            path,
-            format!(
-                "it starts with {magic:#010x}, unsigned bytes in {N} dimensions with {expected:#010x}"
-            ),
-        ));
+        let reason = format!(
+            "it starts with {magic:#010x}, unsigned bytes in {N} dimensions with {expected:#010x}"
+        );
+        return Err(DataError::malformed(file.path, reason));
     }
     let mut dimensions = [0; N];
     for dimension in &mut dimensions {

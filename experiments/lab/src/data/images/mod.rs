@@ -12,9 +12,7 @@
 //! testing.
 
 mod batches;
-mod bytes;
 mod cifar;
-mod error;
 mod folders;
 mod idx;
 mod open;
@@ -22,12 +20,10 @@ mod pictures;
 mod shapes;
 
 pub use batches::{ImageBatch, ImageBatches};
-pub use error::ImageError;
 pub use open::Measured;
 
-use super::{DataAccount, FileRead, Unit};
+use super::{DataAccount, DataError, FileRead, Unit, bytes::most_bytes};
 use nn::patch_embed::Patches;
-use open::Layout;
 use sha2::{Digest, Sha256};
 use std::{fmt, path::Path};
 
@@ -48,19 +44,17 @@ impl ImageSizes {
     pub fn elements(&self) -> usize {
         self.channels * self.side * self.side
     }
-}
 
-impl ImageSizes {
     /// Whether there is room for so many images of these sizes.
-    fn check_room(self, images: usize, path: &Path) -> Result<(), ImageError> {
+    fn check_room(self, images: usize, path: &Path) -> Result<(), DataError> {
         let factors = [images, self.channels, self.side, self.side];
         let bytes = factors
             .iter()
             .try_fold(1_u64, |bytes, &factor| bytes.checked_mul(factor as u64));
-        let limit = bytes::most_bytes();
+        let limit = most_bytes();
         match bytes.is_some_and(|bytes| bytes <= limit) {
             true => Ok(()),
-            false => Err(ImageError::TooLarge {
+            false => Err(DataError::TooLarge {
                 path: path.to_owned(),
                 limit,
             }),
@@ -142,13 +136,13 @@ impl ImageSet {
     ///
     /// # Errors
     /// If something is missing, unreadable or malformed.
-    pub fn open(path: Option<&Path>, sizes: ImageSizes, partial: bool) -> Result<Self, ImageError> {
+    pub fn open(path: Option<&Path>, sizes: ImageSizes, partial: bool) -> Result<Self, DataError> {
         match path {
             None => {
                 sizes.check_room(SHAPES.iter().sum(), Path::new("shapes"))?;
                 Ok(Self::shapes(sizes))
             }
-            Some(path) => Layout::find(path, partial)?.load(path, sizes),
+            Some(path) => open::load(path, sizes, partial),
         }
     }
 
@@ -156,37 +150,36 @@ impl ImageSet {
     ///
     /// # Errors
     /// As [`ImageSet::open`].
-    pub fn measure(path: &Path, partial: bool) -> Result<Measured, ImageError> {
-        Layout::find(path, partial)?.measure()
+    pub fn measure(path: &Path, partial: bool) -> Result<Measured, DataError> {
+        open::find(path, partial)?.measure()
     }
 
     /// Whether a network for these images and this number of classes can learn from them.
     ///
     /// # Errors
-    /// [`ImageError::OtherNetwork`], with everything that differs.
-    pub fn check(&self, patches: Patches, classes: usize) -> Result<(), ImageError> {
+    /// [`DataError::OtherNetwork`], with everything that differs.
+    pub fn check(&self, patches: Patches, classes: usize) -> Result<(), DataError> {
         let ImageSizes { side, channels } = self.sizes;
         let settings = [
             ("model.image", side, patches.image),
             ("model.channels", channels, patches.channels),
             ("model.classes", self.classes.len(), classes),
         ];
-        let differs = settings
-            .iter()
-            .filter(|(_, images, network)| images != network);
-        let list = |setting: fn(&(&str, usize, usize)) -> String| -> Vec<String> {
-            differs.clone().map(setting).collect()
-        };
-        let set = list(|(key, _, network)| format!("{key}={network}"));
-        if set.is_empty() {
+        let mut differing = settings.to_vec();
+        differing.retain(|(_, images, network)| images != network);
+        if differing.is_empty() {
             return Ok(());
         }
-        Err(ImageError::OtherNetwork {
+        let list = |setting: fn(&(&str, usize, usize)) -> String| {
+            let settings: Vec<String> = differing.iter().map(setting).collect();
+            settings.join(", ")
+        };
+        Err(DataError::OtherNetwork {
             name: self.account.name.clone(),
-            sizes: self.sizes,
+            sizes: self.sizes.to_string(),
             classes: self.classes.len(),
-            set: set.join(", "),
-            right: list(|(key, images, _)| format!("{key}={images}")).join(", "),
+            set: list(|(key, _, network)| format!("{key}={network}")),
+            right: list(|(key, images, _)| format!("{key}={images}")),
         })
     }
 

@@ -1,8 +1,8 @@
 //! From a path to a set: which layout it is, what is in it, and how it is cut.
 
-use super::{FEWEST, ImageError, ImageSet, ImageSizes, Part, bytes::entries, cifar, folders, idx};
+use super::{FEWEST, ImageSet, ImageSizes, Part, cifar, folders, idx};
 use crate::{
-    data::{DataAccount, FileRead, Unit, file_name},
+    data::{DataAccount, DataError, FileRead, Unit, bytes::entries, file_name},
     run_dir::is_run_directory,
 };
 use engine::rng::Key;
@@ -35,10 +35,38 @@ impl Measured {
 }
 
 /// Where images are and how they are told apart, before any pixel of them is read.
-pub(super) enum Layout {
-    Idx(idx::Files),
-    Cifar(cifar::Batches),
-    Folders(folders::Folders),
+pub(super) trait Layout {
+    /// Sizes and classes.
+    fn measure(&self) -> Result<Measured, DataError>;
+
+    /// All images; those that can be resized are brought to `sizes`.
+    fn read(self: Box<Self>, sizes: ImageSizes) -> Result<Contents, DataError>;
+}
+
+/// The layout of what is at a path.
+pub(super) fn find(path: &Path, partial: bool) -> Result<Box<dyn Layout>, DataError> {
+    let path_of = || path.to_owned();
+    if !path.exists() {
+        return Err(DataError::Missing { path: path_of() });
+    }
+    known(path, partial)?.ok_or_else(|| DataError::NoImages {
+        path: path_of(),
+        hint: hint(path).unwrap_or_default(),
+    })
+}
+
+fn known(path: &Path, partial: bool) -> Result<Option<Box<dyn Layout>>, DataError> {
+    if let Some(files) = idx::find(path)? {
+        return Ok(Some(Box::new(files)));
+    }
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    if let Some(batches) = cifar::find(path, partial)? {
+        return Ok(Some(Box::new(batches)));
+    }
+    let folders = folders::find(path)?;
+    Ok(folders.map(|folders| Box::new(folders) as Box<dyn Layout>))
 }
 
 /// Everything that was read.
@@ -89,93 +117,46 @@ impl Reading {
     }
 }
 
-impl Layout {
-    /// The layout of what is at a path.
-    pub(super) fn find(path: &Path, partial: bool) -> Result<Self, ImageError> {
-        if !path.exists() {
-            return Err(ImageError::Missing {
-                path: path.to_owned(),
-            });
-        }
-        Self::known(path, partial)?.ok_or_else(|| ImageError::Unknown {
-            path: path.to_owned(),
-            hint: hint(path).unwrap_or_default(),
-        })
+/// The images at a path, in a training and a test part.
+pub(super) fn load(path: &Path, sizes: ImageSizes, partial: bool) -> Result<ImageSet, DataError> {
+    let Contents {
+        mut parts,
+        classes,
+        sizes,
+        mut account,
+    } = find(path, partial)?.read(sizes)?;
+    let found = parts.iter().map(|reading| reading.part.len()).sum();
+    if found < FEWEST || parts.iter().any(|reading| reading.part.is_empty()) {
+        let path = path.to_owned();
+        return Err(DataError::TooFew { path, found });
     }
-
-    fn known(path: &Path, partial: bool) -> Result<Option<Self>, ImageError> {
-        if let Some(files) = idx::find(path)? {
-            return Ok(Some(Self::Idx(files)));
+    account.name = file_name(path);
+    account.unit = Unit::Images;
+    let about = match &classes[..] {
+        [class] => format!("images of {sizes}, all of them of one class, {class}"),
+        _ => format!("images of {sizes} in {} classes", classes.len()),
+    };
+    account.remarks.insert(0, about);
+    let (train, test) = match &mut parts[..] {
+        [train, test] => {
+            "the test part that comes with the images".clone_into(&mut account.split);
+            train.enter(&mut account, &[]);
+            test.enter(&mut account, &(0..test.part.len()).collect::<Vec<_>>());
+            (
+                std::mem::take(&mut train.part),
+                std::mem::take(&mut test.part),
+            )
         }
-        if !path.is_dir() {
-            return Ok(None);
+        parts => {
+            "a tenth of the images, drawn once and for all".clone_into(&mut account.split);
+            let [train, test] = cut(found);
+            parts[0].enter(&mut account, &test);
+            let part = |indices: &[usize]| parts[0].part.select(indices, sizes);
+            (part(&train), part(&test))
         }
-        if let Some(batches) = cifar::find(path, partial)? {
-            return Ok(Some(Self::Cifar(batches)));
-        }
-        Ok(folders::find(path)?.map(Self::Folders))
-    }
-
-    pub(super) fn measure(&self) -> Result<Measured, ImageError> {
-        match self {
-            Self::Idx(files) => files.measure(),
-            Self::Cifar(batches) => Ok(batches.measure()),
-            Self::Folders(folders) => folders.measure(),
-        }
-    }
-
-    fn read(self, sizes: ImageSizes) -> Result<Contents, ImageError> {
-        match self {
-            Self::Idx(files) => files.read(),
-            Self::Cifar(batches) => batches.read(),
-            Self::Folders(folders) => folders.read(sizes),
-        }
-    }
-
-    /// The images, in a training and a test part.
-    pub(super) fn load(self, path: &Path, sizes: ImageSizes) -> Result<ImageSet, ImageError> {
-        let Contents {
-            mut parts,
-            classes,
-            sizes,
-            mut account,
-        } = self.read(sizes)?;
-        let found = parts.iter().map(|reading| reading.part.len()).sum();
-        if found < FEWEST || parts.iter().any(|reading| reading.part.is_empty()) {
-            return Err(ImageError::TooFew {
-                path: path.to_owned(),
-                found,
-            });
-        }
-        account.name = file_name(path);
-        account.unit = Unit::Images;
-        let about = match &classes[..] {
-            [class] => format!("images of {sizes}, all of them of one class, {class}"),
-            _ => format!("images of {sizes} in {} classes", classes.len()),
-        };
-        account.remarks.insert(0, about);
-        let second = parts
-            .get(1)
-            .map(|test| (0..test.part.len()).collect::<Vec<_>>());
-        let (train, test) = match second {
-            Some(all) => {
-                "the test part that comes with the images".clone_into(&mut account.split);
-                parts[0].enter(&mut account, &[]);
-                parts[1].enter(&mut account, &all);
-                let mut part = |i: usize| std::mem::take(&mut parts[i].part);
-                (part(0), part(1))
-            }
-            None => {
-                "a tenth of the images, drawn once and for all".clone_into(&mut account.split);
-                let [train, test] = cut(parts[0].part.len());
-                parts[0].enter(&mut account, &test);
-                let part = |indices: &[usize]| parts[0].part.select(indices, sizes);
-                (part(&train), part(&test))
-            }
-        };
-        account.remarks.extend(repeated(&train, &test, sizes));
-        Ok(ImageSet::new(account, train, test, classes, sizes))
-    }
+    };
+    account.remarks.extend(repeated(&train, &test, sizes));
+    Ok(ImageSet::new(account, train, test, classes, sizes))
 }
 
 /// What is to be known of images that occur several times.
@@ -234,7 +215,7 @@ fn hint(path: &Path) -> Option<String> {
             .iter()
             .flat_map(|path| entries(path).unwrap_or_default());
         directories = below.filter(|path| path.is_dir()).take(FOLDERS).collect();
-        let is_set = |path: &&PathBuf| Layout::known(path, true).is_ok_and(|found| found.is_some());
+        let is_set = |path: &&PathBuf| known(path, true).is_ok_and(|found| found.is_some());
         if let Some(found) = directories.iter().find(is_set) {
             return Some(format!("; there are images in {}", found.display()));
         }

@@ -5,16 +5,13 @@
 //! Transparent parts are shown on white. Samples of 16 bits are rounded to 8. A file that
 //! ends before its image does is refused.
 
-use super::{
-    ImageError, ImageSizes, LONGEST,
-    bytes::{DEFLATE_RATIO, malformed, unreadable},
+use super::{ImageSizes, LONGEST};
+use crate::data::{
+    DataError,
+    bytes::{DEFLATE_RATIO, Unpacked, guarded},
+    kind::{FileKind, by_content},
 };
-use crate::data::guard::guarded;
-use std::{
-    fs::{self, File, Metadata},
-    io::{Cursor, Read},
-    path::Path,
-};
+use std::{io::Cursor, path::Path};
 use zune_jpeg::{
     JpegDecoder,
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
@@ -27,58 +24,11 @@ const MOST_PIXELS: u64 = 1 << 26;
 /// The largest file of one image that is read.
 const LARGEST_FILE: u64 = 1 << 28;
 
-/// What a file is, by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    Png,
-    Jpeg,
-    /// An image that cannot be read, by the name of its format.
-    Other(&'static str),
-}
-
-impl Format {
-    fn of(start: &[u8]) -> Option<Self> {
-        match start {
-            [0x89, b'P', b'N', b'G', ..] => Some(Self::Png),
-            [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
-            [b'G', b'I', b'F', b'8', ..] => Some(Self::Other("GIF")),
-            [
-                b'R',
-                b'I',
-                b'F',
-                b'F',
-                _,
-                _,
-                _,
-                _,
-                b'W',
-                b'E',
-                b'B',
-                b'P',
-                ..,
-            ] => Some(Self::Other("WebP")),
-            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Self::Other("TIFF")),
-            [_, _, _, _, b'f', b't', b'y', b'p', b'a' | b'h' | b'm', ..] => {
-                Some(Self::Other("AVIF or HEIC"))
-            }
-            [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Some(Self::Other("BMP")),
-            [b'P', b'1'..=b'6', b' ' | b'\n' | b'\t' | b'\r', ..] => Some(Self::Other("PNM")),
-            _ => None,
-        }
-    }
-
-    /// The format of a file; `None` if it is none of these, or not even a file.
-    pub(super) fn of_file(path: &Path) -> Option<Self> {
-        // Files of the kernel have no size and may never end.
-        let is_file = |meta: Metadata| meta.is_file() && meta.len() > 0;
-        if !path.metadata().is_ok_and(is_file) {
-            return None;
-        }
-        let mut start = Vec::new();
-        let file = File::open(path).ok()?;
-        file.take(12).read_to_end(&mut start).ok()?;
-        Self::of(&start)
-    }
+/// The format of the image in a file, by its first bytes; `None` if there is none, or not even a
+/// file.
+pub(super) fn format_of(path: &Path) -> Option<&'static str> {
+    let source = path.is_file().then(|| Unpacked::open(path).ok());
+    by_content(&source.flatten()?.head)?.image()
 }
 
 /// Whether a file's name promises an image that can be read.
@@ -98,56 +48,36 @@ pub(super) struct Header {
 }
 
 /// The header of an image.
-pub(super) fn header(path: &Path) -> Result<Header, ImageError> {
-    with_decoder(path, |decoder, _| match decoder {
-        Decoder::Png(decoder) => Ok(png_reader(*decoder)?.1),
-        Decoder::Jpeg(mut decoder) => jpeg_header(&mut decoder),
+pub(super) fn header(path: &Path) -> Result<Header, DataError> {
+    read(path, |bytes| match is_png(bytes)? {
+        true => Ok(png_reader(bytes)?.1),
+        false => jpeg_header(&mut jpeg_decoder(bytes)),
     })
 }
 
 /// An image.
-pub(super) fn decode(path: &Path) -> Result<Picture, ImageError> {
-    with_decoder(path, |decoder, bytes| match decoder {
-        Decoder::Png(decoder) => decode_png(*decoder, bytes.len()),
-        Decoder::Jpeg(decoder) => decode_jpeg(*decoder, bytes),
+pub(super) fn decode(path: &Path) -> Result<Picture, DataError> {
+    read(path, |bytes| match is_png(bytes)? {
+        true => decode_png(bytes),
+        false => decode_jpeg(bytes),
     })
 }
 
-enum Decoder<'b> {
-    Png(Box<png::Decoder<Cursor<&'b [u8]>>>),
-    Jpeg(Box<JpegDecoder<ZCursor<&'b [u8]>>>),
+/// What `work` makes of the file's bytes. Its complaints, and a decoder's panics, name the file.
+fn read<T>(path: &Path, work: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, DataError> {
+    let bytes = Unpacked::open(path)?.take(u64::MAX, LARGEST_FILE)?;
+    let result = guarded(|| work(&bytes)).and_then(|result| result);
+    result.map_err(|reason| DataError::malformed(path, reason))
 }
 
-/// What `work` makes of the file's bytes. Its complaints, and a decoder's panics, name the file.
-fn with_decoder<T>(
-    path: &Path,
-    work: impl FnOnce(Decoder<'_>, &[u8]) -> Result<T, String>,
-) -> Result<T, ImageError> {
-    let size = path
-        .metadata()
-        .map_err(|error| unreadable(path, error))?
-        .len();
-    if size > LARGEST_FILE {
-        return Err(malformed(
-            path,
-            format!("{size} bytes are too many for one image"),
-        ));
+/// `true` of PNG, `false` of JPEG.
+fn is_png(bytes: &[u8]) -> Result<bool, String> {
+    match by_content(bytes).as_ref().and_then(FileKind::image) {
+        Some("PNG") => Ok(true),
+        Some("JPEG") => Ok(false),
+        Some(name) => Err(format!("it is a {name} image, not PNG or JPEG")),
+        None => Err("it begins neither as PNG nor as JPEG".to_owned()),
     }
-    let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
-    let result = guarded(|| {
-        let decoder = match Format::of(&bytes) {
-            Some(Format::Png) => Decoder::Png(Box::new(png_decoder(&bytes))),
-            Some(Format::Jpeg) => Decoder::Jpeg(Box::new(jpeg_decoder(&bytes))),
-            Some(Format::Other(name)) => {
-                return Err(format!("it is a {name} image, not PNG or JPEG"));
-            }
-            None => return Err("it begins neither as PNG nor as JPEG".to_owned()),
-        };
-        work(decoder, &bytes)
-    });
-    result
-        .and_then(|result| result)
-        .map_err(|reason| malformed(path, reason))
 }
 
 /// Refuses an image that would be larger than any file of this size can describe.
@@ -168,18 +98,14 @@ fn check_sizes(header: Header, file: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn png_decoder(bytes: &[u8]) -> png::Decoder<Cursor<&[u8]>> {
+type PngReader<'b> = png::Reader<Cursor<&'b [u8]>>;
+
+fn png_reader(bytes: &[u8]) -> Result<(PngReader<'_>, Header), String> {
     let limits = png::Limits {
         bytes: (bytes.len() as u64 * DEFLATE_RATIO + SLACK) as usize,
     };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
-    decoder.set_transformations(png::Transformations::EXPAND);
-    decoder
-}
-
-type PngReader<'b> = png::Reader<Cursor<&'b [u8]>>;
-
-fn png_reader(decoder: png::Decoder<Cursor<&[u8]>>) -> Result<(PngReader<'_>, Header), String> {
+    decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::ALPHA);
     let reader = decoder.read_info().map_err(|error| error.to_string())?;
     let info = reader.info();
     let grey = match info.color_type {
@@ -187,15 +113,12 @@ fn png_reader(decoder: png::Decoder<Cursor<&[u8]>>) -> Result<(PngReader<'_>, He
         png::ColorType::Rgb | png::ColorType::Rgba => false,
         png::ColorType::Indexed => {
             let palette = info.palette.as_deref().ok_or("its palette is missing")?;
-            if !palette.len().is_multiple_of(3) {
-                return Err(format!(
-                    "its palette has {} bytes, no multiple of 3",
-                    palette.len()
-                ));
+            let (colours, rest) = palette.as_chunks();
+            if !rest.is_empty() {
+                let bytes = palette.len();
+                return Err(format!("its palette has {bytes} bytes, no multiple of 3"));
             }
-            palette
-                .chunks_exact(3)
-                .all(|c| c[0] == c[1] && c[1] == c[2])
+            colours.iter().all(|&[r, g, b]| r == g && g == b)
         }
     };
     let header = Header {
@@ -206,9 +129,9 @@ fn png_reader(decoder: png::Decoder<Cursor<&[u8]>>) -> Result<(PngReader<'_>, He
     Ok((reader, header))
 }
 
-fn decode_png(decoder: png::Decoder<Cursor<&[u8]>>, file: usize) -> Result<Picture, String> {
-    let (mut reader, header) = png_reader(decoder)?;
-    check_sizes(header, file)?;
+fn decode_png(bytes: &[u8]) -> Result<Picture, String> {
+    let (mut reader, header) = png_reader(bytes)?;
+    check_sizes(header, bytes.len())?;
     let size = reader.output_buffer_size().ok_or("it is too large")?;
     let mut samples = vec![0; size];
     let info = reader
@@ -218,9 +141,10 @@ fn decode_png(decoder: png::Decoder<Cursor<&[u8]>>, file: usize) -> Result<Pictu
     reader.finish().map_err(|error| error.to_string())?;
     samples.truncate(info.buffer_size());
     if info.bit_depth == png::BitDepth::Sixteen {
-        let wide = samples
-            .chunks_exact(2)
-            .map(|s| u32::from(u16::from_be_bytes([s[0], s[1]])));
+        let (wide, _) = samples.as_chunks();
+        let wide = wide
+            .iter()
+            .map(|&sample| u32::from(u16::from_be_bytes(sample)));
         // 65535 = 255 * 257.
         samples = wide.map(|sample| ((sample + 128) / 257) as u8).collect();
     }
@@ -229,17 +153,17 @@ fn decode_png(decoder: png::Decoder<Cursor<&[u8]>>, file: usize) -> Result<Pictu
         ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
     };
     let rgb = match info.color_type {
-        png::ColorType::Grayscale => samples.iter().flat_map(|&v| [v; 3]).collect(),
-        png::ColorType::GrayscaleAlpha => samples
-            .chunks_exact(2)
-            .flat_map(|p| [on_white(p[0], p[1]); 3])
-            .collect(),
-        png::ColorType::Rgb => samples,
-        png::ColorType::Rgba => samples
-            .chunks_exact(4)
-            .flat_map(|p| [p[0], p[1], p[2]].map(|v| on_white(v, p[3])))
-            .collect(),
-        png::ColorType::Indexed => return Err("its palette is missing".to_owned()),
+        png::ColorType::GrayscaleAlpha => {
+            let (pixels, _) = samples.as_chunks();
+            let on_white = |&[v, a]: &[u8; 2]| [on_white(v, a); 3];
+            pixels.iter().flat_map(on_white).collect()
+        }
+        png::ColorType::Rgba => {
+            let (pixels, _) = samples.as_chunks();
+            let on_white = |&[r, g, b, a]: &[u8; 4]| [r, g, b].map(|v| on_white(v, a));
+            pixels.iter().flat_map(on_white).collect()
+        }
+        _ => return Err("its palette is missing".to_owned()),
     };
     Picture::new(header, rgb)
 }
@@ -265,7 +189,8 @@ fn jpeg_header(decoder: &mut JpegDecoder<ZCursor<&[u8]>>) -> Result<Header, Stri
     })
 }
 
-fn decode_jpeg(mut decoder: JpegDecoder<ZCursor<&[u8]>>, bytes: &[u8]) -> Result<Picture, String> {
+fn decode_jpeg(bytes: &[u8]) -> Result<Picture, String> {
+    let mut decoder = jpeg_decoder(bytes);
     let header = jpeg_header(&mut decoder)?;
     check_sizes(header, bytes.len())?;
     if !jpeg_ends(bytes) {

@@ -1,12 +1,15 @@
 //! Event files that TensorBoard reads, written while a run trains.
 
-mod record;
-
-use super::{METRICS_FILE, MetricsRecord, RunError, in_place::open_in_place, write_atomically};
-use record::{framed, kept, scalars, version};
+use super::{
+    METRICS_FILE, MetricsRecord, RunError,
+    event_record::{framed, kept, scalars, version},
+    write::open_in_place,
+    write_atomically,
+};
+use crate::files::read_bytes;
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom, Write},
+    io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -32,9 +35,8 @@ impl EventLog {
     pub fn open(directory: &Path, step: u64, recorded: &[MetricsRecord]) -> Result<Self, RunError> {
         let path = directory.join(EVENTS_FILE);
         let mut file = open_in_place(&path)?;
-        let mut bytes = Vec::new();
-        let read = file.read_to_end(&mut bytes);
-        read.map_err(|error| RunError::reading(&path, error))?;
+        let read = read_bytes(&mut file);
+        let bytes = read.map_err(|error| RunError::reading(&path, error))?;
         let kept = kept(&bytes, step);
         if !bytes.starts_with(&kept.bytes) {
             write_atomically(&path, &kept.bytes)?;

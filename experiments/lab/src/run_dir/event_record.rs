@@ -212,13 +212,9 @@ mod tests {
     fn an_event_has_the_bytes_that_tensorboard_writes() {
         let record = framed(&scalars(2.0, 300, [("loss", 0.5)].into_iter()));
         assert_eq!(record[..8], [27, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(hex(&record), GOLDEN);
+        assert_eq!(models::weights::hex(&record), GOLDEN);
     }
 
     const GOLDEN: &str = "1b000000000000001a0d9e13090000000000000040\
         10ac022a0d0a0b0a046c6f7373150000003fdfc52b60";
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 }
