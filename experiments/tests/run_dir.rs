@@ -3,7 +3,7 @@
 use lab::{
     config::RunConfig,
     run_dir::{
-        CONFIG_FILE, Environment, METRICS_FILE, MetricsRecord, RunDir, RunError, RunId,
+        CONFIG_FILE, Environment, METRICS_FILE, MetricsLog, MetricsRecord, RunDir, RunError, RunId,
         SUMMARY_FILE, Status, Summary, read_metrics, read_summary, write_atomically,
     },
 };
@@ -20,6 +20,16 @@ fn run_id(root: &Path) -> RunId {
 
 fn open(root: &Path) -> RunDir {
     RunDir::open(&run_id(root)).expect("a fresh directory")
+}
+
+/// The metrics of a run that goes on from a step.
+fn metrics_at(run: &RunDir, step: u64) -> Result<MetricsLog, RunError> {
+    let path = run.path().join(METRICS_FILE);
+    MetricsLog::open_at(&path, step, None, std::iter::empty())
+}
+
+fn metrics(run: &RunDir) -> Result<MetricsLog, RunError> {
+    metrics_at(run, u64::MAX)
 }
 
 fn record(step: u64) -> MetricsRecord {
@@ -110,21 +120,21 @@ fn all_runs_of_a_sweep_are_found_in_order_of_arm_and_seed_number() {
 fn metrics_come_back_to_the_last_bit() {
     let root = tempfile::tempdir().expect("directory");
     let run = open(root.path());
-    let mut log = run.metrics().expect("log");
+    let mut log = metrics(&run).expect("log");
     let records: Vec<MetricsRecord> = (1..200).map(record).collect();
     for record in &records {
         log.append(*record).expect("space");
     }
     assert_eq!(read_metrics(run.path()).expect("readable"), records);
     drop(log);
-    assert_eq!(run.metrics().expect("again").records(), records);
+    assert_eq!(metrics(&run).expect("again").records(), records);
 }
 
 #[test]
 fn a_loss_that_is_not_a_number_survives_as_such() {
     let root = tempfile::tempdir().expect("directory");
     let run = open(root.path());
-    let mut log = run.metrics().expect("log");
+    let mut log = metrics(&run).expect("log");
     let diverged = MetricsRecord {
         train_loss: f64::NAN,
         val_loss: Some(f64::INFINITY),
@@ -144,7 +154,7 @@ fn a_line_torn_anywhere_is_cut_off_and_the_log_goes_on() {
     let root = tempfile::tempdir().expect("directory");
     let run = open(root.path());
     let path = run.path().join(METRICS_FILE);
-    let mut log = run.metrics().expect("log");
+    let mut log = metrics(&run).expect("log");
     (1..=3).for_each(|step| log.append(record(step)).expect("space"));
     let whole = fs::read(&path).expect("readable");
     let last_line = whole[..whole.len() - 1]
@@ -155,7 +165,7 @@ fn a_line_torn_anywhere_is_cut_off_and_the_log_goes_on() {
     for length in last_line..whole.len() {
         fs::write(&path, &whole[..length]).expect("write");
         assert_eq!(read_metrics(run.path()).expect("readable").len(), 2);
-        let mut log = run.metrics().expect("recovers");
+        let mut log = metrics(&run).expect("recovers");
         assert_eq!(log.records(), [record(1), record(2)]);
         log.append(record(3)).expect("space");
         assert_eq!(fs::read(&path).expect("readable"), whole);
@@ -167,15 +177,15 @@ fn a_last_line_of_zeros_is_cut_off_but_damage_in_the_middle_is_named() {
     let root = tempfile::tempdir().expect("directory");
     let run = open(root.path());
     let path = run.path().join(METRICS_FILE);
-    let mut log = run.metrics().expect("log");
+    let mut log = metrics(&run).expect("log");
     log.append(record(1)).expect("space");
     let mut file = fs::File::options().append(true).open(&path).expect("open");
     file.write_all(b"\0\0\0\0\n").expect("write");
-    assert_eq!(run.metrics().expect("recovers").records(), [record(1)]);
+    assert_eq!(metrics(&run).expect("recovers").records(), [record(1)]);
 
     let line = fs::read_to_string(&path).expect("readable");
     fs::write(&path, format!("{line}oops\n{line}")).expect("write");
-    let error = run.metrics().expect_err("damage");
+    let error = metrics(&run).expect_err("damage");
     assert!(
         matches!(error, RunError::Damaged { line: 2, .. }),
         "{error}"
@@ -187,12 +197,11 @@ fn rewinding_and_repeating_gives_the_bytes_of_an_uninterrupted_run() {
     let root = tempfile::tempdir().expect("directory");
     let run = open(root.path());
     let path = run.path().join(METRICS_FILE);
-    let mut log = run.metrics().expect("log");
+    let mut log = metrics(&run).expect("log");
     (1..=9).for_each(|step| log.append(record(step)).expect("space"));
     let whole = fs::read(&path).expect("readable");
     for checkpoint in 0..=9 {
-        let mut log = run.metrics().expect("log");
-        log.rewind_to(checkpoint).expect("cut");
+        let mut log = metrics_at(&run, checkpoint).expect("cut");
         assert_eq!(log.records().len() as u64, checkpoint);
         (checkpoint + 1..=9).for_each(|step| log.append(record(step)).expect("space"));
         log.sync().expect("synced");

@@ -14,7 +14,7 @@ pub const LISTED_AT_START: usize = 3;
 /// Names of each list that are shown where somebody asks: `--dry-run` and reports.
 pub const LISTED_WHEN_ASKED: usize = 20;
 
-/// What amounts of data are counted in.
+/// Units of amounts of data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
@@ -38,7 +38,7 @@ impl Unit {
     }
 }
 
-/// How much of the data is for one purpose.
+/// Amount of the data that is for one purpose.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// Files that have a part in it.
@@ -93,14 +93,14 @@ pub struct FileRead {
     pub name: String,
     /// Kind, by which shares are counted; [`kind_of`] the name, where nothing else is known.
     pub kind: String,
-    /// How much of it is trained on, in the account's unit.
+    /// Amount that is trained on, in the account's unit.
     pub training: u64,
-    /// How much of it validates.
+    /// Amount that validates.
     pub validation: u64,
     /// Where the validating parts begin and end, if only blocks of it validate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<[u64; 2]>,
-    /// How it was read, if not as it is: `gzip`, `UTF-16 (little-endian), decoded`.
+    /// Decoding that was needed, if any: `gzip`, `UTF-16 (little-endian), decoded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_as: Option<String>,
 }
@@ -124,33 +124,33 @@ impl LeftOut {
     }
 }
 
-/// What was read, what was left out and why, and what validates.
+/// Account of what was read, what was left out and why, and what validates.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataAccount {
-    /// What a person calls the data.
+    /// Name of the data.
     pub name: String,
     /// SHA-256 in hex of all of it.
     pub fingerprint: String,
-    /// What amounts are counted in.
+    /// Unit of amounts.
     pub unit: Unit,
-    /// What is trained on.
+    /// Training part.
     pub training: Share,
-    /// What validates.
+    /// Validation part.
     pub validation: Share,
-    /// How what validates was chosen.
+    /// Sentence on how the validation part was chosen.
     pub split: String,
     /// The files read, in their order; at most a thousand of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileRead>,
     /// Number of files read.
     pub files_read: u64,
-    /// What was left out; at most a thousand of them.
+    /// Things left out; at most a thousand of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
     /// The number of things left out for each reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reasons: BTreeMap<String, u64>,
-    /// What a reader has to know about the data.
+    /// Remarks that a reader has to know about the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
 }
@@ -198,7 +198,7 @@ impl DataAccount {
         }
     }
 
-    /// How much there is: `7164198 bytes to train on, 795985 to validate`.
+    /// Amounts in a sentence: `7164198 bytes to train on, 795985 to validate`.
     pub fn sizes(&self) -> String {
         format!(
             "{} {} to train on, {} to validate",

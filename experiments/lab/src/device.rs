@@ -3,7 +3,7 @@
 use engine::backend::{Adapter, Backend, CpuBackend, DeviceError, Options};
 use std::{env, fmt, path::PathBuf, sync::Arc};
 
-/// What was asked for.
+/// Choice of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// The processor.
@@ -17,11 +17,11 @@ pub enum Choice {
 /// A backend that was opened.
 #[derive(Clone)]
 pub struct Selected {
-    /// It.
+    /// The backend.
     pub backend: Arc<dyn Backend>,
-    /// Whether a failing device ends the work. If not, the processor takes over.
+    /// `true` if a failing device ends the work. If not, the processor takes over.
     pub required: bool,
-    /// What the user should know: why it is not a GPU, or what was odd about it.
+    /// Notes for the user: why it is not a GPU, or what was odd about it.
     pub notes: Vec<String>,
 }
 
@@ -78,7 +78,7 @@ impl Selected {
     /// A device that has failed.
     ///
     /// # Errors
-    /// Its message if it was required; otherwise what to tell the user.
+    /// The message of a device that was required; otherwise returns what to tell the user.
     pub fn failure(&self) -> Result<Option<String>, String> {
         match self.backend.failure() {
             Some(message) if self.required => Err(message),

@@ -63,7 +63,7 @@ fn read_at_most(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
 pub struct NotToml {
     /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// Kind of mistake.
     pub reason: String,
 }
 

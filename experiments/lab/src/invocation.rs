@@ -54,7 +54,7 @@ pub fn path_argument(path: &Path) -> PathBuf {
     }
 }
 
-/// What starts this program again. Found once, early: a program that is built anew while it
+/// Words that start this program again. Found once, early: a program that is built anew while it
 /// runs has lost its path.
 pub fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();

@@ -100,8 +100,8 @@ pub(crate) fn conceivable(config: &RunConfig) -> Result<(), ConfigError> {
     })
 }
 
-/// Whether the weights of a network and the states of one window of its input can be held: the
-/// least that anybody who uses it takes.
+/// Returns whether the weights of a network and the states of one window of its input can be held:
+/// the least that anybody who uses it takes.
 pub(crate) fn usable(config: &RunConfig) -> Result<(), ConfigError> {
     conceivable(config)?;
     let model = &config.model;
@@ -110,7 +110,7 @@ pub(crate) fn usable(config: &RunConfig) -> Result<(), ConfigError> {
     fits((size_of::<f32>() as f64 * elements) as u64, config)
 }
 
-/// What the memory depends on: `model.dim 1000000000, model.layers 6, ..`.
+/// Settings that the memory depends on: `model.dim 1000000000, model.layers 6, ..`.
 fn sizes(config: &RunConfig) -> String {
     let model = &config.model;
     let mut sizes = vec![

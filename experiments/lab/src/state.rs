@@ -10,9 +10,10 @@
 //!
 //! Version 1, which is still read, has the SHA-256 of the payload alone, and no `logs` in it.
 //!
-//! The file is written whole under another name and renamed; the one before it is kept, and
-//! used if this one is damaged. A damaged file never takes the place of the one before it. Nothing in a file is believed before its
-//! length and checksum are right, and no list in it is longer than the file.
+//! The file is written whole under another name and renamed; the one before it is kept, and used if
+//! this one is damaged. A damaged file never takes the place of the one before it. Nothing in a
+//! file is believed before its length and checksum are right, and no list in it is longer than the
+//! file.
 
 use crate::run_dir::{LogMark, Replacement, RunError, STATE_MAGIC};
 use nn::guard::Guard;
@@ -42,7 +43,7 @@ pub struct TrainState {
     pub updates: u64,
     /// Wall time so far in seconds.
     pub seconds: f64,
-    /// What has been seen of the gradients of the first steps.
+    /// Record of the gradients of the first steps.
     pub guard: Guard,
     /// The parameter slab.
     pub params: Vec<f32>,
@@ -50,11 +51,11 @@ pub struct TrainState {
     pub first_moment: Vec<f32>,
     /// The second moments.
     pub second_moment: Vec<f32>,
-    /// What the logs of the run held; `None` in the state of an earlier version.
+    /// Marks of the logs; `None` in the state of an earlier version.
     pub logs: Option<Logs>,
 }
 
-/// What the logs of a run held when its state was saved.
+/// Marks of the logs of a run when its state was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Logs {
     /// `metrics.jsonl`.
@@ -105,7 +106,7 @@ pub enum StateError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// Kind of damage.
         reason: String,
     },
     /// A sound state, but of another configuration, corpus or program.
@@ -118,7 +119,7 @@ pub enum StateError {
 }
 
 impl StateError {
-    /// Whether the file is not what was written, so that the one before it may be used.
+    /// Returns whether the file is not what was written, so that the one before it may be used.
     pub(crate) fn is_damage(&self) -> bool {
         matches!(
             self,
@@ -132,7 +133,7 @@ impl StateError {
 pub struct Found {
     /// The state.
     pub state: TrainState,
-    /// What was wrong with the newest file, if the one before it had to be taken.
+    /// Error of the newest file, if the one before it had to be taken.
     pub fallback: Option<StateError>,
 }
 
@@ -154,7 +155,7 @@ pub fn save(directory: &Path, state: &TrainState) -> Result<(), StateError> {
 /// The newest sound state in a directory; `None` if there is no state at all.
 ///
 /// # Errors
-/// What is wrong with the newest file, if it is not damaged (it cannot be read, or is of another
+/// The error of the newest file, if it is not damaged (it cannot be read, or is of another
 /// version of the program) or the one before it is no better.
 pub fn load(directory: &Path) -> Result<Option<Found>, StateError> {
     let damage = match read(&directory.join(STATE_FILE)) {

@@ -26,7 +26,7 @@ pub struct Trained {
 
 enum Weights {
     File(TensorFile),
-    /// What a run that was killed has left.
+    /// Parameters that a run which was killed has left.
     Slab(Vec<f32>),
 }
 
@@ -77,7 +77,7 @@ impl Trained {
         })
     }
 
-    /// What the user has to know about which weights these are: that one of two files was taken,
+    /// Remarks on which weights these are: that one of two files was taken,
     /// or could not be checked.
     pub fn remarks(&self) -> &[String] {
         &self.remarks

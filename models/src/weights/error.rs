@@ -19,7 +19,7 @@ pub enum WeightsError {
     Malformed {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// Kind of mistake.
         reason: String,
     },
     /// A checksum that is not that of the content.
@@ -37,7 +37,7 @@ pub enum WeightsError {
     Config {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// Kind of mistake.
         reason: String,
     },
     /// Tensors that are not there.

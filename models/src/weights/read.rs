@@ -112,7 +112,8 @@ impl TensorFile {
         write::checksum(&metadata, tensors.collect())
     }
 
-    /// Whether the content was checked: files of others and of earlier versions have no checksum.
+    /// Returns whether the content was checked: files of others and of earlier versions have no
+    /// checksum.
     pub fn is_checked(&self) -> bool {
         self.metadata("sha256").is_some()
     }
@@ -299,11 +300,11 @@ impl TensorFile {
     }
 }
 
-/// What to open instead.
+/// Advice on what to open instead.
 const ADVICE: &str = "this program opens networks that it has trained: give a run \
                                  directory, or the model.safetensors in one";
 
-/// What a file that is no safetensors file is, where that is known.
+/// Kind of a file that is no safetensors file, where that is known.
 fn kind_of_another(bytes: &[u8]) -> Option<&'static str> {
     let names = &bytes[..bytes.len().min(4096)];
     // The length of a header, in the first 8 bytes, is below 2^32.
@@ -325,7 +326,8 @@ fn kind_of_another(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether bytes, perhaps cut in mid-character, are UTF-8 without control characters but white space.
+/// Returns whether bytes, perhaps cut in mid-character, are UTF-8 without control characters but
+/// white space.
 fn is_text(bytes: &[u8]) -> bool {
     let whole = match std::str::from_utf8(bytes) {
         Ok(text) => text,

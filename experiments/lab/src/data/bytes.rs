@@ -1,8 +1,8 @@
 //! Files that may be compressed, truncated or hostile.
 //!
 //! Compression is recognised by the first bytes of a file and taken off. Nothing is allocated
-//! because a header says so: buffers grow with the bytes that are there, and stop at what the header
-//! promised. A panic inside somebody else's decoder is an error.
+//! because a header says so: buffers grow with the bytes that are there, and stop at what the
+//! header promised. A panic inside somebody else's decoder is an error.
 
 use super::DataError;
 use crate::memory::available;
@@ -22,11 +22,11 @@ pub(super) const DEFLATE_RATIO: u64 = 1032;
 pub(super) const HEAD: usize = 512;
 /// The most bytes that are taken from one compressed file.
 const MOST_EXPANDED: u64 = 1 << 30;
-/// What a compressed file may hold beside its size times a factor.
+/// Bytes that a compressed file may hold beside its size times a factor.
 pub(super) const EXPANSION_SLACK: u64 = 16 << 20;
 /// The most compressions that are taken off one file.
 pub(super) const MOST_LAYERS: usize = 4;
-/// What a gzip file begins with.
+/// First bytes of a gzip file.
 const GZIP: [u8; 3] = [0x1f, 0x8b, 0x08];
 
 /// The most bytes of data that are read: a quarter of the memory, since they are held twice while
@@ -42,7 +42,7 @@ pub(super) struct Unpacked<'p> {
     size: u64,
     /// The first bytes of the content: [`HEAD`], or all there are.
     pub(super) head: Vec<u8>,
-    /// How often the content was compressed.
+    /// Number of compressions that were taken off.
     pub(super) layers: usize,
     reader: Box<dyn Read>,
 }
@@ -212,7 +212,7 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `decode` returns, or the message of its panic. Nothing is printed.
+/// Returns what `decode` returns, or the message of its panic. Nothing is printed.
 pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {

@@ -137,9 +137,9 @@ pub(super) fn decode(mut source: Unpacked<'_>, most: u64) -> Result<Decoded, Dat
     })
 }
 
-/// Whether no text has this byte, in any encoding: the control characters but for those that
-/// break lines and pages, ring, erase, switch between character sets (ISO 2022), colour terminals
-/// and end files of DOS.
+/// Returns whether no text has this byte, in any encoding: the control characters but for those
+/// that break lines and pages, ring, erase, switch between character sets (ISO 2022), colour
+/// terminals and end files of DOS.
 fn is_no_text(byte: u8) -> bool {
     matches!(byte, 0..=6 | 0x10..=0x19 | 0x1c..=0x1f | 0x7f)
 }

@@ -22,7 +22,7 @@ pub enum DataError {
     /// The operating system refused to read.
     #[error("{path} cannot be read ({source}): check the path and its permissions")]
     Unreadable {
-        /// What could not be read.
+        /// The file or directory.
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
@@ -44,7 +44,7 @@ pub enum DataError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// Kind of damage.
         reason: String,
     },
     /// More than is read.
@@ -67,7 +67,7 @@ pub enum DataError {
     TooManyFiles {
         /// The directory.
         path: PathBuf,
-        /// How many are looked at.
+        /// Number of entries that are looked at.
         limit: usize,
     },
     /// A file with a byte that no text has.
@@ -79,7 +79,7 @@ pub enum DataError {
         byte: u8,
         /// Position of the byte, after decompression.
         offset: usize,
-        /// What the file seems to be.
+        /// Likely kind of the file.
         kind: Option<FileKind>,
     },
     /// A directory without a single text file.
@@ -90,7 +90,7 @@ pub enum DataError {
     NoText {
         /// The directory.
         path: PathBuf,
-        /// What was left out.
+        /// Files left out, with the reasons.
         left_out: Vec<LeftOut>,
     },
     /// A directory that this program has written.
@@ -121,13 +121,13 @@ pub enum DataError {
         corpus: String,
         /// Which part is short: `training` or `validation`.
         part: &'static str,
-        /// What it is counted in.
+        /// Unit of the numbers.
         unit: &'static str,
         /// Bytes or tokens it has.
         have: usize,
         /// Bytes or tokens it needs.
         need: usize,
-        /// How to get enough.
+        /// Way to get enough.
         advice: String,
     },
     /// The source of a dependency is not on this computer.
@@ -172,7 +172,7 @@ pub enum DataError {
     OtherNumbers {
         /// The file.
         path: PathBuf,
-        /// What it has instead.
+        /// Kind of numbers found instead.
         what: &'static str,
     },
     /// A token that the vocabulary does not have.
@@ -198,7 +198,7 @@ pub enum DataError {
     Meta {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Kind of damage.
         reason: String,
     },
     /// None of the layouts of images that are known.
@@ -211,7 +211,7 @@ pub enum DataError {
     NoImages {
         /// The path given.
         path: PathBuf,
-        /// What may have been meant, or nothing.
+        /// Hint at what may have been meant, or nothing.
         hint: String,
     },
     /// Files of several sets in one directory.
@@ -228,11 +228,11 @@ pub enum DataError {
         file: PathBuf,
     },
     /// Two files of one set that do not go together.
-    #[error("{path} {reason} {other}: leave out the one that is wrong")]
+    #[error("{path} and {other} contradict each other ({reason}): leave out the one that is wrong")]
     Contradiction {
         /// One file.
         path: PathBuf,
-        /// What is wrong with the two of them.
+        /// In what they differ.
         reason: String,
         /// The other file.
         other: PathBuf,
@@ -255,7 +255,7 @@ pub enum DataError {
     HalfMissing {
         /// The file that is there.
         path: PathBuf,
-        /// What is not: `images` or `labels`.
+        /// The other file: `images` or `labels`.
         missing: &'static str,
     },
     /// Some training batches of a known set.
@@ -274,7 +274,7 @@ pub enum DataError {
     ManyClasses {
         /// The directory.
         path: PathBuf,
-        /// How many.
+        /// Number of classes.
         count: usize,
     },
     /// Neither grey nor coloured.
@@ -290,7 +290,7 @@ pub enum DataError {
         name: String,
         /// Sizes of the images.
         sizes: String,
-        /// How many classes they have.
+        /// Number of classes.
         classes: usize,
         /// The settings that differ, as they are.
         set: String,
@@ -302,7 +302,7 @@ pub enum DataError {
     TooFew {
         /// The path given.
         path: PathBuf,
-        /// How many there are.
+        /// Number of images.
         found: usize,
     },
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 pub struct FileKind {
     /// With its article: `a zip archive`.
     pub name: &'static str,
-    /// What to do instead of reading it as text.
+    /// Advice on what to do instead of reading it as text.
     pub advice: &'static str,
 }
 
@@ -18,8 +18,8 @@ impl FileKind {
         (self.images() == 1).then_some(name)
     }
 
-    /// How many images it counts for where a folder of images is told from one of text: none, one,
-    /// or those of a whole set.
+    /// Number of images that it counts for where a folder of images is told from one of text: none,
+    /// one, or those of a whole set.
     pub(super) fn images(&self) -> usize {
         match self.advice == IMAGES {
             false => 0,
@@ -40,10 +40,10 @@ const WEIGHTS: &str = "weights are no text: give the text that a network is to l
 const PROGRAM: &str = "give the folder of its source";
 const OTHER: &str = "give a file of text";
 
-/// What is done with PDF documents.
+/// Advice on PDF documents.
 const PDF: &str = "extract its text, for example with pdftotext";
 
-/// What files begin with, what they are then, and what to do with them.
+/// First bytes of a file, the kind of file, and what to do with it.
 const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"PK\x03\x04", "a zip archive", UNPACK),
     (b"PK\x05\x06", "an empty zip archive", UNPACK),
@@ -86,7 +86,7 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"\x80\x05", "a Python pickle", EXPORT),
 ];
 
-/// What other files have at a place behind their beginning.
+/// Bytes behind the beginning of a file, at an offset, and the same.
 const LATER: &[(usize, &[u8], &str, &str)] = &[
     (257, b"ustar", "a tar archive", UNPACK),
     (8, b"WEBP", "a WebP image", IMAGES),
@@ -96,7 +96,7 @@ const LATER: &[(usize, &[u8], &str, &str)] = &[
     (4, b"ftypmsf1", "an AVIF or HEIC image", IMAGES),
 ];
 
-/// What a file that is no text seems to be, by its first bytes and its name.
+/// Likely kind of a file that is no text, by its first bytes and its name.
 pub(super) fn recognise(head: &[u8], path: &Path) -> Option<FileKind> {
     let own = path.file_name().unwrap_or_default().to_string_lossy();
     let contains = |part: &[u8]| head.windows(part.len()).any(|window| window == part);
@@ -137,8 +137,8 @@ pub(super) fn by_content(head: &[u8]) -> Option<FileKind> {
     Some(FileKind { name, advice })
 }
 
-/// Whether a file begins as no text does, even if all its bytes are those of text: a document, an
-/// image, or anything else with a mark that no text begins with.
+/// Returns whether a file begins as no text does, even if all its bytes are those of text: a
+/// document, an image, or anything else with a mark that no text begins with.
 pub(super) fn is_never_text(head: &[u8]) -> bool {
     let is_mark = |magic: &[u8]| magic.len() >= 4 && magic.iter().any(|byte| !byte.is_ascii());
     head.starts_with(b"%PDF-")
@@ -148,7 +148,7 @@ pub(super) fn is_never_text(head: &[u8]) -> bool {
             .any(|(magic, ..)| is_mark(magic) && head.starts_with(magic))
 }
 
-/// How many bytes at even and at odd places are zero.
+/// Numbers of bytes at even and at odd places that are zero.
 fn zeros(head: &[u8]) -> [usize; 2] {
     [0, 1].map(|first| {
         let bytes = head.iter().skip(first).step_by(2);

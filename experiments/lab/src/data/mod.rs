@@ -52,16 +52,17 @@ const IMAGES_FOR_A_TEXT: usize = 10;
 /// A text cut into a training and a validation part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Corpus {
-    /// What is trained on.
+    /// Training part.
     pub train: Tokens,
-    /// What validates; it does not occur in `train` as a file or block.
+    /// Validation part, which does not occur in `train` as a file or block.
     pub validation: Tokens,
     /// Number of distinct tokens that a network has to know.
     pub vocabulary: usize,
     /// Where that number is from, as half a sentence.
     pub vocabulary_from: String,
-    /// What was read. Its name is that of the file or directory, or `built-in`; its fingerprint is
-    /// of the training part followed by the validation part: for a single file, of its text.
+    /// Account of what was read. Its name is that of the file or directory, or `built-in`; its
+    /// fingerprint is of the training part followed by the validation part: for a single file, of
+    /// its text.
     pub account: DataAccount,
 }
 

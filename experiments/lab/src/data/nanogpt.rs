@@ -15,15 +15,15 @@ use std::{collections::BTreeMap, fs, io::Read, path::Path, rc::Rc};
 const TRAINING: &str = "train.bin";
 const VALIDATION: &str = "val.bin";
 const META: &str = "meta.pkl";
-/// What nanoGPT takes where there is no `meta.pkl`.
+/// Size that nanoGPT takes where there is no `meta.pkl`.
 const GPT2_VOCABULARY: usize = 50_257;
 /// Bytes of an image of CIFAR-100 with its two labels.
 const CIFAR_100: usize = 3074;
 /// A larger `meta.pkl` is none.
 const MOST_META: u64 = 8 << 20;
 
-/// Whether a folder holds tokens: a `train.bin` that is no text, or one that is empty or a link
-/// to nowhere beside a `val.bin` of tokens.
+/// Returns whether a folder holds tokens: a `train.bin` that is no text, or one that is empty or a
+/// link to nowhere beside a `val.bin` of tokens.
 pub(super) fn is_in(folder: &Path) -> bool {
     let is_no_text = |name| {
         let path = folder.join(name);
@@ -37,7 +37,7 @@ pub(super) fn is_in(folder: &Path) -> bool {
     is_no_text(TRAINING) || training.is_ok() && is_empty(folder, TRAINING) && is_no_text(VALIDATION)
 }
 
-/// Whether there are no bytes in a file, or no file.
+/// Returns whether there are no bytes in a file, or no file.
 fn is_empty(folder: &Path, name: &str) -> bool {
     fs::metadata(folder.join(name)).is_ok_and(|file| file.len() == 0) || !folder.join(name).exists()
 }
@@ -47,7 +47,7 @@ fn is_empty(folder: &Path, name: &str) -> bool {
 pub struct Vocabulary {
     /// Number of tokens.
     pub size: usize,
-    /// Whether a `meta.pkl` says so; otherwise the size is GPT-2's.
+    /// `true` if a `meta.pkl` says so; otherwise the size is GPT-2's.
     pub known: bool,
     /// Texts of the tokens, as far as `meta.pkl` has them.
     texts: BTreeMap<u32, Rc<str>>,
@@ -241,8 +241,9 @@ fn ids(path: &Path, bytes: &[u8]) -> Result<Vec<u16>, DataError> {
     }
 }
 
-/// What numbers read as 16 bits are rather: wider ones, of whose upper halves none is above that of
-/// the largest vocabulary in use (200,000), or big-endian ones below 256.
+/// Returns the kind of numbers that were read as 16 bits and are not: wider ones, of whose upper
+/// halves none is above that of the largest vocabulary in use (200,000), or big-endian ones below
+/// 256.
 fn other_numbers(ids: &[u16]) -> Option<&'static str> {
     const FEWEST: usize = 64;
     const LARGEST_UPPER: u16 = 3;

@@ -27,7 +27,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// That of the network of a configuration.
+    /// The source of the data of a configuration's network.
     pub fn of(config: &RunConfig) -> Self {
         match config.model.objective().patches() {
             None => Self::Text(config.data.path()),
@@ -96,7 +96,7 @@ impl Data {
         ])
     }
 
-    /// What was read, what was left out and why, and what validates.
+    /// Account of what was read, what was left out and why, and what validates.
     pub fn account(&self) -> &DataAccount {
         match self {
             Self::Text(corpus) => &corpus.account,

@@ -1,5 +1,5 @@
-//! Cutting a text into a training and a validation part. No window crosses from one to the other, and
-//! where whole files validate, no passage of two kilobytes is in both; shorter ones may be.
+//! Cutting a text into a training and a validation part. No window crosses from one to the other,
+//! and where whole files validate, no passage of two kilobytes is in both; shorter ones may be.
 
 use super::{FileRead, kind_of, shared_passages::groups, text_files::TextFile};
 use std::ops::Range;
@@ -18,7 +18,7 @@ pub(super) struct Split {
     pub train: Vec<u8>,
     pub validation: Vec<u8>,
     pub files: Vec<FileRead>,
-    /// How what validates was chosen.
+    /// Sentence on how the validation part was chosen.
     pub how: String,
     pub remarks: Vec<String>,
 }

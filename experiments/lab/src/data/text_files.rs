@@ -26,7 +26,7 @@ pub(super) struct TextFile {
     pub bytes: Vec<u8>,
     /// SHA-256 of `bytes`.
     pub digest: [u8; 32],
-    /// How it was read, if not as it is.
+    /// Decoding that was needed, if any.
     pub read_as: Option<String>,
 }
 
@@ -42,12 +42,12 @@ impl TextFile {
     }
 }
 
-/// What a folder holds.
+/// Content of a folder.
 #[derive(Debug, Default)]
 pub(super) struct Folder {
     pub files: Vec<TextFile>,
     pub left_out: Vec<LeftOut>,
-    /// How many images are among these.
+    /// Number of images among these.
     pub images: usize,
 }
 

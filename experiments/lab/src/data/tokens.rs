@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// What the tokens of a network are.
+/// Kinds of tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenKind {
@@ -15,7 +15,7 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
-    /// Whether tokens are bytes.
+    /// Returns whether tokens are bytes.
     pub fn is_bytes(&self) -> bool {
         *self == Self::Bytes
     }
@@ -31,7 +31,7 @@ pub enum Tokens {
 }
 
 impl Tokens {
-    /// How many there are.
+    /// Number of tokens.
     pub fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -39,12 +39,12 @@ impl Tokens {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What they are.
+    /// Kind of the tokens.
     pub fn kind(&self) -> TokenKind {
         match self {
             Self::Bytes(_) => TokenKind::Bytes,

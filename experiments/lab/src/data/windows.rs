@@ -88,7 +88,8 @@ impl<'c> Windows<'c> {
             ("validation", &corpus.validation, rows),
         ];
         for (part, tokens, windows) in parts {
-            // Neighbours share one token at most: the last target of one, the next one's first input.
+            // Neighbours share one token at most: the last target of one, the next one's first
+            // input.
             let need = windows * seq_len + 1;
             if tokens.len() < need {
                 let unit = corpus.account.unit;
@@ -113,7 +114,7 @@ impl<'c> Windows<'c> {
 
     /// The training batch of one step: `rows` windows at independent uniform positions.
     ///
-    /// It depends on nothing but the corpus, the window length, `seed`, `step` and `rows`; a
+    /// The batch depends on nothing but the corpus, the window length, `seed`, `step` and `rows`; a
     /// batch with more rows starts with those of a smaller one. So all arms of an ablation see
     /// the same data in the same order, interrupted or not.
     pub fn train_batch(&self, seed: u64, step: u64, rows: usize) -> Batch {

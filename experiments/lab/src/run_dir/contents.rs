@@ -89,8 +89,8 @@ pub(super) fn clear(directory: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Whether the program has written a run there: a file that is there from its beginning, or a
-/// saved state, has the content that this program gives it and nothing else does. A file of a few
+/// Returns whether the program has written a run there: a file that is there from its beginning, or
+/// a saved state, has the content that this program gives it and nothing else does. A file of a few
 /// settings is not enough.
 pub(super) fn is_run(directory: &Path) -> bool {
     // Opening a pipe would wait for its other end.

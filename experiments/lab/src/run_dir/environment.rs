@@ -10,11 +10,11 @@ use std::{collections::BTreeMap, fs, process::Command, sync::OnceLock, thread};
 pub struct Git {
     /// The commit.
     pub commit: String,
-    /// Whether sources differed from it.
+    /// `true` if sources differed from it.
     pub dirty: bool,
 }
 
-/// What the program was compiled with and from.
+/// Compiler and sources of the program.
 #[derive(Debug, Clone, Copy)]
 pub struct Build {
     /// Version of the program.
@@ -80,7 +80,7 @@ pub struct Environment {
     pub os: String,
     /// Version of every dependency; several are joined by commas.
     pub crates: BTreeMap<String, String>,
-    /// What was read; `None` of runs from before it was kept.
+    /// Account of the data; `None` of runs from before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataAccount>,
 }

@@ -24,9 +24,9 @@ pub enum RunError {
         "cannot write {path} ({source}): check its permissions, or choose another output directory"
     )]
     Unwritable {
-        /// What could not be written.
+        /// The file or directory.
         path: PathBuf,
-        /// Its answer.
+        /// Answer of the operating system.
         source: io::Error,
     },
     /// No space is left, or the quota is used up.
@@ -35,7 +35,7 @@ pub enum RunError {
          from here"
     )]
     DiskFull {
-        /// What could not be written.
+        /// The file or directory.
         path: PathBuf,
         /// The operating system's answer.
         source: io::Error,
@@ -43,9 +43,9 @@ pub enum RunError {
     /// The operating system refused to read.
     #[error("cannot read {path} ({source}): check that it exists and its permissions")]
     Unreadable {
-        /// What could not be read.
+        /// The file or directory.
         path: PathBuf,
-        /// Its answer.
+        /// Answer of the operating system.
         source: io::Error,
     },
     /// A link, a directory or a device where a file is to be written.
@@ -54,7 +54,7 @@ pub enum RunError {
          another output directory"
     )]
     NoFile {
-        /// What is there.
+        /// The path.
         path: PathBuf,
     },
     /// A directory that holds other things than a run, or a file of another program where one
@@ -75,7 +75,7 @@ pub enum RunError {
     Locked {
         /// The run directory.
         path: PathBuf,
-        /// Its process and machine, if they could be read.
+        /// Process and machine of the holder, if they could be read.
         holder: Option<String>,
     },
     /// The directory or its lock was moved, removed or replaced while this process held it.
@@ -109,7 +109,7 @@ pub enum RunError {
         path: PathBuf,
         /// Line of the damage, counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// Kind of damage.
         reason: String,
     },
     /// Two files of a run that contradict each other.
@@ -121,7 +121,7 @@ pub enum RunError {
         other: &'static str,
         /// In what they differ.
         reason: String,
-        /// What to do.
+        /// Advice.
         advice: &'static str,
     },
     /// The run was begun with another configuration.
@@ -136,9 +136,9 @@ pub enum RunError {
         path: PathBuf,
         /// The first key that differs, with its sections: `model.dim`.
         key: String,
-        /// Its stored value; `None` if it has none.
+        /// Stored value; `None` if there is none.
         stored: Option<String>,
-        /// Its value now; `None` if it has none.
+        /// Value now; `None` if there is none.
         wanted: Option<String>,
     },
 }

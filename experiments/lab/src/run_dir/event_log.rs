@@ -60,7 +60,7 @@ impl EventLog {
         Ok(log)
     }
 
-    /// What was damaged and left out, in a sentence.
+    /// Returns a sentence on what was damaged and left out.
     pub fn damage(&self) -> Option<String> {
         let Self { path, damaged, .. } = self;
         (*damaged > 0).then(|| {

@@ -47,7 +47,7 @@ pub(super) fn scalars<'t>(
     event
 }
 
-/// What is kept of an event file of ours.
+/// Records of an event file that are kept.
 pub(super) struct Kept {
     /// The whole and sound records of steps up to the one asked for; nothing if there is none
     /// with a step.
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xE306_9283);
     }
 
-    /// What the `RecordWriter` of TensorBoard 2.21 writes for the same event.
+    /// Bytes that the `RecordWriter` of TensorBoard 2.21 writes for the same event.
     #[test]
     fn an_event_has_the_bytes_that_tensorboard_writes() {
         let record = framed(&scalars(2.0, 300, [("loss", 0.5)].into_iter()));

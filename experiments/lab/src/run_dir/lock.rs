@@ -113,7 +113,7 @@ fn locked(directory: &Path) -> RunError {
     }
 }
 
-/// Whether the answer to locking a file that is open for writing means that the file system
+/// Returns whether the answer to locking a file that is open for writing means that the file system
 /// cannot do it.
 fn has_no_locks(error: &io::Error) -> bool {
     #[cfg(unix)]

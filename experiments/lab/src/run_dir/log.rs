@@ -10,13 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a line of a log holds.
+/// Content of a line of a log.
 pub trait Record: Serialize + DeserializeOwned {
     /// Optimiser steps done when it was made.
     fn step(&self) -> u64;
 }
 
-/// What a log held when a state was saved.
+/// Length and checksum of a log when a state was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogMark {
     bytes: u64,
@@ -33,24 +33,14 @@ pub struct Log<R> {
 }
 
 impl<R: Record> Log<R> {
-    /// Opens or creates the file. A last line that a crash has torn is cut off.
+    /// Opens or creates the log of a run that goes on from a state: what was recorded after `step`,
+    /// the state's, is cut off, and so is a last line that a crash has torn. What came before has
+    /// to be what the state's mark says or, if there is no mark, as in what an earlier version has
+    /// saved, the steps `due`.
     ///
     /// # Errors
-    /// [`RunError::Damaged`] if a line before the last is no record; errors of reading and
-    /// writing.
-    pub fn open(path: &Path) -> Result<Self, RunError> {
-        let file = open_in_place(path)?;
-        let lines = Lines::read(path, &file)?;
-        Self::of(file, path, lines)
-    }
-
-    /// Opens the log of a run that goes on from a state: what was recorded after `step`, the
-    /// state's, is cut off. What came before has to be what the state's mark says or, if there is
-    /// no mark, as in what an earlier version has saved, the steps `due`.
-    ///
-    /// # Errors
-    /// As [`Log::open`], and [`RunError::Disagree`] if the log is not the one that the state was
-    /// saved with.
+    /// [`RunError::Damaged`] if a line before the last is no record; [`RunError::Disagree`] if the
+    /// log is not the one that the state was saved with; errors of reading and writing.
     pub fn open_at(
         path: &Path,
         step: u64,
@@ -72,18 +62,11 @@ impl<R: Record> Log<R> {
             file.rewind()
                 .map_err(|error| RunError::reading(path, error))?;
         }
-        let lines: Lines<R> = Lines::read(path, (&file).take(length))?;
+        let lines: Lines<R> = Lines::read(path, (&file).take(length), step)?;
         let mut steps = lines.records.iter().map(R::step);
         if let Some(due) = due.find(|&due| steps.next() != Some(due)) {
             return Err(disagrees(path, format!("it has no record of step {due}")));
         }
-        let mut log = Self::of(file, path, lines)?;
-        log.rewind_to(step)?;
-        Ok(log)
-    }
-
-    /// The whole lines that a file begins with; whatever else is in it is cut off.
-    fn of(file: File, path: &Path, lines: Lines<R>) -> Result<Self, RunError> {
         let mut log = Self {
             file,
             path: path.to_owned(),
@@ -113,33 +96,10 @@ impl<R: Record> Log<R> {
         Ok(())
     }
 
-    /// Drops the records of steps after `step`: what a run did after the checkpoint it resumes
-    /// from, and will do again.
-    ///
-    /// # Errors
-    /// [`RunError::Unwritable`].
-    pub fn rewind_to(&mut self, step: u64) -> Result<(), RunError> {
-        let lines = &mut self.lines;
-        let keep = lines
-            .records
-            .partition_point(|record| record.step() <= step);
-        if keep == lines.records.len() {
-            return Ok(());
-        }
-        lines.records.truncate(keep);
-        lines.ends.truncate(keep);
-        self.cut_to_whole_lines()?;
-        self.file
-            .rewind()
-            .map_err(|error| RunError::reading(&self.path, error))?;
-        (self.lines.digest, _) = sha256(&self.path, &self.file)?;
-        Ok(())
-    }
-
-    /// What the log holds now.
+    /// Length and checksum of the log now.
     pub fn mark(&self) -> LogMark {
         LogMark {
-            bytes: self.lines.length(),
+            bytes: self.lines.length,
             sha256: self.lines.digest.clone().finalize().into(),
         }
     }
@@ -155,7 +115,7 @@ impl<R: Record> Log<R> {
     }
 
     fn cut_to_whole_lines(&mut self) -> Result<(), RunError> {
-        let length = self.lines.length();
+        let length = self.lines.length;
         self.file
             .set_len(length)
             .and_then(|()| self.file.seek(SeekFrom::Start(length)))
@@ -182,7 +142,7 @@ fn disagrees(path: &Path, reason: String) -> RunError {
 pub(super) fn read_log<R: Record>(path: &Path) -> Result<(Vec<R>, [u8; 32]), RunError> {
     match open(path) {
         Ok(file) => {
-            let lines = Lines::read(path, file)?;
+            let lines = Lines::read(path, file, u64::MAX)?;
             Ok((lines.records, lines.all.finalize().into()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -222,11 +182,11 @@ const LONGEST_LINE: u64 = 1 << 26;
 #[derive(Debug)]
 struct Lines<R> {
     records: Vec<R>,
-    /// Where the line of each record ends in the file.
-    ends: Vec<u64>,
-    /// Of the whole lines.
+    /// Bytes of the lines of these records, with which the file begins.
+    length: u64,
+    /// SHA-256 of these lines.
     digest: Sha256,
-    /// Of everything that was read.
+    /// SHA-256 of everything that was read.
     all: Sha256,
 }
 
@@ -234,16 +194,18 @@ impl<R: Record> Lines<R> {
     fn new() -> Self {
         Self {
             records: Vec::new(),
-            ends: Vec::new(),
+            length: 0,
             digest: Sha256::new(),
             all: Sha256::new(),
         }
     }
 
-    /// Reads a file line by line. The last line may be torn: without its line break, or (after a
-    /// power failure) with garbage in it. Steps increase from line to line.
-    fn read(path: &Path, source: impl Read) -> Result<Self, RunError> {
+    /// Reads a file line by line and keeps the records of steps up to `end`. The last line may be
+    /// torn: without its line break, or (after a power failure) with garbage in it. Steps increase
+    /// from line to line.
+    fn read(path: &Path, source: impl Read, end: u64) -> Result<Self, RunError> {
         let mut lines = Self::new();
+        let mut last = None;
         let mut reader = BufReader::new(source);
         let mut line = Vec::new();
         let mut wrong = None;
@@ -267,11 +229,13 @@ impl<R: Record> Lines<R> {
             lines.all.update(&line);
             match serde_json::from_slice::<R>(&line) {
                 Ok(record) if line.ends_with(b"\n") => {
-                    let (step, last) = (record.step(), lines.records.last().map(R::step));
-                    if let Some(last) = last.filter(|last| *last >= step) {
+                    let step = record.step();
+                    if let Some(last) = last.replace(step).filter(|last| *last >= step) {
                         return Err(damaged(number, format!("step {step} after step {last}")));
                     }
-                    lines.push(record, &line);
+                    if step <= end {
+                        lines.push(record, &line);
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => wrong = Some(error.to_string()),
@@ -281,14 +245,9 @@ impl<R: Record> Lines<R> {
     }
 
     fn push(&mut self, record: R, line: &[u8]) {
-        self.ends.push(self.length() + line.len() as u64);
+        self.length += line.len() as u64;
         self.digest.update(line);
         self.records.push(record);
-    }
-
-    /// Bytes of whole lines.
-    fn length(&self) -> u64 {
-        self.ends.last().copied().unwrap_or(0)
     }
 }
 

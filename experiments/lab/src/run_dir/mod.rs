@@ -65,7 +65,7 @@ pub const SWEEP_FILE: &str = "sweep.toml";
 pub const STATE_FILE: &str = "state.bin";
 /// Name of the state file before it.
 pub const PREVIOUS_STATE_FILE: &str = "state.previous.bin";
-/// How a state file begins.
+/// First bytes of a state file.
 pub(crate) const STATE_MAGIC: &[u8; 8] = b"HCSTATE\n";
 /// Name of the file with the weights of a run that has ended or was stopped.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
@@ -75,7 +75,7 @@ pub const SUMMARY_FILE: &str = "summary.json";
 /// Name of the file with what a run was warned of, a line each.
 pub const WARNINGS_FILE: &str = "warnings.txt";
 
-/// What a run was warned of.
+/// Warnings of a run.
 pub fn read_warnings(directory: &Path) -> Vec<String> {
     let path = directory.join(WARNINGS_FILE);
     let text = crate::files::read_text(&path).unwrap_or_default();
@@ -217,22 +217,6 @@ impl RunDir {
         self.write(ENVIRONMENT_FILE, text.as_bytes())
     }
 
-    /// Opens the metrics for appending; see [`Log::open`].
-    ///
-    /// # Errors
-    /// As [`Log::open`].
-    pub fn metrics(&self) -> Result<MetricsLog, RunError> {
-        Log::open(&self.path.join(METRICS_FILE))
-    }
-
-    /// Opens the recorded coefficients for appending; see [`Log::open`].
-    ///
-    /// # Errors
-    /// As [`Log::open`].
-    pub fn coefficients(&self) -> Result<CoefficientLog, RunError> {
-        Log::open(&self.path.join(COEFFICIENTS_FILE))
-    }
-
     /// Writes the summary, with checksums of the metrics and of itself.
     ///
     /// # Errors
@@ -261,7 +245,7 @@ impl RunDir {
     }
 }
 
-/// Whether a directory is one run, or a sweep that has written its results.
+/// Returns whether a directory is one run, or a sweep that has written its results.
 pub fn is_run_directory(path: &Path) -> bool {
     let has = |name: &str| path.join(name).is_file();
     contents::is_run(path) || has(SWEEP_FILE) && has("results.json")

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// How a run ended.
+/// Way in which a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -24,13 +24,13 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether nothing is left to do.
+    /// Returns whether nothing is left to do.
     pub fn is_final(self) -> bool {
         self != Self::Interrupted
     }
 }
 
-/// What one router does.
+/// Load of one router.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RouterSummary {
     /// The scope of its layer: `blocks.0.ffn`.
@@ -46,7 +46,7 @@ pub struct RouterSummary {
 /// The results of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// How it ended.
+    /// Way in which the run ended.
     pub status: Status,
     /// The step at which the loss stopped being finite.
     pub diverged_at_step: Option<u64>,
@@ -66,15 +66,15 @@ pub struct Summary {
     /// Last mean validation loss of a denoiser by noise level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_val_loss_by_noise_level: Option<LossByNoiseLevel>,
-    /// What the routers do with the validation data after the last step, block by block; empty
+    /// Loads of the routers on the validation data after the last step, block by block; empty
     /// without mixtures of experts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routers: Vec<RouterSummary>,
-    /// How much was trained on, what was left out and what validates, without the lists of files;
-    /// `None` of runs from before it was kept.
+    /// Account of how much was trained on, what was left out and what validates, without the lists
+    /// of files; `None` of runs from before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataAccount>,
-    /// What a reader of these results has to know.
+    /// Remarks that a reader of these results has to know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
     /// Number of trained parameters.
@@ -166,9 +166,9 @@ fn read_with_metrics_sum(directory: &Path) -> Result<Option<(Summary, Option<Str
 /// writes nothing, so it works beside other readers and on a read-only disk.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
-    /// How it ended.
+    /// Way in which the run ended.
     pub summary: Summary,
-    /// What it has recorded.
+    /// Records of the run.
     pub metrics: Vec<MetricsRecord>,
 }
 

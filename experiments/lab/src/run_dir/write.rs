@@ -149,7 +149,7 @@ pub(super) fn process_of(name: &str) -> Option<u32> {
     process.parse().ok()
 }
 
-/// Whether a process of this machine has certainly ended.
+/// Returns whether a process of this machine has certainly ended.
 fn is_dead(process: u32) -> bool {
     Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{process}")).exists()
 }
@@ -195,7 +195,7 @@ pub(super) fn open_in_place(path: &Path) -> Result<File, RunError> {
     }
 }
 
-/// Whether the open file is the one at `path` now.
+/// Returns whether the open file is the one at `path` now.
 #[cfg(unix)]
 pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;

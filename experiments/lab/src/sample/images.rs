@@ -6,7 +6,7 @@ use nn::diffusion::{Ddim, NoiseSchedule, guide, timesteps};
 use rand::distr::Distribution;
 use rand_distr::StandardNormal;
 
-/// How images are drawn.
+/// Settings of DDIM.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drawing {
     /// Steps from noise to image, at most the timesteps of the network's schedule.
@@ -23,8 +23,9 @@ pub struct Drawing {
 const RANGE: [f32; 2] = [-1.0, 1.0];
 
 /// `count` images of a class, `[count, channels, side, side]` with pixels from -1 to 1: a
-/// function of its arguments alone. The class may be [`no_class`](models::dit::DitConfig::no_class).
-/// Image `i` starts from the same noise whatever `count` is.
+/// function of its arguments alone. The class may be
+/// [`no_class`](models::dit::DitConfig::no_class). Image `i` starts from the same noise whatever
+/// `count` is.
 ///
 /// # Panics
 /// If there are no steps or too many, or the class does not exist.

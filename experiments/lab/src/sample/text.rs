@@ -4,12 +4,12 @@ use engine::{params::Params, rng::Key, tape::Tape};
 use models::transformer::Transformer;
 use rand::RngExt;
 
-/// How tokens are chosen.
+/// Rule by which tokens are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
-    /// What logits are divided by; 0 takes the most probable token.
+    /// Number that logits are divided by; 0 takes the most probable token.
     pub temperature: f64,
-    /// How many of the most probable tokens are considered; 0 considers all.
+    /// Number of the most probable tokens that are considered; 0 considers all.
     pub top_k: usize,
     /// The seed.
     pub seed: u64,

@@ -46,7 +46,7 @@ use nn::{
 use rayon::prelude::*;
 use std::{sync::Arc, time::Instant};
 
-/// What a step did.
+/// Report of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
     /// Steps done, this one included.
@@ -59,19 +59,19 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// The learning rate of this step.
     pub learning_rate: f64,
-    /// Its wall time in milliseconds.
+    /// Wall time in milliseconds.
     pub ms: f64,
 }
 
 impl StepReport {
-    /// Whether loss or gradient are infinite or not a number. Nothing was updated then,
+    /// Returns whether loss or gradient are infinite or not a number. Nothing was updated then,
     /// and there is no use in going on.
     pub fn diverged(&self) -> bool {
         !(self.loss.is_finite() && self.grad_norm.is_finite())
     }
 }
 
-/// What a network is worth on data that it was not trained on.
+/// Results on data that a network was not trained on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Validation {
     /// Mean loss in nats per token or image, or squared error per pixel.
@@ -175,7 +175,7 @@ impl Trainer {
         self
     }
 
-    /// What it was made from.
+    /// Configuration of the run.
     pub fn config(&self) -> &RunConfig {
         &self.config
     }
@@ -190,7 +190,7 @@ impl Trainer {
         &*self.task
     }
 
-    /// What the network costs.
+    /// Cost of the network.
     pub fn account(&self) -> Account {
         self.task
             .network()
@@ -290,9 +290,9 @@ impl Trainer {
         }
     }
 
-    /// What has not learned in the first [`WATCHED_STEPS`] steps: parameters without a
-    /// gradient; on a row of the last batch, streams that are still identical, mixes that are
-    /// still saturated, and norms whose eps is not small. Nothing is said before these steps are done.
+    /// Findings on what has not learned in the first [`WATCHED_STEPS`] steps: parameters without a
+    /// gradient; on a row of the last batch, streams that are still identical, mixes that are still
+    /// saturated, and norms whose eps is not small. Nothing is said before these steps are done.
     pub fn findings(&self) -> Vec<Finding> {
         if self.step < u64::from(WATCHED_STEPS) {
             return Vec::new();

@@ -62,7 +62,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// What the log holds.
+    /// Length and checksum of the log.
     pub(super) fn mark(&self) -> LogMark {
         self.log.mark()
     }

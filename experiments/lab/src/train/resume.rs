@@ -161,7 +161,8 @@ impl Trainer {
     }
 }
 
-/// Whether these are the data that the run in a directory was begun with, as far as its files say.
+/// Returns whether these are the data that the run in a directory was begun with, as far as its
+/// files say.
 ///
 /// # Errors
 /// [`TrainError::OtherData`]; [`TrainError::Run`] if its summary is damaged.

@@ -20,24 +20,16 @@ pub use crate::run_dir::WEIGHTS_FILE;
 /// Is told what happens during a run.
 pub trait Observer: Send {
     /// The run begins, or goes on after these steps.
-    fn begun(&mut self, steps_done: u64) {
-        let _ = steps_done;
-    }
+    fn begun(&mut self, _steps_done: u64) {}
 
     /// A step is done; with the validation loss, where it was measured.
-    fn step(&mut self, report: &StepReport, validation: Option<f64>) {
-        let _ = (report, validation);
-    }
+    fn step(&mut self, _report: &StepReport, _validation: Option<f64>) {}
 
     /// Something does not learn.
-    fn not_learning(&mut self, findings: &[Finding]) {
-        let _ = findings;
-    }
+    fn not_learning(&mut self, _findings: &[Finding]) {}
 
     /// Something that the run can live with.
-    fn warning(&mut self, message: &str) {
-        let _ = message;
-    }
+    fn warning(&mut self, _message: &str) {}
 }
 
 /// An observer that looks away.
@@ -99,13 +91,13 @@ impl Trainer {
         Ok(summary)
     }
 
-    /// Whether the network is validated after a step that has not diverged.
+    /// Returns whether the network is validated after a step that has not diverged.
     fn evaluates(&self, step: u64) -> bool {
         let train = &self.config.train;
         step == train.steps as u64 || due(train.eval_every, step)
     }
 
-    /// Whether a step that has not diverged is recorded in the metrics.
+    /// Returns whether a step that has not diverged is recorded in the metrics.
     pub(super) fn records(&self, step: u64) -> bool {
         step == 1 || self.evaluates(step) || due(self.config.train.log_every, step)
     }
@@ -296,7 +288,7 @@ impl<'d> Run<'d> {
         }
     }
 
-    /// What a reader of the results has to know.
+    /// Remarks that a reader of the results has to know.
     fn remarks(&self, trainer: &Trainer, status: Status) -> Vec<String> {
         let task = &trainer.task;
         let loss = self.validation_loss().filter(|_| status == Status::Ok);

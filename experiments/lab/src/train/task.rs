@@ -32,10 +32,10 @@ pub trait Task: Send + Sync {
     /// that is reported.
     fn train_loss<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> Loss<'t>;
 
-    /// How many validation rows there are.
+    /// Number of validation rows.
     fn validation_rows(&self) -> usize;
 
-    /// What the network is worth on these validation rows, without what only training adds.
+    /// Results of the network on these validation rows, without what only training adds.
     fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> Score<'t>;
 
     /// The configuration of the network.
@@ -48,16 +48,16 @@ pub trait Task: Send + Sync {
     /// noise.
     fn guessing_loss(&self) -> f64;
 
-    /// What was read.
+    /// Account of the data.
     fn data(&self) -> &DataAccount;
 }
 
-/// What was measured on some validation rows.
+/// Results on some validation rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Score<'t> {
     /// Their mean loss.
     pub loss: Var<'t>,
-    /// How many of them a classifier got right.
+    /// Number of rows that a classifier got right.
     pub correct: Option<usize>,
     /// The losses of a denoiser by noise level.
     pub noise_levels: Option<NoiseLevels>,
@@ -110,7 +110,7 @@ impl Language {
     }
 }
 
-/// Whether a network reads the tokens of a corpus.
+/// Returns whether a network reads the tokens of a corpus.
 ///
 /// # Errors
 /// [`ConfigError::Invalid`], which says what to set.

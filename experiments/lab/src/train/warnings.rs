@@ -1,5 +1,5 @@
-//! What a run is warned of: kept beside its other files, and what is said of a validation loss that is
-//! worse than guessing.
+//! What a run is warned of: kept beside its other files, and what is said of a validation loss that
+//! is worse than guessing.
 
 use super::{Observer, StepReport};
 use crate::{
@@ -67,8 +67,8 @@ impl Observer for Noting<'_> {
 /// A kind of file whose shares of the two parts differ by more than this makes them unlike.
 const UNLIKE: f64 = 0.3;
 
-/// What to say of a `validation` loss above `guess`, that of whoever answers without looking; `None`
-/// of one below it. The likely reason is in the data, in the `training` loss, or unknown.
+/// Returns a remark on a `validation` loss above `guess`, that of whoever answers without looking;
+/// `None` of one below it. The likely reason is in the data, in the `training` loss, or unknown.
 pub(super) fn worse_than_guessing(
     validation: f64,
     training: Option<f64>,

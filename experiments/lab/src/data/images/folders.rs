@@ -35,70 +35,43 @@ const LARGEST_SIDE: usize = 64;
 /// Images of some classes by the names of the classes.
 type Classes = BTreeMap<String, Vec<PathBuf>>;
 
-/// What was found.
+/// Images found below a directory.
 #[derive(Debug)]
 pub(super) struct Folders {
+    root: PathBuf,
     /// To train on, and to test on if that is there.
     parts: Vec<Classes>,
-    root: PathBuf,
     account: DataAccount,
 }
 
 /// The images below a directory, if there are any.
 pub(super) fn find(path: &Path) -> Result<Option<Folders>, DataError> {
-    let mut look = Look {
-        root: path,
+    let mut found = Folders {
+        root: path.to_owned(),
+        parts: Vec::new(),
         account: DataAccount::default(),
     };
-    let train = match named(path, &TRAININGS)?.first() {
-        Some(directory) => look.part(directory)?,
-        None => Classes::new(),
-    };
-    if train.is_empty() {
-        return look.without_training_part();
-    }
-    let mut parts = vec![train];
-    for directory in named(path, &TESTS)? {
-        let name = file_name(&directory);
-        let classes = look.part(&directory)?;
-        if classes.is_empty() {
-            look.account.leave_out(name, "its images have no classes");
-        } else if !classes.keys().any(|class| parts[0].contains_key(class)) {
-            look.account
-                .leave_out(name, "it has none of the classes of train");
-        } else if parts.len() == 2 {
-            look.account.leave_out(name, "another part validates");
-        } else {
-            parts.push(classes);
+    if let Some(directory) = named(path, &TRAININGS)?.first() {
+        let classes = found.part(directory)?;
+        if !classes.is_empty() {
+            found.parts.push(classes);
+            found.add_test_part(path)?;
         }
     }
-    if let [train, test] = &parts[..] {
-        for (here, there, part) in [(test, train, "training"), (train, test, "test")] {
-            if let Some(class) = here.keys().find(|class| !there.contains_key(*class)) {
-                return Err(DataError::ClassMissing {
-                    path: path.to_owned(),
-                    part,
-                    class: class.clone(),
-                });
-            }
+    if found.parts.is_empty() {
+        found.add_single_part(path)?;
+    }
+    match found.parts.first().map_or(0, BTreeMap::len) {
+        0 => Ok(None),
+        1..=MOST_CLASSES => Ok(Some(found)),
+        count => {
+            let path = path.to_owned();
+            Err(DataError::ManyClasses { path, count })
         }
     }
-    for entry in entries(path)? {
-        let name = file_name(&entry);
-        if !is_part(&name) {
-            look.account
-                .leave_out(name, "beside the folders train and test");
-        }
-    }
-    if parts.len() == 1 {
-        look.account
-            .remarks
-            .push("no test part with classes (test, val) is here".to_owned());
-    }
-    look.found(parts)
 }
 
-/// Whether a folder's name says that it is a part of a set.
+/// Returns whether a folder's name says that it is a part of a set.
 fn is_part(name: &str) -> bool {
     let name = name.to_lowercase();
     TRAININGS.contains(&&*name) || TESTS.contains(&&*name)
@@ -116,50 +89,67 @@ fn named(directory: &Path, names: &[&str]) -> Result<Vec<PathBuf>, DataError> {
     Ok(found)
 }
 
-struct Look<'p> {
-    root: &'p Path,
-    account: DataAccount,
-}
-
-impl Look<'_> {
+impl Folders {
     fn leave_out(&mut self, path: &Path, reason: impl Into<String>) {
-        let name = path.strip_prefix(self.root).unwrap_or(path);
+        let name = path.strip_prefix(&self.root).unwrap_or(path);
         self.account.leave_out(name.display().to_string(), reason);
     }
 
-    fn found(self, parts: Vec<Classes>) -> Result<Option<Folders>, DataError> {
-        let count = parts[0].len();
-        if count > MOST_CLASSES {
-            return Err(DataError::ManyClasses {
-                path: self.root.to_owned(),
-                count,
-            });
+    /// The best test part beside the training part, which has to have the same classes.
+    fn add_test_part(&mut self, root: &Path) -> Result<(), DataError> {
+        for directory in named(root, &TESTS)? {
+            let classes = self.part(&directory)?;
+            let train = &self.parts[0];
+            if classes.is_empty() {
+                self.leave_out(&directory, "its images have no classes");
+            } else if !classes.keys().any(|class| train.contains_key(class)) {
+                self.leave_out(&directory, "it has none of the classes of train");
+            } else if self.parts.len() == 2 {
+                self.leave_out(&directory, "another part validates");
+            } else {
+                self.parts.push(classes);
+            }
         }
-        Ok(Some(Folders {
-            parts,
-            root: self.root.to_owned(),
-            account: self.account,
-        }))
+        if let [train, test] = &self.parts[..] {
+            for (here, there, part) in [(test, train, "training"), (train, test, "test")] {
+                if let Some(class) = here.keys().find(|class| !there.contains_key(*class)) {
+                    return Err(DataError::ClassMissing {
+                        path: root.to_owned(),
+                        part,
+                        class: class.clone(),
+                    });
+                }
+            }
+        } else {
+            let remark = "no test part with classes (test, val) is here";
+            self.account.remarks.push(remark.to_owned());
+        }
+        for entry in entries(root)? {
+            if !is_part(&file_name(&entry)) {
+                self.leave_out(&entry, "beside the folders train and test");
+            }
+        }
+        Ok(())
     }
 
     /// Classes in the directory itself, or a test part alone.
-    fn without_training_part(mut self) -> Result<Option<Folders>, DataError> {
-        let classes = self.part(self.root)?;
-        if !classes.is_empty() {
-            return self.found(vec![classes]);
-        }
-        for directory in named(self.root, &TESTS)? {
-            let name = file_name(&directory);
+    fn add_single_part(&mut self, root: &Path) -> Result<(), DataError> {
+        for directory in [vec![root.to_owned()], named(root, &TESTS)?].concat() {
             let classes = self.part(&directory)?;
-            if !classes.is_empty() {
-                self.account.remarks.push(format!(
-                    "only the test part ({name}) is here, no folder train: it is trained on, so \
-                     what is measured is no test accuracy of this set"
-                ));
-                return self.found(vec![classes]);
+            if classes.is_empty() {
+                continue;
             }
+            if directory != root {
+                self.account.remarks.push(format!(
+                    "only the test part ({}) is here, no folder train: it is trained on, so what \
+                     is measured is no test accuracy of this set",
+                    file_name(&directory)
+                ));
+            }
+            self.parts.push(classes);
+            break;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// The classes of a part, in whichever layout; none if it has no images of classes.

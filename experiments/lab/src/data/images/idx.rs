@@ -148,7 +148,7 @@ fn pair_up(directory: &Path, parts: Parts, mut account: DataAccount) -> Result<F
                 if Unpacked::open(first)?.rest()? != Unpacked::open(copy)?.rest()? {
                     return Err(DataError::Contradiction {
                         path: first.clone(),
-                        reason: "has another content than".to_owned(),
+                        reason: "the same part with another content".to_owned(),
                         other: copy.clone(),
                     });
                 }
@@ -191,7 +191,7 @@ impl Files {
             if other != first {
                 return Err(DataError::Contradiction {
                     path: self.pairs[0].images.clone(),
-                    reason: format!("has images of {first}, of {other}"),
+                    reason: format!("images of {first}, of {other}"),
                     other: pair.images.clone(),
                 });
             }

@@ -45,7 +45,7 @@ impl ImageSizes {
         self.channels * self.side * self.side
     }
 
-    /// Whether there is room for so many images of these sizes.
+    /// Returns whether there is room for so many images of these sizes.
     fn check_room(self, images: usize, path: &Path) -> Result<(), DataError> {
         let factors = [images, self.channels, self.side, self.side];
         let bytes = factors
@@ -80,12 +80,12 @@ pub struct Part {
 }
 
 impl Part {
-    /// How many images there are.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -117,8 +117,8 @@ pub struct ImageSet {
     pub sizes: ImageSizes,
     /// The names of the classes.
     pub classes: Vec<String>,
-    /// What was read. Its fingerprint is of the training part and the test part, pixels then
-    /// labels of each.
+    /// Account of what was read. Its fingerprint is of the training part and the test part, pixels
+    /// then labels of each.
     pub account: DataAccount,
 }
 
@@ -154,7 +154,7 @@ impl ImageSet {
         open::find(path, partial)?.measure()
     }
 
-    /// Whether a network for these images and this number of classes can learn from them.
+    /// Returns whether a network for these images and this number of classes can learn from them.
     ///
     /// # Errors
     /// [`DataError::OtherNetwork`], with everything that differs.

@@ -12,14 +12,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What images are, as far as a network has to know.
+/// Sizes and classes of images, as a network has to know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measured {
     /// Their sizes; of images that can be resized, those that suit most of them.
     pub sizes: ImageSizes,
-    /// How many classes they have.
+    /// Number of classes.
     pub classes: usize,
-    /// Whether they come in these sizes and no others.
+    /// `true` if they come in these sizes and no others.
     pub exact: bool,
 }
 
@@ -159,7 +159,7 @@ pub(super) fn load(path: &Path, sizes: ImageSizes, partial: bool) -> Result<Imag
     Ok(ImageSet::new(account, train, test, classes, sizes))
 }
 
-/// What is to be known of images that occur several times.
+/// Remarks on images that occur several times.
 fn repeated(train: &Part, test: &Part, sizes: ImageSizes) -> Vec<String> {
     let known: HashSet<&[u8]> = (0..train.len())
         .map(|index| train.image(index, sizes))
@@ -196,9 +196,9 @@ fn cut(images: usize) -> [Vec<usize>; 2] {
     [train.to_vec(), test.to_vec()]
 }
 
-/// What may have been meant by a path that holds no images.
+/// A hint at what may have been meant by a path that holds no images.
 fn hint(path: &Path) -> Option<String> {
-    /// How deep below a path, and in how many folders, a set is looked for.
+    /// Depth below a path, and number of folders, within which a set is looked for.
     const DEPTH: usize = 3;
     const FOLDERS: usize = 50;
     if is_run_directory(path) {

@@ -17,7 +17,7 @@ use zune_jpeg::{
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-/// What an image may decode to beside its file's size times [`DEFLATE_RATIO`].
+/// Bytes that an image may decode to beside its file's size times [`DEFLATE_RATIO`].
 const SLACK: u64 = 1 << 16;
 /// The most pixels that are decoded: with what decoders keep beside them, 600 MB.
 const MOST_PIXELS: u64 = 1 << 26;
@@ -31,14 +31,14 @@ pub(super) fn format_of(path: &Path) -> Option<&'static str> {
     by_content(&source.flatten()?.head)?.image()
 }
 
-/// Whether a file's name promises an image that can be read.
+/// Returns whether a file's name promises an image that can be read.
 pub(super) fn is_named(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     let ending = ending.unwrap_or_default().to_lowercase();
     ["png", "jpg", "jpeg", "jpe", "jfif"].contains(&&*ending)
 }
 
-/// What an image's header says.
+/// Content of an image's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) height: usize,
@@ -63,7 +63,8 @@ pub(super) fn decode(path: &Path) -> Result<Picture, DataError> {
     })
 }
 
-/// What `work` makes of the file's bytes. Its complaints, and a decoder's panics, name the file.
+/// Returns what `work` makes of the file's bytes. Its complaints, and a decoder's panics, name the
+/// file.
 fn read<T>(path: &Path, work: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, DataError> {
     let bytes = Unpacked::open(path)?.take(u64::MAX, LARGEST_FILE)?;
     let result = guarded(|| work(&bytes)).and_then(|result| result);
@@ -200,7 +201,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Picture, String> {
     Picture::new(header, rgb)
 }
 
-/// Whether the marker of the end follows the segments and scans of a JPEG file.
+/// Returns whether the marker of the end follows the segments and scans of a JPEG file.
 fn jpeg_ends(bytes: &[u8]) -> bool {
     const END_OF_IMAGE: u8 = 0xd9;
     let mut at = 2;
