@@ -1,18 +1,18 @@
 //! `bench`: the step that other engines are raced on.
 
-use super::{Failure, backend::BackendArgs};
-use clap::ValueEnum;
-use figures::{
-    table::{Align, Cell, Table},
-    terminal::{Colour, scientific, stdout_width, wrapped},
+use super::{
+    backend::BackendArgs,
+    output::{Failure, print, print_json, remark, say, shown, usage},
 };
+use clap::ValueEnum;
+use figures::{table::Table, terminal::scientific};
 use lab::bench::{
-    Bench, Report, Size, compare,
-    growth::{self, Axis},
+    Bench, Size, StepTimes, compare,
+    growth::{Axis, grow},
     named,
 };
 use nn::connection::{ConnectionConfig, HyperConfig, PreNormConfig};
-use std::io::{Write, stderr, stdout};
+use std::collections::BTreeMap;
 
 /// The step of the race: s is 1.2 M parameters and 2048 tokens, m 6.4 M and 2048; l (d = 512) and
 /// xl (d = 1024) with 4096 tokens are for GPUs.
@@ -46,7 +46,7 @@ pub struct Args {
     profile: bool,
     /// Measure how the time grows along one axis instead, at size s with dhc
     #[arg(long, value_enum, value_name = "AXIS", conflicts_with_all = ["compare", "profile", "backend", "software_adapter"])]
-    growth: Option<Grown>,
+    growth: Option<Axis>,
     /// Race this command, in turn: its last line must be JSON like that of --json
     #[arg(long, value_name = "COMMAND")]
     compare: Option<String>,
@@ -63,16 +63,6 @@ enum Kind {
     Dhc,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Grown {
-    /// n = 1, 2, 4, 8, 16
-    Rate,
-    /// d = 64 ... 512
-    Dim,
-    /// T = 64 ... 1024
-    Seq,
-}
-
 impl Args {
     /// Runs the steps and prints what was measured.
     pub fn run(self) -> Result<(), Failure> {
@@ -84,7 +74,7 @@ impl Args {
             ("--rounds", self.rounds),
         ] {
             if value == 0 {
-                return Err(Failure::Usage(format!("{flag} is 0, expected at least 1")));
+                return Err(usage(format!("{flag} is 0, expected at least 1")));
             }
         }
         if let Some(axis) = self.growth {
@@ -100,7 +90,6 @@ impl Args {
                 ..HyperConfig::default()
             })
         };
-        let backend = self.backend.open()?;
         let bench = Bench {
             size: self.size,
             connection: match self.connection {
@@ -112,62 +101,36 @@ impl Args {
             shards: self.shards,
             micro_batch: self.micro_batch,
             profile: self.profile,
-            backend,
+            backend: self.backend.open()?,
         };
-        let report = bench.run()?;
-        if let Some(note) = bench.backend.failure().map_err(Failure::Failed)? {
-            // Nobody may be listening; the numbers say it too.
-            let _ = writeln!(stderr(), "{note}");
+        let times = bench.run()?;
+        remark(bench.backend.failure().map_err(Failure::Failed)?);
+        match self.json {
+            true => print_json(&times),
+            false => report(&times),
         }
-        if self.json {
-            writeln!(stdout(), "{}", serde_json::to_string(&report)?)?;
-        } else {
-            print(&report)?;
-        }
-        Ok(())
     }
-}
 
-impl Args {
-    fn growth(&self, axis: Grown) -> Result<(), Failure> {
-        let (axis, name) = match axis {
-            Grown::Rate => (Axis::Rate, "n"),
-            Grown::Dim => (Axis::Dim, "d"),
-            Grown::Seq => (Axis::Seq, "T"),
-        };
-        let points = growth::grow(axis, self.rate, self.steps)?;
-        let mut out = stdout().lock();
+    fn growth(&self, axis: Axis) -> Result<(), Failure> {
+        let points = grow(axis, self.rate, self.steps)?;
         if self.json {
-            writeln!(out, "{}", serde_json::to_string(&points)?)?;
-            return Ok(());
+            return print_json(&points);
         }
-        let mut table = Table::new([
-            (name, Align::Right),
-            ("step ms", Align::Right),
-            ("GFLOP", Align::Right),
-            ("GFLOP/s", Align::Right),
-            ("connections %", Align::Right),
-            ("GB moved by them", Align::Right),
-        ]);
-        for point in points {
-            table.push(
-                [
-                    point.value.to_string(),
-                    format!("{:.1}", point.median_ms),
-                    format!("{:.1}", point.gflop),
-                    format!("{:.0}", point.gflop / point.median_ms * 1e3),
-                    format!("{:.1}", 100.0 * point.connection_share),
-                    format!("{:.2}", point.connection_gb),
-                ]
-                .map(Cell::from),
-            );
-        }
-        writeln!(
-            out,
-            "{}",
-            table.to_text(stdout_width(), Colour::for_stdout())
-        )?;
-        Ok(())
+        let table = Table::of(&points)
+            .right(axis.symbol(), |point| point.value.to_string())
+            .right("step ms", |point| format!("{:.1}", point.median_ms))
+            .right("GFLOP", |point| format!("{:.1}", point.gflop))
+            .right("GFLOP/s", |point| {
+                format!("{:.0}", point.gflop / point.median_ms * 1e3)
+            })
+            .right("connections %", |point| {
+                format!("{:.1}", 100.0 * point.connection_share)
+            })
+            .right("GB moved by them", |point| {
+                format!("{:.2}", point.connection_gb)
+            })
+            .table();
+        print(&(shown(&table) + "\n"))
     }
 
     fn race(&self, peer: &str) -> Result<(), Failure> {
@@ -188,85 +151,65 @@ impl Args {
         .into();
         ours.extend(self.backend.flags());
         let race = compare::race(&ours, peer, self.rounds)?;
-        let mut out = stdout().lock();
         if self.json {
-            writeln!(out, "{}", serde_json::to_string(&race)?)?;
-            return Ok(());
+            return print_json(&race);
         }
         for (side, engine) in race.engines.iter().enumerate() {
             let memory = race.peak_rss_mb[side].map_or("?".into(), |mb| mb.to_string());
-            let line = format!(
-                "{engine}: median step {:.2} ms, peak memory {memory} MiB",
-                race.median_ms[side]
-            );
-            write!(out, "{}", wrapped(&line, stdout_width()))?;
+            let ms = race.median_ms[side];
+            say(&format!(
+                "{engine}: median step {ms:.2} ms, peak memory {memory} MiB"
+            ))?;
         }
-        let line = format!(
+        say(&format!(
             "times faster, median of {} rounds: {:.2} (largest difference of losses {})",
             race.rounds.len(),
             race.times_faster,
             scientific(race.largest_loss_difference, 1)
-        );
-        write!(out, "{}", wrapped(&line, stdout_width()))?;
-        Ok(())
+        ))
     }
 }
 
-fn print(report: &Report) -> Result<(), Failure> {
-    let mut out = stdout().lock();
-    let what = format!(
+fn report(times: &StepTimes) -> Result<(), Failure> {
+    say(&format!(
         "size {}, {}, {}, {} parameters, {} threads, {} shards of micro-batches of {}",
-        report.size,
-        report.backend,
-        report.connection,
-        report.parameters,
-        report.threads,
-        report.shards,
-        report.micro_batch
-    );
-    let width = stdout_width();
-    let mut sentences = vec![
-        what,
-        format!(
-            "step: median {:.2} ms, fastest {:.2} ms; {:.2} ms of it update the parameters",
-            report.median_ms, report.min_ms, report.update_ms
-        ),
-    ];
-    if let Some(moved) = &report.moved {
-        sentences.push(format!(
+        times.size,
+        times.backend,
+        times.connection,
+        times.parameters,
+        times.threads,
+        times.shards,
+        times.micro_batch
+    ))?;
+    say(&format!(
+        "step: median {:.2} ms, fastest {:.2} ms; {:.2} ms of it update the parameters",
+        times.median_ms, times.min_ms, times.update_ms
+    ))?;
+    if let Some(moved) = &times.moved {
+        say(&format!(
             "a step sends {:.1} MB to the device and fetches {:.1} MB, in {:.0} submissions",
             moved.sent_mb, moved.fetched_mb, moved.submissions
-        ));
+        ))?;
     }
-    if let Some(mb) = report.peak_rss_mb {
-        sentences.push(format!("peak resident memory: {mb} MiB"));
+    if let Some(mb) = times.peak_rss_mb {
+        say(&format!("peak resident memory: {mb} MiB"))?;
     }
-    let losses: Vec<String> = report
-        .losses
-        .iter()
-        .map(|loss| format!("{loss:.5}"))
-        .collect();
-    sentences.push(format!("losses: {}", losses.join(" ")));
-    for sentence in sentences {
-        write!(out, "{}", wrapped(&sentence, width))?;
+    let losses = times.losses.iter().map(|loss| format!(" {loss:.5}"));
+    say(&format!("losses:{}", losses.collect::<String>()))?;
+    let Some(profile) = &times.profile else {
+        return Ok(());
+    };
+    let mut sums: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
+    for (op, _, times) in profile.iter() {
+        let sum = sums.entry(op).or_default();
+        sum[0] += times.forward.as_secs_f64() * 1e3;
+        sum[1] += times.backward.as_secs_f64() * 1e3;
     }
-    if let Some(profile) = &report.profile {
-        let mut rows: std::collections::BTreeMap<&str, [f64; 2]> = Default::default();
-        for (op, _, times) in profile.iter() {
-            let row = rows.entry(op).or_default();
-            row[0] += times.forward.as_secs_f64() * 1e3;
-            row[1] += times.backward.as_secs_f64() * 1e3;
-        }
-        let mut table = Table::new([
-            ("operation", Align::Left),
-            ("forward (ms)", Align::Right),
-            ("backward (ms)", Align::Right),
-        ]);
-        for (op, times) in rows {
-            let [forward, backward] = times.map(|ms| format!("{ms:.2}"));
-            table.push([op, &forward, &backward].map(Cell::from));
-        }
-        write!(out, "{}", table.to_text(width, Colour::for_stdout()))?;
-    }
-    Ok(())
+    let rows: Vec<_> = sums.into_iter().collect();
+    let table = Table::of(&rows)
+        .left("operation", |(op, _)| *op)
+        .right("forward (ms)", |(_, ms)| format!("{:.2}", ms[0]))
+        .right("backward (ms)", |(_, ms)| format!("{:.2}", ms[1]))
+        .table();
+    print(&shown(&table))
 }

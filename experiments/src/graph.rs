@@ -1,14 +1,10 @@
 //! `graph`: drawings of a tape, and of a hyper-connection.
 
-use super::Failure;
+use super::output::{Failure, print, write_into};
 use clap::ValueEnum;
 use engine::rng::Key;
-use lab::run_dir::write_atomically;
 use lessons::graph::{connection, dot, of_lesson, of_model, svg};
-use std::{
-    io::{Write, stdout},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 /// Writes SUBJECT.svg and SUBJECT.dot: every recorded operation with values and gradients; of a
 /// connection, connection.svg alone.
@@ -39,24 +35,14 @@ impl Args {
     /// Records, draws and writes.
     pub fn run(self) -> Result<(), Failure> {
         let key = Key::new(self.seed);
-        let of_tape = |name, graph| vec![(name, "svg", svg(&graph)), (name, "dot", dot(&graph))];
-        let drawings = match self.subject {
-            Subject::Lesson => of_tape("lesson", of_lesson(key)),
-            Subject::Model => of_tape("model", of_model(key)),
-            Subject::Connection => vec![("connection", "svg", connection())],
+        let of_tape = |graph| vec![("svg", svg(&graph)), ("dot", dot(&graph))];
+        let (name, drawings) = match self.subject {
+            Subject::Lesson => ("lesson", of_tape(of_lesson(key))),
+            Subject::Model => ("model", of_tape(of_model(key))),
+            Subject::Connection => ("connection", vec![("svg", connection())]),
         };
-        std::fs::create_dir_all(&self.out).map_err(|error| {
-            Failure::Failed(format!(
-                "cannot create {}: {error}; name another directory with --out",
-                self.out.display()
-            ))
-        })?;
-        let mut out = stdout().lock();
-        for (name, extension, text) in drawings {
-            let path = self.out.join(format!("{name}.{extension}"));
-            write_atomically(&path, text.as_bytes())?;
-            writeln!(out, "{}", path.display())?;
-        }
-        Ok(())
+        let files = drawings.into_iter();
+        let files = files.map(|(end, text)| (format!("{name}.{end}"), text.into_bytes()));
+        print(&(write_into(&self.out, files)?.join("\n") + "\n"))
     }
 }

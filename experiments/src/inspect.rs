@@ -1,16 +1,12 @@
 //! `inspect`: what a trained network's connections have learned.
 
-use super::{Failure, remark};
-use figures::terminal::{Colour, stdout_width, wrapped};
+use super::output::{Failure, note, print, say, usage, write_into};
+use figures::terminal::{Colour, stdout_width};
 use lab::{
-    inspect::{Inspection, Subject, Trace, page, summary, to_csv, to_npy},
-    run_dir::{RunError, read_coefficients, write_atomically},
+    inspect::{InspectedNetwork, Inspection, Trace, page, summary, to_csv, to_npy},
+    run_dir::read_coefficients,
 };
-use std::{
-    fs,
-    io::{Write, stdout},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 const MOST_WINDOWS: usize = 100_000;
 
@@ -45,65 +41,80 @@ pub struct Args {
 impl Args {
     /// Looks, prints and writes.
     pub fn run(self) -> Result<(), Failure> {
-        if !(1..=MOST_WINDOWS).contains(&self.windows) {
-            let message = format!(
-                "--windows is {}, expected 1 to {MOST_WINDOWS}",
-                self.windows
-            );
-            return Err(Failure::Usage(message));
+        let windows = self.windows;
+        if !(1..=MOST_WINDOWS).contains(&windows) {
+            let message = format!("--windows is {windows}, expected 1 to {MOST_WINDOWS}");
+            return Err(usage(message));
         }
-        let subject = self.open(&self.run)?;
-        let sublayers = subject.config().model.sublayers();
+        let network = self.open(&self.run)?;
+        let sublayers = network.config().model.sublayers();
         if let Some(layer) = self.layer
             && !(1..=sublayers).contains(&layer)
         {
-            return Err(Failure::Usage(format!(
-                "--layer is {layer}, expected 1 to {sublayers}"
-            )));
+            let message = format!("--layer is {layer}, expected 1 to {sublayers}");
+            return Err(usage(message));
         }
         let records = match self.run.is_dir() {
             true => read_coefficients(&self.run)?,
             false => Vec::new(),
         };
-        let trace = Trace::of(&subject);
-        let name = name_of(&self.run);
-        let mut found = Inspection::of(&name, &subject, &trace, &records);
+        let trace = Trace::of(&network);
+        let mut found = Inspection::of(&name_of(&self.run), &network, &trace, &records);
         if self.layer.is_some() && found.layers.is_empty() {
-            return Err(Failure::Usage(format!(
-                "--layer: {} has no coefficients of streams",
-                found.label
-            )));
+            let message = format!("--layer: {} has no coefficients of streams", found.label);
+            return Err(usage(message));
         }
         for other in &self.with {
-            let subject = self.open(other)?;
-            found.compare(&name_of(other), &subject, &Trace::of(&subject));
+            let network = self.open(other)?;
+            found.compare(&name_of(other), &network, &Trace::of(&network));
         }
         let layer = self.layer.map(|layer| layer - 1);
-        let text = summary(&found, layer, stdout_width(), Colour::for_stdout());
-        let mut out = stdout().lock();
-        out.write_all(text.as_bytes())?;
-        match &self.out {
-            Some(directory) => {
-                let text = subject.text();
-                let text = text.as_ref().map(|(text, window)| (&text[..], *window));
-                let html = page(&found, &trace, &records, text);
-                write_files(directory, &found, &html)?;
-                write_pictures(directory, &found, self.png)?;
-                let place = format!("everything is in {}", directory.display());
-                write!(out, "{}", wrapped(&place, stdout_width()))?;
-            }
-            None => {
-                let hint = "--out DIR writes a page, pictures, JSON, CSV and NPY files of all this";
-                write!(out, "{}", wrapped(hint, stdout_width()))?;
-            }
-        }
-        Ok(())
+        print(&summary(
+            &found,
+            layer,
+            stdout_width(),
+            Colour::for_stdout(),
+        ))?;
+        let Some(directory) = &self.out else {
+            return say("--out DIR writes a page, pictures, JSON, CSV and NPY files of all this");
+        };
+        let html = page(&found, &trace, &records, network.text());
+        self.write(directory, &found, html)?;
+        say(&format!("everything is in {}", directory.display()))
     }
 
-    fn open(&self, run: &Path) -> Result<Subject, Failure> {
-        let subject = Subject::open(run, self.text.as_deref(), self.windows)?;
-        remark(subject.remarks());
-        Ok(subject)
+    fn open(&self, run: &Path) -> Result<InspectedNetwork, Failure> {
+        let network = InspectedNetwork::open(run, self.text.as_deref(), self.windows)?;
+        note(network.remarks());
+        Ok(network)
+    }
+
+    /// Writes everything; arrays below `npy`, pictures below `pictures`.
+    fn write(&self, directory: &Path, found: &Inspection, page: String) -> Result<(), Failure> {
+        const PNG_SCALE: f32 = 1.5;
+        let matrices = found.matrices();
+        let arrays = matrices
+            .iter()
+            .map(|matrix| (format!("{}.npy", matrix.name), to_npy(matrix)));
+        write_into(&directory.join("npy"), arrays)?;
+        let files = [
+            ("index.html", page.into_bytes()),
+            ("inspection.json", found.to_json()),
+            ("matrices.csv", to_csv(&matrices).into_bytes()),
+        ];
+        write_into(
+            directory,
+            files.map(|(name, content)| (name.to_owned(), content)),
+        )?;
+        let mut pictures = Vec::new();
+        for (name, picture) in found.pictures() {
+            pictures.push((format!("{name}.svg"), picture.to_svg().into_bytes()));
+            if self.png {
+                pictures.push((format!("{name}.png"), picture.to_png(PNG_SCALE)?));
+            }
+        }
+        write_into(&directory.join("pictures"), pictures)?;
+        Ok(())
     }
 }
 
@@ -111,46 +122,4 @@ impl Args {
 fn name_of(run: &Path) -> String {
     let parts: Vec<_> = run.iter().map(|part| part.to_string_lossy()).collect();
     parts[parts.len().saturating_sub(2)..].join("/")
-}
-
-fn write_files(directory: &Path, found: &Inspection, page: &str) -> Result<(), Failure> {
-    let arrays = directory.join("npy");
-    create(&arrays)?;
-    let write = |name: &str, content: &[u8]| -> Result<(), RunError> {
-        write_atomically(&directory.join(name), content)
-    };
-    let matrices = found.matrices();
-    write("index.html", page.as_bytes())?;
-    write("inspection.json", &found.to_json())?;
-    write("matrices.csv", to_csv(&matrices).as_bytes())?;
-    for matrix in &matrices {
-        let path = arrays.join(format!("{}.npy", matrix.name));
-        write_atomically(&path, &to_npy(matrix))?;
-    }
-    Ok(())
-}
-
-/// Below `pictures`, as SVG and perhaps as PNG.
-fn write_pictures(directory: &Path, found: &Inspection, png: bool) -> Result<(), Failure> {
-    const PNG_SCALE: f32 = 1.5;
-    let directory = directory.join("pictures");
-    create(&directory)?;
-    for (name, picture) in found.pictures() {
-        let svg = directory.join(format!("{name}.svg"));
-        write_atomically(&svg, picture.to_svg().as_bytes())?;
-        if png {
-            let file = directory.join(format!("{name}.png"));
-            write_atomically(&file, &picture.to_png(PNG_SCALE)?)?;
-        }
-    }
-    Ok(())
-}
-
-fn create(path: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(path).map_err(|error| {
-        Failure::Failed(format!(
-            "cannot create {}: {error}; name another directory with --out",
-            path.display()
-        ))
-    })
 }

@@ -4,6 +4,7 @@ mod backend;
 mod bench;
 mod graph;
 mod inspect;
+mod output;
 mod parity;
 mod report;
 mod sample;
@@ -15,14 +16,10 @@ mod train;
 mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use figures::terminal::printable_lines;
 use lab::{invocation, run_dir::Build};
-use std::{
-    env, fmt,
-    io::{self, Write},
-    process::ExitCode,
-    thread::available_parallelism,
-};
+use output::{Failure, remark};
+use settings::{MOST_THREADS, thread_count};
+use std::{env, process::ExitCode, thread::available_parallelism};
 
 /// Train, ablate, check and look inside hyper-connections on the CPU.
 #[derive(Debug, Parser)]
@@ -87,43 +84,6 @@ impl Command {
     }
 }
 
-/// Why a command ended without doing its work.
-#[derive(Debug)]
-pub enum Failure {
-    /// What was asked for makes no sense: exit status 2.
-    Usage(String),
-    /// The world did not play along: exit status 1.
-    Failed(String),
-    /// It was asked to end early, and says how to go on: exit status 130.
-    Interrupted(String),
-    /// Nobody reads the output any more: not an error.
-    ClosedPipe,
-}
-
-impl<E: std::error::Error + 'static> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let closed = (&error as &dyn std::any::Any)
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-        if closed {
-            Failure::ClosedPipe
-        } else {
-            Failure::Failed(error.to_string())
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Usage(message) | Failure::Failed(message) | Failure::Interrupted(message) => {
-                f.write_str(message)
-            }
-            Failure::ClosedPipe => f.write_str("the output was closed"),
-        }
-    }
-}
-
 /// What this program was compiled with and from, found by `build.rs`.
 pub const BUILD: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
@@ -143,28 +103,14 @@ pub fn main() -> ExitCode {
     invocation::program();
     let cli = parse();
     let result = use_threads(cli.threads).and_then(|()| cli.command.run());
-    match result {
-        Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let (label, status) = match failure {
-                Failure::Usage(_) => ("error: ", 2),
-                Failure::Interrupted(_) => ("", 130),
-                _ => ("error: ", 1),
-            };
-            let text = printable_lines(&failure.to_string());
-            // The terminal may be gone.
-            let _ = writeln!(io::stderr(), "{label}{text}");
-            ExitCode::from(status)
-        }
-    }
-}
-
-/// Says what a command can live with, beside its output.
-fn remark(remarks: &[String]) {
-    for text in remarks {
-        // The terminal may be gone.
-        let _ = writeln!(io::stderr(), "note: {}", printable_lines(text));
-    }
+    let (label, text, status) = match result {
+        Ok(()) | Err(Failure::ClosedPipe) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => ("error: ", text, 2),
+        Err(Failure::Failed(text)) => ("error: ", text, 1),
+        Err(Failure::Interrupted(text)) => ("", text, 130),
+    };
+    remark([format!("{label}{text}")]);
+    ExitCode::from(status)
 }
 
 /// The arguments of the process. A negative number is the value of its option, which says what
@@ -182,32 +128,15 @@ fn parse() -> Cli {
     Cli::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
 }
 
-/// More would only wait for each other.
-const MOST_THREADS: usize = 1024;
-
-/// A number of threads, or of runs at a time.
-fn thread_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(threads @ 1..=MOST_THREADS) => Ok(threads),
-        _ => Err(format!("expected 1 to {MOST_THREADS}")),
-    }
-}
-
 /// Without a number: those that Slurm has granted, and no more than the machine or the container
 /// has. `RAYON_NUM_THREADS` is heeded, as far as [`MOST_THREADS`].
 fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
+    let number = |name: &str| env::var(name).ok()?.parse::<usize>().ok();
     let granted = || {
-        let granted = env::var("SLURM_CPUS_PER_TASK").ok()?;
-        let granted = granted
-            .parse::<usize>()
-            .ok()
-            .filter(|granted| *granted > 0)?;
+        let granted = number("SLURM_CPUS_PER_TASK").filter(|granted| *granted > 0)?;
         Some(granted.min(available_parallelism().ok()?.get()))
     };
-    let set = || {
-        let set = env::var("RAYON_NUM_THREADS").ok()?.parse::<usize>().ok()?;
-        Some(set.min(MOST_THREADS))
-    };
+    let set = || Some(number("RAYON_NUM_THREADS")?.min(MOST_THREADS));
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads.or_else(granted).or_else(set).unwrap_or(0))
         .build_global()?;

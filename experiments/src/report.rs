@@ -1,20 +1,16 @@
 //! `report`: tables, plots and a page from the files of runs.
 
-use super::Failure;
+use super::output::{Failure, print, say, usage, write_into};
 use figures::{
     plot::PngError,
     table::in_markdown,
-    terminal::{Colour, stdout_width, wrapped},
+    terminal::{Colour, stdout_width},
 };
 use lab::{
+    ablation::Report,
     report::{Recorded, RecordedError, page, plots},
-    run_dir::{RunError, write_atomically},
 };
-use std::{
-    fs,
-    io::{Write, stdout},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// Pixels of a PNG for each of the plot.
 const PNG_SCALE: f32 = 2.0;
@@ -44,7 +40,7 @@ impl Args {
         for directory in &self.directories {
             let recorded = Recorded::read(directory, self.baseline.as_deref());
             let recorded = recorded.map_err(|error| match error {
-                RecordedError::NoSuchArm { .. } => Failure::Usage(format!("--baseline: {error}")),
+                RecordedError::NoSuchArm { .. } => usage(format!("--baseline: {error}")),
                 error => Failure::Failed(error.to_string()),
             })?;
             let out = match &self.out {
@@ -53,23 +49,14 @@ impl Args {
                 Some(out) => out.join(directory.file_name().unwrap_or(directory.as_os_str())),
             };
             let command = recorded.command();
-            write!(
-                stdout(),
-                "{}",
-                recorded
-                    .report(&command)
-                    .to_text(stdout_width(), Colour::for_stdout())
-            )?;
+            let report = recorded.report(&command);
+            print(&report.to_text(stdout_width(), Colour::for_stdout()))?;
             for remark in &recorded.remarks {
-                write!(
-                    stdout(),
-                    "{}",
-                    wrapped(&format!("note: {remark}"), stdout_width())
-                )?;
+                say(&format!("note: {remark}"))?;
             }
-            let written = self.write(&recorded, &command, &out)?;
-            let written = format!("written: {}", written.join(", "));
-            writeln!(stdout(), "{}", wrapped(&written, stdout_width()))?;
+            let written = self.write(&recorded, &report, &out)?.join(", ");
+            say(&format!("written: {written}"))?;
+            print("\n")?;
         }
         Ok(())
     }
@@ -77,48 +64,32 @@ impl Args {
     fn write(
         &self,
         recorded: &Recorded,
-        command: &str,
+        report: &Report<'_>,
         out: &Path,
     ) -> Result<Vec<String>, Failure> {
-        fs::create_dir_all(out).map_err(|error| {
-            Failure::Failed(format!(
-                "cannot create {}: {error}; name another directory with --out",
-                out.display()
-            ))
-        })?;
-        let report = recorded.report(command);
-        let pictures = plots(recorded);
+        let plots = plots(recorded);
         let mut markdown = report.to_markdown();
         for remark in &recorded.remarks {
             markdown.push_str(&format!("- note: {}\n", in_markdown(remark)));
         }
         let mut files: Vec<(String, Vec<u8>)> = vec![
-            ("report.html".into(), page(recorded, &pictures).into_bytes()),
+            ("report.html".into(), page(recorded, &plots).into_bytes()),
             ("report.csv".into(), report.csv().into_bytes()),
         ];
-        for plot in &pictures {
-            let svg = plot.picture.to_svg().into_bytes();
-            files.push((format!("{}.svg", plot.name), svg));
-            let caption = in_markdown(&plot.caption);
-            markdown.push_str(&format!("\n![{caption}]({}.svg)\n", plot.name));
+        for plot in &plots {
+            let (name, caption) = (plot.name, in_markdown(&plot.caption));
+            markdown.push_str(&format!("\n![{caption}]({name}.svg)\n"));
+            files.push((format!("{name}.svg"), plot.picture.to_svg().into_bytes()));
             if self.png {
-                let png = plot
-                    .picture
-                    .to_png(PNG_SCALE)
-                    .map_err(|error| match error {
-                        PngError::FeatureOff => Failure::Usage(format!("--png: {error}")),
-                        error => Failure::Failed(error.to_string()),
-                    })?;
-                files.push((format!("{}.png", plot.name), png));
+                let png = plot.picture.to_png(PNG_SCALE);
+                let png = png.map_err(|error| match error {
+                    PngError::FeatureOff => usage(format!("--png: {error}")),
+                    error => Failure::Failed(error.to_string()),
+                })?;
+                files.push((format!("{name}.png"), png));
             }
         }
         files.push(("report.md".into(), markdown.into_bytes()));
-        let write = |(name, content): &(String, Vec<u8>)| -> Result<String, RunError> {
-            let path = out.join(name);
-            write_atomically(&path, content)?;
-            Ok(path.display().to_string())
-        };
-        let written: Result<Vec<String>, RunError> = files.iter().map(write).collect();
-        Ok(written?)
+        write_into(out, files)
     }
 }

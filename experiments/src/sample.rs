@@ -1,8 +1,7 @@
 //! `sample`: text or images from a trained network.
 
-use super::{Failure, remark};
+use super::output::{Failure, note, print, say, usage};
 use engine::rng::Key;
-use figures::terminal::{stdout_width, wrapped};
 use lab::{
     data::{TokenKind, VOCABULARY, Vocabulary, images::ImageBatches},
     run_dir::write_atomically,
@@ -15,10 +14,7 @@ use models::{
     transformer::{Transformer, TransformerConfig},
 };
 use rayon::prelude::*;
-use std::{
-    io::{Write, stdout},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// More fit into no picture.
 const MOST_PER_CLASS: usize = 1000;
@@ -34,12 +30,12 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten, next_help_heading = "Text")]
-    text: TextArgs,
+    text: Option<TextArgs>,
     #[command(flatten, next_help_heading = "Images")]
-    images: ImageArgs,
+    images: Option<ImageArgs>,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[group(id = "text", multiple = true, conflicts_with = "images")]
 struct TextArgs {
     /// How the text begins; of a network of tokens, their ids or, with a meta.pkl that has it, text [default: a line break; token 0]
@@ -56,7 +52,7 @@ struct TextArgs {
     top_k: Option<usize>,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[group(id = "images", multiple = true)]
 struct ImageArgs {
     /// Where the picture goes [default: samples.png in or beside RUN]
@@ -83,44 +79,36 @@ impl Args {
     /// Prints a text or writes a picture, as the network is.
     pub fn run(self) -> Result<(), Failure> {
         let trained = Trained::open(&self.from)?;
-        remark(trained.remarks());
-        match &trained.config.model {
-            ModelConfig::Transformer(config) if !self.images.is_given() => {
-                self.text.run(&trained, config, &self.from, self.seed)
+        note(trained.remarks());
+        let from = self.from.display();
+        let [flags, kind] = match (&trained.config.model, self.text, self.images) {
+            (ModelConfig::Transformer(config), text, None) => {
+                let text = text.unwrap_or_default();
+                return text.run(&trained, config, &self.from, self.seed);
             }
-            ModelConfig::Dit(config) if !self.text.is_given() => {
-                self.images.run(&trained, config, &self.from, self.seed)
+            (ModelConfig::Dit(config), None, images) => {
+                let images = images.unwrap_or_default();
+                return images.run(&trained, config, &self.from, self.seed);
             }
-            ModelConfig::Vit(_) => Err(Failure::Usage(format!(
-                "{} is a vit, which tells images apart and makes none",
-                self.from.display()
-            ))),
-            other => {
-                let [flags, kind] = match self.text.is_given() {
-                    true => ["--prompt, --tokens, --temperature and --top-k", "text"],
-                    false => [
-                        "--out, --per-class, --class, --steps, --guidance and --eta",
-                        "images",
-                    ],
-                };
-                Err(Failure::Usage(format!(
-                    "{flags} are for networks that make {kind}; {} is a {}",
-                    self.from.display(),
-                    other.kind()
-                )))
+            (ModelConfig::Vit(_), ..) => {
+                return Err(usage(format!(
+                    "{from} is a vit, which tells images apart and makes none"
+                )));
             }
-        }
+            (_, Some(_), _) => ["--prompt, --tokens, --temperature and --top-k", "text"],
+            (_, None, _) => [
+                "--out, --per-class, --class, --steps, --guidance and --eta",
+                "images",
+            ],
+        };
+        Err(usage(format!(
+            "{flags} are for networks that make {kind}; {from} is a {}",
+            trained.config.model.kind()
+        )))
     }
 }
 
 impl TextArgs {
-    fn is_given(&self) -> bool {
-        self.prompt.is_some()
-            || self.tokens.is_some()
-            || self.temperature.is_some()
-            || self.top_k.is_some()
-    }
-
     /// Prints the prompt and its continuation.
     fn run(
         &self,
@@ -129,46 +117,35 @@ impl TextArgs {
         from: &Path,
         seed: u64,
     ) -> Result<(), Failure> {
+        let temperature = self.temperature.unwrap_or(0.8);
+        if !(temperature.is_finite() && temperature >= 0.0) {
+            let message = format!("--temperature is {temperature}, expected 0 or more");
+            return Err(usage(message));
+        }
         let choice = Choice {
-            temperature: self.temperature.unwrap_or(0.8),
+            temperature,
             top_k: self.top_k.unwrap_or(0),
             seed,
         };
-        if !(choice.temperature.is_finite() && choice.temperature >= 0.0) {
-            return Err(Failure::Usage(format!(
-                "--temperature is {}, expected 0 or more",
-                choice.temperature
-            )));
-        }
-        let kind = trained.config.data.tokens;
-        let data = trained.config.data.path();
+        let vocabulary = config.vocab_size;
+        let bytes = trained.config.data.tokens == TokenKind::Bytes;
+        let data = trained.config.data.path().filter(|_| !bytes);
         // Data that are gone or changed only cost the texts of the tokens.
-        let texts = data.filter(|_| !kind.is_bytes()).and_then(|folder| {
-            let vocabulary = Vocabulary::of(&folder).ok()?;
-            Some((folder, vocabulary))
+        let texts = data.and_then(|folder| {
+            let texts = Vocabulary::of(&folder).ok()?;
+            Some((folder, texts))
         });
-        let prompt = match kind {
-            TokenKind::Bytes => {
-                let text = self.prompt.as_deref().unwrap_or("\n");
-                text.bytes().map(u32::from).collect()
-            }
-            TokenKind::Ids => {
-                let prompt = self.prompt.as_deref().unwrap_or("0");
-                ids(prompt, config.vocab_size, texts.as_ref())?
-            }
+        let prompt = match (bytes, self.prompt.as_deref()) {
+            (true, text) => text.unwrap_or("\n").bytes().map(u32::from).collect(),
+            (false, text) => ids(text.unwrap_or("0"), vocabulary, texts.as_ref())?,
         };
         if prompt.is_empty() {
-            return Err(Failure::Usage(
-                "--prompt is empty: a text begins with one byte or token at least".into(),
-            ));
+            let message = "--prompt is empty: a text begins with one byte or token at least";
+            return Err(usage(message));
         }
         let (model, mut params) = Transformer::new(config, Key::new(0))?;
         trained.load_into(&mut params)?;
-        let vocabulary = model.config().vocab_size;
-        let alphabet = match kind {
-            TokenKind::Bytes => VOCABULARY,
-            TokenKind::Ids => vocabulary,
-        };
+        let alphabet = if bytes { VOCABULARY } else { vocabulary };
         if vocabulary < alphabet {
             return Err(Failure::Failed(format!(
                 "{} has a vocabulary of {vocabulary}: it was not trained on bytes",
@@ -180,31 +157,25 @@ impl TextArgs {
         text.extend(continue_text(
             &model, &params, &prompt, alphabet, count, choice,
         ));
-        match kind {
-            TokenKind::Bytes => {
-                let bytes: Vec<u8> = text.iter().map(|&token| token as u8).collect();
-                writeln!(stdout(), "{}", String::from_utf8_lossy(&bytes))?;
-            }
-            TokenKind::Ids => {
-                let decoded = texts.and_then(|(folder, vocabulary)| {
-                    let text = vocabulary.decode(&text)?;
-                    let said = format!(
-                        "the tokens are decoded with meta.pkl in {}",
-                        folder.display()
-                    );
-                    Some((said, text))
-                });
-                let (said, text) = decoded.unwrap_or_else(|| {
-                    let said = "ids of tokens, since the network learnt from tokens and no meta.pkl \
-                                with their texts (itos) is where its data were";
-                    let words: Vec<String> = text.iter().map(u32::to_string).collect();
-                    (said.to_owned(), words.join(" "))
-                });
-                remark(&[said]);
-                writeln!(stdout(), "{text}")?;
-            }
+        if bytes {
+            let bytes: Vec<u8> = text.iter().map(|&token| token as u8).collect();
+            return print(&(String::from_utf8_lossy(&bytes).into_owned() + "\n"));
         }
-        Ok(())
+        let decoded = texts.and_then(|(folder, texts)| {
+            let from = format!(
+                "the tokens are decoded with meta.pkl in {}",
+                folder.display()
+            );
+            Some((from, texts.decode(&text)?))
+        });
+        let (from, text) = decoded.unwrap_or_else(|| {
+            let from = "ids of tokens, since the network learnt from tokens and no meta.pkl with \
+                        their texts (itos) is where its data were";
+            let words: Vec<String> = text.iter().map(u32::to_string).collect();
+            (from.to_owned(), words.join(" "))
+        });
+        note(&[from]);
+        print(&(text + "\n"))
     }
 }
 
@@ -215,71 +186,54 @@ fn ids(
     vocabulary: usize,
     texts: Option<&(PathBuf, Vocabulary)>,
 ) -> Result<Vec<u32>, Failure> {
+    let known = |id: &u32| (*id as usize) < vocabulary;
     let words = prompt.split([' ', ',']).filter(|word| !word.is_empty());
-    let id = |word: &str| {
-        let id = word.parse().ok();
-        id.filter(|&id: &u32| (id as usize) < vocabulary)
-            .ok_or_else(|| {
-                Failure::Usage(format!(
-                    "--prompt: this network reads the ids of tokens, numbers from 0 to {}, and \
-                     {word} is none",
-                    vocabulary - 1
-                ))
-            })
-    };
-    words.map(id).collect::<Result<_, _>>().or_else(|failure| {
+    let ids = words.map(|word| word.parse().ok().filter(known).ok_or(word));
+    ids.collect::<Result<_, _>>().or_else(|word| {
         let encoded = texts.and_then(|(_, texts)| texts.encode(prompt));
-        let known = |ids: &Vec<u32>| ids.iter().all(|&id| (id as usize) < vocabulary);
-        encoded.filter(known).ok_or(failure)
+        encoded.filter(|ids| ids.iter().all(known)).ok_or_else(|| {
+            let last = vocabulary - 1;
+            usage(format!(
+                "--prompt: this network reads the ids of tokens, numbers from 0 to {last}, and \
+                 {word} is none"
+            ))
+        })
     })
 }
 
 impl ImageArgs {
-    fn is_given(&self) -> bool {
-        self.out.is_some()
-            || self.per_class.is_some()
-            || !self.class.is_empty()
-            || self.steps.is_some()
-            || self.guidance.is_some()
-            || self.eta.is_some()
-    }
-
     /// How to draw, if that is possible with this network.
     fn drawing(&self, config: &DitConfig, seed: u64) -> Result<Drawing, Failure> {
+        let last = config.noise.timesteps;
         let drawing = Drawing {
-            steps: self.steps.unwrap_or(50.min(config.noise.timesteps)),
+            steps: self.steps.unwrap_or(50.min(last)),
             guidance: self.guidance.unwrap_or(1.5),
             eta: self.eta.unwrap_or(0.0),
             seed,
         };
-        let usage = |message: String| Err(Failure::Usage(message));
-        let last = config.noise.timesteps;
-        if !(1..=last).contains(&drawing.steps) {
-            return usage(format!(
-                "--steps is {}, expected 1 to {last}: the network has {last} timesteps",
-                drawing.steps
-            ));
-        }
-        if !drawing.guidance.is_finite() {
-            return usage(format!("--guidance is {}", drawing.guidance));
-        }
-        if !(0.0..=1.0).contains(&drawing.eta) {
-            return usage(format!("--eta is {}, expected 0 to 1", drawing.eta));
-        }
-        if let Some(class) = self.class.iter().find(|&&c| c as usize >= config.classes) {
-            return usage(format!(
-                "--class is {class}, expected 0 to {}",
-                config.classes - 1
-            ));
-        }
-        match self.per_class {
-            None | Some(1..=MOST_PER_CLASS) => {}
-            Some(wrong) => {
-                let message = format!("--per-class is {wrong}, expected 1 to {MOST_PER_CLASS}");
-                return usage(message);
-            }
-        }
-        Ok(drawing)
+        let Drawing {
+            steps,
+            guidance,
+            eta,
+            ..
+        } = drawing;
+        let mut classes = self.class.iter();
+        let unknown = classes.find(|&&class| class as usize >= config.classes);
+        let count = self.per_class.unwrap_or(1);
+        Err(usage(if !(1..=last).contains(&steps) {
+            format!("--steps is {steps}, expected 1 to {last}: the network has {last} timesteps")
+        } else if !guidance.is_finite() {
+            format!("--guidance is {guidance}")
+        } else if !(0.0..=1.0).contains(&eta) {
+            format!("--eta is {eta}, expected 0 to 1")
+        } else if let Some(class) = unknown {
+            let last = config.classes - 1;
+            format!("--class is {class}, expected 0 to {last}")
+        } else if !(1..=MOST_PER_CLASS).contains(&count) {
+            format!("--per-class is {count}, expected 1 to {MOST_PER_CLASS}")
+        } else {
+            return Ok(drawing);
+        }))
     }
 
     /// Writes the picture and says where it is.
@@ -311,17 +265,14 @@ impl ImageArgs {
         };
         let png = grid.to_png()?;
         let path = self.out.clone().unwrap_or_else(|| {
-            let directory = if from.is_dir() {
-                Some(from)
-            } else {
-                from.parent()
-            };
-            directory.unwrap_or(Path::new("")).join("samples.png")
+            let beside = || from.parent().unwrap_or(Path::new(""));
+            let directory = if from.is_dir() { from } else { beside() };
+            directory.join("samples.png")
         });
         write_atomically(&path, &png)?;
         let [width, height] = grid.sizes();
         let classes: Vec<String> = classes.iter().map(u32::to_string).collect();
-        let what = format!(
+        say(&format!(
             "{}: {width} x {height}, rows are classes {}; {} DDIM steps, guidance {}, eta {}, \
              seed {seed}",
             path.display(),
@@ -329,8 +280,6 @@ impl ImageArgs {
             drawing.steps,
             drawing.guidance,
             drawing.eta
-        );
-        write!(stdout(), "{}", wrapped(&what, stdout_width()))?;
-        Ok(())
+        ))
     }
 }

@@ -1,6 +1,6 @@
 //! What every command that trains takes: a preset, a file, overrides and data.
 
-use super::Failure;
+use super::output::{Failure, usage};
 use lab::{
     config::{ConfigError, Layers, RunConfig},
     data::Data,
@@ -10,12 +10,22 @@ use lab::{
 use std::{ffi::OsString, path::PathBuf};
 use toml::Table;
 
+/// More would only wait for each other.
+pub(super) const MOST_THREADS: usize = 1024;
+
+/// A number of threads, or of runs at a time.
+pub(super) fn thread_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=MOST_THREADS) => Ok(threads),
+        _ => Err(format!("expected 1 to {MOST_THREADS}")),
+    }
+}
+
 /// Refuses what no new run of this preset should be begun with; a remark on what is odd.
 pub(super) fn check_new(configs: &[RunConfig], preset: &Preset) -> Result<Option<String>, Failure> {
     let base = preset.config();
     let remarks = configs.iter().map(|config| config.check_new(&base));
-    let remarks = remarks.collect::<Result<Vec<_>, _>>();
-    let remarks = remarks.map_err(|error| Failure::Usage(error.to_string()))?;
+    let remarks: Vec<_> = remarks.collect::<Result<_, _>>().map_err(unusable)?;
     let remark = remarks.into_iter().flatten().next();
     Ok(remark.map(|remark| format!("note: {remark}")))
 }
@@ -37,10 +47,10 @@ pub(super) struct Settings {
 }
 
 /// The failure of a configuration that makes no sense, or cannot be read.
-pub(super) fn usage(error: ConfigError) -> Failure {
+pub(super) fn unusable(error: ConfigError) -> Failure {
     match error {
-        error @ ConfigError::Unreadable { .. } => Failure::Failed(error.to_string()),
-        error => Failure::Usage(error.to_string()),
+        ConfigError::Unreadable { .. } => Failure::Failed(error.to_string()),
+        error => usage(error.to_string()),
     }
 }
 
@@ -54,24 +64,23 @@ impl Settings {
     /// The same, with the settings that a sweep has in common over the preset.
     pub(super) fn over_common(&self, preset: &Preset, common: Table) -> Result<Layers, Failure> {
         let chosen = self.lay_over(Layers::none().table(common.clone()));
-        let chosen = chosen.map_err(usage)?;
-        let layers = self
-            .lay_over(preset.layers().table(common))
-            .map_err(usage)?;
+        let chosen = chosen.map_err(unusable)?;
+        let layers = self.lay_over(preset.layers().table(common));
+        let layers = layers.map_err(unusable)?;
         // What is wrong is said where the settings are complete.
         let Ok(config) = layers.clone().read() else {
             return Ok(layers);
         };
         let ignored = "train.eval_batches";
         if config.model.objective().patches().is_some() && self.keys().any(|key| key == ignored) {
-            return Err(Failure::Usage(format!(
+            return Err(usage(format!(
                 "--set {ignored}: it is for text; of images, all of the test part validates"
             )));
         }
         let decided = Data::settings(&config)?.into_iter();
         let free = decided.filter(|(key, _)| !chosen.sets(key));
         let settings: Vec<String> = free.map(|(key, value)| format!("{key}={value}")).collect();
-        layers.set(&settings).map_err(usage)
+        layers.set(&settings).map_err(unusable)
     }
 
     /// The file and the overrides over these layers, and the data.
@@ -118,7 +127,7 @@ impl Settings {
         let keys: Vec<String> = self.keys().map(str::to_owned).collect();
         if keys.iter().any(|key| key == "train.seed") {
             let message = "--set train.seed: several seeds are run, those of --seeds";
-            return Err(Failure::Usage(message.into()));
+            return Err(usage(message));
         }
         Ok(keys)
     }

@@ -1,10 +1,10 @@
 //! `teach`: lessons that compute.
 
-use super::Failure;
+use super::output::{Failure, say, usage};
 use engine::rng::Key;
-use figures::terminal::{stdout_width, wrapped};
+use figures::terminal::stdout_width;
 use lessons::teach::{Board, LESSONS};
-use std::io::{self, IsTerminal, Write, stdin, stdout};
+use std::io::{self, IsTerminal, stdin, stdout};
 
 /// Computes a lesson and prints every number beside its equation.
 #[derive(Debug, clap::Args)]
@@ -26,16 +26,14 @@ pub struct Args {
 impl Args {
     /// Prints the lesson or the list.
     pub fn run(self) -> Result<(), Failure> {
-        let mut out = stdout().lock();
         let Some(number) = self.lesson else {
             for (i, lesson) in LESSONS.iter().enumerate() {
-                let line = format!("{:>2}  {}", i + 1, lesson.title);
-                write!(out, "{}", wrapped(&line, stdout_width()))?;
+                say(&format!("{:>2}  {}", i + 1, lesson.title))?;
             }
             return Ok(());
         };
         let Some(lesson) = number.checked_sub(1).and_then(|i| LESSONS.get(i)) else {
-            return Err(Failure::Usage(format!(
+            return Err(usage(format!(
                 "there is no lesson {number}: they are 1 to {}, see teach --list",
                 LESSONS.len()
             )));
@@ -55,6 +53,7 @@ impl Args {
             }
             Ok(())
         };
+        let mut out = stdout().lock();
         let mut board = Board::new(&mut out)
             .with_colour(terminal && !plain)
             .with_width(stdout_width().min(80));

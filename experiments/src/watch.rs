@@ -1,8 +1,10 @@
 //! `watch`: runs while they train.
 
-use super::{Failure, signals::stop_flag};
+use super::{
+    output::{Failure, print, shown, usage},
+    signals::stop_flag,
+};
 use console::Term;
-use figures::terminal::{Colour, stdout_width};
 use lab::{
     report::runs_in,
     watch::{State, Watched, table},
@@ -42,30 +44,27 @@ impl Args {
     pub fn run(self) -> Result<(), Failure> {
         if !(0.1..=86_400.0).contains(&self.every) {
             let message = format!("--every is {}, expected 0.1 to 86400 seconds", self.every);
-            return Err(Failure::Usage(message));
+            return Err(usage(message));
         }
         let text = self.text()?;
         if self.once || !stdout().is_terminal() {
-            write!(stdout(), "{text}")?;
-            return Ok(());
+            return print(&text);
         }
         let stop = stop_flag();
         end_on_q(stop);
-        write!(stdout(), "{ENTER_SCREEN}")?;
-        let shown = self.show(text, stop);
-        write!(stdout(), "{LEAVE_SCREEN}{}", shown?)?;
-        Ok(())
+        print(ENTER_SCREEN)?;
+        let last = self.show(text, stop);
+        print(LEAVE_SCREEN)?;
+        print(&last?)
     }
 
     /// Shows the runs until it is asked to end; returns what was last seen.
     fn show(&self, mut text: String, stop: &AtomicBool) -> Result<String, Failure> {
         let every = Duration::from_secs_f64(self.every);
         loop {
-            let shown = cut(&text, usize::from(Term::stdout().size().0));
-            write!(
-                stdout(),
-                "{CLEAR}{shown}\nCtrl-C, or q and Enter, ends this; the runs go on"
-            )?;
+            let seen = cut(&text, usize::from(Term::stdout().size().0));
+            let hint = "Ctrl-C, or q and Enter, ends this; the runs go on";
+            print(&format!("{CLEAR}{seen}\n{hint}"))?;
             stdout().flush()?;
             let looked = Instant::now();
             while looked.elapsed() < every {
@@ -91,7 +90,7 @@ impl Args {
             State::Stopped | State::Waiting => 2,
             State::Ended => 3,
         });
-        let table = table(&runs).to_text(stdout_width(), Colour::for_stdout());
+        let table = shown(&table(&runs));
         Ok(format!("{table}\n{ended} of {all} runs have ended\n"))
     }
 }

@@ -1,6 +1,6 @@
 //! The fixtures of PyTorch, and what files that are no fixtures lead to.
 
-use lab::parity::{ParityError, Report, check};
+use lab::parity::{Agreement, ParityError, check};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
     collections::HashMap,
@@ -78,7 +78,7 @@ impl Changed {
         self
     }
 
-    fn check(self) -> Result<Report, ParityError> {
+    fn check(self) -> Result<Agreement, ParityError> {
         let views = self.tensors.iter().map(|(name, dtype, shape, data)| {
             let view = TensorView::new(*dtype, shape.clone(), data).unwrap();
             (name.clone(), view)

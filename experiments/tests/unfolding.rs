@@ -3,7 +3,7 @@
 use engine::{params::Params, rng::Key};
 use lab::{
     config::RunConfig,
-    inspect::{Band, DepthView, Inspection, LayerGain, Subject, Trace},
+    inspect::{Band, DepthView, InspectedNetwork, Inspection, LayerGain, Trace},
     train::{Quiet, Trainer, WEIGHTS_FILE},
 };
 use models::weights;
@@ -12,7 +12,7 @@ use std::{fs, sync::atomic::AtomicBool};
 
 /// A network that has learned a little, and whose connections were then moved at random so
 /// that no coefficient is near its start, with the text it learned from.
-fn trained(connection: &[&str]) -> Subject {
+fn trained(connection: &[&str]) -> InspectedNetwork {
     let directory = tempfile::tempdir().expect("a directory");
     let text: String = (0..4000)
         .map(|i| ["so ", "it ", "goes ", "and ", "ends. "][(i * i + i / 7) % 5])
@@ -46,7 +46,7 @@ fn trained(connection: &[&str]) -> Subject {
     disturb(&mut params);
     let weights_file = directory.path().join(WEIGHTS_FILE);
     fs::write(&weights_file, weights::to_bytes(&params, &config.model)).expect("space");
-    Subject::open(&weights_file, Some(&path), 2).expect("a network")
+    InspectedNetwork::open(&weights_file, Some(&path), 2).expect("a network")
 }
 
 fn disturb(params: &mut Params) {

@@ -8,8 +8,8 @@ use crate::{
     },
 };
 use figures::{
-    stats::median,
-    table::{Align, Cell, Table, Tone},
+    stats::{mean, median},
+    table::{Cell, Table, Tone},
 };
 use std::{fs, path::Path, time::Duration};
 
@@ -25,13 +25,13 @@ const SILENT_RECORDS: f64 = 10.0;
 /// A run at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Watched {
-    /// Its arm.
+    /// Name of the arm.
     pub arm: String,
-    /// Its seed.
+    /// Seed of the run.
     pub seed: u64,
     /// Steps done.
     pub step: u64,
-    /// Steps in all, if its configuration can be read.
+    /// Steps in all, if the configuration can be read.
     pub steps: Option<u64>,
     /// Last training loss.
     pub train_loss: Option<f64>,
@@ -39,20 +39,20 @@ pub struct Watched {
     pub val_loss: Option<f64>,
     /// Tokens per second over the last steps.
     pub tokens_per_second: Option<f64>,
-    /// How it is.
+    /// State of the run.
     pub state: State,
     /// Training losses from the first to the last, as bars.
     pub curve: String,
 }
 
-/// How a run is.
+/// State of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Under way; with the time left, if it can be told.
     Running(Option<Duration>),
     /// All steps done.
     Ended,
-    /// Its loss is not finite.
+    /// The loss is not finite.
     Diverged,
     /// Not ended, and nothing was written for a while.
     Stopped,
@@ -145,48 +145,37 @@ fn is_fresh(path: &Path, recent: &[MetricsRecord], silence: Duration) -> bool {
 /// Training losses as bars, a mean over equal numbers of records each.
 fn sparkline(records: &[MetricsRecord]) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let losses: Vec<f64> = records
-        .iter()
-        .map(|record| record.train_loss)
-        .filter(|loss| loss.is_finite())
-        .collect();
+    let losses = records.iter().map(|record| record.train_loss);
+    let losses: Vec<f64> = losses.filter(|loss| loss.is_finite()).collect();
     let bins = losses.len().min(CURVE);
-    let means: Vec<f64> = (0..bins)
-        .map(|i| {
-            let part = &losses[i * losses.len() / bins..(i + 1) * losses.len() / bins];
-            part.iter().sum::<f64>() / part.len() as f64
-        })
-        .collect();
+    let means = (0..bins).map(|i| {
+        let part = &losses[i * losses.len() / bins..(i + 1) * losses.len() / bins];
+        mean(part)
+    });
+    let means: Vec<f64> = means.collect();
     let low = means.iter().copied().fold(f64::INFINITY, f64::min);
     let high = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let bar = |mean: &f64| {
-        let share = if high > low {
-            (mean - low) / (high - low)
-        } else {
-            0.0
-        };
-        BARS[((share * 7.0).round() as usize).min(7)]
-    };
-    means.iter().map(bar).collect()
+    // The share is 0 / 0 where all are equal, and the place of that is 0.
+    let place = |mean: &f64| ((mean - low) / (high - low) * 7.0).round() as usize;
+    means.iter().map(|mean| BARS[place(mean).min(7)]).collect()
 }
 
 /// The runs as a table.
 pub fn table(runs: &[Watched]) -> Table {
-    let mut table = Table::new([
-        ("arm", Align::Left),
-        ("seed", Align::Right),
-        ("step", Align::Right),
-        ("train", Align::Right),
-        ("val", Align::Right),
-        ("tok/s", Align::Right),
-        ("state", Align::Left),
-        ("train loss", Align::Left),
-    ]);
     let number = |value: Option<f64>, digits: usize| {
-        Cell::from(value.map_or_else(String::new, |value| format!("{value:.digits$}")))
+        value.map_or_else(String::new, |value| format!("{value:.digits$}"))
     };
-    for run in runs {
-        let state = match run.state {
+    Table::of(runs)
+        .left("arm", |run| &run.arm)
+        .right("seed", |run| run.seed.to_string())
+        .right("step", |run| {
+            let steps = run.steps.map(|steps| format!("/{steps}"));
+            format!("{}{}", run.step, steps.unwrap_or_default())
+        })
+        .right("train", |run| number(run.train_loss, 3))
+        .right("val", |run| number(run.val_loss, 3))
+        .right("tok/s", |run| number(run.tokens_per_second, 0))
+        .left("state", |run| match run.state {
             State::Running(Some(left)) => Cell::from(format!("{} left", clock(left))),
             State::Running(None) => Cell::from("running"),
             State::Ended => Cell::new("ended", Tone::Good),
@@ -194,22 +183,10 @@ pub fn table(runs: &[Watched]) -> Table {
             State::Stopped => Cell::new("stopped", Tone::Faint),
             State::Waiting => Cell::new("waiting", Tone::Faint),
             State::Damaged => Cell::new("damaged", Tone::Bad),
-        };
-        let steps = run
-            .steps
-            .map_or_else(String::new, |steps| format!("/{steps}"));
-        table.push([
-            Cell::from(&run.arm),
-            Cell::from(run.seed.to_string()),
-            Cell::from(format!("{}{steps}", run.step)),
-            number(run.train_loss, 3),
-            number(run.val_loss, 3),
-            number(run.tokens_per_second, 0),
-            state,
-            Cell::from(&run.curve),
-        ]);
-    }
-    table
+        })
+        .left("train loss", |run| &run.curve)
+        .table()
+        .with_keys(2)
 }
 
 #[cfg(test)]
@@ -315,6 +292,20 @@ mod tests {
         let lines = "{\"step\": -1}\n{\"step\": 1e999}\n\0\0\n";
         fs::write(directory.path().join(METRICS_FILE), lines).expect("space");
         assert_eq!(Watched::read(&id).state, State::Damaged);
+    }
+
+    #[test]
+    fn arm_and_seed_are_in_every_part_of_a_table_on_a_narrow_terminal() {
+        let (_directory, id) = run(&[record(10, 5.0), record(20, 4.0)]);
+        let shown = table(&[Watched::read(&id)]).to_text(40, figures::terminal::Colour::Off);
+        let heads = shown
+            .lines()
+            .filter(|line| line.contains("arm") && line.contains("seed"));
+        assert_eq!(
+            (heads.count(), shown.matches("arm     3").count()),
+            (2, 2),
+            "{shown}"
+        );
     }
 
     #[test]

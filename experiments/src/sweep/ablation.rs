@@ -1,7 +1,7 @@
 //! `ablation-*`: one command for each ablation.
 
 use super::{Beside, RunArgs, planning};
-use crate::{Failure, settings::Settings};
+use crate::{output::Failure, settings::Settings};
 use clap::{ArgMatches, FromArgMatches, Subcommand};
 use lab::{
     ablation::{ABLATIONS, Ablation, Sweep, Tanh},

@@ -1,6 +1,6 @@
 //! `--emit`: scripts for batch systems.
 
-use crate::Failure;
+use crate::output::Failure;
 use lab::invocation::shell_word;
 use std::{
     env,

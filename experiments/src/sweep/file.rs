@@ -1,7 +1,7 @@
 //! `sweep FILE`: any settings, written down.
 
 use super::{Beside, RunArgs, planning};
-use crate::{Failure, settings::Settings};
+use crate::{output::Failure, settings::Settings};
 use lab::{
     ablation::{Subject, Sweep, SweepFile, SweepFileError},
     config::nearest_word,

@@ -1,7 +1,7 @@
 //! `lr-sweep`: an untuned learning rate is the usual flaw of comparisons.
 
 use super::{Beside, RunArgs, ablation::preset, planning};
-use crate::{Failure, settings::Settings};
+use crate::{output::Failure, settings::Settings};
 use figures::terminal::{Colour, stdout_width, wrapped};
 use lab::{
     ablation::{ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError, Tanh},

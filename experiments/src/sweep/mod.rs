@@ -8,7 +8,12 @@ mod seeds;
 mod shown;
 mod task;
 
-use super::{Failure, backend::BackendArgs, settings::check_new, signals::stop_flag, thread_count};
+use super::{
+    backend::BackendArgs,
+    output::Failure,
+    settings::{check_new, thread_count},
+    signals::stop_flag,
+};
 use clap::ValueEnum;
 use figures::terminal::{Colour, stdout_width, wrapped};
 use lab::{

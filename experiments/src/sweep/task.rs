@@ -1,7 +1,7 @@
 //! `--list` and `--task`: the runs of a sweep one by one, for batch systems.
 
 use super::to_go_on;
-use crate::{Failure, signals::stop_flag};
+use crate::{output::Failure, signals::stop_flag};
 use lab::{
     ablation::{Job, Progress, Study, Sweep, Workers},
     run_dir::read_summary,

@@ -82,38 +82,85 @@ impl Scatter {
                 mark(canvas, point.index, &class, place);
             });
         }
+        let area = [[left, right], [top, bottom]];
         for (point, &place) in points.iter().zip(&places) {
-            let (anchor, at, box_) =
-                label_place(place, text_width(&point.label), &taken, [left, right]);
-            taken.push(box_);
-            canvas.text("", at, anchor, &point.label);
+            let label = label_place(place, text_width(&point.label), &taken, area);
+            taken.push(label.taken);
+            if let Some(end) = label.leader {
+                canvas.line("grid", place, end);
+            }
+            canvas.text("", label.at, label.anchor, &point.label);
         }
         canvas.finish(self.size, &self.title)
     }
 }
 
-/// Beside a point where nothing else is, to its right if it is free there: anchor and place of
-/// the text, and the rectangle that it takes.
+/// A label with its place.
+#[derive(Clone, Copy)]
+struct Label {
+    anchor: Anchor,
+    at: [f64; 2],
+    /// The rectangle that the text takes.
+    taken: [f64; 4],
+    /// The end of a line from the point, for a label that is not beside it.
+    leader: Option<[f64; 2]>,
+}
+
+/// Beside a point where nothing else is, to its right if it is free there; where everything beside
+/// it is taken, above or below, as near as there is room.
 fn label_place(
     [x, y]: [f64; 2],
     width: f64,
     taken: &[[f64; 4]],
-    [left, right]: [f64; 2],
-) -> (Anchor, [f64; 2], [f64; 4]) {
-    let candidates = [-9.0, 9.0, -23.0, 23.0, 0.0].into_iter().flat_map(|down| {
+    [[left, right], [top, bottom]]: [[f64; 2]; 2],
+) -> Label {
+    let beside = [-9.0, 9.0, -23.0, 23.0, 0.0].into_iter();
+    let beyond =
+        (2..40).flat_map(|line| [-9.0 - 14.0 * f64::from(line), 9.0 + 14.0 * f64::from(line)]);
+    let candidates = beside.chain(beyond).flat_map(|down| {
         let line = y + down;
-        let to_the_right = [x + 9.0, line - HALF, x + 9.0 + width, line + HALF];
-        let to_the_left = [x - 9.0 - width, line - HALF, x - 9.0, line + HALF];
-        [
-            (Anchor::Start, [x + 9.0, line + 4.0], to_the_right),
-            (Anchor::End, [x - 9.0, line + 4.0], to_the_left),
-        ]
+        [(Anchor::Start, x + 9.0), (Anchor::End, x - 9.0 - width)].map(|(anchor, from)| {
+            let end = match anchor {
+                Anchor::Start => from,
+                _ => from + width,
+            };
+            Label {
+                anchor,
+                at: [end, line + 4.0],
+                taken: [from, line - HALF, from + width, line + HALF],
+                leader: (down.abs() > 23.0).then_some([end, line]),
+            }
+        })
     });
-    let free = |&(_, _, [x0, y0, x1, y1]): &(Anchor, [f64; 2], [f64; 4])| {
+    let free = |label: &Label| {
+        let [x0, y0, x1, y1] = label.taken;
         let clear = |&[a0, b0, a1, b1]: &[f64; 4]| x1 <= a0 || a1 <= x0 || y1 <= b0 || b1 <= y0;
-        x0 >= left - 40.0 && x1 <= right + 8.0 && taken.iter().all(clear)
+        let within = label.leader.is_none() || y0 >= top && y1 <= bottom;
+        within && x0 >= left - 40.0 && x1 <= right + 8.0 && taken.iter().all(clear)
     };
     let mut candidates = candidates.peekable();
-    let first = *candidates.peek().expect("there are ten");
+    let first = *candidates.peek().expect("there are many");
     candidates.find(free).unwrap_or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many arms as an ablation of all connections has, most of them close together.
+    #[test]
+    fn labels_of_many_points_do_not_overlap() {
+        let area = [[60.0, 744.0], [54.0, 372.0]];
+        let places = (0..22).map(|i| [300.0 + f64::from(i % 5), 200.0 + f64::from(i)]);
+        let mut taken: Vec<[f64; 4]> = Vec::new();
+        for place in places {
+            let label = label_place(place, 90.0, &taken, area);
+            let [x0, y0, x1, y1] = label.taken;
+            for [a0, b0, a1, b1] in &taken {
+                assert!(x1 <= *a0 || *a1 <= x0 || y1 <= *b0 || *b1 <= y0);
+            }
+            assert!(x0 >= 20.0 && x1 <= 752.0 && y0 >= 54.0 && y1 <= 372.0);
+            taken.push(label.taken);
+        }
+    }
 }

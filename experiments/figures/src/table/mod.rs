@@ -87,6 +87,8 @@ struct Column {
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
+    /// How many of the first columns tell the rows apart.
+    keys: usize,
 }
 
 impl Table {
@@ -110,7 +112,27 @@ impl Table {
         Self {
             columns,
             rows: Vec::new(),
+            keys: 1,
         }
+    }
+
+    /// A table with one row for each value, whose columns are named next.
+    pub fn of<R>(values: &[R]) -> TableOf<'_, R> {
+        let (columns, rows) = (Vec::new(), vec![Vec::new(); values.len()]);
+        let keys = 1;
+        let table = Self {
+            columns,
+            rows,
+            keys,
+        };
+        TableOf { values, table }
+    }
+
+    /// Takes the first `keys` columns, not one alone, to tell the rows apart: where a table is
+    /// broken, they are repeated.
+    pub fn with_keys(mut self, keys: usize) -> Self {
+        self.keys = keys;
+        self
     }
 
     /// Adds a row.
@@ -128,6 +150,43 @@ impl Table {
             self.columns.len()
         );
         self.rows.push(row);
+    }
+}
+
+/// A table in the making that has one row for each value.
+pub struct TableOf<'r, R> {
+    values: &'r [R],
+    table: Table,
+}
+
+impl<'r, R> TableOf<'r, R> {
+    /// Adds a column of names: the header, and the cell of a value.
+    pub fn left<C: Into<Cell>>(self, header: &str, cell: impl Fn(&'r R) -> C) -> Self {
+        self.column(header, Align::Left, cell)
+    }
+
+    /// Adds a column of numbers.
+    pub fn right<C: Into<Cell>>(self, header: &str, cell: impl Fn(&'r R) -> C) -> Self {
+        self.column(header, Align::Right, cell)
+    }
+
+    fn column<C: Into<Cell>>(
+        mut self,
+        header: &str,
+        align: Align,
+        cell: impl Fn(&'r R) -> C,
+    ) -> Self {
+        let header = header.to_owned();
+        self.table.columns.push(Column { header, align });
+        for (row, value) in self.table.rows.iter_mut().zip(self.values) {
+            row.push(cell(value).into());
+        }
+        self
+    }
+
+    /// Returns the table.
+    pub fn table(self) -> Table {
+        self.table
     }
 }
 
@@ -157,6 +216,19 @@ mod tests {
             Cell::from("1025.5"),
         ]);
         table
+    }
+
+    #[test]
+    fn a_table_of_values_has_a_row_for_each() {
+        let rows = [("a", 1.5), ("b", 2.25)];
+        let table = Table::of(&rows)
+            .left("name", |row| row.0)
+            .right("number", |row| format!("{:.1}", row.1))
+            .table();
+        let mut expected = Table::new([("name", Align::Left), ("number", Align::Right)]);
+        expected.push(["a", "1.5"].map(Cell::from));
+        expected.push(["b", "2.2"].map(Cell::from));
+        assert_eq!(table, expected);
     }
 
     #[test]

@@ -9,16 +9,17 @@ const GAP: usize = 2;
 
 impl Table {
     /// The table for a terminal of `width` columns. Headers are broken at blanks; columns that
-    /// find no room follow in further blocks, each beginning with the first column again. Where a
-    /// column finds no room even beside the first alone, every row becomes a paragraph.
+    /// find no room follow in further blocks, each beginning with the key columns again. Where a
+    /// column finds no room even beside these alone, every row becomes a paragraph.
     pub fn to_text(&self, width: usize, colour: Colour) -> String {
         let widths: Vec<usize> = (0..self.columns.len()).map(|i| self.width_of(i)).collect();
-        let widest = widths[1..].iter().max().map_or(0, |widest| GAP + widest);
-        if widths[0] + widest > width {
+        let (keys, others) = widths.split_at(self.keys);
+        let widest = others.iter().max().map_or(0, |widest| GAP + widest);
+        if keys.iter().sum::<usize>() + GAP * (keys.len() - 1) + widest > width {
             return self.paragraphs(width, colour);
         }
         let mut text = String::new();
-        for block in blocks(&widths, width) {
+        for block in blocks(&widths, self.keys, width) {
             if !text.is_empty() {
                 text.push('\n');
             }
@@ -123,18 +124,21 @@ fn painted(cell: &Cell, text: &str, colour: Colour) -> String {
     }
 }
 
-/// Columns of each block: as many as fit beside the first column, but at least one more.
-fn blocks(widths: &[usize], limit: usize) -> Vec<Vec<usize>> {
-    let mut blocks = vec![vec![0]];
-    let mut used = widths[0];
-    for (column, &width) in widths.iter().enumerate().skip(1) {
+/// Columns of each block: as many as fit beside the key columns, but at least one more.
+fn blocks(widths: &[usize], keys: usize, limit: usize) -> Vec<Vec<usize>> {
+    let mut blocks: Vec<Vec<usize>> = vec![(0..keys).collect()];
+    let taken = |block: &[usize]| {
+        block
+            .iter()
+            .map(|&column| GAP + widths[column])
+            .sum::<usize>()
+    };
+    for (column, width) in widths.iter().enumerate().skip(keys) {
         let block = blocks.last_mut().expect("never empty");
-        if used + GAP + width > limit && block.len() > 1 {
-            blocks.push(vec![0, column]);
-            used = widths[0] + GAP + width;
+        if taken(block) + width > limit && block.len() > keys {
+            blocks.push((0..keys).chain([column]).collect());
         } else {
             block.push(column);
-            used += GAP + width;
         }
     }
     blocks
@@ -168,6 +172,19 @@ mod tests {
             table.to_text(80, Colour::Off),
             "名前     n\n──────────\n超接続   4\nab      12\n"
         );
+    }
+
+    #[test]
+    fn every_block_repeats_the_key_columns() {
+        let headers = ["arm", "seed", "first", "second"];
+        let mut table = Table::new(headers.map(|header| (header, Align::Right))).with_keys(2);
+        for seed in ["0", "1"] {
+            table.push(["a", seed, "1.5", "2.5"].map(Cell::from));
+        }
+        let text = table.to_text(20, Colour::Off);
+        let heads: Vec<&str> = text.lines().filter(|line| line.contains("arm")).collect();
+        assert_eq!(heads, ["arm  seed  first", "arm  seed  second"]);
+        assert_eq!(text.matches("  a     1").count(), 2, "{text}");
     }
 
     #[test]

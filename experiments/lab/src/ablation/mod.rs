@@ -28,6 +28,7 @@ pub use progress::{Progress, RunProgress, Tick, clock, seconds};
 pub use results::{ArmResult, ArmTiming, CurvePoint, Delta, Results, RunResult, RunTiming};
 pub use routers::RouterMeans;
 pub use scheduler::{Workers, run};
+pub(crate) use show::signed;
 pub use show::{Learnt, Report};
 pub use sweep::{Job, Subject, Sweep, SweepError};
 

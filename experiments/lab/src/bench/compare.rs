@@ -2,7 +2,8 @@
 
 use figures::stats::median;
 use serde::{Deserialize, Serialize};
-use std::{fmt, io, process::Command};
+use std::{io, process::Command};
+use thiserror::Error;
 
 /// What a peer prints as the last line of its output, as JSON.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,31 +36,18 @@ pub struct Race {
 }
 
 /// Why a race could not be run.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum RaceError {
     /// The command could not be started.
+    #[error("cannot start `{0}`: {1}")]
     Start(String, io::Error),
     /// The command failed.
+    #[error("`{0}` failed: {1}")]
     Exit(String, String),
-    /// Its last line is not what it should be.
+    /// The last line of the output is not what it should be.
+    #[error("the last line of `{0}` is not JSON with engine, median_ms and losses: {1}")]
     Output(String, serde_json::Error),
 }
-
-impl fmt::Display for RaceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RaceError::Start(command, error) => write!(f, "cannot start `{command}`: {error}"),
-            RaceError::Exit(command, last) => write!(f, "`{command}` failed: {last}"),
-            RaceError::Output(command, error) => write!(
-                f,
-                "the last line of `{command}` is not JSON with engine, median_ms and losses: \
-                 {error}"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for RaceError {}
 
 /// Runs our command and the peer's (split at white space) in turn, `rounds` times each.
 ///
@@ -72,17 +60,15 @@ pub fn race(ours: &[String], peer: &str, rounds: usize) -> Result<Race, RaceErro
         reports.push([run(ours)?, run(&peer)?]);
     }
     let [first_ours, first_peer] = &reports[0];
-    let over_rounds = |of: fn(&[f64; 2]) -> f64| {
-        let sample = reports
-            .iter()
-            .map(|pair| of(&[pair[0].median_ms, pair[1].median_ms]));
-        median(sample.collect()).expect("a round")
-    };
-    let differences = first_ours.losses.iter().zip(&first_peer.losses);
     let rounds: Vec<[f64; 2]> = reports
         .iter()
-        .map(|pair| [pair[0].median_ms, pair[1].median_ms])
+        .map(|pair| pair.each_ref().map(|report| report.median_ms))
         .collect();
+    let over_rounds = |of: fn(&[f64; 2]) -> f64| {
+        let sample = rounds.iter().map(of).collect();
+        median(sample).expect("a round")
+    };
+    let differences = first_ours.losses.iter().zip(&first_peer.losses);
     Ok(Race {
         engines: [first_ours.engine.clone(), first_peer.engine.clone()],
         median_ms: [over_rounds(|round| round[0]), over_rounds(|round| round[1])],

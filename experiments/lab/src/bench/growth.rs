@@ -2,19 +2,33 @@
 
 use super::{Bench, SIZES, Size};
 use crate::device::Selected;
+use clap::ValueEnum;
 use models::config::ConfigError;
 use nn::connection::{ConnectionConfig, HyperConfig};
 use serde::Serialize;
 
 /// What grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Axis {
-    /// The expansion rate n: 1, 2, 4, 8, 16.
+    /// n = 1, 2, 4, 8, 16
     Rate,
-    /// The width d: 64 to 512, heads of 32, the feed-forward layer in proportion.
+    /// d = 64 ... 512
+    // Heads of 32, the feed-forward layer in proportion.
     Dim,
-    /// The length T: 64 to 1024, at 2048 tokens a batch.
+    /// T = 64 ... 1024
+    // At 2048 tokens a batch.
     Seq,
+}
+
+impl Axis {
+    /// The letter of the table.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Rate => "n",
+            Self::Dim => "d",
+            Self::Seq => "T",
+        }
+    }
 }
 
 /// One size of the table.

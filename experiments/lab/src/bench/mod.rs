@@ -5,6 +5,7 @@
 
 pub mod compare;
 pub mod growth;
+pub mod products;
 
 use crate::device::Selected;
 use engine::{
@@ -97,7 +98,7 @@ pub struct Bench {
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct StepTimes {
     /// This engine and its version.
     pub engine: String,
     /// The size.
@@ -162,7 +163,7 @@ impl Bench {
     ///
     /// # Errors
     /// If the network cannot be built.
-    pub fn run(&self) -> Result<Report, ConfigError> {
+    pub fn run(&self) -> Result<StepTimes, ConfigError> {
         let config = self.config();
         let (model, mut params) = Transformer::new(&config, Key::new(0))?;
         fill(&mut params, config.layers);
@@ -177,10 +178,7 @@ impl Bench {
         }
         let micro_batches = batch.div_ceil(self.micro_batch);
         let mut results = vec![0.0_f64; micro_batches];
-        let some = self.steps.min(1 << 20);
-        let mut times = Vec::with_capacity(some);
-        let mut updates = Vec::with_capacity(some);
-        let mut losses = Vec::with_capacity(some);
+        let (mut times, mut updates, mut losses) = (Vec::new(), Vec::new(), Vec::new());
         let mut traffic = Traffic::default();
         for step in 0..self.steps {
             if step == WARM_UP {
@@ -216,7 +214,7 @@ impl Bench {
         let (measured, updates) = (times.split_off(skipped), updates.split_off(skipped));
         let moved = Moved::between(traffic, self.backend.backend.traffic(), measured.len());
         let min_ms = measured.iter().copied().fold(f64::NAN, f64::min);
-        Ok(Report {
+        Ok(StepTimes {
             engine: concat!("hyper-connections workbench ", env!("CARGO_PKG_VERSION")).into(),
             size: self.size.name,
             backend: self.backend.made_by(),
@@ -274,42 +272,28 @@ const OPTIMISER: AdamWConfig = AdamWConfig {
 /// (1 + 4 l), o, gate | up, down, and the head (1 + 4 L), with the bound
 /// `1 / sqrt(inputs)`.
 fn fill(params: &mut Params, layers: usize) {
-    let mut numbered = vec![("embed.weight".to_owned(), 0, 1.0)];
-    let matrices: Vec<(String, usize, usize)> = params
-        .iter()
-        .map(|(_, param)| (param.name.clone(), param.shape.rank(), param.shape.width()))
-        .collect();
-    for (name, rank, inputs) in matrices {
-        let bound = 1.0 / (inputs as f64).sqrt();
-        if name == "head.weight" {
-            numbered.push((name, 1 + 4 * layers, bound));
-            continue;
-        }
-        let mut path = name.split('.');
-        let (Some("blocks"), Some(block), 2) = (path.next(), path.next(), rank) else {
-            continue;
+    const OF_BLOCK: [&str; 4] = [
+        "attn.qkv.weight",
+        "attn.o.weight",
+        "ffn.gate_up.weight",
+        "ffn.down.weight",
+    ];
+    let matrices = params.iter().filter_map(|(_, param)| {
+        let bound = 1.0 / (param.shape.width() as f64).sqrt();
+        let (number, bound) = match &*param.name {
+            "embed.weight" => (0, 1.0),
+            "head.weight" => (1 + 4 * layers, bound),
+            name => {
+                let (block, name) = name.strip_prefix("blocks.")?.split_once('.')?;
+                let place = OF_BLOCK.iter().position(|known| *known == name)?;
+                (1 + 4 * block.parse::<usize>().ok()? + place, bound)
+            }
         };
-        let rest: Vec<&str> = path.collect();
-        let place = match rest[..] {
-            ["attn", "qkv", "weight"] => 0,
-            ["attn", "o", "weight"] => 1,
-            ["ffn", "gate_up", "weight"] => 2,
-            ["ffn", "down", "weight"] => 3,
-            _ => continue,
-        };
-        let block: usize = block.parse().expect("the number of a block");
-        numbered.push((name, 1 + 4 * block + place, bound));
-    }
-    for (name, number, bound) in numbered {
-        let range = params
-            .iter()
-            .find(|(_, param)| param.name == name)
-            .map(|(_, param)| param.range.clone())
-            .expect("a matrix of the network");
-        let values: Vec<f32> = (0..range.len())
-            .map(|i| formula(i, number, bound))
-            .collect();
-        params.set(range, &values);
+        Some((param.range.clone(), number, bound))
+    });
+    for (range, number, bound) in matrices.collect::<Vec<_>>() {
+        let values = (0..range.len()).map(|i| formula(i, number, bound));
+        params.set(range, &values.collect::<Vec<f32>>());
     }
 }
 

@@ -1,9 +1,13 @@
 //! Everything that is found in one network.
 
 use super::{
-    Alignment, Band, DepthView, Intervention, LayerGain, LayerView, Patterns, Reference, Subject,
-    Trace, adjacent_similarity, align::align, by_depth, gains, interventions, layer_views,
-    relative, trace::rms,
+    align::{Alignment, align},
+    gain::{LayerGain, gains},
+    interventions::{Intervention, interventions},
+    measures::{Band, DepthView, LayerView, adjacent_similarity, by_depth, layer_views},
+    network::InspectedNetwork,
+    patterns::{Patterns, Reference, relative},
+    trace::{Trace, rms},
 };
 use crate::{measure::Measure, run_dir::CoefficientRecord};
 use figures::unfold::{LayerCoefficients, Unfolded, unfold};
@@ -96,48 +100,50 @@ pub struct Compared {
 
 impl Inspection {
     /// Looks at a network; `records` are what was recorded while it was trained.
-    pub fn of(name: &str, subject: &Subject, trace: &Trace, records: &[CoefficientRecord]) -> Self {
-        let layers = layer_views(subject, trace);
+    pub fn of(
+        name: &str,
+        network: &InspectedNetwork,
+        trace: &Trace,
+        records: &[CoefficientRecord],
+    ) -> Self {
+        let layers = layer_views(network, trace);
         let tokens: Option<Vec<Vec<LayerCoefficients>>> = (0..trace.tokens())
             .map(|token| trace.token(token))
             .collect();
         let sublayers = trace.layers.len();
         let last = trace.mean_last();
-        let measure = Measure::of(subject.config());
+        let measure = Measure::of(network.config());
         // A damaged record may be of no network at all.
         let fits = |record: &&CoefficientRecord| {
             let sizes = |of: &LayerCoefficients| [of.alpha.len(), of.beta.len()];
             let theirs = record.mean.iter().map(sizes);
             theirs.eq(layers.iter().map(|layer| sizes(&layer.mean)))
         };
+        let over_training = |record: &CoefficientRecord| TrainingView {
+            step: record.step,
+            inputs: unfold(&record.mean, &last).inputs,
+            gains: gains(std::slice::from_ref(&record.mean)),
+        };
+        let sites = trace.layers.iter().map(|layer| layer.site.clone());
+        let references = Reference::ALL.map(|known| (known.name(), known.matrix(sublayers)));
         Self {
             name: name.to_owned(),
-            label: subject.connection().spec().label(),
+            label: network.connection().spec().label(),
             orientation: ORIENTATION,
-            data: subject.data().to_owned(),
+            data: network.data().to_owned(),
             tokens: trace.tokens(),
             kind_of_tokens: measure.tokens(),
             loss: trace.loss,
             unit: measure.unit(),
             rate: trace.rate(),
-            sites: trace
-                .layers
-                .iter()
-                .map(|layer| layer.site.clone())
-                .collect(),
+            sites: sites.collect(),
             unfolded: unfolded(trace),
-            references: Reference::ALL
-                .map(|reference| (reference.name(), reference.matrix(sublayers)))
-                .to_vec(),
+            references: references.into(),
             similarity: adjacent_similarity(trace),
             depth: by_depth(trace),
             gains: tokens.as_deref().map(gains).unwrap_or_default(),
-            interventions: interventions(subject, &layers, trace.loss),
-            training: records
-                .iter()
-                .filter(fits)
-                .map(|record| over_training(record, &last))
-                .collect(),
+            interventions: interventions(network, &layers, trace.loss),
+            training: records.iter().filter(fits).map(over_training).collect(),
             compared: Vec::new(),
             layers,
         }
@@ -148,13 +154,21 @@ impl Inspection {
         serde_json::to_vec(self).expect("plain data becomes JSON")
     }
 
+    /// Label and similarity of this network and of those that it was compared with.
+    pub(super) fn similarities(&self) -> impl Iterator<Item = (String, &[Band])> {
+        let others = self.compared.iter();
+        let others = others.map(|other| (&other.name, &other.label, &other.similarity));
+        let all = std::iter::once((&self.name, &self.label, &self.similarity)).chain(others);
+        all.map(|(name, label, bands)| (format!("{name}, {label}"), &bands[..]))
+    }
+
     /// Adds another network to compare with.
-    pub fn compare(&mut self, name: &str, subject: &Subject, trace: &Trace) {
+    pub fn compare(&mut self, name: &str, network: &InspectedNetwork, trace: &Trace) {
         let mine: Vec<_> = self.layers.iter().map(|layer| layer.mean.clone()).collect();
         let theirs = trace.mean().unwrap_or_default();
         self.compared.push(Compared {
             name: name.to_owned(),
-            label: subject.connection().spec().label(),
+            label: network.connection().spec().label(),
             loss: trace.loss,
             similarity: adjacent_similarity(trace),
             alignment: align(&mine, &theirs),
@@ -173,23 +187,12 @@ fn unfolded(trace: &Trace) -> Option<UnfoldedView> {
         entries.for_each(|(mean, entry)| *mean += weight * *entry);
     }
     let outputs = trace.layers.iter().map(|layer| &layer.output);
-    let sizes: Vec<f64> = [&trace.embedding]
-        .into_iter()
-        .chain(outputs)
-        .map(|values| rms(values))
-        .collect();
+    let outputs = std::iter::once(&trace.embedding).chain(outputs);
+    let sizes: Vec<f64> = outputs.map(|values| rms(values)).collect();
     Some(UnfoldedView {
         contributions: relative(&mean_of_tokens.inputs, &sizes),
         patterns: Patterns::of(&mean_of_tokens.inputs, &mean_of_tokens.streams, &sizes),
         of_mean,
         mean_of_tokens,
     })
-}
-
-fn over_training(record: &CoefficientRecord, last: &[f64]) -> TrainingView {
-    TrainingView {
-        step: record.step,
-        inputs: unfold(&record.mean, last).inputs,
-        gains: gains(std::slice::from_ref(&record.mean)),
-    }
 }

@@ -1,6 +1,6 @@
 //! What the loss says when a part of the connections is taken away.
 
-use super::{LayerView, Subject};
+use super::{measures::LayerView, network::InspectedNetwork};
 use engine::tape::Edit;
 use figures::unfold::LayerCoefficients;
 use serde::Serialize;
@@ -75,7 +75,11 @@ pub struct Intervention {
 }
 
 /// Every change in all sublayers, and the last two in each by itself. Empty without streams.
-pub fn interventions(subject: &Subject, views: &[LayerView], loss: f64) -> Vec<Intervention> {
+pub fn interventions(
+    network: &InspectedNetwork,
+    views: &[LayerView],
+    loss: f64,
+) -> Vec<Intervention> {
     let Some(first) = views.first() else {
         return Vec::new();
     };
@@ -99,7 +103,7 @@ pub fn interventions(subject: &Subject, views: &[LayerView], loss: f64) -> Vec<I
     plan.into_iter()
         .map(|(change, only)| {
             let site = only.map(|view| view.site.clone());
-            let found = subject.edited_loss(edit(views, change, site.clone()));
+            let found = network.edited_loss(edit(views, change, site.clone()));
             Intervention {
                 change,
                 site,

@@ -1,7 +1,11 @@
 //! What an inspection holds, as named matrices: the one form that every output is made of.
 
-use super::{Inspection, LayerView};
+use super::{
+    inspection::Inspection,
+    measures::{LayerView, Measure},
+};
 use figures::unfold::LayerCoefficients;
+use std::fmt::Write;
 
 /// A matrix with its names.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,14 +68,40 @@ impl Matrix {
         }
     }
 
-    fn table(name: &str, title: &str, rows: &[String], columns: &[(&str, Vec<f64>)]) -> Self {
-        let row = |k: usize| columns.iter().map(|(_, of)| of.get(k).copied()).collect();
+    /// One row for each of `of`, one column for each measure.
+    fn table<T>(
+        name: &str,
+        title: &str,
+        sites: &[String],
+        of: &[T],
+        columns: &[Measure<T>],
+    ) -> Self {
+        let row = |one| columns.iter().map(|(_, value)| Some(value(one))).collect();
         Self {
             name: name.to_owned(),
             title: title.to_owned(),
-            rows: rows.to_vec(),
+            rows: sites[..of.len()].to_vec(),
             columns: columns.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            values: (0..rows.len()).map(row).collect(),
+            values: of.iter().map(row).collect(),
+        }
+    }
+
+    /// One row for each of `of`, one column for each stream.
+    fn by_stream<T>(
+        name: &str,
+        title: &str,
+        sites: &[String],
+        of: &[T],
+        values: fn(&T) -> &[f64],
+    ) -> Self {
+        let row = |one| values(one).iter().map(|&x| Some(x)).collect();
+        let streams = of.first().map_or(0, |one| values(one).len());
+        Self {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            rows: sites.to_vec(),
+            columns: (1..=streams).map(|i| i.to_string()).collect(),
+            values: of.iter().map(row).collect(),
         }
     }
 }
@@ -151,90 +181,79 @@ impl Inspection {
         all.extend(self.reference_matrices());
         let layers = 0..self.layers.len();
         all.extend(layers.flat_map(|k| PARTS.map(|part| self.layer_matrix(k, part))));
-        let similarity = |of: fn(&super::Band) -> f64| self.similarity.iter().map(of).collect();
+        let sites = &self.sites;
         all.push(Matrix::table(
             "similarity",
             "cosine of the inputs of a sublayer and the next, over the tokens",
-            &self.sites[..self.similarity.len()],
+            sites,
+            &self.similarity,
             &[
-                ("p5", similarity(|band| band.low)),
-                ("median", similarity(|band| band.median)),
-                ("p95", similarity(|band| band.high)),
+                ("p5", |band| band.low),
+                ("median", |band| band.median),
+                ("p95", |band| band.high),
             ],
         ));
-        let depth = |of: fn(&super::DepthView) -> f64| self.depth.iter().map(of).collect();
         all.push(Matrix::table(
             "depth",
             "norms and gradients by sublayer",
-            &self.sites,
+            sites,
+            &self.depth,
             &[
-                ("input rms", depth(|view| view.input_rms)),
-                ("output rms", depth(|view| view.output_rms)),
-                ("output gradient", depth(|view| view.output_gradient)),
-                (
-                    "stream cosine",
-                    depth(|view| view.mean_cosine().unwrap_or(f64::NAN)),
-                ),
+                ("input rms", |view| view.input_rms),
+                ("output rms", |view| view.output_rms),
+                ("output gradient", |view| view.output_gradient),
+                ("stream cosine", |view| {
+                    view.mean_cosine().unwrap_or(f64::NAN)
+                }),
             ],
         ));
         if self.gains.is_empty() {
             return all;
         }
-        let gain = |of: fn(&super::LayerGain) -> f64| self.gains.iter().map(of).collect();
         all.push(Matrix::table(
             "gain",
             "gains of the mixes by sublayer, single and composed from the first",
-            &self.sites,
+            sites,
+            &self.gains,
             &[
-                ("forward", gain(|g| g.single.forward)),
-                ("backward", gain(|g| g.single.backward)),
-                ("spectral norm", gain(|g| g.single.spectral_norm)),
-                ("smallest", gain(|g| g.single.smallest)),
-                ("effective rank", gain(|g| g.single.effective_rank)),
-                ("composed forward", gain(|g| g.composed.forward)),
-                ("composed backward", gain(|g| g.composed.backward)),
-                ("composed spectral norm", gain(|g| g.composed.spectral_norm)),
-                ("composed smallest", gain(|g| g.composed.smallest)),
-                (
-                    "composed effective rank",
-                    gain(|g| g.composed.effective_rank),
-                ),
-                ("read usage", gain(|g| g.read_usage)),
-                ("write usage", gain(|g| g.write_usage)),
+                ("forward", |g| g.single.forward),
+                ("backward", |g| g.single.backward),
+                ("spectral norm", |g| g.single.spectral_norm),
+                ("smallest", |g| g.single.smallest),
+                ("effective rank", |g| g.single.effective_rank),
+                ("composed forward", |g| g.composed.forward),
+                ("composed backward", |g| g.composed.backward),
+                ("composed spectral norm", |g| g.composed.spectral_norm),
+                ("composed smallest", |g| g.composed.smallest),
+                ("composed effective rank", |g| g.composed.effective_rank),
+                ("read usage", |g| g.read_usage),
+                ("write usage", |g| g.write_usage),
             ],
         ));
-        let n = self.rate.unwrap_or(0);
-        let streams: Vec<String> = (1..=n).map(|i| i.to_string()).collect();
-        type PerStream<'a> = (&'a str, &'a str, Vec<&'a [f64]>);
-        let per_stream: [PerStream<'_>; 3] = [
-            (
-                "stream_rms",
-                "root mean square of every stream before a sublayer",
-                self.depth.iter().map(|view| &*view.stream_rms).collect(),
-            ),
-            (
-                "row_sums",
-                "row sums of A_r: what leaves each source stream",
-                self.gains.iter().map(|gain| &*gain.row_sums).collect(),
-            ),
-            (
-                "column_sums",
-                "column sums of A_r: what each destination stream receives",
-                self.gains.iter().map(|gain| &*gain.column_sums).collect(),
-            ),
-        ];
-        for (name, title, rows) in per_stream {
-            all.push(Matrix {
-                name: name.to_owned(),
-                title: title.to_owned(),
-                rows: self.sites.clone(),
-                columns: streams.clone(),
-                values: rows
-                    .iter()
-                    .map(|row| row.iter().map(|&x| Some(x)).collect())
-                    .collect(),
-            });
-        }
+        let title = "root mean square of every stream before a sublayer";
+        all.push(Matrix::by_stream(
+            "stream_rms",
+            title,
+            sites,
+            &self.depth,
+            |v| &v.stream_rms,
+        ));
+        let title = "row sums of A_r: what leaves each source stream";
+        all.push(Matrix::by_stream(
+            "row_sums",
+            title,
+            sites,
+            &self.gains,
+            |g| &g.row_sums,
+        ));
+        let title = "column sums of A_r: what each destination stream receives";
+        all.push(Matrix::by_stream(
+            "column_sums",
+            title,
+            sites,
+            &self.gains,
+            |g| &g.column_sums,
+        ));
         all
     }
 }
@@ -246,5 +265,85 @@ pub fn short(site: &str) -> String {
         ["blocks", block, "attn"] => format!("attention, block {block}"),
         ["blocks", block, "ffn"] => format!("feed-forward, block {block}"),
         _ => site.to_owned(),
+    }
+}
+
+/// All matrices as one table: matrix, row, column, value; entries that cannot be are left out.
+pub fn to_csv(matrices: &[Matrix]) -> String {
+    let mut text = String::from("matrix,row,column,value\n");
+    for matrix in matrices {
+        for (row, values) in matrix.rows.iter().zip(&matrix.values) {
+            for (column, value) in matrix.columns.iter().zip(values) {
+                if let Some(value) = value {
+                    writeln!(text, "{},{row},{column},{value}", matrix.name).expect("a string");
+                }
+            }
+        }
+    }
+    text
+}
+
+/// A matrix in NumPy's format (version 1.0): f64, little endian, C order, NaN where there is no
+/// entry.
+pub fn to_npy(matrix: &Matrix) -> Vec<u8> {
+    const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+    let shape = (matrix.rows.len(), matrix.columns.len());
+    let mut header = format!(
+        "{{'descr': '<f8', 'fortran_order': False, 'shape': ({}, {}), }}",
+        shape.0, shape.1
+    );
+    // The data begin at a multiple of 64 bytes, after a line break.
+    let before = MAGIC.len() + 2;
+    let padded = (before + header.len() + 1).next_multiple_of(64) - before;
+    while header.len() + 1 < padded {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = MAGIC.to_vec();
+    let length = u16::try_from(header.len()).expect("a short header");
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(header.as_bytes());
+    let entries = matrix.values.iter().flatten();
+    bytes.extend(entries.flat_map(|x| x.unwrap_or(f64::NAN).to_le_bytes()));
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix() -> Matrix {
+        Matrix {
+            name: "m".into(),
+            title: String::new(),
+            rows: vec!["1".into(), "write".into()],
+            columns: vec!["read".into(), "1".into(), "2".into()],
+            values: vec![
+                vec![Some(-1.5), Some(2.25), Some(0.1)],
+                vec![None, Some(3.0), Some(4.0)],
+            ],
+        }
+    }
+
+    #[test]
+    fn csv_has_a_line_for_every_entry() {
+        let expected = "matrix,row,column,value\nm,1,read,-1.5\nm,1,1,2.25\nm,1,2,0.1\n\
+                        m,write,1,3\nm,write,2,4\n";
+        assert_eq!(to_csv(&[matrix()]), expected);
+    }
+
+    #[test]
+    fn npy_is_what_its_specification_says() {
+        let bytes = to_npy(&matrix());
+        assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
+        let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        assert_eq!((10 + header) % 64, 0);
+        let text = std::str::from_utf8(&bytes[10..10 + header]).unwrap();
+        assert!(text.contains("'shape': (2, 3)") && text.ends_with('\n'));
+        let data = &bytes[10 + header..];
+        assert_eq!(data.len(), 6 * 8);
+        let entry = |i: usize| f64::from_le_bytes(data[8 * i..8 * i + 8].try_into().unwrap());
+        assert_eq!((entry(0), entry(1), entry(5)), (-1.5, 2.25, 4.0));
+        assert!(entry(3).is_nan());
     }
 }

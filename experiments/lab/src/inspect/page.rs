@@ -1,7 +1,8 @@
 //! An inspection as one page that needs nothing else: no network, no other file.
 
-use super::{Inspection, Trace};
+use super::{inspection::Inspection, trace::Trace};
 use crate::{coefficients::SiteCoefficients, run_dir::CoefficientRecord};
+use figures::unfold::Unfolded;
 use serde_json::{Value, json};
 
 const TEMPLATE: &str = include_str!("page.html");
@@ -23,27 +24,18 @@ pub fn page(
     text: Option<(&[u8], usize)>,
 ) -> String {
     let mut data = serde_json::to_value(found).expect("plain data becomes JSON");
-    let unfolded = found.unfolded.as_ref().map(|unfolded| {
-        let of_tokens = &unfolded.mean_of_tokens;
-        let streams = of_tokens.streams.iter();
-        [&of_tokens.inputs]
-            .into_iter()
-            .chain(streams)
-            .collect::<Vec<_>>()
+    let unfolded = found.unfolded.as_ref();
+    let matrices = unfolded.map(|unfolded| {
+        let Unfolded { inputs, streams } = &unfolded.mean_of_tokens;
+        [inputs].into_iter().chain(streams).collect::<Vec<_>>()
     });
-    data["unfolded"] = json!(unfolded);
-    data["contributions"] = json!(found.unfolded.as_ref().map(|u| &u.contributions));
-    data["patterns"] = json!(found.unfolded.as_ref().map(|u| &u.patterns));
+    data["contributions"] = json!(unfolded.map(|unfolded| &unfolded.contributions));
+    data["patterns"] = json!(unfolded.map(|unfolded| &unfolded.patterns));
+    data["unfolded"] = json!(matrices);
     data["last"] = json!(trace.mean_last());
-    data["similarity"] = [(&found.name, &found.label, &found.similarity)]
-        .into_iter()
-        .chain(
-            found
-                .compared
-                .iter()
-                .map(|c| (&c.name, &c.label, &c.similarity)),
-        )
-        .map(|(name, label, bands)| json!({"name": format!("{name}, {label}"), "bands": bands}))
+    let similarities = found.similarities();
+    data["similarity"] = similarities
+        .map(|(name, bands)| json!({"name": name, "bands": bands}))
         .collect();
     data["training"] = Value::Null;
     round(&mut data, six_digits);

@@ -1,4 +1,5 @@
-//! Measures of the patterns that the paper sees in its unfolded matrices (its section 4.5).
+//! Measures of the patterns that the paper sees in its unfolded matrices (its section 4.5), and the
+//! matrices of known arrangements to compare with.
 //!
 //! An entry `c[k][j]` multiplies the output `T^j`, so what it brings is `c[k][j] s[j]` with `s[j]`
 //! the root mean square of that output (embeddings can be a hundred times smaller than outputs,
@@ -8,7 +9,9 @@
 //! `k - j`, in sublayers; the last row counts as k = L + 1. Thresholds are conventions of this
 //! program: the paper judges by eye.
 
+use figures::unfold::{LayerCoefficients, unfold};
 use serde::Serialize;
+use std::f32::consts::FRAC_1_SQRT_2;
 
 /// Below this share of an average weight an entry counts as nothing.
 pub const NOTHING: f64 = 0.1;
@@ -134,9 +137,67 @@ fn sign_pairs(streams: &[Vec<Vec<f64>>]) -> Vec<(usize, usize, f64)> {
     pairs
 }
 
+/// A fixed arrangement. Each is a hyper-connection of constant matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// `x + f(norm x)`: every output stays.
+    PreNorm,
+    /// `norm(x + f(x))` with x and f(x) of equal variance and uncorrelated, so that every norm
+    /// divides by the root of 2 (the paper's Eq. 16 depends on the data).
+    PostNorm,
+    /// `x + attention(norm x) + feed_forward(norm x)`.
+    ParallelBlock,
+    /// Megalodon's two-hop residual: `y = x + attention(norm x)`, `x' = x +
+    /// feed_forward(norm y)`; what attention says is heard by the next sublayer only.
+    TwoHop,
+}
+
+impl Reference {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::PreNorm,
+        Self::PostNorm,
+        Self::ParallelBlock,
+        Self::TwoHop,
+    ];
+
+    /// The name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PreNorm => "pre-norm",
+            Self::PostNorm => "post-norm",
+            Self::ParallelBlock => "parallel block",
+            Self::TwoHop => "two-hop residual",
+        }
+    }
+
+    /// C(0) for so many sublayers, attention first.
+    pub fn matrix(self, sublayers: usize) -> Vec<Vec<f64>> {
+        let layers: Vec<_> = (0..sublayers).map(|k| self.layer(k % 2 == 0)).collect();
+        let rate = layers.first().map_or(1, LayerCoefficients::rate);
+        unfold(&layers, &vec![1.0; rate]).inputs
+    }
+
+    /// `[A_m | A_r]` and B of attention or of a feed-forward layer. With two streams the first
+    /// is x, the second holds what attention has said until the block ends.
+    fn layer(self, attention: bool) -> LayerCoefficients {
+        let (alpha, beta): (&[f32], &[f32]) = match (self, attention) {
+            (Self::PreNorm, _) => (&[1.0, 1.0], &[1.0]),
+            (Self::PostNorm, _) => (&[1.0, FRAC_1_SQRT_2], &[FRAC_1_SQRT_2]),
+            (_, true) => (&[1.0, 1.0, 0.0, 0.0, 0.0, 0.0], &[0.0, 1.0]),
+            (Self::ParallelBlock, false) => (&[1.0, 1.0, 0.0, 0.0, 1.0, 0.0], &[1.0, 0.0]),
+            (Self::TwoHop, false) => (&[1.0, 1.0, 0.0, 1.0, 0.0, 0.0], &[1.0, 0.0]),
+        };
+        LayerCoefficients {
+            alpha: alpha.to_vec(),
+            beta: beta.to_vec(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{super::Reference, *};
+    use super::*;
 
     fn of(matrix: &[Vec<f64>]) -> Patterns {
         Patterns::of(matrix, &[], &vec![1.0; matrix.len()])
@@ -241,5 +302,49 @@ mod tests {
         );
         let pairs: Vec<_> = patterns.sign_pairs.iter().map(|p| (p.0, p.1)).collect();
         assert_eq!(pairs, [(1, 2), (2, 3)]);
+    }
+
+    #[test]
+    fn arrangements_are_the_matrices_of_their_formulas() {
+        let check = |reference: Reference, expected: [[f64; 5]; 5]| {
+            for (found, expected) in reference.matrix(4).iter().zip(expected) {
+                for (x, y) in found.iter().zip(expected) {
+                    assert!((x - y).abs() < 1e-6, "{}: {found:?}", reference.name());
+                }
+            }
+        };
+        let one = |n: usize| std::array::from_fn(|j| f64::from(u8::from(j < n)));
+        check(Reference::PreNorm, [1, 2, 3, 4, 5].map(one));
+        check(
+            Reference::ParallelBlock,
+            [
+                [1.0, 0.0, 0.0, 0.0, 0.0],
+                [1.0, 0.0, 0.0, 0.0, 0.0],
+                [1.0, 1.0, 1.0, 0.0, 0.0],
+                [1.0, 1.0, 1.0, 0.0, 0.0],
+                [1.0, 1.0, 1.0, 1.0, 1.0],
+            ],
+        );
+        check(
+            Reference::TwoHop,
+            [
+                [1.0, 0.0, 0.0, 0.0, 0.0],
+                [1.0, 1.0, 0.0, 0.0, 0.0],
+                [1.0, 0.0, 1.0, 0.0, 0.0],
+                [1.0, 0.0, 1.0, 1.0, 0.0],
+                [1.0, 0.0, 1.0, 0.0, 1.0],
+            ],
+        );
+        let r = |power: i32| 0.5_f64.sqrt().powi(power);
+        check(
+            Reference::PostNorm,
+            [
+                [1.0, 0.0, 0.0, 0.0, 0.0],
+                [r(1), r(1), 0.0, 0.0, 0.0],
+                [r(2), r(2), r(1), 0.0, 0.0],
+                [r(3), r(3), r(2), r(1), 0.0],
+                [r(4), r(4), r(3), r(2), r(1)],
+            ],
+        );
     }
 }

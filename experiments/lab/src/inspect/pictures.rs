@@ -1,6 +1,11 @@
 //! An inspection as pictures.
 
-use super::{Inspection, Matrix, ORIENTATION, PARTS};
+use super::{
+    gain::Gain,
+    inspection::{Inspection, ORIENTATION},
+    matrix::{Matrix, PARTS},
+    measures::Measure,
+};
 use figures::plot::{Axis, HeatMap, LineChart, LinePoint, LineSeries, Picture, Scale};
 
 /// Colours of matrices are deepest here, if they have entries beyond it.
@@ -17,115 +22,72 @@ impl Inspection {
         let mut all: Vec<(String, Picture)> = shown.map(|matrix| heat_map(matrix, read)).collect();
         let layers = 0..self.layers.len();
         all.extend(layers.map(|k| heat_map(self.layer_matrix(k, PARTS[0]), ORIENTATION)));
-        all.push(("similarity".into(), self.similarity_chart()));
-        all.push((
-            "gradient".into(),
-            self.depth_chart(
-                "Gradient of the loss at the output of a sublayer",
-                "Frobenius norm",
-                vec![("gradient".into(), of(&self.depth, |d| d.output_gradient))],
-            ),
-        ));
+        let mut draw = |name: &str, chart: LineChart| all.push((name.to_owned(), chart.draw()));
+        let similarity = self.similarities().map(|(label, bands)| {
+            let points = bands.iter().zip(1..).map(|(band, k)| LinePoint {
+                x: f64::from(k),
+                y: band.median,
+                band: Some([band.low, band.high]),
+            });
+            (label, points.collect())
+        });
+        let title = "Inputs of sublayers k and k + 1: median, 5 to 95 % of the tokens";
+        let axes = ["sublayer k", "cosine"].map(Axis::new);
+        draw("similarity", chart(title, axes, similarity.collect()));
+
+        let title = "Gradient of the loss at the output of a sublayer";
+        let gradient = by_depth(&self.depth, |view| view.output_gradient);
+        let series = vec![("gradient".to_owned(), gradient)];
+        let axes = logarithmic("sublayer", "Frobenius norm");
+        draw("gradient", chart(title, axes, series));
+
         if let Some(rate) = self.rate {
-            let stream = |i: usize| {
-                let name = format!("stream {}", i + 1);
-                (name, of(&self.depth, |d| d.stream_rms[i]))
-            };
-            let streams = (0..rate).map(stream).collect();
-            let title = "Streams before a sublayer";
-            let chart = self.depth_chart(title, "root mean square", streams);
-            all.push(("stream_rms".into(), chart));
-            let gains = vec![
-                ("forward".into(), of(&self.gains, |g| g.composed.forward)),
-                ("backward".into(), of(&self.gains, |g| g.composed.backward)),
-                (
-                    "spectral norm".into(),
-                    of(&self.gains, |g| g.composed.spectral_norm),
-                ),
-            ];
+            let streams = (0..rate).map(|i| {
+                let points = by_depth(&self.depth, |view| view.stream_rms[i]);
+                (format!("stream {}", i + 1), points)
+            });
+            let axes = logarithmic("sublayer", "root mean square");
+            let streams = chart("Streams before a sublayer", axes, streams.collect());
+            draw("stream_rms", streams);
+
+            let gains = GAINS.map(|(name, of)| {
+                let points = by_depth(&self.gains, |gain| of(&gain.composed));
+                (name.to_owned(), points)
+            });
             let title = "Gain of all mixes up to a sublayer, mean over the tokens";
-            all.push(("gain".into(), self.depth_chart(title, "gain", gains)));
+            let axes = logarithmic("sublayer", "gain");
+            draw("gain", chart(title, axes, gains.into()));
         }
-        all.extend(
-            self.gain_over_training()
-                .map(|chart| ("gain_training".into(), chart)),
-        );
+        if self.training.len() > 1 {
+            let gains = GAINS.map(|(name, of)| {
+                let last = self.training.iter().filter_map(|recorded| {
+                    let last = recorded.gains.last()?;
+                    Some((recorded.step as f64, of(&last.composed)))
+                });
+                (name.to_owned(), points(last))
+            });
+            let title = "Gain of all mixes over training, of the mean coefficients";
+            let axes = logarithmic("step", "gain");
+            draw("gain_training", chart(title, axes, gains.into()));
+        }
         all
-    }
-
-    fn similarity_chart(&self) -> Picture {
-        let mine = (&self.name, &self.label, &self.similarity);
-        let others = self
-            .compared
-            .iter()
-            .map(|c| (&c.name, &c.label, &c.similarity));
-        let series = [mine].into_iter().chain(others).enumerate();
-        let series = series.map(|(index, (name, label, bands))| LineSeries {
-            label: format!("{name}, {label}"),
-            index: index + 1,
-            points: bands
-                .iter()
-                .enumerate()
-                .map(|(k, band)| LinePoint {
-                    x: (k + 1) as f64,
-                    y: band.median,
-                    band: Some([band.low, band.high]),
-                })
-                .collect(),
-        });
-        LineChart {
-            title: "Inputs of sublayers k and k + 1: median, 5 to 95 % of the tokens".into(),
-            x: Axis::new("sublayer k"),
-            y: Axis::new("cosine"),
-            series: series.collect(),
-            size: [640.0, 360.0],
-        }
-        .draw()
-    }
-
-    fn depth_chart(&self, title: &str, unit: &str, series: Vec<(String, Vec<f64>)>) -> Picture {
-        let series = series.into_iter().enumerate();
-        let series = series.map(|(index, (label, values))| LineSeries {
-            label,
-            index: index + 1,
-            points: points(
-                values
-                    .into_iter()
-                    .enumerate()
-                    .map(|(k, y)| ((k + 1) as f64, y)),
-            ),
-        });
-        log_chart(title, "sublayer", unit, series.collect())
-    }
-
-    /// The gain of all mixes at every recorded step, if there are several.
-    fn gain_over_training(&self) -> Option<Picture> {
-        if self.training.len() < 2 {
-            return None;
-        }
-        let series = |index: usize, label: &str, of: fn(&super::Gain) -> f64| LineSeries {
-            label: label.into(),
-            index,
-            points: points(self.training.iter().filter_map(|step| {
-                let last = step.gains.last()?;
-                Some((step.step as f64, of(&last.composed)))
-            })),
-        };
-        Some(log_chart(
-            "Gain of all mixes over training, of the mean coefficients",
-            "step",
-            "gain",
-            vec![
-                series(1, "forward", |g| g.forward),
-                series(2, "backward", |g| g.backward),
-                series(3, "spectral norm", |g| g.spectral_norm),
-            ],
-        ))
     }
 }
 
-fn of<T>(all: &[T], value: impl Fn(&T) -> f64) -> Vec<f64> {
-    all.iter().map(value).collect()
+/// Measures of the composed mixes.
+const GAINS: [Measure<Gain>; 3] = [
+    ("forward", |gain| gain.forward),
+    ("backward", |gain| gain.backward),
+    ("spectral norm", |gain| gain.spectral_norm),
+];
+
+fn by_depth<T>(sublayers: &[T], of: impl Fn(&T) -> f64) -> Vec<LinePoint> {
+    points(
+        sublayers
+            .iter()
+            .zip(1..)
+            .map(|(one, k)| (f64::from(k), of(one))),
+    )
 }
 
 fn points(places: impl Iterator<Item = (f64, f64)>) -> Vec<LinePoint> {
@@ -134,18 +96,33 @@ fn points(places: impl Iterator<Item = (f64, f64)>) -> Vec<LinePoint> {
         .collect()
 }
 
-fn log_chart(title: &str, x: &str, y: &str, series: Vec<LineSeries>) -> Picture {
-    LineChart {
-        title: title.into(),
-        x: Axis::new(x),
-        y: Axis {
-            scale: Scale::Log,
+/// Axes with a logarithmic y.
+fn logarithmic(x: &str, y: &str) -> [Axis; 2] {
+    let scale = Scale::Log;
+    [
+        Axis::new(x),
+        Axis {
+            scale,
             ..Axis::new(y)
         },
-        series,
+    ]
+}
+
+fn chart(title: &str, [x, y]: [Axis; 2], series: Vec<(String, Vec<LinePoint>)>) -> LineChart {
+    let series = series.into_iter().zip(1..);
+    LineChart {
+        title: title.into(),
+        x,
+        y,
+        series: series
+            .map(|((label, points), index)| LineSeries {
+                label,
+                index,
+                points,
+            })
+            .collect(),
         size: [640.0, 360.0],
     }
-    .draw()
 }
 
 fn heat_map(matrix: Matrix, note: &str) -> (String, Picture) {

@@ -1,17 +1,20 @@
 //! An inspection as a person reads it on a terminal.
 
 use super::{
-    Inspection, Intervention, LAMBDA, Matrix, NOTHING, ORIENTATION, PARTS, Patterns, heat_map,
-    short, side_by_side,
+    inspection::{Inspection, ORIENTATION},
+    interventions::Intervention,
+    matrix::{Matrix, PARTS, short},
+    measures::Band,
+    patterns::{LAMBDA, NOTHING, Patterns},
+    terminal::{heat_map, side_by_side},
 };
 use figures::{
-    table::{Align, Cell, Table},
+    table::Table,
     terminal::{Colour, wrapped},
 };
-use std::fmt::Write;
 
 /// What is said of a network whose connection has no coefficients of streams.
-pub const WITHOUT_STREAMS: &str = "This connection has no read, mix and write of streams, so there is nothing to unfold: \
+const WITHOUT_STREAMS: &str = "This connection has no read, mix and write of streams, so there is nothing to unfold: \
      what follows are similarity, norms and gradients alone.";
 
 /// What the gains of the table by depth are.
@@ -86,25 +89,14 @@ fn one_layer(found: &Inspection, k: usize, width: usize, colour: Colour) -> Stri
 fn patterns(found: &Patterns, width: usize, colour: Colour) -> String {
     let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.2}"));
     let yes = |yes: bool| if yes { "yes" } else { "no" };
-    let list = |all: &[usize]| match all {
+    let joined = |all: Vec<String>, between: &str| match &*all {
         [] => "none".to_owned(),
-        all => all
-            .iter()
-            .map(usize::to_string)
-            .collect::<Vec<_>>()
-            .join(" "),
+        all => all.join(between),
     };
-    let pairs: Vec<String> = found
-        .sign_pairs
-        .iter()
-        .map(|(i, j, cosine)| format!("{i} and {j} ({cosine:.2})"))
-        .collect();
-    let pairs = if pairs.is_empty() {
-        "none".to_owned()
-    } else {
-        pairs.join(", ")
-    };
-    let rows: [(&str, String); 8] = [
+    let list = |all: &[usize]| joined(all.iter().map(usize::to_string).collect(), " ");
+    let pairs = found.sign_pairs.iter();
+    let pairs = pairs.map(|(i, j, cosine)| format!("{i} and {j} ({cosine:.2})"));
+    let rows = [
         (
             "Lambda shape",
             format!(
@@ -137,51 +129,42 @@ fn patterns(found: &Patterns, width: usize, colour: Colour) -> String {
                 number(found.feed_forward_long_range)
             ),
         ),
-        ("sign-paired streams", pairs),
+        ("sign-paired streams", joined(pairs.collect(), ", ")),
         ("wasted sublayers", list(&found.wasted)),
         ("as nothing counts", format!("less than {NOTHING}")),
         ("definitions", "docs/inspection.md".to_owned()),
     ];
-    let mut table = Table::new([("pattern", Align::Left), ("", Align::Left)]);
-    for (name, value) in rows {
-        table.push([name, &value].map(Cell::from));
-    }
     let what = "Patterns of the contributions (1 everywhere in pre-norm):";
-    wrapped(what, width) + &table.to_text(width, colour)
+    wrapped(what, width)
+        + &Table::of(&rows)
+            .left("pattern", |row| row.0)
+            .left("", |row| &row.1)
+            .table()
+            .to_text(width, colour)
 }
 
 fn depth(found: &Inspection, width: usize, colour: Colour) -> String {
-    let mut table = Table::new([
-        ("", Align::Right),
-        ("sublayer", Align::Left),
-        ("cosine to next", Align::Right),
-        ("5 to 95 %", Align::Right),
-        ("input rms", Align::Right),
-        ("output gradient", Align::Right),
-        ("streams cosine", Align::Right),
-        ("gain forward", Align::Right),
-        ("gain backward", Align::Right),
-    ]);
-    for (k, view) in found.depth.iter().enumerate() {
-        let gain = found.gains.get(k).map(|gain| gain.composed);
-        let band = found.similarity.get(k);
-        let or_blank = |x: Option<String>| x.unwrap_or_default();
-        table.push(
-            [
-                (k + 1).to_string(),
-                view.site.replace("blocks.", ""),
-                or_blank(band.map(|band| format!("{:.2}", band.median))),
-                or_blank(band.map(|band| format!("{:.2} {:.2}", band.low, band.high))),
-                format!("{:.2}", view.input_rms),
-                format!("{:.4}", view.output_gradient),
-                or_blank(view.mean_cosine().map(|cosine| format!("{cosine:.2}"))),
-                or_blank(gain.map(|gain| format!("{:.2}", gain.forward))),
-                or_blank(gain.map(|gain| format!("{:.2}", gain.backward))),
-            ]
-            .map(Cell::from),
-        );
-    }
-    let mut text = table.to_text(width, colour);
+    let two = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x:.2}"));
+    let band = |k: usize| found.similarity.get(k);
+    let gain = |k: usize| found.gains.get(k).map(|gain| gain.composed);
+    let rows: Vec<_> = found.depth.iter().enumerate().collect();
+    let mut text = Table::of(&rows)
+        .right("", |(k, _)| (k + 1).to_string())
+        .left("sublayer", |(_, view)| view.site.replace("blocks.", ""))
+        .right("cosine to next", |(k, _)| two(band(*k).map(|b| b.median)))
+        .right("5 to 95 %", |(k, _)| {
+            let ends = |band: &Band| format!("{:.2} {:.2}", band.low, band.high);
+            band(*k).map_or_else(String::new, ends)
+        })
+        .right("input rms", |(_, view)| format!("{:.2}", view.input_rms))
+        .right("output gradient", |(_, view)| {
+            format!("{:.4}", view.output_gradient)
+        })
+        .right("streams cosine", |(_, view)| two(view.mean_cosine()))
+        .right("gain forward", |(k, _)| two(gain(*k).map(|g| g.forward)))
+        .right("gain backward", |(k, _)| two(gain(*k).map(|g| g.backward)))
+        .table()
+        .to_text(width, colour);
     if !found.gains.is_empty() {
         text.push_str(&wrapped(GAINS, width));
     }
@@ -189,46 +172,35 @@ fn depth(found: &Inspection, width: usize, colour: Colour) -> String {
 }
 
 fn interventions(all: &[Intervention], width: usize, colour: Colour) -> String {
-    let mut table = Table::new([
-        ("change", Align::Left),
-        ("where", Align::Left),
-        ("loss", Align::Right),
-        ("difference", Align::Right),
-    ]);
-    for one in all {
-        let site = one.site.as_deref().map(|site| site.replace("blocks.", ""));
-        table.push(
-            [
-                one.change.describe(),
-                site.unwrap_or_else(|| "everywhere".into()),
-                format!("{:.4}", one.loss),
-                format!("{:+.4}", one.difference),
-            ]
-            .map(Cell::from),
-        );
-    }
-    table.to_text(width, colour)
+    Table::of(all)
+        .left("change", |one| one.change.describe())
+        .left("where", |one| match &one.site {
+            Some(site) => site.replace("blocks.", ""),
+            None => "everywhere".into(),
+        })
+        .right("loss", |one| format!("{:.4}", one.loss))
+        .right("difference", |one| format!("{:+.4}", one.difference))
+        .table()
+        .to_text(width, colour)
 }
 
 fn compared(found: &Inspection, width: usize) -> String {
-    let mut text = String::new();
-    for other in &found.compared {
-        let medians = |bands: &[super::Band]| {
-            bands.iter().map(|band| band.median).sum::<f64>() / bands.len().max(1) as f64
-        };
+    let mean = |bands: &[Band]| {
+        bands.iter().map(|band| band.median).sum::<f64>() / bands.len().max(1) as f64
+    };
+    let here = mean(&found.similarity);
+    let networks = found.compared.iter().map(|other| {
         let mut what = format!(
-            "{} ({}): loss {:.4}, here {:.4}; mean cosine of adjacent inputs {:.2}, here {:.2}",
+            "{} ({}): loss {:.4}, here {:.4}; mean cosine of adjacent inputs {:.2}, here {here:.2}",
             other.name,
             other.label,
             other.loss,
             found.loss,
-            medians(&other.similarity),
-            medians(&found.similarity)
+            mean(&other.similarity)
         );
         if let Some(aligned) = &other.alignment {
             let streams: Vec<String> = aligned.permutation.iter().map(usize::to_string).collect();
-            write!(
-                what,
+            what += &format!(
                 "; its streams {} stand for 1 to {}: coefficients differ by {:.3} (rms), as they \
                  are {:.3}, by chance {:.3}",
                 streams.join(" "),
@@ -236,10 +208,9 @@ fn compared(found: &Inspection, width: usize) -> String {
                 aligned.distance,
                 aligned.distance_as_they_are,
                 aligned.distance_by_chance
-            )
-            .expect("a string");
+            );
         }
-        text.push_str(&wrapped(&what, width));
-    }
-    text
+        wrapped(&what, width)
+    });
+    networks.collect()
 }

@@ -1,6 +1,6 @@
 //! Heat-maps on a terminal: numbers always, colours behind them where there are any.
 
-use super::Matrix;
+use super::matrix::Matrix;
 use figures::terminal::{Colour, lines};
 use std::fmt::Write;
 

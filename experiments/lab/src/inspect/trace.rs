@@ -1,6 +1,6 @@
 //! One forward and backward, with everything that the sublayers show of themselves.
 
-use super::Subject;
+use super::network::InspectedNetwork;
 use crate::coefficients::SiteCoefficients;
 use engine::{
     params::Gradients,
@@ -26,7 +26,7 @@ pub struct Trace {
 
 /// One sublayer.
 pub struct LayerTrace {
-    /// Its scope: `blocks.0.attn`.
+    /// The scope of the sublayer: `blocks.0.attn`.
     pub site: String,
     /// What it reads, before its norm, `[tokens, d]`.
     pub input: Vec<f32>,
@@ -42,13 +42,13 @@ pub struct LayerTrace {
 
 impl Trace {
     /// Runs a network forward and backward.
-    pub fn of(subject: &Subject) -> Self {
+    pub fn of(network: &InspectedNetwork) -> Self {
         let mut tape = Tape::new().parallel(true);
         tape.set_probing();
         tape.set_keeping();
-        tape.bind(subject.params());
-        let loss = subject.loss(&tape);
-        tape.backward(loss, &mut Gradients::new(subject.params()));
+        tape.bind(network.params());
+        let loss = network.loss(&tape);
+        tape.backward(loss, &mut Gradients::new(network.params()));
         Self::read(&tape, loss.item().into())
     }
 
@@ -105,22 +105,17 @@ impl Trace {
     /// The weights of the streams of a token in the final sum.
     pub fn last(&self, token: usize) -> Vec<f64> {
         let rate = self.rate().unwrap_or(1);
-        match &self.head {
-            Some(head) => {
-                let start = token * rate % head.len();
-                head[start..start + rate]
-                    .iter()
-                    .map(|&w| w.into())
-                    .collect()
-            }
-            None => vec![1.0; rate],
-        }
+        let Some(head) = &self.head else {
+            return vec![1.0; rate];
+        };
+        let start = token * rate % head.len();
+        let weights = head[start..start + rate].iter();
+        weights.map(|&weight| weight.into()).collect()
     }
 
     /// The mean of [`Trace::last`] over all tokens.
     pub fn mean_last(&self) -> Vec<f64> {
-        let rate = self.rate().unwrap_or(1);
-        let mut mean = vec![0.0; rate];
+        let mut mean = vec![0.0; self.rate().unwrap_or(1)];
         for token in 0..self.tokens() {
             for (mean, last) in mean.iter_mut().zip(self.last(token)) {
                 *mean += last / self.tokens() as f64;
@@ -131,8 +126,7 @@ impl Trace {
 
     /// The coefficients of all sublayers for one token; `None` without streams.
     pub fn token(&self, token: usize) -> Option<Vec<LayerCoefficients>> {
-        let of_token = |c: &SiteCoefficients| c.token(token);
-        self.coefficients(of_token)
+        self.coefficients(|site| site.token(token))
     }
 
     /// The mean coefficients of all sublayers; `None` without streams.
@@ -158,11 +152,8 @@ impl Trace {
 
 /// The Euclidean norm, summed in f64.
 pub(super) fn norm(values: &[f32]) -> f64 {
-    values
-        .iter()
-        .map(|&x| f64::from(x).powi(2))
-        .sum::<f64>()
-        .sqrt()
+    let squares = values.iter().map(|&x| f64::from(x).powi(2));
+    squares.sum::<f64>().sqrt()
 }
 
 /// The root mean square.

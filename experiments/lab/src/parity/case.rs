@@ -1,22 +1,57 @@
-//! A file of reference values, read.
+//! What is built from a file: a connection around one layer, or a network.
 
-use super::{
-    error::ParityError,
-    subject::{self, Subject},
+use super::reference::{ParityError, Reference};
+use engine::{
+    ops::gelu,
+    params::{Builder, Init, Params},
+    rng::Key,
+    shape::Shape,
+    tape::{Tape, Var},
 };
-use engine::{params::Params, shape::Shape};
-use models::weights::TensorFile;
-use nn::optim::AdamWConfig;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use models::{
+    config::ConfigError,
+    loss::Loss,
+    network::Network,
+    transformer::{Transformer, TransformerConfig},
+    vit::{Vit, VitConfig},
+    weights::TensorFile,
+};
+use nn::{
+    connection::{ConnectionConfig, Site, State, Sublayer},
+    linear::Linear,
+    norm::NormKind,
+    optim::AdamWConfig,
+};
+use serde::Deserialize;
+use serde_json::Value;
 use std::path::Path;
+
+/// Initial values are sampled, and then replaced by those of the file.
+const KEY: u64 = 0;
 
 /// What a file describes.
 pub(super) struct Case {
     pub(super) file: TensorFile,
-    pub(super) subject: Box<dyn Subject>,
+    pub(super) forward: Forward,
     pub(super) params: Params,
     pub(super) train: Option<Train>,
+}
+
+/// Records the forward that is compared with its reference.
+type Forward = Box<dyn for<'t> Fn(&'t Tape) -> Recorded<'t>>;
+
+/// A forward on a tape.
+pub(super) struct Recorded<'t> {
+    /// Values compared with `expect.NAME`.
+    pub(super) outputs: Vec<(&'static str, Var<'t>)>,
+    /// Scalars compared with `expect.NAME`.
+    pub(super) losses: Vec<(&'static str, Var<'t>)>,
+    /// What has gradients, `sum(objective * cotangent)`.
+    pub(super) objective: Var<'t>,
+    /// The gradient of that sum by the objective.
+    pub(super) cotangent: Vec<f32>,
+    /// Inputs whose gradient is compared with `grad.NAME`.
+    pub(super) inputs: Vec<(&'static str, Var<'t>)>,
 }
 
 /// A few steps of AdamW on the one batch of the file.
@@ -46,163 +81,192 @@ impl Train {
     }
 }
 
-/// A file and its configuration on the way to a [`Case`].
-pub(super) struct Reader {
-    pub(super) file: TensorFile,
-    pub(super) json: Map<String, Value>,
-}
-
 impl Case {
     pub(super) fn open(path: &Path) -> Result<Self, ParityError> {
-        let file = TensorFile::open(path)?;
-        let invalid = |reason: String| ParityError::Invalid {
-            file: path.to_owned(),
-            reason,
-        };
-        let entry = |key: &str| {
-            let value = file.metadata(key);
-            value.ok_or_else(|| invalid(format!("__metadata__ has no {key}: no reference values")))
-        };
-        let kind = entry("kind")?.to_owned();
-        let json = serde_json::from_str(entry("config")?)
-            .map_err(|error| invalid(format!("config: {error}")))?;
-        let mut reader = Reader { file, json };
-        reader.expect_sizes_of_the_file()?;
-        let (subject, mut params, train) = match &*kind {
-            "connection" => {
-                let (subject, params) = subject::connection(&reader)?;
-                (subject, params, None)
-            }
+        let mut reference = Reference::open(path)?;
+        let mut train = None;
+        let (forward, mut params) = match &*reference.kind {
+            "connection" => connection(&reference)?,
             "network" => {
-                let train = match reader.json.remove("train") {
-                    Some(train) => Some(reader.parse("train", train)?),
+                let value = reference.json.remove("train");
+                train = match value {
+                    Some(value) => Some(reference.parse("train", value)?),
                     None => None,
                 };
-                let arch = reader.json.remove("arch");
-                let build = match arch.as_ref().and_then(Value::as_str) {
-                    Some("transformer") => subject::transformer,
-                    Some("vit") => subject::vit,
-                    _ => return Err(reader.unsupported("arch", &arch.unwrap_or_default())),
-                };
-                let (subject, params) = build(&reader)?;
-                (subject, params, train)
+                let arch = reference.json.remove("arch").unwrap_or_default();
+                match arch.as_str() {
+                    Some("transformer") => transformer(&reference)?,
+                    Some("vit") => vit(&reference)?,
+                    _ => return Err(reference.unsupported(format!("arch {arch}"))),
+                }
             }
-            other => return Err(reader.unsupported("kind", &other.into())),
+            other => {
+                let kind = Value::from(other);
+                return Err(reference.unsupported(format!("kind {kind}")));
+            }
         };
-        reader.file.load("param.", &mut params)?;
+        reference.file.load("param.", &mut params)?;
         Ok(Self {
-            file: reader.file,
-            subject,
+            file: reference.file,
+            forward,
             params,
             train,
         })
     }
 }
 
-impl Reader {
-    pub(super) fn invalid(&self, reason: String) -> ParityError {
-        ParityError::Invalid {
-            file: self.file.path().to_owned(),
-            reason,
-        }
-    }
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AroundConfig {
+    batch: usize,
+    seq: usize,
+    dim: usize,
+    eps: f32,
+    connection: ConnectionConfig,
+    sublayer_index: usize,
+}
 
-    pub(super) fn unknown(&self, what: String) -> ParityError {
-        ParityError::Unsupported {
-            file: self.file.path().to_owned(),
-            what,
-        }
+/// One connection around `T(x) = gelu(x Wᵀ)`.
+fn connection(reference: &Reference) -> Result<(Forward, Params), ParityError> {
+    let config: AroundConfig = reference.config(reference.json.clone())?;
+    let AroundConfig {
+        batch, seq, dim, ..
+    } = config;
+    let spec = config.connection.spec();
+    spec.validate(dim)
+        .map_err(|message| reference.invalid(format!("connection: {message}")))?;
+    if let ConnectionConfig::ValueResidual(_) = config.connection {
+        let what = "a connection of type \"value_residual\" around a layer that is no attention";
+        return Err(reference.unsupported(what.to_owned()));
     }
-
-    fn unsupported(&self, key: &str, value: &Value) -> ParityError {
-        self.unknown(format!("{key} {value}"))
+    // Of use for initialisation, which the file replaces, and at the ends of a network,
+    // where some parts of a connection have nothing to do: here is neither end.
+    const MOST_SUBLAYERS: usize = 20_000;
+    if config.sublayer_index > MOST_SUBLAYERS {
+        let index = config.sublayer_index;
+        let reason = format!("sublayer_index is {index}, expected at most {MOST_SUBLAYERS}");
+        return Err(reference.invalid(reason));
     }
-
-    /// Refuses a configuration far beyond what the file holds, before memory is asked for.
-    fn expect_sizes_of_the_file(&self) -> Result<(), ParityError> {
-        let shapes = self.file.names().filter_map(|name| self.file.shape(name));
-        let elements: usize = shapes.map(|shape| shape.iter().product::<usize>()).sum();
-        let nested = self.json.values().filter_map(Value::as_object).flatten();
-        for (key, value) in self.json.iter().chain(nested) {
-            let size = value.as_u64().unwrap_or(0);
-            if size > elements as u64 && key != "rope_theta" {
-                return Err(self.invalid(format!(
-                    "config: {key} is {size}, but all tensors together have {elements} elements"
-                )));
+    // What follows takes memory for these sizes: they have to be those of the tensors.
+    reference
+        .file
+        .expect_shape("param.sublayer.weight", &[dim, dim])?;
+    let found = reference.file.shape("input.hidden").unwrap_or_default();
+    let elements = batch
+        .checked_mul(seq)
+        .and_then(|tokens| tokens.checked_mul(dim));
+    if elements.is_none_or(|elements| elements > found.iter().product()) {
+        let reason = format!("batch {batch}, seq {seq}, dim {dim}: input.hidden is {found:?}");
+        return Err(reference.invalid(reason));
+    }
+    let site = Site {
+        index: config.sublayer_index,
+        count: config.sublayer_index + 2,
+        dim,
+        norm: NormKind::LayerNorm,
+        eps: config.eps,
+    };
+    let build = |mut b: Builder| {
+        let connection = b.scope("connection", |b| spec.build(site, b));
+        let sublayer = Linear::new(&mut b, "sublayer", dim, dim, Init::Zeros);
+        (connection, sublayer, b.finish())
+    };
+    let (.., shapes) = build(Builder::of_shapes(Key::new(KEY)));
+    reference.file.check("param.", &shapes)?;
+    let (connection, sublayer, params) = build(Builder::new(Key::new(KEY)));
+    let tape = Tape::new();
+    tape.bind(&params);
+    let flat = Shape::from([batch, seq, dim]);
+    let zeros = tape.constant(flat, &vec![0.0; flat.len()]);
+    let state = connection.expand(zeros).hidden.shape();
+    let shape = if found == flat.dims() { flat } else { state };
+    let values = reference.floats("input.hidden", shape)?;
+    let cotangent = reference.floats("input.output_cotangent", shape)?;
+    let forward = boxed(move |tape| {
+        let hidden = tape.input(shape, &values);
+        let state = if shape == flat {
+            connection.expand(hidden)
+        } else {
+            let zeros = tape.constant(flat, &vec![0.0; flat.len()]);
+            State {
+                hidden,
+                ..connection.expand(zeros)
             }
-        }
-        Ok(())
-    }
-
-    /// The configuration as a `C`; a `type` that no variant bears is unsupported, not
-    /// invalid.
-    pub(super) fn config<C: DeserializeOwned>(
-        &self,
-        json: Map<String, Value>,
-    ) -> Result<C, ParityError> {
-        let types: Vec<(String, Value)> = json
-            .iter()
-            .filter_map(|(key, value)| Some((key.clone(), value.get("type")?.clone())))
-            .collect();
-        serde_json::from_value(Value::Object(json)).map_err(|error| {
-            let message = error.to_string();
-            let unknown = types.iter().find(|(_, value)| {
-                let name = value.as_str().unwrap_or_default();
-                message.starts_with(&format!("unknown variant `{name}`"))
-            });
-            match unknown {
-                Some((key, value)) => self.unsupported(&format!("{key} type"), value),
-                None => self.invalid(format!("config: {message}")),
-            }
-        })
-    }
-
-    /// One value of the configuration.
-    fn parse<C: DeserializeOwned>(&self, key: &str, value: Value) -> Result<C, ParityError> {
-        serde_json::from_value(value)
-            .map_err(|error| self.invalid(format!("config: {key}: {error}")))
-    }
-
-    /// Takes a value out of the configuration.
-    pub(super) fn take<C: DeserializeOwned>(
-        &self,
-        json: &mut Map<String, Value>,
-        key: &str,
-    ) -> Result<C, ParityError> {
-        match json.remove(key) {
-            Some(value) => self.parse(key, value),
-            None => Err(self.invalid(format!("config: {key} is missing"))),
-        }
-    }
-
-    /// A float tensor of this shape.
-    pub(super) fn floats(&self, name: &str, shape: Shape) -> Result<Vec<f32>, ParityError> {
-        self.file.expect_shape(name, shape.dims())?;
-        Ok(self.file.floats(name)?)
-    }
-
-    /// An integer tensor of this shape, its elements from 0 to below `classes`.
-    pub(super) fn indices(
-        &self,
-        name: &str,
-        shape: Shape,
-        classes: usize,
-    ) -> Result<Vec<u32>, ParityError> {
-        self.file.expect_shape(name, shape.dims())?;
-        let integers = self.file.integers(name)?;
-        let index = |value: i32| {
-            u32::try_from(value)
-                .ok()
-                .filter(|&v| (v as usize) < classes)
         };
-        let indices = integers.iter().map(|&value| {
-            index(value).ok_or_else(|| {
-                self.invalid(format!(
-                    "{name} contains {value}, expected 0 to {}",
-                    classes - 1
-                ))
-            })
-        });
-        indices.collect()
+        let layer = Sublayer {
+            norm: &|x| x,
+            layer: &|x| gelu(sublayer.forward(x)),
+            attention: None,
+        };
+        let output = connection.apply(state, &layer).settle().hidden;
+        Recorded {
+            outputs: vec![("hidden", output)],
+            losses: Vec::new(),
+            objective: output,
+            cotangent: cotangent.clone(),
+            inputs: vec![("hidden", hidden)],
+        }
+    });
+    Ok((forward, params))
+}
+
+fn boxed(forward: impl for<'t> Fn(&'t Tape) -> Recorded<'t> + 'static) -> Forward {
+    Box::new(forward)
+}
+
+/// A decoder and its batch.
+fn transformer(reference: &Reference) -> Result<(Forward, Params), ParityError> {
+    let mut json = reference.json.clone();
+    let tied = reference.file.shape("param.head.weight").is_none();
+    json.entry("tied_embeddings").or_insert(tied.into());
+    let batch = reference.take(&mut json, "batch")?;
+    let config: TransformerConfig = reference.config(json)?;
+    let (seq, vocabulary) = (config.seq, config.vocab_size);
+    let shape = Shape::from([batch, seq]);
+    let tokens = reference.indices("input.tokens", shape, vocabulary)?;
+    let targets = reference.indices("input.targets", shape, vocabulary)?;
+    let invalid = |error: ConfigError| reference.invalid(error.to_string());
+    let shapes = config.shapes().map_err(invalid)?;
+    reference.file.check("param.", &shapes)?;
+    let (model, params) = Transformer::new(&config, Key::new(KEY)).map_err(invalid)?;
+    let forward = boxed(move |tape| Recorded::of(model.losses(tape, &tokens, &targets, seq)));
+    Ok((forward, params))
+}
+
+/// A vision transformer and its batch.
+fn vit(reference: &Reference) -> Result<(Forward, Params), ParityError> {
+    let mut json = reference.json.clone();
+    // Written for every network, of no meaning for this one.
+    for key in ["rope_theta", "seq", "vocab_size"] {
+        json.remove(key);
+    }
+    json.entry("dropout").or_insert(0.into());
+    let batch = reference.take(&mut json, "batch")?;
+    let config: VitConfig = reference.config(json)?;
+    let images = Shape::from([batch, config.channels, config.image, config.image]);
+    let images = reference.floats("input.images", images)?;
+    let labels = reference.indices("input.labels", [batch].into(), config.classes)?;
+    let invalid = |error: ConfigError| reference.invalid(error.to_string());
+    let shapes = config.shapes().map_err(invalid)?;
+    reference.file.check("param.", &shapes)?;
+    let (model, params) = Vit::new(&config, Key::new(KEY)).map_err(invalid)?;
+    let forward = boxed(move |tape| Recorded::of(model.losses(tape, &images, &labels)));
+    Ok((forward, params))
+}
+
+impl<'t> Recorded<'t> {
+    fn of(loss: Loss<'t>) -> Self {
+        let mut losses = vec![("cross_entropy", loss.task), ("loss", loss.total)];
+        if let Some(router) = loss.router {
+            losses.push(("load_balance", router.load_balance));
+            losses.push(("router_z", router.router_z));
+        }
+        Self {
+            outputs: vec![("logits", loss.output)],
+            losses,
+            objective: loss.total,
+            cotangent: vec![1.0],
+            inputs: Vec::new(),
+        }
     }
 }

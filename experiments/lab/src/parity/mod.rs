@@ -6,11 +6,10 @@
 
 mod case;
 mod compare;
-mod error;
-mod subject;
+mod reference;
 
 pub use compare::Worst;
-pub use error::ParityError;
+pub use reference::ParityError;
 
 use case::{Case, Train};
 use compare::{Pair, Rule};
@@ -19,6 +18,7 @@ use engine::{
     params::{Decay, Gradients, Params, Part},
     tape::{Tape, Var},
 };
+use figures::terminal::scientific;
 use models::weights::TensorFile;
 use nn::optim::AdamW;
 use serde::Serialize;
@@ -48,7 +48,7 @@ const ROUNDING: f32 = 1e-3;
 
 /// What a check found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct Agreement {
     /// The file.
     pub file: PathBuf,
     /// Outputs of the forward.
@@ -71,7 +71,7 @@ pub struct Report {
 ///
 /// # Errors
 /// [`ParityError`] if the file cannot be read or executed, or compares nothing.
-pub fn check(path: &Path) -> Result<Report, ParityError> {
+pub fn check(path: &Path) -> Result<Agreement, ParityError> {
     check_on(path, &(Arc::new(CpuBackend) as Arc<dyn Backend>))
 }
 
@@ -79,56 +79,36 @@ pub fn check(path: &Path) -> Result<Report, ParityError> {
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_on(path: &Path, backend: &Arc<dyn Backend>) -> Result<Report, ParityError> {
+pub fn check_on(path: &Path, backend: &Arc<dyn Backend>) -> Result<Agreement, ParityError> {
     let mut case = Case::open(path)?;
     let invalid = |reason: String| ParityError::Invalid {
         file: path.to_owned(),
         reason,
     };
-    let forward = forward(&case, backend)?;
-    let (training_losses, trained) = match case.train.clone() {
-        Some(train) => {
-            let (losses, trained) = train_along(&mut case, &train, backend)?;
-            (TRAINING.worst(&losses), TRAINING.worst(&trained))
+    let mut found = forward(&case, backend)?;
+    if let Some(train) = case.train.take() {
+        let (losses, trained) = train_along(&mut case, &train, backend)?;
+        found.training_losses = TRAINING.worst(&losses);
+        found.trained = TRAINING.worst(&trained);
+        let decays = train.decays.as_deref();
+        let unknown = |name: &&String| case.params.part(name).is_none();
+        if let Some(name) = decays.and_then(|decays| decays.iter().find(unknown)) {
+            return Err(invalid(format!(
+                "config: train: decays names {name}, which is no parameter"
+            )));
         }
-        None => (None, None),
-    };
-    let decay_differs = match &case.train {
-        Some(train) => {
-            let decays = train.decays.as_deref();
-            let unknown = decays.and_then(|decays| {
-                let known = |name: &&String| case.params.part(name).is_some();
-                decays.iter().find(|name| !known(name))
-            });
-            if let Some(name) = unknown {
-                return Err(invalid(format!(
-                    "config: train: decays names {name}, which is no parameter"
-                )));
-            }
-            decay_differs(&case.params, decays)
-        }
-        None => Vec::new(),
-    };
-    let mut report = Report {
-        file: path.to_owned(),
-        outputs: FORWARD.worst(&forward.outputs),
-        losses: FORWARD.worst(&forward.losses),
-        gradients: BACKWARD.worst(&forward.gradients),
-        training_losses,
-        trained,
-        decay_differs,
-        passed: false,
-    };
-    if report.groups().next().is_none() {
+        found.decay_differs = decay_differs(&case.params, decays);
+    }
+    if found.groups().next().is_none() {
         return Err(invalid(
             "no expect.NAME and no grad.NAME: nothing to compare".into(),
         ));
     }
-    report.passed = report.decay_differs.is_empty() && report.groups().all(Worst::passes);
-    Ok(report)
+    found.passed = found.decay_differs.is_empty() && found.groups().all(Worst::passes);
+    Ok(found)
 }
 
-impl Report {
+impl Agreement {
     /// The groups that the file had references for.
     pub fn groups(&self) -> impl Iterator<Item = &Worst> {
         let groups = [
@@ -140,21 +120,35 @@ impl Report {
         ];
         groups.into_iter().flatten()
     }
+
+    /// What is wrong with a file that has not passed.
+    pub fn reason(&self) -> String {
+        let groups = self.groups().filter(|group| !group.passes());
+        let mut reasons: Vec<String> = groups
+            .map(|group| {
+                format!(
+                    "{} is off by {} of its largest magnitude, tolerated {}",
+                    group.tensor,
+                    scientific(group.error, 1),
+                    scientific(group.tolerance, 0)
+                )
+            })
+            .collect();
+        if !self.decay_differs.is_empty() {
+            let names = self.decay_differs.join(", ");
+            reasons.push(format!("weight decay differs for {names}"));
+        }
+        format!("{}: {}", self.file.display(), reasons.join("; "))
+    }
 }
 
-/// Results of one forward and backward, beside their references.
-struct Compared {
-    outputs: Vec<Pair>,
-    losses: Vec<Pair>,
-    gradients: Vec<Pair>,
-}
-
-fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Compared, ParityError> {
+/// One forward and backward beside its references.
+fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Agreement, ParityError> {
     let file = &case.file;
     let mut tape = Tape::new().with_backend(Arc::clone(backend));
     tape.set_deferring(true);
     tape.bind(&case.params);
-    let recorded = case.subject.forward(&tape);
+    let recorded = (case.forward)(&tape);
     let outputs = expected(file, &recorded.outputs)?;
     let losses = expected(file, &recorded.losses)?;
     let known = |name: &str| {
@@ -180,10 +174,15 @@ fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Compared, ParityEr
         .iter()
         .map(|&(name, var)| (name.to_owned(), var.shape().dims().to_vec(), tape.grad(var)));
     let gradients = named(file, "grad.", parts.chain(inputs))?;
-    Ok(Compared {
-        outputs,
-        losses,
-        gradients,
+    Ok(Agreement {
+        file: file.path().to_owned(),
+        outputs: FORWARD.worst(&outputs),
+        losses: FORWARD.worst(&losses),
+        gradients: BACKWARD.worst(&gradients),
+        training_losses: None,
+        trained: None,
+        decay_differs: Vec::new(),
+        passed: false,
     })
 }
 
@@ -245,7 +244,7 @@ fn train_along(
     let mut losses = Vec::new();
     for (step, expected) in file.floats(LOSSES)?.into_iter().enumerate() {
         tape.bind(&case.params);
-        let recorded = case.subject.forward(&tape);
+        let recorded = (case.forward)(&tape);
         losses.push(Pair {
             name: format!("train_losses[{step}]"),
             got: recorded.objective.value(),

@@ -1,12 +1,54 @@
-//! Finding runs and reading what they were made from.
+//! Finding runs, and reading what they were made from and what was compared.
 
-use super::RecordedError;
 use crate::{
+    ablation::{ABLATIONS, Ablation, Arm, Subject, Tanh},
     config::{Layers, RunConfig},
     files::read_text,
-    run_dir::{CONFIG_FILE, RunId},
+    paper::PaperTable,
+    run_dir::{CONFIG_FILE, RunError, RunId, SWEEP_FILE},
 };
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+use thiserror::Error;
+use toml::Table;
+
+/// Why there is nothing to report.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RecordedError {
+    /// The directory cannot be listed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// There is no run in it.
+    #[error(
+        "{} holds no runs: expected ARM/seedN/{CONFIG_FILE}, as ablations, sweeps and train write \
+         them below runs/NAME",
+        path.display()
+    )]
+    NoRuns {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// No run has a configuration that this program understands.
+    #[error("no run in {} has a configuration that can be read: {reason}", path.display())]
+    NoConfiguration {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with the first.
+        reason: String,
+    },
+    /// An arm that was asked for is not there.
+    #[error("there is no arm {name}; there are {}", known.join(", "))]
+    NoSuchArm {
+        /// The name that was asked for.
+        name: String,
+        /// Those that are there.
+        known: Vec<String>,
+    },
+}
 
 /// Sections of a configuration that a report can do without.
 const OTHER_SECTIONS: [&str; 2] = ["data", "optim"];
@@ -20,7 +62,7 @@ pub fn runs_in(directory: &Path) -> Result<Vec<RunId>, RecordedError> {
     if let Some(run) = single_run(directory) {
         return Ok(vec![run]);
     }
-    let mut runs = RunId::find_all(directory).map_err(RecordedError::Run)?;
+    let mut runs = RunId::find_all(directory)?;
     if runs.is_empty() {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         runs.extend(entries.filter_map(|entry| single_run(&entry.path())));
@@ -45,41 +87,117 @@ fn single_run(directory: &Path) -> Option<RunId> {
         (Some(seed), Some(arm)) => (arm, seed),
         _ => {
             let config = read_config(directory);
-            (own, config.map_or(0, |read| read.config.train.seed))
+            (own, config.map_or(0, |(config, _)| config.train.seed))
         }
     };
     let path = directory.to_owned();
     Some(RunId { arm, seed, path })
 }
 
-/// A configuration that was read.
-pub(super) struct ReadConfig {
-    pub(super) config: RunConfig,
-    /// Why parts of it were left out, if they were.
-    pub(super) left_out: Option<String>,
+/// The configuration of a run. One of another version of the program, with settings that this
+/// one does not know, is read without the sections that decide no table; why, is said beside it.
+pub(super) fn read_config(path: &Path) -> Result<(RunConfig, Option<String>), String> {
+    let fail = |error: &dyn std::fmt::Display| format!("{CONFIG_FILE}: {error}");
+    let text = read_text(&path.join(CONFIG_FILE)).map_err(|error| fail(&error))?;
+    let table: Result<Table, _> = text.parse();
+    let mut table = table.map_err(|_| format!("{CONFIG_FILE} is damaged: it is not TOML"))?;
+    let error = match Layers::recorded(table.clone()).resolve() {
+        Ok(config) => return Ok((config, None)),
+        Err(error) => error,
+    };
+    table.retain(|section, _| !OTHER_SECTIONS.contains(&section));
+    match Layers::recorded(table).resolve() {
+        Ok(config) => Ok((config, Some(error.to_string()))),
+        Err(_) => Err(fail(&error)),
+    }
 }
 
-/// The configuration of a run. One of another version of the program, with settings that this
-/// one does not know, is read without the sections that decide no table.
-pub(super) fn read_config(path: &Path) -> Result<ReadConfig, String> {
-    let text = read_text(&path.join(CONFIG_FILE));
-    let text = text.map_err(|error| format!("{CONFIG_FILE}: {error}"))?;
-    let mut table: toml::Table = text
-        .parse()
-        .map_err(|_| format!("{CONFIG_FILE} is damaged: it is not TOML"))?;
-    let whole = Layers::recorded(table.clone()).resolve();
-    let error = match whole {
-        Ok(config) => {
-            let left_out = None;
-            return Ok(ReadConfig { config, left_out });
-        }
-        Err(error) => error.to_string(),
+/// The file of a sweep; empty if there is none.
+pub(super) fn read_sweep_file(directory: &Path, remarks: &mut Vec<String>) -> Table {
+    let Ok(text) = read_text(&directory.join(SWEEP_FILE)) else {
+        return Table::new();
     };
-    OTHER_SECTIONS.iter().for_each(|section| {
-        table.remove(*section);
-    });
-    let rest = Layers::recorded(table).resolve();
-    let config = rest.map_err(|_| format!("{CONFIG_FILE}: {error}"))?;
-    let left_out = Some(error);
-    Ok(ReadConfig { config, left_out })
+    text.parse().unwrap_or_else(|_| {
+        remarks.push(format!("{SWEEP_FILE} is damaged and was not used"));
+        Table::new()
+    })
+}
+
+/// The ablation that the sweep file or else a command line names.
+pub(super) fn ablation_of(made_by: &Table, commands: &[String]) -> Option<&'static Ablation> {
+    let name = made_by.get("ablation").and_then(toml::Value::as_str);
+    let words = commands.iter().flat_map(|command| command.split(' '));
+    let mut names = name.into_iter().chain(words);
+    names.find_map(|name| ABLATIONS.iter().find(|ablation| ablation.name == name))
+}
+
+/// What was compared, named by the sweep file, the ablation or the directory.
+pub(super) fn subject(directory: &Path, ablation: Option<&Ablation>, made_by: &Table) -> Subject {
+    let text = |key| Some(made_by.get(key)?.as_str()?.to_owned());
+    let folder = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let folder = folder.file_name().map(|name| name.to_string_lossy());
+    let unknown = || Subject {
+        name: folder.map_or_else(|| "runs".into(), |name| name.into_owned()),
+        title: "arms by the names of their directories".to_owned(),
+        paper: None,
+    };
+    let known = ablation.map_or_else(unknown, Subject::from);
+    Subject {
+        name: text("ablation").unwrap_or(known.name),
+        title: text("title").unwrap_or(known.title),
+        paper: known.paper.or_else(|| paper(made_by)),
+    }
+}
+
+/// The published table that a user's sweep was set beside.
+fn paper(made_by: &Table) -> Option<PaperTable> {
+    let table = made_by.get("paper")?.as_table()?;
+    PaperTable::of(table.clone()).ok()
+}
+
+/// The arms with a configuration, in the order of the ablation; others after them by name,
+/// baselines first.
+pub(super) fn arms(
+    ablation: Option<&Ablation>,
+    made_by: &Table,
+    baseline: Option<&str>,
+    configs: &BTreeMap<String, (u64, RunConfig)>,
+) -> Result<Vec<(Arm, RunConfig)>, RecordedError> {
+    if let Some(name) = baseline.filter(|name| !configs.contains_key(*name)) {
+        return Err(RecordedError::NoSuchArm {
+            name: name.to_owned(),
+            known: configs.keys().cloned().collect(),
+        });
+    }
+    let known: Vec<Arm> = ablation.map_or_else(Vec::new, |a| a.arms(Tanh::Both));
+    let said = |section: &str, name: &str| made_by.get(section)?.get(name)?.as_str();
+    let paper = paper(made_by);
+    let usual = Some(Arm::pre_norm().name).filter(|usual| configs.contains_key(usual));
+    let mut arms = Vec::new();
+    for (name, (_, config)) in configs {
+        let place = known.iter().position(|arm| &arm.name == name);
+        let mut arm = match place {
+            Some(place) => known[place].clone(),
+            None => Arm {
+                baseline: usual.clone().filter(|usual| usual != name),
+                ..Arm::of(name, name, &Default::default())
+            },
+        };
+        if let Some(label) = said("labels", name) {
+            arm.label = label.to_owned();
+        }
+        if let Some(row) = said("paper_rows", name) {
+            arm.paper = paper.as_ref().and_then(|paper| paper.row(row));
+        }
+        if made_by.contains_key("baselines") {
+            arm.baseline = said("baselines", name).map(str::to_owned);
+        }
+        if let Some(baseline) = baseline {
+            arm.baseline = (name != baseline).then(|| baseline.to_owned());
+        }
+        let order = (place.unwrap_or(usize::MAX), arm.baseline.is_some());
+        arms.push((order, (arm, config.clone())));
+    }
+    arms.sort_by_key(|(order, _)| *order);
+    Ok(arms.into_iter().map(|(_, arm)| arm).collect())
 }

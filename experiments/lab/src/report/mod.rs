@@ -4,14 +4,13 @@
 //! [`page`] shows it as one page of HTML, [`plots`] are its pictures. The tables are those that
 //! an ablation prints ([`crate::ablation::Report`]).
 
-mod curves;
 mod found;
 mod page;
 mod plots;
 mod recorded;
 mod settings;
 
-pub use found::runs_in;
+pub use found::{RecordedError, runs_in};
 pub use page::page;
 pub use plots::{Plot, plots};
-pub use recorded::{LearntFrom, Recorded, RecordedError};
+pub use recorded::{LearntFrom, Recorded};

@@ -1,15 +1,16 @@
 //! One page of HTML that needs nothing else: no network, no script, no other file.
 
-use super::{Plot, Recorded, settings::common_and_own};
+use super::{plots::Plot, recorded::Recorded, settings::common_and_own};
 use crate::{
+    ablation::RunResult,
     data::LISTED_WHEN_ASKED,
     run_dir::{Environment, Status},
 };
 use figures::{
     plot::{STYLE, escaped},
-    table::{Align, Cell, Table, Tone},
+    table::{Cell, Table, Tone},
 };
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 const PAGE_STYLE: &str = "\
 :root{color-scheme:light dark}
@@ -124,79 +125,72 @@ fn list(body: &mut String, lines: &[String]) {
 
 fn settings(body: &mut String, recorded: &Recorded) {
     let (common, own) = common_and_own(&recorded.sweep.configs);
-    section(body, "Settings of each arm");
-    let mut table = Table::new([("arm", Align::Left), ("settings", Align::Left)]);
-    for (arm, own) in recorded.sweep.arms.iter().zip(own) {
-        let settings: Vec<String> = own
-            .iter()
+    let lines = |settings: BTreeMap<String, String>| -> Vec<String> {
+        let settings = settings.into_iter();
+        settings
             .map(|(key, value)| format!("{key} = {value}"))
-            .collect();
-        table.push([Cell::from(&arm.label), Cell::from(settings.join(", "))]);
-    }
-    wide(body, &table.to_html());
-    section(body, "Settings in common");
-    let lines: Vec<String> = common
-        .iter()
-        .map(|(key, value)| format!("{key} = {value}"))
+            .collect()
+    };
+    section(body, "Settings of each arm");
+    let arms = recorded.sweep.arms.iter().map(|arm| arm.label.clone());
+    let rows: Vec<(String, String)> = arms
+        .zip(own.into_iter().map(|own| lines(own).join(", ")))
         .collect();
-    let _ = writeln!(body, "<pre>{}</pre>", escaped(&lines.join("\n")));
+    wide(
+        body,
+        &Table::of(&rows)
+            .left("arm", |row| &row.0)
+            .left("settings", |row| &row.1)
+            .table()
+            .to_html(),
+    );
+    section(body, "Settings in common");
+    let common = lines(common).join("\n");
+    let _ = writeln!(body, "<pre>{}</pre>", escaped(&common));
 }
 
 fn environments(environments: &[Environment]) -> Table {
-    let columns = [
-        "version",
-        "commit",
-        "CPU",
-        "threads of a run",
-        "compiler",
-        "system",
-    ];
-    let mut table = Table::new(columns.map(|name| (name, Align::Left)));
-    for one in environments {
-        let commit = one.git.as_ref().map_or_else(String::new, |git| {
-            let changed = if git.dirty { " with changes" } else { "" };
-            format!("{}{changed}", git.commit.get(..12).unwrap_or(&git.commit))
-        });
-        let cpu = format!("{} ({} threads)", one.cpu, one.cpu_threads);
-        let threads = one.threads.to_string();
-        let row = [&one.version, &commit, &cpu, &threads, &one.rustc, &one.os];
-        table.push(row.map(Cell::from));
-    }
-    table
+    Table::of(environments)
+        .left("version", |one| &one.version)
+        .left("commit", |one| {
+            one.git.as_ref().map_or_else(String::new, |git| {
+                let changed = if git.dirty { " with changes" } else { "" };
+                let commit = git.commit.get(..12).unwrap_or(&git.commit);
+                format!("{commit}{changed}")
+            })
+        })
+        .left("CPU", |one| {
+            format!("{} ({} threads)", one.cpu, one.cpu_threads)
+        })
+        .left("threads of a run", |one| one.threads.to_string())
+        .left("compiler", |one| &one.rustc)
+        .left("system", |one| &one.os)
+        .table()
 }
 
 fn runs(recorded: &Recorded) -> Table {
-    let mut table = Table::new([
-        ("arm", Align::Left),
-        ("seed", Align::Right),
-        ("ended", Align::Left),
-        ("steps", Align::Right),
-        ("val loss", Align::Right),
-        ("train loss", Align::Right),
-        ("spikes", Align::Right),
-        ("wall time (s)", Align::Right),
-        ("median step (ms)", Align::Right),
-    ]);
-    let loss = |loss: Option<f64>| Cell::from(loss.map_or_else(String::new, |l| format!("{l:.6}")));
-    for arm in &recorded.results.arms {
-        for run in &arm.runs {
-            let ended = match run.status {
-                Status::Ok => Cell::from("all steps done"),
-                Status::Diverged => Cell::new("diverged", Tone::Bad),
-                Status::Interrupted => Cell::new("interrupted", Tone::Faint),
-            };
-            table.push([
-                Cell::from(&arm.label),
-                Cell::from(run.seed.to_string()),
-                ended,
-                Cell::from(run.steps.to_string()),
-                loss(run.val_loss),
-                loss(run.train_loss),
-                Cell::from(run.spikes.to_string()),
-                Cell::from(format!("{:.0}", run.timing.wall_seconds)),
-                Cell::from(format!("{:.1}", run.timing.median_step_ms)),
-            ]);
-        }
-    }
-    table
+    let loss = |loss: Option<f64>| loss.map_or_else(String::new, |loss| format!("{loss:.6}"));
+    let arms = recorded.results.arms.iter();
+    let rows: Vec<(&str, &RunResult)> = arms
+        .flat_map(|arm| arm.runs.iter().map(|run| (&*arm.label, run)))
+        .collect();
+    Table::of(&rows)
+        .left("arm", |(arm, _)| *arm)
+        .right("seed", |(_, run)| run.seed.to_string())
+        .left("ended", |(_, run)| match run.status {
+            Status::Ok => Cell::from("all steps done"),
+            Status::Diverged => Cell::new("diverged", Tone::Bad),
+            Status::Interrupted => Cell::new("interrupted", Tone::Faint),
+        })
+        .right("steps", |(_, run)| run.steps.to_string())
+        .right("val loss", |(_, run)| loss(run.val_loss))
+        .right("train loss", |(_, run)| loss(run.train_loss))
+        .right("spikes", |(_, run)| run.spikes.to_string())
+        .right("wall time (s)", |(_, run)| {
+            format!("{:.0}", run.timing.wall_seconds)
+        })
+        .right("median step (ms)", |(_, run)| {
+            format!("{:.1}", run.timing.median_step_ms)
+        })
+        .table()
 }

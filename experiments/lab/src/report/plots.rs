@@ -1,15 +1,15 @@
 //! The pictures of a report.
 
-use super::{
-    Recorded,
-    curves::{difference_curve, mean_curve},
+use super::recorded::Recorded;
+use crate::{
+    ablation::{ArmResult, CurvePoint, Delta, RunResult, signed},
+    paper::Quantity,
 };
-use crate::{ablation::ArmResult, paper::Quantity};
 use figures::{
     plot::{
         Axis, Forest, ForestRow, LineChart, LinePoint, LineSeries, Picture, Scatter, ScatterPoint,
     },
-    stats::{MIN_SEEDS, Verdict},
+    stats::{Estimate, MIN_SEEDS, Verdict, mean, sd},
 };
 
 /// What a picture is drawn for. One made for a desktop and shrunk to a phone has letters that nobody
@@ -36,6 +36,7 @@ impl Room {
         [self.width(), self.pick(height, 320.0)]
     }
 }
+
 /// The share of the tokens after which a curve has to fit into its plot: the fall in the
 /// beginning is the same for everybody and would make everything else flat.
 const SETTLED: f64 = 0.3;
@@ -77,60 +78,69 @@ pub fn plots(recorded: &Recorded) -> Vec<Plot> {
     plots.into_iter().flatten().collect()
 }
 
-/// Arms with a difference to a baseline.
-fn compared(recorded: &Recorded) -> impl Iterator<Item = (usize, &ArmResult)> {
-    let arms = recorded.results.arms.iter().enumerate();
-    arms.filter(|(_, arm)| arm.baseline.is_some() && arm.delta.is_some())
+/// An arm with a difference to a baseline.
+struct Compared<'r> {
+    /// Which colour and mark it has.
+    index: usize,
+    arm: &'r ArmResult,
+    delta: &'r Delta,
+    baseline: Option<&'r ArmResult>,
+}
+
+fn compared(recorded: &Recorded) -> impl Iterator<Item = Compared<'_>> {
+    let arms = &recorded.results.arms;
+    arms.iter().enumerate().filter_map(move |(index, arm)| {
+        let name = arm.baseline.as_ref()?;
+        Some(Compared {
+            index,
+            arm,
+            delta: arm.delta.as_ref()?,
+            baseline: arms.iter().find(|other| &other.name == name),
+        })
+    })
 }
 
 fn differences(recorded: &Recorded) -> Option<Plot> {
     let unit = recorded.results.loss_unit;
     let paper = recorded.sweep.subject.paper.as_ref();
     let paper = paper.filter(|paper| paper.quantity == Quantity::Loss);
-    let row = |arm: &ArmResult, room: Room| {
-        let delta = arm.delta.as_ref()?;
-        let text = match delta.interval {
-            Some(_) if matches!(room, Room::Phone) => format!("{:+.4}", delta.mean),
-            Some([low, high]) => format!("{:+.4} [{low:+.4}, {high:+.4}]", delta.mean),
-            None => format!("{:+.4} (n=1)", delta.mean),
-        };
-        Some(ForestRow {
-            label: arm.label.clone(),
-            effect: Some((delta.mean, delta.interval)),
-            text: text.replace('-', "−"),
-            tone: match arm.verdict {
-                Some(Verdict::Better) if arm.diverged_runs == 0 => "good",
-                Some(Verdict::Worse) => "bad",
-                _ => "plain",
-            },
-            reference: paper.and(arm.paper_delta.as_ref()).map(|deltas| deltas[0]),
-        })
+    let row = |Compared { arm, delta, .. }: Compared<'_>, room: Room| ForestRow {
+        label: arm.label.clone(),
+        effect: Some((delta.mean, delta.interval)),
+        text: match delta.interval {
+            Some(_) if matches!(room, Room::Phone) => signed(delta.mean, 4),
+            Some(ends) => {
+                let [low, high] = ends.map(|end| signed(end, 4));
+                format!("{} [{low}, {high}]", signed(delta.mean, 4))
+            }
+            None => format!("{} (n=1)", signed(delta.mean, 4)),
+        },
+        tone: match arm.verdict {
+            Some(Verdict::Better) if arm.diverged_runs == 0 => "good",
+            Some(Verdict::Worse) => "bad",
+            _ => "plain",
+        },
+        reference: paper.and(arm.paper_delta.as_ref()).map(|deltas| deltas[0]),
     };
     let rows = |room: Room| -> Vec<ForestRow> {
-        let rows = compared(recorded).filter_map(|(_, arm)| row(arm, room));
-        rows.collect()
+        let arms = compared(recorded);
+        arms.map(|compared| row(compared, room)).collect()
     };
     let shown = rows(Room::Desktop);
     let reference = shown.iter().any(|row| row.reference.is_some());
     let reference = paper.filter(|_| reference).map(|paper| {
-        format!(
-            "the paper ({}, {}), at another scale",
-            paper.place, paper.columns[0]
-        )
+        let (place, column) = (paper.place, paper.columns[0]);
+        format!("the paper ({place}, {column}), at another scale")
     });
     let caption = "Arm minus baseline after the last step, paired by seed, with 95 % t intervals. \
         Coloured where the interval excludes zero also after Holm's correction: green is better, \
         orange worse.";
     let draw = |room: Room| {
-        let long = format!("Δ validation loss ({unit}); below zero is better");
+        let title = "Difference of the validation loss to the baseline";
+        let axis = format!("Δ validation loss ({unit}); below zero is better");
         Forest {
-            title: room
-                .pick(
-                    "Difference of the validation loss to the baseline",
-                    "Δ validation loss",
-                )
-                .into(),
-            axis: Axis::new(room.pick(long, unit.to_owned())),
+            title: room.pick(title, "Δ validation loss").into(),
+            axis: Axis::new(room.pick(&*axis, unit)),
             rows: rows(room),
             reference: reference.clone(),
             width: room.width(),
@@ -142,112 +152,148 @@ fn differences(recorded: &Recorded) -> Option<Plot> {
 
 fn losses(recorded: &Recorded) -> Option<Plot> {
     let arms = recorded.results.arms.iter().enumerate();
-    let series: Vec<LineSeries> = arms
-        .map(|(index, arm)| LineSeries {
-            label: arm.label.clone(),
-            index,
-            points: mean_curve(&arm.runs),
-        })
-        .filter(|series| series.points.len() > 1)
-        .collect();
-    let range = settled_range(&series, |point| vec![point.y])?;
+    let series = arms.map(|(index, arm)| LineSeries {
+        label: arm.label.clone(),
+        index,
+        points: mean_curve(&arm.runs),
+    });
     let caption = "Mean over seeds, with one standard deviation on either side. The fall in the \
         beginning is cut off.";
-    let draw = |room: Room| {
-        LineChart {
-            title: "Validation loss over tokens".into(),
-            x: Axis::new("tokens"),
-            y: Axis {
-                range: Some(range),
-                ..Axis::new(recorded.results.loss_unit)
-            },
-            series: series.clone(),
-            size: room.size(460.0),
-        }
-        .draw()
-    };
-    Some(Plot::new("losses", caption, draw))
+    let title = "Validation loss over tokens";
+    let unit = recorded.results.loss_unit;
+    let values = |point: &LinePoint| vec![point.y];
+    let curves = curves([title; 2], unit.to_owned(), series.collect(), values)?;
+    Some(Plot::new("losses", caption, curves))
 }
 
 fn differences_by_tokens(recorded: &Recorded) -> Option<Plot> {
-    let arms = &recorded.results.arms;
     let banded = compared(recorded).count() <= MOST_BANDS;
-    let series: Vec<LineSeries> = compared(recorded)
-        .filter_map(|(index, arm)| {
-            let baseline = arms
-                .iter()
-                .find(|other| Some(&other.name) == arm.baseline.as_ref())?;
-            let mut points = difference_curve(&baseline.runs, &arm.runs);
-            // Two seeds have intervals that hide everything.
-            if !banded || arm.delta.as_ref()?.seeds.len() < MIN_SEEDS {
-                points.iter_mut().for_each(|point| point.band = None);
-            }
-            Some(LineSeries {
-                label: arm.label.clone(),
-                index,
-                points,
-            })
+    let series = compared(recorded).filter_map(|compared| {
+        let mut points = difference_curve(&compared.baseline?.runs, &compared.arm.runs);
+        // Two seeds have intervals that hide everything.
+        if !banded || compared.delta.seeds.len() < MIN_SEEDS {
+            points.iter_mut().for_each(|point| point.band = None);
+        }
+        Some(LineSeries {
+            label: compared.arm.label.clone(),
+            index: compared.index,
+            points,
         })
-        .filter(|series| series.points.len() > 1)
-        .collect();
-    let range = settled_range(&series, |point| {
-        let [low, high] = point.band.unwrap_or([point.y; 2]);
-        vec![0.0, low, high]
-    })?;
+    });
     let caption = if banded {
         "Arm minus baseline at equal tokens, paired by seed, with 95 % t intervals of each point \
          by itself (from three seeds on)."
     } else {
         "Arm minus baseline at equal tokens, paired by seed; mean over seeds."
     };
-    let draw = |room: Room| {
+    let titles = [
+        "Difference of the validation loss to the baseline over tokens",
+        "Δ validation loss over tokens",
+    ];
+    let unit = format!("Δ ({})", recorded.results.loss_unit);
+    let values = |point: &LinePoint| {
+        let [low, high] = point.band.unwrap_or([point.y; 2]);
+        vec![0.0, low, high]
+    };
+    let curves = curves(titles, unit, series.collect(), values)?;
+    Some(Plot::new("differences-by-tokens", caption, curves))
+}
+
+/// Curves over tokens, with room for `values` of all points after [`SETTLED`] of the tokens; for a
+/// desktop and for a phone with a title each.
+fn curves(
+    titles: [&'static str; 2],
+    unit: String,
+    mut series: Vec<LineSeries>,
+    values: impl Fn(&LinePoint) -> Vec<f64>,
+) -> Option<impl Fn(Room) -> Picture> {
+    series.retain(|series| series.points.len() > 1);
+    let points = || series.iter().flat_map(|series| &series.points);
+    let end = points().map(|point| point.x).fold(0.0, f64::max);
+    let shown = points().filter(|point| point.x >= SETTLED * end);
+    let shown = shown.flat_map(values).filter(|value| value.is_finite());
+    let (low, high) = shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    let spare = 0.05 * (high - low);
+    let range = (low < high).then_some([low - spare, high + spare])?;
+    Some(move |room: Room| {
         LineChart {
-            title: room
-                .pick(
-                    "Difference of the validation loss to the baseline over tokens",
-                    "Δ validation loss over tokens",
-                )
-                .into(),
+            title: room.pick(titles[0], titles[1]).into(),
             x: Axis::new("tokens"),
             y: Axis {
                 range: Some(range),
-                ..Axis::new(format!("Δ ({})", recorded.results.loss_unit))
+                ..Axis::new(&*unit)
             },
             series: series.clone(),
             size: room.size(460.0),
         }
         .draw()
-    };
-    Some(Plot::new("differences-by-tokens", caption, draw))
+    })
 }
 
-/// A range for all points after [`SETTLED`] of the tokens, with a little to spare.
-fn settled_range(
-    series: &[LineSeries],
-    values: impl Fn(&LinePoint) -> Vec<f64>,
-) -> Option<[f64; 2]> {
-    let points = || series.iter().flat_map(|series| &series.points);
-    let end = points().map(|point| point.x).fold(0.0, f64::max);
-    let shown = points()
-        .filter(|point| point.x >= SETTLED * end)
-        .flat_map(values)
-        .filter(|value| value.is_finite());
-    let (low, high) = shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-        (low.min(value), high.max(value))
+/// The mean over seeds at the points that all of the runs have, with a band of one standard
+/// deviation on either side.
+fn mean_curve(runs: &[RunResult]) -> Vec<LinePoint> {
+    let value = |run: &RunResult, tokens| loss_at(run, tokens);
+    let first = runs.first().map_or(&[][..], RunResult::curve);
+    curve(first, runs, value, |losses| {
+        let (mean, sd) = (mean(losses), sd(losses)?);
+        Some([mean - sd, mean + sd])
+    })
+}
+
+/// The mean difference to the baseline over the seeds that both have, with its 95 % interval,
+/// at the points that all of these runs have.
+fn difference_curve(baseline: &[RunResult], arm: &[RunResult]) -> Vec<LinePoint> {
+    let pairs = baseline.iter().filter_map(|base| {
+        let same = arm.iter().find(|run| run.seed == base.seed)?;
+        Some((base, same))
     });
-    let spare = 0.05 * (high - low);
-    (low < high).then_some([low - spare, high + spare])
+    let pairs: Vec<(&RunResult, &RunResult)> = pairs.collect();
+    let first = pairs.first().map_or(&[][..], |(base, _)| base.curve());
+    let value = |(base, run): &(&RunResult, &RunResult), tokens| {
+        Some(loss_at(run, tokens)? - loss_at(base, tokens)?)
+    };
+    curve(first, &pairs, value, |differences| {
+        Estimate::of(differences).map(|e| [e.low, e.high])
+    })
+}
+
+/// The mean of `value` at those of the points of the first run where all have one.
+fn curve<R>(
+    first: &[CurvePoint],
+    runs: &[R],
+    value: impl Fn(&R, u64) -> Option<f64>,
+    band: impl Fn(&[f64]) -> Option<[f64; 2]>,
+) -> Vec<LinePoint> {
+    let points = first.iter().filter_map(|point| {
+        let values = runs.iter().map(|run| value(run, point.tokens));
+        let values: Vec<f64> = values.collect::<Option<_>>()?;
+        Some(LinePoint {
+            x: point.tokens as f64,
+            y: mean(&values),
+            band: band(&values),
+        })
+    });
+    points.collect()
+}
+
+fn loss_at(run: &RunResult, tokens: u64) -> Option<f64> {
+    let curve = run.curve();
+    let place = curve.binary_search_by_key(&tokens, |point| point.tokens);
+    place.ok().map(|place| curve[place].loss)
 }
 
 fn cost_and_gain(recorded: &Recorded) -> Option<Plot> {
-    let arms = &recorded.results.arms;
-    let points: Vec<ScatterPoint> = compared(recorded)
-        .filter_map(|(index, arm)| {
-            let baseline = arms
-                .iter()
-                .find(|other| Some(&other.name) == arm.baseline.as_ref())?;
-            let delta = arm.delta.as_ref()?;
-            let time = arm.timing.step_ms? / baseline.timing.step_ms?;
+    let points = compared(recorded).filter_map(
+        |Compared {
+             index,
+             arm,
+             delta,
+             baseline,
+         }| {
+            let time = arm.timing.step_ms? / baseline?.timing.step_ms?;
             Some(ScatterPoint {
                 label: arm.label.clone(),
                 index,
@@ -255,18 +301,17 @@ fn cost_and_gain(recorded: &Recorded) -> Option<Plot> {
                 y: delta.mean,
                 interval: delta.interval.filter(|_| delta.seeds.len() >= MIN_SEEDS),
             })
-        })
-        .collect();
+        },
+    );
+    let points: Vec<ScatterPoint> = points.collect();
     let caption = "What an arm gains in loss after the same tokens, over what its steps take \
         longer. Left and low is good.";
+    let unit = recorded.results.loss_unit;
     let draw = |room: Room| {
         Scatter {
             title: "Cost against gain".into(),
             x: Axis::new("extra time for a step (%)"),
-            y: Axis::new(format!(
-                "Δ validation loss ({})",
-                recorded.results.loss_unit
-            )),
+            y: Axis::new(format!("Δ validation loss ({unit})")),
             points: points.clone(),
             size: room.size(420.0),
         }

@@ -7,6 +7,8 @@
 
 mod diffusion;
 mod error;
+mod plan;
+mod profile;
 mod recorder;
 mod resume;
 mod run;
@@ -16,6 +18,8 @@ mod warnings;
 
 pub use diffusion::Diffusion;
 pub use error::TrainError;
+pub use plan::describe;
+pub use profile::profile;
 pub use resume::check_same_data;
 pub use run::{Observer, Quiet, WEIGHTS_FILE};
 pub(crate) use task::check_tokens;

@@ -78,7 +78,7 @@ pub(super) fn number<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> Ce
 }
 
 /// With its sign, and a true minus, which is as wide as the plus.
-pub(in crate::ablation) fn signed(value: f64, digits: usize) -> String {
+pub(crate) fn signed(value: f64, digits: usize) -> String {
     let magnitude = format!("{:.digits$}", value.abs());
     let zero = magnitude.bytes().all(|byte| matches!(byte, b'0' | b'.'));
     match (zero, value < 0.0) {

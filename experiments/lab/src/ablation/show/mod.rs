@@ -6,7 +6,8 @@ mod learnt;
 mod prose;
 mod tables;
 
-pub(super) use cells::{signed, spoken};
+pub(crate) use cells::signed;
+pub(super) use cells::spoken;
 pub use learnt::Learnt;
 
 use super::{Results, RouterMeans, Sweep};

@@ -1,12 +1,11 @@
-//! `--profile`: where the time of a step goes.
+//! Where the time of a training step goes: `train --profile`.
 
-use super::plan::role;
+use super::{Trainer, plan::role};
 use engine::profile::Times;
 use figures::{
-    table::{Align, Cell, Table},
+    table::Table,
     terminal::{Colour, stdout_width, wrapped},
 };
-use lab::train::Trainer;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -20,7 +19,7 @@ const MEASURED: u32 = 10;
 const PRODUCTS: [&str; 3] = ["linear", "matmul", "experts"];
 
 /// Times of operations by kind of place, and what share is not matrix products.
-pub(super) fn measure(trainer: &mut Trainer) -> String {
+pub fn profile(trainer: &mut Trainer) -> String {
     for _ in 0..WARM_UP {
         trainer.step();
     }
@@ -47,21 +46,16 @@ pub(super) fn measure(trainer: &mut Trainer) -> String {
 
     let ms = |time: Duration| time.as_secs_f64() * 1e3 / f64::from(MEASURED);
     let share = |time: Duration| 100.0 * time.as_secs_f64() / all.as_secs_f64();
-    let mut table = Table::new([
-        ("operation", Align::Left),
-        ("in", Align::Left),
-        ("calls", Align::Right),
-        ("forward (ms)", Align::Right),
-        ("backward (ms)", Align::Right),
-        ("share (%)", Align::Right),
-    ]);
-    for ((op, scope), times) in &rows {
-        let calls = times.calls / u64::from(MEASURED);
-        let forward = format!("{:.2}", ms(times.forward));
-        let backward = format!("{:.2}", ms(times.backward));
-        let share = format!("{:.1}", share(time(times)));
-        table.push([*op, scope, &calls.to_string(), &forward, &backward, &share].map(Cell::from));
-    }
+    let table = Table::of(&rows)
+        .left("operation", |((op, _), _)| *op)
+        .left("in", |((_, scope), _)| scope)
+        .right("calls", |(_, of)| {
+            (of.calls / u64::from(MEASURED)).to_string()
+        })
+        .right("forward (ms)", |(_, of)| format!("{:.2}", ms(of.forward)))
+        .right("backward (ms)", |(_, of)| format!("{:.2}", ms(of.backward)))
+        .right("share (%)", |(_, of)| format!("{:.1}", share(time(of))))
+        .table();
     let share_of = |wanted: &dyn Fn(&str) -> bool| {
         let kept = rows.iter().filter(|((op, _), _)| wanted(op));
         share(kept.map(|(_, times)| time(times)).sum())

@@ -1,22 +1,25 @@
-//! `--dry-run`: what a run would be.
+//! What a run would be: `train --dry-run`.
 
-use engine::params::{Decay, Param};
-use figures::{
-    table::{Align, Cell, Table},
-    terminal::{Colour, stdout_width, wrapped},
-};
-use lab::{
+use super::Trainer;
+use crate::{
     data::{Data, LISTED_WHEN_ASKED},
     memory::{available, readable},
-    train::Trainer,
 };
-use std::{collections::BTreeMap, fmt::Write, path::Path};
+use engine::params::{Decay, Param};
+use figures::{
+    table::Table,
+    terminal::{Colour, stdout_width, wrapped},
+};
+use std::{collections::BTreeMap, path::Path};
 
 /// Settings, parameters, operations, memory and data.
-pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> String {
+pub fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> String {
     let mut text = trainer.config().to_table().to_string();
-    let _ = writeln!(text, "\n{}", parameters(trainer));
-    let _ = writeln!(text, "{}", operations(trainer));
+    for table in [parameters(trainer), operations(trainer)] {
+        text += "\n";
+        text += &table.to_text(stdout_width(), Colour::for_stdout());
+    }
+    text += "\n";
     let train = &trainer.config().train;
     let tokens = train.batch * trainer.task().network().tokens();
     let account = trainer.account();
@@ -45,65 +48,54 @@ pub(super) fn describe(trainer: &Trainer, data: &Data, directory: &Path) -> Stri
 }
 
 /// Tensors of the same role in every block together, with their optimiser group.
-fn parameters(trainer: &Trainer) -> String {
+fn parameters(trainer: &Trainer) -> Table {
     let decays_all = trainer.config().optim.decay_everything;
     let group = |param: &Param| match (param.trainable, decays_all, param.decay) {
         (false, ..) => "frozen",
         (true, true, _) | (true, _, Decay::Yes) => "decay",
         (true, false, Decay::No) => "no decay",
     };
-    let mut rows: Vec<(String, &str, usize, usize)> = Vec::new();
+    let mut rows: Vec<(String, &str, Option<usize>, usize)> = Vec::new();
     let mut sums: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, param) in trainer.params().iter() {
         let group = group(param);
         *sums.entry(group).or_default() += param.shape.len();
         for part in &param.parts {
-            let role = role(&part.name);
-            let known = rows.iter_mut().find(|row| row.0 == role && row.1 == group);
-            match known {
-                Some(row) => {
-                    row.2 += 1;
-                    row.3 += part.shape.len();
+            let (role, elements) = (role(&part.name), part.shape.len());
+            match rows.iter_mut().find(|row| row.0 == role && row.1 == group) {
+                Some((.., tensors, sum)) => {
+                    *tensors = tensors.map(|tensors| tensors + 1);
+                    *sum += elements;
                 }
-                None => rows.push((role, group, 1, part.shape.len())),
+                None => rows.push((role, group, Some(1), elements)),
             }
         }
     }
-    let mut table = Table::new([
-        ("parameter", Align::Left),
-        ("group", Align::Left),
-        ("tensors", Align::Right),
-        ("elements", Align::Right),
-    ]);
-    let cells = |name: &str, group: &str, tensors: String, elements: usize| {
-        [name, group, &tensors, &elements.to_string()].map(Cell::from)
-    };
-    for (role, group, tensors, elements) in &rows {
-        table.push(cells(role, group, tensors.to_string(), *elements));
-    }
-    for (group, elements) in &sums {
-        table.push(cells("all", group, String::new(), *elements));
-    }
-    table.to_text(stdout_width(), Colour::for_stdout())
+    let sums = sums.into_iter();
+    rows.extend(sums.map(|(group, elements)| ("all".to_owned(), group, None, elements)));
+    Table::of(&rows)
+        .left("parameter", |row| &row.0)
+        .left("group", |row| row.1)
+        .right("tensors", |row| {
+            row.2
+                .map_or_else(String::new, |tensors| tensors.to_string())
+        })
+        .right("elements", |row| row.3.to_string())
+        .table()
 }
 
 /// The path with `*` for the number of the block.
 pub(super) fn role(path: &str) -> String {
-    let part = |part: &str| match part.parse::<usize>() {
-        Ok(_) => "*".to_owned(),
-        Err(_) => part.to_owned(),
+    let part = |part| match str::parse::<usize>(part) {
+        Ok(_) => "*",
+        Err(_) => part,
     };
     path.split('.').map(part).collect::<Vec<_>>().join(".")
 }
 
-fn operations(trainer: &Trainer) -> String {
+fn operations(trainer: &Trainer) -> Table {
     let flops = trainer.account().flops;
-    let mut table = Table::new([
-        ("forward", Align::Left),
-        ("FLOPs per token", Align::Right),
-        ("share (%)", Align::Right),
-    ]);
-    for (name, count) in [
+    let rows = [
         ("attention", flops.attention),
         ("feed-forward", flops.feed_forward),
         ("connections", flops.connections),
@@ -111,9 +103,13 @@ fn operations(trainer: &Trainer) -> String {
         ("patches", flops.embedding),
         ("conditioning", flops.conditioning),
         ("all", flops.total()),
-    ] {
-        let share = 100.0 * count as f64 / flops.total() as f64;
-        table.push([name, &count.to_string(), &format!("{share:.2}")].map(Cell::from));
-    }
-    table.to_text(stdout_width(), Colour::for_stdout())
+    ];
+    let all = flops.total() as f64;
+    Table::of(&rows)
+        .left("forward", |row| row.0)
+        .right("FLOPs per token", |row| row.1.to_string())
+        .right("share (%)", |row| {
+            format!("{:.2}", 100.0 * row.1 as f64 / all)
+        })
+        .table()
 }

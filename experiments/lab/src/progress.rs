@@ -1,12 +1,12 @@
-//! What a person sees while a run is under way: a bar on a terminal, lines elsewhere.
+//! The display of a run that is under way: a bar on a terminal, lines elsewhere.
 
-use figures::terminal::{fitting, printable_lines, stderr_width, wrapped};
-use indicatif::{ProgressBar, ProgressStyle};
-use lab::{
+use crate::{
     ablation::{clock, seconds},
     data::{DataAccount, LISTED_AT_START},
     train::{Observer, StepReport, Trainer},
 };
+use figures::terminal::{fitting, printable_lines, stderr_width, wrapped};
+use indicatif::{ProgressBar, ProgressStyle};
 use nn::guard::{Finding, remarks};
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -22,7 +22,7 @@ const WITH_BAR: usize = 72;
 const BAR_BEFORE: usize = 11;
 
 /// The display of one run, on standard error.
-pub(super) struct Progress {
+pub struct Progress {
     bar: Option<ProgressBar>,
     steps: u64,
     tokens_per_step: f64,
@@ -33,7 +33,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(trainer: &Trainer) -> Self {
+    /// A display that shows nothing yet.
+    pub fn new(trainer: &Trainer) -> Self {
         let train = &trainer.config().train;
         let bar = stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template(match stderr_width() >= WITH_BAR {
@@ -52,7 +53,8 @@ impl Progress {
         }
     }
 
-    pub(super) fn clear(&self) {
+    /// Removes the bar.
+    pub fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -67,7 +69,7 @@ impl Progress {
     }
 
     /// Says in a few lines what was read.
-    pub(super) fn data(&self, account: &DataAccount) {
+    pub fn data(&self, account: &DataAccount) {
         for line in account.lines(LISTED_AT_START) {
             self.line(&line);
         }

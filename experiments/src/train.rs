@@ -1,16 +1,11 @@
 //! `train`: one configuration, one seed.
 
-mod plan;
-mod profile;
-mod progress;
-
 use super::{
-    Failure,
     backend::BackendArgs,
-    settings::{Settings, check_new, usage},
+    output::{Failure, print, remark, say},
+    settings::{Settings, check_new, unusable},
     signals::stop_flag,
 };
-use figures::terminal::{stdout_width, wrapped};
 use lab::{
     config::{Layers, RunConfig},
     data::Data,
@@ -19,16 +14,14 @@ use lab::{
     measure::Measure,
     memory,
     preset::{PRESETS, Preset},
+    progress::Progress,
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary},
-    train::{TrainError, Trainer, check_same_data},
+    train::{TrainError, Trainer, check_same_data, describe, profile},
 };
-use progress::Progress;
 use std::{
     ffi::OsStr,
-    io::{Write, stderr, stdout},
     path::{Path, PathBuf},
     slice,
-    sync::atomic::AtomicBool,
 };
 
 /// Train one network. A run that was interrupted goes on where it was, to the last bit.
@@ -77,75 +70,61 @@ impl Args {
         let config = self.config()?;
         let place = self.place(&config)?;
         let begun = !self.force && place.path.join(CONFIG_FILE).exists();
-        let remark = match begun || self.resume.is_some() {
+        let note = match begun || self.resume.is_some() {
             true => None,
             false => check_new(slice::from_ref(&config), self.preset)?,
         };
-        memory::of_training(&config).map_err(usage)?;
+        memory::of_training(&config).map_err(unusable)?;
         let data = Data::open(&config)?;
+        let trainer = || Trainer::new(&config, &data).map_err(failure);
         if self.dry_run {
-            let trainer = Trainer::new(&config, &data).map_err(failure)?;
-            let text = plan::describe(&trainer, &data, &place.path);
-            stdout().write_all(text.as_bytes())?;
-            return Ok(());
-        }
-        if self.profile {
-            let backend = self.backend.open()?;
-            let trainer = Trainer::new(&config, &data).map_err(failure)?;
-            let mut trainer = trainer.with_backend(&backend);
-            stdout().write_all(profile::measure(&mut trainer).as_bytes())?;
-            return Ok(());
+            return print(&describe(&trainer()?, &data, &place.path));
         }
         let backend = self.backend.open()?;
+        if self.profile {
+            return print(&profile(&mut trainer()?.with_backend(&backend)));
+        }
         let directory = match self.force {
             true => RunDir::open_afresh(&place)?,
             false => RunDir::open(&place)?,
         };
-        if let Some(remark) = remark {
-            // The terminal may be gone.
-            let _ = writeln!(stderr(), "{remark}");
-        }
-        let stop = stop_flag();
-        let summary = train(&config, &data, &directory, &backend, stop).map_err(failure)?;
+        remark(note);
+        let summary = train(&config, &data, &directory, &backend).map_err(failure)?;
         report(&summary, Measure::of(&config), directory.path())
     }
 
     fn config(&self) -> Result<RunConfig, Failure> {
         let layers = match &self.resume {
             Some(directory) => {
-                Layers::over(&RunConfig::of_run(&directory.join(CONFIG_FILE)).map_err(usage)?)
+                Layers::over(&RunConfig::of_run(&directory.join(CONFIG_FILE)).map_err(unusable)?)
             }
             None => self.settings.over(self.preset)?,
         };
-        let mut settings = Vec::new();
-        if let Some(seed) = self.seed {
-            settings.push(format!("train.seed={seed}"));
-        }
-        if self.strict {
-            settings.push("train.strict=true".to_owned());
-        }
+        let seed = self.seed.map(|seed| format!("train.seed={seed}"));
+        let strict = self.strict.then(|| "train.strict=true".to_owned());
+        let settings: Vec<String> = seed.into_iter().chain(strict).collect();
         let layers = layers.set(&settings);
-        layers.and_then(Layers::resolve).map_err(usage)
+        layers.and_then(Layers::resolve).map_err(unusable)
     }
 
-    /// Where the run's files are.
+    /// The directory of the run.
     fn place(&self, config: &RunConfig) -> Result<RunId, Failure> {
         let seed = config.train.seed;
-        let place = match self.resume.as_ref().or(self.out.as_ref()) {
-            Some(path) => RunId {
-                arm: "train".to_owned(),
-                seed,
-                path: path.clone(),
-            },
-            None => RunId::new(Path::new("runs"), "train", self.preset.name, seed)?,
+        let Some(path) = self.resume.as_ref().or(self.out.as_ref()) else {
+            let name = self.preset.name;
+            return Ok(RunId::new(Path::new("runs"), "train", name, seed)?);
         };
-        Ok(place)
+        Ok(RunId {
+            arm: "train".to_owned(),
+            seed,
+            path: path.clone(),
+        })
     }
 }
 
 fn failure(error: TrainError) -> Failure {
     match error {
-        TrainError::Config(error) => usage(error),
+        TrainError::Config(error) => unusable(error),
         error => Failure::Failed(error.to_string()),
     }
 }
@@ -155,87 +134,77 @@ fn train(
     data: &Data,
     directory: &RunDir,
     backend: &Selected,
-    stop: &AtomicBool,
 ) -> Result<Summary, TrainError> {
     let mut trainer = Trainer::new(config, data)?.with_backend(backend);
     directory.set_config(&config.to_table())?;
     check_same_data(directory.path(), data.account())?;
     directory.set_command(&arguments())?;
-    let threads = rayon::current_num_threads();
     directory.set_environment(&Environment {
         data: Some(data.account().clone()),
-        ..Environment::current(threads, &*backend.backend)
+        ..Environment::current(rayon::current_num_threads(), &*backend.backend)
     })?;
     let mut progress = Progress::new(&trainer);
     progress.data(data.account());
-    let summary = trainer.run(Some(directory), &mut progress, stop);
+    let summary = trainer.run(Some(directory), &mut progress, stop_flag());
     progress.clear();
     summary
 }
 
-/// How it ended, and what can be done next.
+/// Says how a run has ended, and what can be done next.
 fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), Failure> {
     let steps = summary.steps;
-    let place = directory.display().to_string();
+    let place = directory.display();
     let again = |words: &[&str]| {
         let words = words.iter().map(OsStr::new);
         let directory = path_argument(directory);
         command_line(&words.chain([directory.as_os_str()]).collect::<Vec<_>>())
     };
-    let minutes = summary.wall_seconds / 60.0;
     match summary.status {
-        Status::Ok => {
-            let after = format!("after {steps} steps and {minutes:.1} minutes");
-            let mut out = stdout();
-            if let Some(loss) = summary.final_val_loss {
-                let worth = worth(summary, measure, loss);
-                write!(
-                    out,
-                    "{}",
-                    wrapped(&format!("{worth}, {after}"), stdout_width())
-                )?;
-            }
-            if let Some(levels) = summary.final_val_loss_by_noise_level {
-                let losses = levels.map(|loss| loss.map_or("-".to_owned(), |x| format!("{x:.3}")));
-                let levels = format!("by noise level, little to much: {}", losses.join(" "));
-                write!(out, "{}", wrapped(&levels, stdout_width()))?;
-            }
-            if summary.final_val_accuracy.is_some() {
-                write!(
-                    out,
-                    "{}",
-                    wrapped(&format!("everything is in {place}"), stdout_width())
-                )?;
-                return Ok(());
-            }
-            let what = match summary.final_val_loss_by_noise_level {
-                Some(_) => "see it draw",
-                None => "hear it talk",
-            };
-            let files = format!("everything is in {place}; to {what}:");
-            write!(out, "{}", wrapped(&files, stdout_width()))?;
-            writeln!(out, "  {}", again(&["sample"]))?;
-            Ok(())
+        Status::Ok => {}
+        Status::Diverged => {
+            return Err(Failure::Failed(format!(
+                "diverged at step {}: its loss is not finite; try a smaller train.learning_rate; \
+                 metrics are in {place}",
+                summary.diverged_at_step.unwrap_or(steps)
+            )));
         }
-        Status::Diverged => Err(Failure::Failed(format!(
-            "diverged at step {}: its loss is not finite; try a smaller train.learning_rate; \
-             metrics are in {place}",
-            summary.diverged_at_step.unwrap_or(steps)
-        ))),
-        Status::Interrupted => Err(Failure::Interrupted(format!(
-            "stopped after step {steps}, everything is saved. To go on:\n  {}",
-            again(&["train", "--resume"])
-        ))),
+        Status::Interrupted => {
+            return Err(Failure::Interrupted(format!(
+                "stopped after step {steps}, everything is saved. To go on:\n  {}",
+                again(&["train", "--resume"])
+            )));
+        }
     }
+    if let Some(loss) = summary.final_val_loss {
+        let minutes = summary.wall_seconds / 60.0;
+        let worth = worth(summary, measure, loss);
+        say(&format!(
+            "{worth}, after {steps} steps and {minutes:.1} minutes"
+        ))?;
+    }
+    if let Some(levels) = summary.final_val_loss_by_noise_level {
+        let losses = levels.map(|loss| loss.map_or("-".to_owned(), |x| format!("{x:.3}")));
+        say(&format!(
+            "by noise level, little to much: {}",
+            losses.join(" ")
+        ))?;
+    }
+    if summary.final_val_accuracy.is_some() {
+        return say(&format!("everything is in {place}"));
+    }
+    let what = match summary.final_val_loss_by_noise_level {
+        Some(_) => "see it draw",
+        None => "hear it talk",
+    };
+    say(&format!("everything is in {place}; to {what}:"))?;
+    print(&format!("  {}\n", again(&["sample"])))
 }
 
 /// The validation loss in the units of its network.
 fn worth(summary: &Summary, measure: Measure, loss: f64) -> String {
     if let Some(accuracy) = summary.final_val_accuracy {
-        return format!(
-            "validation accuracy {:.2} %, loss {loss:.4} nats",
-            100.0 * accuracy
-        );
+        let percent = 100.0 * accuracy;
+        return format!("validation accuracy {percent:.2} %, loss {loss:.4} nats");
     }
     if summary.final_val_loss_by_noise_level.is_some() {
         return format!("squared error of the predicted noise {loss:.4} (1 for predicting none)");
