@@ -7,7 +7,7 @@ use figures::{
     terminal::scientific,
 };
 use lab::parity::{Agreement, Worst, check_on};
-use serde_json::json;
+use serde::Serialize;
 use std::{path::PathBuf, sync::Arc};
 
 /// Executes files of reference values (docs/parity.md) and compares outputs, losses,
@@ -20,6 +20,14 @@ pub struct Args {
     /// Print one JSON line per file
     #[arg(long)]
     json: bool,
+}
+
+/// A file that could not be checked, in JSON.
+#[derive(Serialize)]
+struct Unchecked<'a> {
+    file: &'a PathBuf,
+    error: String,
+    passed: bool,
 }
 
 impl Args {
@@ -47,11 +55,15 @@ pub(super) fn print_reports(
                 found.push(agreement);
             }
             Err(error) => {
-                let error = error.to_string();
+                let unchecked = Unchecked {
+                    file,
+                    error: error.to_string(),
+                    passed: false,
+                };
                 if json {
-                    print_json(&json!({"file": file, "error": error, "passed": false}))?;
+                    print_json(&unchecked)?;
                 }
-                errors.push(error);
+                errors.push(unchecked.error);
             }
         }
     }
