@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Who multiplies matrices.
+/// Options that choose the backend of matrix products.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct BackendArgs {
     /// Who multiplies large matrices; the rest is the CPU's (docs/backend.md)

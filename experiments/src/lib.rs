@@ -84,7 +84,7 @@ impl Command {
     }
 }
 
-/// What this program was compiled with and from, found by `build.rs`.
+/// Compiler, target and commit of this program, found by `build.rs`.
 pub const BUILD: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
     commit: match (option_env!("BUILD_COMMIT"), option_env!("BUILD_DIRTY")) {

@@ -1,4 +1,4 @@
-//! What a command says and writes, and why it ends without having done its work.
+//! Output of commands on the terminal and in files, and the ways in which they fail.
 
 use figures::{
     table::Table,
@@ -16,7 +16,7 @@ use std::{
 /// Why a command ended without doing its work.
 #[derive(Debug)]
 pub enum Failure {
-    /// What was asked for makes no sense: exit status 2.
+    /// A request that makes no sense: exit status 2.
     Usage(String),
     /// A file, a device or the training failed: exit status 1.
     Failed(String),

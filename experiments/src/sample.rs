@@ -202,7 +202,7 @@ fn ids(
 }
 
 impl ImageArgs {
-    /// How to draw, if that is possible with this network.
+    /// Settings of the sampler, checked against the network.
     fn drawing(&self, config: &DitConfig, seed: u64) -> Result<Drawing, Failure> {
         let last = config.noise.timesteps;
         let drawing = Drawing {

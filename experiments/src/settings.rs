@@ -1,4 +1,4 @@
-//! What every command that trains takes: a preset, a file, overrides and data.
+//! Options of every command that trains: a preset, a file, overrides and data.
 
 use super::output::{Failure, usage};
 use lab::{

@@ -3,7 +3,7 @@
 use signal_hook::{consts, flag};
 use std::sync::{Arc, LazyLock, atomic::AtomicBool};
 
-/// What asks a process to end.
+/// Signals that ask a process to end.
 const REQUESTS: &[i32] = &[
     consts::SIGINT,
     consts::SIGTERM,

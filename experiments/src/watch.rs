@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How soon a request to end is noticed.
+/// Time until a request to end is noticed.
 const TICK: Duration = Duration::from_millis(100);
 /// The terminal's other screen, so that what was there before comes back.
 const ENTER_SCREEN: &str = "\x1b[?1049h";

@@ -238,6 +238,20 @@ fn the_exit_status_says_what_happened() {
 }
 
 #[test]
+fn a_text_is_told_what_a_parity_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("text");
+    fs::write(&path, "so it goes\n").unwrap();
+    let (output, stderr) = parity(&[path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr.contains("it is a text; a parity file is a safetensors file with"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("run directory"), "{stderr}");
+}
+
+#[test]
 fn a_truncated_file_is_refused_at_any_length() {
     let bytes = fs::read(fixture("connection_shc1")).unwrap();
     let folder = tempfile::tempdir().unwrap();

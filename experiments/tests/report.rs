@@ -182,8 +182,13 @@ fn the_page_has_the_numbers_of_the_csv_and_needs_no_network() {
             let end: f64 = row[column(name)].parse().expect("an end");
             end
         });
-        let signed = format!("{delta:+.4} [{low:+.4}, {high:+.4}]").replace('-', "−");
-        assert!(page.contains(&signed), "{signed}");
+        let signed = |x: f64| match format!("{x:+.4}").replace('-', "−") {
+            // What is rounded to zero has no sign.
+            zero if zero.ends_with("0.0000") => "0.0000".to_owned(),
+            other => other,
+        };
+        let shown = format!("{} [{}, {}]", signed(delta), signed(low), signed(high));
+        assert!(page.contains(&shown), "{shown}");
         compared += 1;
     }
     assert_eq!(compared, 2);
@@ -264,6 +269,26 @@ fn runs_that_nothing_is_compared_with_are_nobodys_baseline() {
     assert!(shown.contains("no baseline is known"), "{shown}");
     let row = shown.lines().find(|line| line.starts_with("today"));
     assert!(row.is_some_and(|row| !row.contains("baseline")), "{shown}");
+    // Nor is there a column of differences, or of verdicts on them.
+    assert!(
+        !shown.contains("Δ ours") && !shown.contains("verdict"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn no_difference_has_no_sign_in_a_plot() {
+    let (_root, sweep) = made();
+    for (seed, loss) in LOSSES[0].1.into_iter().enumerate() {
+        write_run(&sweep.join(format!("dhc-x4/seed{seed}")), loss, 12.5);
+    }
+    assert!(report(&[sweep.to_str().expect("a path")]).status.success());
+    let plot = fs::read_to_string(sweep.join("report/differences.svg")).expect("a plot");
+    assert!(plot.contains(">0.0000 [0.0000, 0.0000]<"), "{plot}");
+    assert!(
+        !plot.contains("+0.0000") && !plot.contains("−0.0000"),
+        "{plot}"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use figures::unfold::LayerCoefficients;
 pub struct SiteCoefficients {
     /// The scope of the sublayer: `blocks.0.attn`.
     pub site: String,
-    /// How many streams there are.
+    /// Number of streams.
     pub rate: usize,
     /// `[A_m | A_r]` of every token, `[tokens, n, n + 1]`, row = source stream; of one token
     /// where they are the same for all.
@@ -18,7 +18,7 @@ pub struct SiteCoefficients {
 }
 
 impl SiteCoefficients {
-    /// What the connections of a forward on a [probing](Tape::set_probing) tape have shown, in
+    /// The coefficients of a forward on a [probing](Tape::set_probing) tape, in
     /// the order of the sublayers: of every site whose `hidden` is `[.., n, d]`, whose `input`
     /// is `[.., d]`, and whose `alpha` is `[.., n, n + 1]`. Empty for networks without streams.
     pub fn of(tape: &Tape) -> Vec<Self> {
@@ -50,12 +50,12 @@ impl SiteCoefficients {
             .collect()
     }
 
-    /// How many tokens have coefficients of their own; 1 where they are static.
+    /// Number of tokens with coefficients of their own; 1 where they are static.
     pub fn tokens(&self) -> usize {
         self.beta.len() / self.rate
     }
 
-    /// Those of one token.
+    /// The coefficients of one token.
     pub fn token(&self, token: usize) -> LayerCoefficients {
         let token = token % self.tokens();
         let part = |all: &[f32], len: usize| all[token * len..(token + 1) * len].to_vec();
@@ -65,7 +65,7 @@ impl SiteCoefficients {
         }
     }
 
-    /// Their means over the tokens, summed in f64.
+    /// Means over the tokens, summed in f64.
     pub fn mean(&self) -> LayerCoefficients {
         let mean = |all: &[f32], len| moments(all, len).map(|(mean, _)| mean as f32).collect();
         LayerCoefficients {
@@ -74,7 +74,7 @@ impl SiteCoefficients {
         }
     }
 
-    /// Their standard deviations over the tokens.
+    /// Standard deviations over the tokens.
     pub fn deviation(&self) -> LayerCoefficients {
         let deviation = |all: &[f32], len| {
             let moments = moments(all, len);

@@ -1,4 +1,4 @@
-//! How runs are getting on, read from their files while other processes write them.
+//! Progress of runs, read from their files while other processes write them.
 
 use crate::{
     ablation::{clock, seconds},
@@ -128,7 +128,7 @@ fn steps_of(path: &Path) -> Option<u64> {
     u64::try_from(steps).ok()
 }
 
-/// Whether the metrics were written to lately: in `silence`, or in the time of a few records.
+/// Returns whether the metrics were written to lately: in `silence`, or in the time of a few records.
 fn is_fresh(path: &Path, recent: &[MetricsRecord], silence: Duration) -> bool {
     let written = fs::metadata(path.join(METRICS_FILE)).and_then(|file| file.modified());
     let age = written.ok().and_then(|written| written.elapsed().ok());

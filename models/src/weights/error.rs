@@ -3,6 +3,10 @@
 use engine::shape::Shape;
 use std::{io, path::PathBuf};
 
+/// Advice on what to open instead.
+pub(super) const ADVICE: &str = "this program opens networks that it has trained: give a run \
+                                 directory, or the model.safetensors in one";
+
 /// Why a file of tensors cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
@@ -21,6 +25,14 @@ pub enum WeightsError {
         file: PathBuf,
         /// Kind of mistake.
         reason: String,
+    },
+    /// A file of another kind.
+    #[error("{file}: not a whole safetensors file: it is {kind}; {}", ADVICE)]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// The kind.
+        kind: &'static str,
     },
     /// A checksum that is not that of the content.
     #[error(

@@ -1,6 +1,6 @@
 //! From a file to tensors and parameters.
 
-use super::{FORMAT_VERSION, WeightsError, write};
+use super::{FORMAT_VERSION, WeightsError, error::ADVICE, write};
 use engine::{
     params::{Params, Part},
     shape::Shape,
@@ -55,18 +55,21 @@ impl TensorFile {
     /// The content of a file; `path` names it in messages.
     ///
     /// # Errors
-    /// [`WeightsError::Malformed`] unless the header describes exactly the data,
-    /// [`WeightsError::Changed`] if the file has a checksum, and another content.
+    /// [`WeightsError::Foreign`] or [`WeightsError::Malformed`] unless the header describes exactly
+    /// the data, [`WeightsError::Changed`] if the file has a checksum, and another content.
     pub fn from_bytes(path: impl Into<PathBuf>, bytes: Vec<u8>) -> Result<Self, WeightsError> {
         let path = path.into();
         let (header_len, header) = match SafeTensors::read_metadata(&bytes) {
             Ok(parsed) => parsed,
             Err(error) => {
-                let reason = match kind_of_another(&bytes) {
-                    Some(kind) => format!("it is {kind}; {}", ADVICE),
-                    None => format!("{error} ({} bytes)", bytes.len()),
-                };
-                return Err(WeightsError::Malformed { reason, file: path });
+                let (file, length) = (path, bytes.len());
+                return Err(match kind_of_another(&bytes) {
+                    Some(kind) => WeightsError::Foreign { file, kind },
+                    None => WeightsError::Malformed {
+                        file,
+                        reason: format!("{error} ({length} bytes)"),
+                    },
+                });
             }
         };
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -299,10 +302,6 @@ impl TensorFile {
         }
     }
 }
-
-/// Advice on what to open instead.
-const ADVICE: &str = "this program opens networks that it has trained: give a run \
-                                 directory, or the model.safetensors in one";
 
 /// Kind of a file that is no safetensors file, where that is known.
 fn kind_of_another(bytes: &[u8]) -> Option<&'static str> {

@@ -135,6 +135,19 @@ impl Table {
         self
     }
 
+    /// Leaves out the columns in which no row has anything.
+    pub fn without_empty_columns(mut self) -> Self {
+        let used = |column| self.rows.iter().any(|row| !row[column].text.is_empty());
+        let used: Vec<bool> = (0..self.columns.len()).map(used).collect();
+        let mut kept = used.iter();
+        self.columns.retain(|_| *kept.next().expect("a column"));
+        for row in &mut self.rows {
+            let mut kept = used.iter();
+            row.retain(|_| *kept.next().expect("a cell for each column"));
+        }
+        self
+    }
+
     /// Adds a row.
     ///
     /// # Panics
@@ -229,6 +242,16 @@ mod tests {
         expected.push(["a", "1.5"].map(Cell::from));
         expected.push(["b", "2.2"].map(Cell::from));
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn columns_without_content_can_be_left_out() {
+        let mut table = Table::new(["arm", "loss", "note"].map(|name| (name, Align::Left)));
+        table.push(["a", "", "x"].map(Cell::from));
+        table.push(["b", "", ""].map(Cell::from));
+        let table = table.without_empty_columns();
+        assert_eq!(table.columns.len(), 2);
+        assert_eq!(table.rows[0], ["a", "x"].map(Cell::from));
     }
 
     #[test]

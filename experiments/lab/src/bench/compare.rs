@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::{io, process::Command};
 use thiserror::Error;
 
-/// What a peer prints as the last line of its output, as JSON.
+/// The last line of the output of a peer, JSON.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeerReport {
-    /// Its name.
+    /// Name of the engine.
     pub engine: String,
     /// The median step in milliseconds.
     pub median_ms: f64,

@@ -1,4 +1,4 @@
-//! How the time of a step grows with rate, width and length, beside what is counted.
+//! Growth of the time of a step with rate, width and length, beside counted operations.
 
 use super::{Bench, SIZES, Size};
 use crate::device::Selected;
@@ -7,7 +7,7 @@ use models::config::ConfigError;
 use nn::connection::{ConnectionConfig, HyperConfig};
 use serde::Serialize;
 
-/// What grows.
+/// The quantity that grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Axis {
     /// n = 1, 2, 4, 8, 16

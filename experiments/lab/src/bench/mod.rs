@@ -42,47 +42,36 @@ pub struct Size {
 
 /// The sizes that can be raced.
 pub const SIZES: [Size; 4] = [
-    Size {
-        name: "s",
-        network: [128, 6, 4, 344],
-        seq: 128,
-        batch: 16,
-    },
-    Size {
-        name: "m",
-        network: [256, 8, 8, 688],
-        seq: 256,
-        batch: 8,
-    },
-    Size {
-        name: "l",
-        network: [512, 8, 8, 1376],
-        seq: 512,
-        batch: 8,
-    },
-    Size {
-        name: "xl",
-        network: [1024, 8, 16, 2752],
-        seq: 512,
-        batch: 8,
-    },
+    size("s", [128, 6, 4, 344], 128, 16),
+    size("m", [256, 8, 8, 688], 256, 8),
+    size("l", [512, 8, 8, 1376], 512, 8),
+    size("xl", [1024, 8, 16, 2752], 512, 8),
 ];
+
+const fn size(name: &'static str, network: [usize; 4], seq: usize, batch: usize) -> Size {
+    Size {
+        name,
+        network,
+        seq,
+        batch,
+    }
+}
 
 /// The size of this name.
 ///
 /// # Errors
-/// Which names there are.
+/// The known names.
 pub fn named(name: &str) -> Result<Size, String> {
     let found = SIZES.into_iter().find(|size| size.name == name);
     found.ok_or_else(|| "expected s, m, l or xl".into())
 }
 
-/// What to run.
+/// Settings of a bench.
 #[derive(Clone, Debug)]
 pub struct Bench {
     /// Network and batch.
     pub size: Size,
-    /// What carries the hidden state.
+    /// Configuration of the connections.
     pub connection: ConnectionConfig,
     /// Training steps.
     pub steps: usize,
@@ -90,20 +79,20 @@ pub struct Bench {
     pub shards: usize,
     /// Sequences that are on a tape at a time.
     pub micro_batch: usize,
-    /// Whether to measure every operation.
+    /// True to measure every operation.
     pub profile: bool,
-    /// Who multiplies matrices.
+    /// Backend of matrix products.
     pub backend: Selected,
 }
 
-/// What was measured.
+/// The measured times of a step.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepTimes {
     /// This engine and its version.
     pub engine: String,
     /// The size.
     pub size: &'static str,
-    /// Who multiplied matrices.
+    /// Backend of matrix products.
     pub backend: String,
     /// The connection.
     pub connection: String,
@@ -124,11 +113,11 @@ pub struct StepTimes {
     /// The largest resident memory of the process so far, in MiB; absent where the
     /// system does not say.
     pub peak_rss_mb: Option<u64>,
-    /// What a measured step moves between the processor and a device, if there is one.
+    /// Traffic of a measured step between the processor and a device, if there is one.
     pub moved: Option<Moved>,
     /// The loss before each step.
     pub losses: Vec<f64>,
-    /// What is counted of the network.
+    /// Counted costs of the network.
     #[serde(skip)]
     pub account: Account,
     #[serde(skip)]
@@ -136,7 +125,7 @@ pub struct StepTimes {
     pub profile: Option<Profile>,
 }
 
-/// What a step moves, on average; an MB is 10⁶ bytes.
+/// Mean traffic of a step; an MB is 10⁶ bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Moved {
     /// Operands of products.

@@ -6,10 +6,10 @@ use serde::Serialize;
 /// The most streams whose permutations are all tried.
 pub const MOST_STREAMS: usize = 8;
 
-/// How far two networks are from each other.
+/// Distance of two networks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alignment {
-    /// Which stream of the second network, from 1, stands for stream 1, 2, ... of the first.
+    /// The streams of the second network, from 1, that stand for stream 1, 2, ... of the first.
     pub permutation: Vec<usize>,
     /// The root mean square difference of all coefficients under it.
     pub distance: f64,

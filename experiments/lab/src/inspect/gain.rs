@@ -1,4 +1,4 @@
-//! How much mixing matrices, single and composed, can enlarge what passes them.
+//! Gains of mixing matrices, single and composed: bounds on how much they enlarge a vector.
 
 use figures::unfold::LayerCoefficients;
 use serde::Serialize;
@@ -46,7 +46,7 @@ impl Gain {
     }
 }
 
-/// What the mix of one sublayer does, by itself and after all before it.
+/// Gains of the mix of one sublayer, by itself and after all before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LayerGain {
     /// Of `A_r^k`.
@@ -57,7 +57,7 @@ pub struct LayerGain {
     pub row_sums: Vec<f64>,
     /// The sums of its columns: what each destination stream receives.
     pub column_sums: Vec<f64>,
-    /// How many streams the sublayer reads: the participation ratio
+    /// Number of streams that the sublayer reads: the participation ratio
     /// `(sum_i |A_m[i]|)^2 / sum_i A_m[i]^2`, 1 for a single stream, n for equal weights.
     pub read_usage: f64,
     /// The same of the write B.

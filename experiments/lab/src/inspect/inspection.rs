@@ -16,26 +16,26 @@ use serde::Serialize;
 /// The sentence that belongs beside every matrix of coefficients.
 pub const ORIENTATION: &str = "row = source stream, column = destination stream";
 
-/// What was found in a network.
+/// Everything that is measured of one network.
 #[derive(Debug, Serialize)]
 pub struct Inspection {
-    /// What the user calls it.
+    /// Name for the user.
     pub name: String,
-    /// Its connection: `DHC x4`.
+    /// Label of the connection: `DHC x4`.
     pub label: String,
-    /// How the matrices are to be read.
+    /// Meaning of rows and columns of the matrices.
     pub orientation: &'static str,
-    /// What it was looked at with.
+    /// Name of the data.
     pub data: String,
-    /// How many tokens that were.
+    /// Number of tokens.
     pub tokens: usize,
-    /// What a token is: bytes, patches.
+    /// Kind of tokens: bytes, patches.
     pub kind_of_tokens: &'static str,
-    /// Its mean loss on them.
+    /// Mean loss over the tokens.
     pub loss: f64,
     /// The unit of the loss.
     pub unit: &'static str,
-    /// How many streams there are; `None` if the connection has no coefficients of streams.
+    /// Number of streams; `None` if the connection has no coefficients of streams.
     pub rate: Option<usize>,
     /// The sublayers: `blocks.0.attn`.
     pub sites: Vec<String>,
@@ -62,7 +62,7 @@ pub struct Inspection {
 /// The unfolded matrices of a network.
 #[derive(Debug, Serialize)]
 pub struct UnfoldedView {
-    /// Those of the mean coefficients.
+    /// Matrices of the mean coefficients.
     pub of_mean: Unfolded,
     /// The mean of those of every token: not the same, products do not commute with means.
     pub mean_of_tokens: Unfolded,
@@ -86,15 +86,15 @@ pub struct TrainingView {
 /// Another network.
 #[derive(Debug, Serialize)]
 pub struct Compared {
-    /// What the user calls it.
+    /// Name for the user.
     pub name: String,
-    /// Its connection.
+    /// Label of the connection.
     pub label: String,
-    /// Its mean loss.
+    /// Mean loss.
     pub loss: f64,
     /// Cosine of the inputs of its adjacent sublayers.
     pub similarity: Vec<Band>,
-    /// How far its coefficients are, if they have the same shape.
+    /// Distance of the coefficients, if they have the same shape.
     pub alignment: Option<Alignment>,
 }
 

@@ -1,4 +1,4 @@
-//! What the loss says when a part of the connections is taken away.
+//! Interventions: the loss with a part of the connections taken away.
 
 use super::{measures::LayerView, network::InspectedNetwork};
 use engine::tape::Edit;
@@ -12,7 +12,7 @@ pub enum Change {
     /// Nothing enters or leaves a stream (from 1): its row of `[A_m | A_r]`, its column of A_r
     /// and its entry of B are 0.
     RemoveStream {
-        /// Which.
+        /// Number of the stream.
         stream: usize,
     },
     /// `A_r = I`.
@@ -22,7 +22,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// What it does, for people.
+    /// Description for people.
     pub fn describe(self) -> String {
         match self {
             Self::RemoveStream { stream } => format!("stream {stream} removed"),
@@ -63,14 +63,14 @@ impl Change {
 /// A change and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Intervention {
-    /// What was changed.
+    /// The change.
     #[serde(flatten)]
     pub change: Change,
     /// The sublayer; `None` for all of them.
     pub site: Option<String>,
     /// The mean loss with it.
     pub loss: f64,
-    /// How much more that is than without.
+    /// Difference to the loss without it.
     pub difference: f64,
 }
 

@@ -1,4 +1,4 @@
-//! What an inspection holds, as named matrices: the one form that every output is made of.
+//! An inspection as named matrices, from which all other outputs are made; CSV and NPY.
 
 use super::{
     inspection::Inspection,
@@ -12,7 +12,7 @@ use std::fmt::Write;
 pub struct Matrix {
     /// A name for files: `unfolded_0`.
     pub name: String,
-    /// What is to be seen, with what rows and columns are.
+    /// Title, with the meaning of rows and columns.
     pub title: String,
     /// The names of the rows.
     pub rows: Vec<String>,

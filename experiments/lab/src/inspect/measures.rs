@@ -123,19 +123,19 @@ fn view(layer: &LayerTrace, dim: usize) -> DepthView {
     }
 }
 
-/// What the connection of one sublayer has learned.
+/// Learned coefficients of the connection of one sublayer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerView {
     /// The scope of the sublayer: `blocks.0.attn`.
     pub site: String,
-    /// What acts, in the mean over the tokens: static and dynamic part.
+    /// Mean over the tokens of static and dynamic part together.
     pub mean: LayerCoefficients,
     /// The static part: the coefficients with every dynamic scale at 0.
     #[serde(rename = "static")]
     pub fixed: LayerCoefficients,
-    /// The mean over the tokens of the dynamic part, what is not static.
+    /// Mean over the tokens of the dynamic part.
     pub dynamic: LayerCoefficients,
-    /// Its standard deviation over the tokens.
+    /// Standard deviation of the dynamic part over the tokens.
     pub spread: LayerCoefficients,
     /// The mean minus the static part before training.
     pub change: LayerCoefficients,

@@ -1,4 +1,4 @@
-//! What is looked at: a trained network and the tokens that drive it.
+//! The subject of an inspection: a trained network and the tokens that drive it.
 
 use crate::{
     coefficients::SiteCoefficients,
@@ -108,7 +108,7 @@ impl InspectedNetwork {
         &self.config
     }
 
-    /// What the user has to know about which weights these are.
+    /// Remarks for the user on which weights these are.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
@@ -118,7 +118,7 @@ impl InspectedNetwork {
         self.config.model.connection()
     }
 
-    /// What the tokens are from.
+    /// Name of the data that the tokens are from.
     pub fn data(&self) -> &str {
         &self.data
     }
@@ -205,7 +205,7 @@ pub enum InspectError {
     ShortText {
         /// The file.
         path: PathBuf,
-        /// How many it has.
+        /// Number of bytes.
         bytes: usize,
     },
     /// A text for a network of images.

@@ -22,7 +22,7 @@ pub const OPPOSITE: f64 = -0.5;
 /// Columns of the bottom: the embedding and the first block.
 const BOTTOM: usize = 3;
 
-/// What a C(0) and its C(1) to C(n) look like.
+/// Patterns of C(0) and C(1) to C(n).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Patterns {
     /// `1 - mean |r| at lags above L / 2 / mean |r| at lags up to L / 4`, without the columns of
@@ -37,7 +37,7 @@ pub struct Patterns {
     pub embedding_in_output: f64,
     /// The embedding in the rows of the sublayers, median of `|r[k][0]|` over k = 2 to L.
     pub embedding_in_layers: f64,
-    /// Whether the last row leaves the embedding out: below 0.1 there but not in the layers.
+    /// The last row leaves the embedding out: below 0.1 there but not in the layers.
     pub embedding_eliminated: bool,
     /// Sublayers k whose successor hears nothing of them, `|r[k + 1][k]| < 0.1`: the two could
     /// run in parallel.

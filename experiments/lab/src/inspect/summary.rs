@@ -13,11 +13,11 @@ use figures::{
     terminal::{Colour, wrapped},
 };
 
-/// What is said of a network whose connection has no coefficients of streams.
+/// Remark on a network whose connection has no coefficients of streams.
 const WITHOUT_STREAMS: &str = "This connection has no read, mix and write of streams, so there is nothing to unfold: \
      what follows are similarity, norms and gradients alone.";
 
-/// What the gains of the table by depth are.
+/// Definition of the gains in the table by depth.
 const GAINS: &str = "Gains are of all mixes up to the sublayer, mean over the tokens: forward, the \
      largest sum of magnitudes that goes into one stream (a column of A_r); backward, that comes \
      out of one (a row).";

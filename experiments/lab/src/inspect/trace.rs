@@ -1,4 +1,4 @@
-//! One forward and backward, with everything that the sublayers show of themselves.
+//! One forward and backward with the inputs, outputs and gradients of all sublayers.
 
 use super::network::InspectedNetwork;
 use crate::coefficients::SiteCoefficients;
@@ -8,7 +8,7 @@ use engine::{
 };
 use figures::unfold::{LayerCoefficients, Unfolded, unfold};
 
-/// What every sublayer saw, said and was told to change. Values are `[tokens, ..]`.
+/// Input, output and gradient of every sublayer. Values are `[tokens, ..]`.
 pub struct Trace {
     /// The width of the network.
     pub dim: usize,
@@ -16,7 +16,7 @@ pub struct Trace {
     pub embedding: Vec<f32>,
     /// The sublayers in order.
     pub layers: Vec<LayerTrace>,
-    /// What the streams become before the final norm, `[tokens, d]`.
+    /// The sum of the streams before the final norm, `[tokens, d]`.
     pub reduced: Vec<f32>,
     /// The weights of the streams in it, `[tokens, n]` or `[n]`; `None` if all are 1.
     head: Option<Vec<f32>>,
@@ -28,9 +28,9 @@ pub struct Trace {
 pub struct LayerTrace {
     /// The scope of the sublayer: `blocks.0.attn`.
     pub site: String,
-    /// What it reads, before its norm, `[tokens, d]`.
+    /// Input, before the norm, `[tokens, d]`.
     pub input: Vec<f32>,
-    /// What it writes, `T(h0)`, `[tokens, d]`.
+    /// Output, `T(h0)`, `[tokens, d]`.
     pub output: Vec<f32>,
     /// The Frobenius norm of the gradient of the mean loss at its output.
     pub output_gradient: f64,
@@ -52,7 +52,7 @@ impl Trace {
         Self::read(&tape, loss.item().into())
     }
 
-    /// What a probing and keeping tape holds after a backward.
+    /// Reads a probing and keeping tape after a backward.
     fn read(tape: &Tape, loss: f64) -> Self {
         let probes = tape.probes();
         let find = |name: &str| -> Option<Var<'_>> {
@@ -92,12 +92,12 @@ impl Trace {
         }
     }
 
-    /// How many tokens there are.
+    /// Number of tokens.
     pub fn tokens(&self) -> usize {
         self.embedding.len() / self.dim
     }
 
-    /// How many streams there are, if the connections have coefficients of streams.
+    /// Number of streams, if the connections have coefficients of streams.
     pub fn rate(&self) -> Option<usize> {
         Some(self.layers.first()?.coefficients.as_ref()?.rate)
     }

@@ -1,4 +1,4 @@
-//! What is built from a file: a connection around one layer, or a network.
+//! The subjects of parity files: a connection around one layer, or a network.
 
 use super::reference::{ParityError, Reference};
 use engine::{
@@ -29,7 +29,7 @@ use std::path::Path;
 /// Initial values are sampled, and then replaced by those of the file.
 const KEY: u64 = 0;
 
-/// What a file describes.
+/// The content of a file: a network with parameters, inputs and references.
 pub(super) struct Case {
     pub(super) file: TensorFile,
     pub(super) forward: Forward,
@@ -46,7 +46,7 @@ pub(super) struct Recorded<'t> {
     pub(super) outputs: Vec<(&'static str, Var<'t>)>,
     /// Scalars compared with `expect.NAME`.
     pub(super) losses: Vec<(&'static str, Var<'t>)>,
-    /// What has gradients, `sum(objective * cotangent)`.
+    /// The value whose gradient is taken: `sum(objective * cotangent)`.
     pub(super) objective: Var<'t>,
     /// The gradient of that sum by the objective.
     pub(super) cotangent: Vec<f32>,

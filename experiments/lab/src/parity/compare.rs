@@ -10,12 +10,12 @@ pub struct Worst {
     pub error: f64,
     /// The tensor where it was found.
     pub tensor: String,
-    /// What rounding in f32 explains.
+    /// The error that rounding in f32 explains.
     pub tolerance: f64,
 }
 
 impl Worst {
-    /// Whether it stays within the tolerance.
+    /// Returns whether the error stays within the tolerance.
     pub fn passes(&self) -> bool {
         self.error <= self.tolerance
     }
@@ -28,7 +28,7 @@ pub(super) struct Pair {
     pub(super) expected: Vec<f32>,
 }
 
-/// How a group is compared.
+/// Tolerance of a group of tensors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
     /// The largest difference relative to the largest magnitude of the reference.

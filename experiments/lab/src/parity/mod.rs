@@ -16,6 +16,7 @@ use compare::{Pair, Rule};
 use engine::{
     backend::{Backend, CpuBackend},
     params::{Decay, Gradients, Params, Part},
+    shape::Shape,
     tape::{Tape, Var},
 };
 use figures::terminal::scientific;
@@ -46,7 +47,7 @@ const TRAINING: Rule = Rule {
 /// Gradients below this share of their tensor's largest may be all rounding.
 const ROUNDING: f32 = 1e-3;
 
-/// What a check found.
+/// Errors of one file, by group.
 #[derive(Clone, Debug, Serialize)]
 pub struct Agreement {
     /// The file.
@@ -63,7 +64,7 @@ pub struct Agreement {
     pub trained: Option<Worst>,
     /// Parameters that decay here and not there, or the other way round.
     pub decay_differs: Vec<String>,
-    /// Whether everything stays within its tolerance.
+    /// True if everything stays within its tolerance.
     pub passed: bool,
 }
 
@@ -121,7 +122,7 @@ impl Agreement {
         groups.into_iter().flatten()
     }
 
-    /// What is wrong with a file that has not passed.
+    /// Reason why a file has not passed.
     pub fn reason(&self) -> String {
         let groups = self.groups().filter(|group| !group.passes());
         let mut reasons: Vec<String> = groups
@@ -165,14 +166,9 @@ fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Agreement, ParityE
     let mut gradients = Gradients::new(&case.params);
     tape.backward_from(&[(recorded.objective, &recorded.cotangent)], &mut gradients);
     gradients.settle(&case.params);
-    let parts = case.params.parts().map(|part| {
-        let gradient = gradients.slab()[part.range.clone()].to_vec();
-        (part.name.clone(), part.shape.dims().to_vec(), gradient)
-    });
-    let inputs = recorded
-        .inputs
-        .iter()
-        .map(|&(name, var)| (name.to_owned(), var.shape().dims().to_vec(), tape.grad(var)));
+    let parts = of_parts(&case.params, gradients.slab());
+    let inputs = recorded.inputs.iter();
+    let inputs = inputs.map(|&(name, var)| (name.to_owned(), var.shape(), tape.grad(var)));
     let gradients = named(file, "grad.", parts.chain(inputs))?;
     Ok(Agreement {
         file: file.path().to_owned(),
@@ -187,22 +183,29 @@ fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Agreement, ParityE
 }
 
 /// The values that have an `expect.NAME`.
-fn expected(
-    file: &TensorFile,
-    values: &[(&'static str, Var<'_>)],
-) -> Result<Vec<Pair>, ParityError> {
-    let mut pairs = Vec::new();
-    for (name, var) in values {
-        let reference = format!("expect.{name}");
-        if file.shape(&reference).is_some() {
-            pairs.push(Pair {
-                name: (*name).to_owned(),
-                got: var.value(),
-                expected: file.floats(&reference)?,
-            });
-        }
-    }
-    Ok(pairs)
+fn expected(file: &TensorFile, values: &[(&str, Var<'_>)]) -> Result<Vec<Pair>, ParityError> {
+    let reference = |name: &str| format!("expect.{name}");
+    let known = |(name, _): &&(&str, _)| file.shape(&reference(name)).is_some();
+    let pairs = values.iter().filter(known).map(|(name, var)| {
+        Ok(Pair {
+            name: (*name).to_owned(),
+            got: var.value(),
+            expected: file.floats(&reference(name))?,
+        })
+    });
+    pairs.collect()
+}
+
+/// Name, shape and values in `slab` of every parameter.
+fn of_parts(params: &Params, slab: &[f32]) -> impl Iterator<Item = (String, Shape, Vec<f32>)> {
+    let parts = params.parts();
+    parts.map(|part| {
+        (
+            part.name.clone(),
+            part.shape,
+            slab[part.range.clone()].to_vec(),
+        )
+    })
 }
 
 /// Values beside the tensors `PREFIX NAME`: all of them, or none if the file has none
@@ -210,14 +213,14 @@ fn expected(
 fn named(
     file: &TensorFile,
     prefix: &str,
-    values: impl Iterator<Item = (String, Vec<usize>, Vec<f32>)>,
+    values: impl Iterator<Item = (String, Shape, Vec<f32>)>,
 ) -> Result<Vec<Pair>, ParityError> {
     if !file.names().any(|name| name.starts_with(prefix)) {
         return Ok(Vec::new());
     }
     let pairs = values.map(|(name, shape, got)| {
         let reference = format!("{prefix}{name}");
-        file.expect_shape(&reference, &shape)?;
+        file.expect_shape(&reference, shape.dims())?;
         let expected = file.floats(&reference)?;
         Ok(Pair {
             name,
@@ -256,11 +259,7 @@ fn train_along(
         tape.reset();
         optimiser.update(&mut case.params, &gradients, train.lr);
     }
-    let params = &case.params;
-    let parts = params.parts().map(|part| {
-        let value = params.slab()[part.range.clone()].to_vec();
-        (part.name.clone(), part.shape.dims().to_vec(), value)
-    });
+    let parts = of_parts(&case.params, case.params.slab());
     let mut trained = named(file, "expect.trained.", parts)?;
     drop_rounding(file, &mut trained)?;
     Ok((losses, trained))

@@ -11,14 +11,14 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ParityError {
     /// The file or one of its tensors cannot be read.
-    #[error(transparent)]
+    #[error("{}", of_tensors(.0))]
     Tensors(#[from] WeightsError),
     /// The file asks for something that is not implemented.
     #[error("{}: skipped: {what} is not known here", file.display())]
     Unsupported {
         /// The file.
         file: PathBuf,
-        /// What is not known.
+        /// The part that is not known.
         what: String,
     },
     /// The file contradicts its format or itself.
@@ -26,9 +26,20 @@ pub enum ParityError {
     Invalid {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The contradiction.
         reason: String,
     },
+}
+
+fn of_tensors(error: &WeightsError) -> String {
+    match error {
+        WeightsError::Foreign { file, kind } => format!(
+            "{}: not a whole safetensors file: it is {kind}; a parity file is a safetensors file \
+             with parameters, inputs and what another engine has made of them: docs/parity.md",
+            file.display()
+        ),
+        error => error.to_string(),
+    }
 }
 
 /// A file with its configuration.

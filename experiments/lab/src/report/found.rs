@@ -37,7 +37,7 @@ pub enum RecordedError {
     NoConfiguration {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with the first.
+        /// Fault of the first.
         reason: String,
     },
     /// An arm that was asked for is not there.
@@ -45,7 +45,7 @@ pub enum RecordedError {
     NoSuchArm {
         /// The name that was asked for.
         name: String,
-        /// Those that are there.
+        /// Names of the arms that are there.
         known: Vec<String>,
     },
 }
@@ -131,7 +131,7 @@ pub(super) fn ablation_of(made_by: &Table, commands: &[String]) -> Option<&'stat
     names.find_map(|name| ABLATIONS.iter().find(|ablation| ablation.name == name))
 }
 
-/// What was compared, named by the sweep file, the ablation or the directory.
+/// The subject of the comparison, named by the sweep file, the ablation or the directory.
 pub(super) fn subject(directory: &Path, ablation: Option<&Ablation>, made_by: &Table) -> Subject {
     let text = |key| Some(made_by.get(key)?.as_str()?.to_owned());
     let folder = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());

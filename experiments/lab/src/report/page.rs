@@ -12,37 +12,7 @@ use figures::{
 };
 use std::{collections::BTreeMap, fmt::Write};
 
-const PAGE_STYLE: &str = "\
-:root{color-scheme:light dark}
-body{font:15px/1.5 system-ui,'DejaVu Sans',sans-serif;margin:0 auto;max-width:76rem;\
-padding:1rem 1.25rem 4rem;color:#222;background:#fff}
-h1{font-size:1.6rem;line-height:1.25;margin:1rem 0 .5rem}
-h2{font-size:1.15rem;margin:2.4rem 0 .6rem;border-bottom:1px solid #ddd;padding-bottom:.2rem}
-p,li{max-width:48rem}figure{margin:1rem 0 1.6rem}
-.wide{overflow-x:auto}.phone{display:none}
-figcaption,.notes{color:#666;font-size:.87rem;max-width:48rem}
-table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .5rem;border-bottom:1px solid #e5e5e5;text-align:right;white-space:nowrap}
-th{vertical-align:bottom;white-space:normal;font-weight:600}
-.left{text-align:left;white-space:normal;overflow-wrap:anywhere}
-th.left{overflow-wrap:normal}td.left:first-child{white-space:nowrap}tbody tr:hover{background:#f4f6f8}
-.good{color:#00704f;font-weight:600}.bad{color:#b34700;font-weight:600}.faint{color:#777}
-code,pre{font:.85rem/1.45 ui-monospace,'DejaVu Sans Mono',monospace}
-pre{background:#f6f7f8;padding:.7rem .9rem;overflow-x:auto;border-radius:4px}
-.warning{border-left:4px solid #c24e00;padding:.1rem 1rem;background:#fdf3ec}
-@media (max-width:640px){
-body{padding:.5rem .8rem 3rem}.desktop{display:none}.phone{display:block}
-pre{white-space:pre-wrap;overflow-wrap:anywhere}
-thead{display:none}table,tbody,tr,td{display:block}tr{margin:0 0 .9rem}
-td{display:flex;justify-content:space-between;gap:1rem;text-align:right;white-space:normal;padding:.12rem .2rem}
-td:empty{display:none}td::before{content:attr(data-label);color:#777;font-weight:400;text-align:left}
-td:first-child{font-weight:600;border-bottom:2px solid #ccc}td:first-child::before{content:none}}
-@media (prefers-color-scheme:dark){
-body{color:#ddd;background:#16181c}h2{border-color:#333}
-figcaption,.notes,.faint{color:#999}th,td{border-color:#2c2f36}tbody tr:hover{background:#1f2228}
-.good{color:#2cc295}.bad{color:#ff8c42}pre{background:#1f2228}.warning{background:#2a201a}
-}
-";
+const PAGE_STYLE: &str = include_str!("page.css");
 
 /// The report as a page with its plots in it.
 pub fn page(recorded: &Recorded, plots: &[Plot]) -> String {

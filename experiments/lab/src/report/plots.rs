@@ -12,8 +12,8 @@ use figures::{
     stats::{Estimate, MIN_SEEDS, Verdict, mean, sd},
 };
 
-/// What a picture is drawn for. One made for a desktop and shrunk to a phone has letters that nobody
-/// can read.
+/// The screen that a picture is drawn for. One made for a desktop and shrunk to a phone has letters
+/// that nobody can read.
 #[derive(Debug, Clone, Copy)]
 enum Room {
     Desktop,
@@ -48,7 +48,7 @@ const MOST_BANDS: usize = 4;
 pub struct Plot {
     /// `differences`.
     pub name: &'static str,
-    /// What it shows and how to read it.
+    /// Caption: what is shown, and how to read it.
     pub caption: String,
     /// The picture.
     pub picture: Picture,
@@ -80,7 +80,7 @@ pub fn plots(recorded: &Recorded) -> Vec<Plot> {
 
 /// An arm with a difference to a baseline.
 struct Compared<'r> {
-    /// Which colour and mark it has.
+    /// Number of its colour and mark.
     index: usize,
     arm: &'r ArmResult,
     delta: &'r Delta,

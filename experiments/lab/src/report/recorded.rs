@@ -1,4 +1,4 @@
-//! What a directory of runs says.
+//! The content of a directory of runs.
 
 use super::{
     found::{RecordedError, ablation_of, arms, read_config, read_sweep_file, runs_in, subject},
@@ -17,22 +17,22 @@ use std::{
     path::Path,
 };
 
-/// What was read from a directory of runs.
+/// The content of a directory of runs.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     /// Arms, settings and what was compared.
     pub sweep: Sweep,
-    /// What the runs that have ended say.
+    /// Results of the runs that have ended.
     pub results: Results,
     /// The data of the runs.
     pub data: LearntFrom,
-    /// What the runs read, as far as they say: one account unless their data differ.
+    /// Accounts of the data, as far as runs have them: one unless their data differ.
     pub accounts: Vec<DataAccount>,
     /// The different command lines that made the runs.
     pub commands: Vec<String>,
     /// The different programs and machines that made them.
     pub environments: Vec<Environment>,
-    /// What a reader has to know: runs that are not finished, missing or damaged, settings, data
+    /// Remarks for the reader: runs that are not finished, missing or damaged, settings, data
     /// or programs that differ where they should not.
     pub remarks: Vec<String>,
 }
@@ -147,7 +147,7 @@ fn push_new<T: PartialEq>(known: &mut Vec<T>, value: Option<T>) {
     }
 }
 
-/// How far a run is that has not ended.
+/// Progress of a run that has not ended.
 fn unfinished(id: &RunId, steps: usize) -> String {
     match read_metrics(&id.path) {
         Ok(records) => match records.last() {
@@ -158,7 +158,7 @@ fn unfinished(id: &RunId, steps: usize) -> String {
     }
 }
 
-/// What runs were made from, as far as their files say.
+/// Commands, settings and data of runs, as far as their files have them.
 #[derive(Default)]
 struct Sources {
     commands: Vec<String>,
@@ -166,7 +166,7 @@ struct Sources {
     accounts: Vec<DataAccount>,
     /// Seed and configuration of the first run of each arm.
     configs: BTreeMap<String, (u64, RunConfig)>,
-    /// What is wrong with the first configuration that cannot be read.
+    /// Fault of the first configuration that cannot be read.
     unreadable: Option<String>,
 }
 

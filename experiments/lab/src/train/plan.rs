@@ -1,4 +1,4 @@
-//! What a run would be: `train --dry-run`.
+//! Sizes and costs of a run before it begins: `train --dry-run`.
 
 use super::Trainer;
 use crate::{

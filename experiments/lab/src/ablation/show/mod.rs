@@ -67,11 +67,18 @@ impl Report<'_> {
         text
     }
 
-    /// All tables, that of the losses first.
+    /// All tables, that of the losses first. Where nothing is compared, they have no columns of
+    /// differences.
     pub fn tables(&self) -> impl Iterator<Item = Table> {
-        let routers = RouterMeans::table(&self.results.arms);
+        let arms = &self.results.arms;
+        let alone = arms.iter().all(|arm| arm.baseline.is_none());
+        let routers = RouterMeans::table(arms);
         let tables = [Some(self.loss_table()), self.accuracy_table(), routers];
-        tables.into_iter().flatten().chain([self.cost_table()])
+        let tables = tables.into_iter().flatten().chain([self.cost_table()]);
+        tables.map(move |table| match alone {
+            true => table.without_empty_columns(),
+            false => table,
+        })
     }
 
     /// The paper's table if it is of this quantity and has a number for one of the arms.
