@@ -137,7 +137,7 @@ impl Table {
 
     /// Leaves out the columns in which no row has anything.
     pub fn without_empty_columns(mut self) -> Self {
-        let used = |column| self.rows.iter().any(|row| !row[column].text.is_empty());
+        let used = |column: usize| self.rows.iter().any(|row| !row[column].text.is_empty());
         let used: Vec<bool> = (0..self.columns.len()).map(used).collect();
         let mut kept = used.iter();
         self.columns.retain(|_| *kept.next().expect("a column"));

@@ -129,7 +129,7 @@ fn differences(recorded: &Recorded) -> Option<Plot> {
     let shown = rows(Room::Desktop);
     let reference = shown.iter().any(|row| row.reference.is_some());
     let reference = paper.filter(|_| reference).map(|paper| {
-        let (place, column) = (paper.place, paper.columns[0]);
+        let (place, column) = (&paper.place, &paper.columns[0]);
         format!("the paper ({place}, {column}), at another scale")
     });
     let caption = "Arm minus baseline after the last step, paired by seed, with 95 % t intervals. \
