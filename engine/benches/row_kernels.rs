@@ -3,7 +3,9 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::{
-    kernels::{Grad, activation, adamw, bias, elementwise, embedding, loss, norm, reduce, softmax},
+    kernels::{
+        Grad, activation, adamw, broadcast, elementwise, embedding, loss, norm, reduce, softmax,
+    },
     simd::{map, sigmoid, tanh},
 };
 use std::time::Duration;
@@ -105,9 +107,9 @@ fn norms(c: &mut Criterion) {
             &stats[..ROWS],
         );
     });
-    measure(c, "add_bias", count, || bias::add_bias(&mut y, &b));
+    measure(c, "add_bias", count, || broadcast::add_bias(&mut y, &b));
     measure(c, "bias_backward", count, || {
-        bias::bias_backward(&mut db, false, &dy)
+        broadcast::bias_backward(&mut db, false, &dy)
     });
 }
 

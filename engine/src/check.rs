@@ -11,8 +11,8 @@
 //! - the bits of all of it for one and for several threads.
 
 use crate::{
+    buffer::Pool,
     params::{Builder, Gradients},
-    pool::Pool,
     rng::Key,
     shape::Shape,
     tape::{Tape, Var},

@@ -31,7 +31,6 @@ pub mod op;
 pub mod ops;
 pub mod parallel;
 pub mod params;
-pub mod pool;
 pub mod profile;
 pub mod rng;
 pub mod shape;

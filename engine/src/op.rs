@@ -2,8 +2,8 @@
 
 use crate::{
     backend::{Backend, Operand, Stored, Target},
+    buffer::Pool,
     kernels::elementwise,
-    pool::Pool,
     shape::Shape,
 };
 

@@ -112,11 +112,6 @@ impl Shards {
     pub fn gradients(&self) -> &Gradients {
         &self.gradients[0]
     }
-
-    /// The gradients of the last step, to be scaled.
-    pub fn gradients_mut(&mut self) -> &mut Gradients {
-        &mut self.gradients[0]
-    }
 }
 
 #[derive(Clone, Copy)]

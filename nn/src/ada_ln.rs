@@ -12,7 +12,7 @@
 
 use crate::linear::Linear;
 use engine::{
-    kernels::bias,
+    kernels::broadcast,
     op::{Backward, Forward, Op},
     params::{Builder, Init},
     simd::{F32, map},
@@ -85,7 +85,7 @@ impl Op for Modulate {
             let rows = dy.chunks_exact(size).zip(x.chunks_exact(size));
             for (row, (dy, x)) in dcondition.values.chunks_exact_mut(2 * d).zip(rows) {
                 let (dshift, dscale) = row.split_at_mut(d);
-                bias::bias_backward(dshift, dcondition.accumulate, dy);
+                broadcast::bias_backward(dshift, dcondition.accumulate, dy);
                 sum_of_products(dscale, dcondition.accumulate, dy, x);
             }
         }

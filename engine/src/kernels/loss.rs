@@ -1,11 +1,11 @@
-//! Losses: softmax cross-entropy with class or probability targets, and squared error.
+//! Losses: softmax cross-entropy with class or probability targets.
 //!
 //! Totals are accumulated in f64 in row order; a mean is the total over the number of
 //! rows, and its gradient has `scale = 1 / rows`.
 
 use super::softmax::max_and_sum;
 use super::{expect_len, expect_rows};
-use crate::simd::{F32, LANES, exp_nonpositive, map, reduce_add, visit};
+use crate::simd::{F32, exp_nonpositive, map, reduce_add, visit};
 
 /// Softmax cross-entropy of `logits` `[rows, classes]` with one target class a row:
 /// `loss = ln(sum(exp(x))) - x[target]`. Returns the sum of the losses.
@@ -134,39 +134,6 @@ pub fn soft_cross_entropy_backward(
     }
 }
 
-/// `sum (prediction - target)^2`, in f64 over short f32 sums.
-#[track_caller]
-pub fn squared_error(prediction: &[f32], target: &[f32]) -> f64 {
-    const RUN: usize = 64 * LANES;
-    expect_len("squared_error", "target", target.len(), prediction.len());
-    let mut total = 0.0;
-    for (prediction, target) in prediction.chunks(RUN).zip(target.chunks(RUN)) {
-        let mut lanes = F32::ZERO;
-        visit([prediction, target], F32::ZERO, |[p, t]| {
-            lanes = (p - t).mul_add(p - t, lanes);
-        });
-        total += f64::from(reduce_add(lanes));
-    }
-    total
-}
-
-/// Backward of [`squared_error`] for `scale` times the sum:
-/// `dprediction = 2 scale (prediction - target)`. The mean squared error has
-/// `scale = 1 / elements`.
-#[track_caller]
-pub fn squared_error_backward(
-    dprediction: &mut [f32],
-    accumulate: bool,
-    prediction: &[f32],
-    target: &[f32],
-    scale: f32,
-) {
-    let factor = F32::splat(2.0 * scale);
-    map(dprediction, accumulate, [prediction, target], |[p, t]| {
-        (p - t) * factor
-    });
-}
-
 #[track_caller]
 fn expect_targets(op: &str, targets: &[u32], rows: usize, classes: usize) {
     expect_len(op, "targets", targets.len(), rows);
@@ -271,23 +238,6 @@ mod tests {
         assert_eq!(losses, [0.0]);
         cross_entropy_backward(&mut d, false, &logits, &stats, &[0], 3, 1.0);
         assert_eq!(d, [0.0; 3]);
-    }
-
-    #[test]
-    fn squared_error_and_its_gradient_agree_with_f64() {
-        for len in SIZES.into_iter().chain([5000]) {
-            let (p, t) = (normals(len, 1), normals(len, 2));
-            let expected: f64 = each2(&p, &t, |p, t| (p - t).powi(2)).iter().sum();
-            let total = squared_error(&p, &t);
-            assert!(
-                (total - expected).abs() < 1e-6 * expected,
-                "{total}, expected {expected}"
-            );
-            let expected = each2(&p, &t, |p, t| (p - t) * 0.6);
-            assert_written(&expected, 1e-6, |d, acc| {
-                squared_error_backward(d, acc, &p, &t, 0.3)
-            });
-        }
     }
 
     #[test]

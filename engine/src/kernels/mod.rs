@@ -7,8 +7,7 @@
 pub mod activation;
 pub mod adamw;
 pub mod attention;
-pub mod bias;
-pub mod dropout;
+pub mod broadcast;
 pub mod elementwise;
 pub mod embedding;
 pub mod loss;
@@ -17,7 +16,6 @@ pub mod norm;
 pub mod reduce;
 pub mod rotary;
 pub mod softmax;
-pub mod streams;
 #[cfg(test)]
 mod testing;
 

@@ -1,8 +1,9 @@
-//! Element-wise arithmetic: `a + b`, `a - b`, `a * b`, `c x`.
+//! Arithmetic: `a + b`, `a - b`, `a * b` and `c x` element by element; sum and mean.
 
 use crate::{
-    kernels::elementwise,
+    kernels::{elementwise, reduce},
     op::{Backward, Forward, Op},
+    shape::Shape,
     tape::Var,
 };
 use std::ops;
@@ -144,6 +145,46 @@ pub fn scale(x: Var<'_>, factor: f32) -> Var<'_> {
     y
 }
 
+struct Sum {
+    factor: f32,
+}
+
+impl Op for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+
+    fn forward(&self, cx: &mut Forward<'_>) {
+        let [x] = cx.inputs();
+        let [y] = cx.outputs();
+        y[0] = (reduce::sum(x) * f64::from(self.factor)) as f32;
+    }
+
+    /// `dx_i = factor dy`.
+    fn backward(&self, cx: &mut Backward<'_>) {
+        let slope = cx.grad()[0] * self.factor;
+        if let Some(dx) = cx.input_grad(0) {
+            match dx.accumulate {
+                true => dx.values.iter_mut().for_each(|x| *x += slope),
+                false => dx.values.fill(slope),
+            }
+        }
+    }
+}
+
+/// The sum of all elements, as a scalar.
+pub fn sum(x: Var<'_>) -> Var<'_> {
+    let [y] = x.tape().apply(Sum { factor: 1.0 }, &[x], [Shape::from([])]);
+    y
+}
+
+/// The mean of all elements, as a scalar.
+pub fn mean(x: Var<'_>) -> Var<'_> {
+    let factor = 1.0 / x.shape().len() as f32;
+    let [y] = x.tape().apply(Sum { factor }, &[x], [Shape::from([])]);
+    y
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,5 +257,21 @@ mod tests {
     fn unequal_shapes_are_refused() {
         let tape = Tape::new();
         let _ = tape.constant([2, 3], &[0.0; 6]) + tape.constant([3, 2], &[0.0; 6]);
+    }
+
+    #[test]
+    fn sum_and_mean_have_the_gradients_of_their_formula() {
+        for n in [1, 16, 45] {
+            Check::new(
+                "sum and mean",
+                vec![CheckInput::normal([n], 1.0, 1)],
+                |_, v| vec![sum(v[0]), mean(v[0])],
+                |x| {
+                    let sum = x[0].iter().sum::<f64>();
+                    vec![vec![sum], vec![sum / n as f64]]
+                },
+            )
+            .run();
+        }
     }
 }

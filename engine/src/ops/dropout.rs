@@ -1,7 +1,7 @@
 //! Dropout with a mask that depends on its key alone.
 
 use crate::{
-    kernels::{dropout::dropout_mask, elementwise},
+    kernels::elementwise::{self, dropout_mask},
     op::{Backward, Forward, Op},
     rng::Key,
     tape::Var,

@@ -2,7 +2,7 @@
 
 use crate::{
     backend::{Job, Layout, Product},
-    kernels::bias,
+    kernels::broadcast,
     op::{Backward, Forward, Op},
     tape::Var,
 };
@@ -29,7 +29,7 @@ impl Op for Linear {
         let y = y.into_values();
         let job = Job::new(product, x, weight, &mut *y);
         cx.backend.compute(&mut [Some(job)], cx.parallel);
-        bias::add_bias(y, cx.input(2));
+        broadcast::add_bias(y, cx.input(2));
     }
 
     /// `dx = dy W`, `dW = dyᵀ x`, `db = sum over rows of dy`.
@@ -41,7 +41,7 @@ impl Op for Linear {
         let dw = cx.grad_target(1).map(|dw| Job::new(for_weight, dy, x, dw));
         cx.backend.compute(&mut [dx, dw], cx.parallel);
         if let Some(db) = cx.input_grad(2) {
-            bias::bias_backward(db.values, db.accumulate, cx.grad());
+            broadcast::bias_backward(db.values, db.accumulate, cx.grad());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Replication of a vector into streams, and their sum.
 
 use crate::{
-    kernels::streams as kernels,
+    kernels::broadcast as kernels,
     op::{Backward, Forward, Op},
     shape::Shape,
     tape::Var,

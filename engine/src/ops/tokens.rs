@@ -2,7 +2,7 @@
 //! token, pooling.
 
 use crate::{
-    kernels::{bias, elementwise},
+    kernels::{broadcast, elementwise},
     op::{Backward, Forward, Op},
     shape::Shape,
     tape::Var,
@@ -41,7 +41,7 @@ impl Op for AddToEach {
     fn backward(&self, cx: &mut Backward<'_>) {
         let dy = cx.grad();
         if let Some(d) = cx.input_grad(1) {
-            bias::bias_backward(d.values, d.accumulate, dy);
+            broadcast::bias_backward(d.values, d.accumulate, dy);
         }
         cx.pass_grad(0);
     }
@@ -189,7 +189,7 @@ impl Op for MeanOfTokens {
         let factor = 1.0 / self.tokens as f32;
         let rows = x.chunks_exact(self.tokens * self.width);
         for (y, x) in y.chunks_exact_mut(self.width).zip(rows) {
-            bias::bias_backward(y, false, x);
+            broadcast::bias_backward(y, false, x);
             y.iter_mut().for_each(|y| *y *= factor);
         }
     }

@@ -3,9 +3,9 @@
 use super::{Edit, Noise};
 use crate::{
     backend::{Backend, CpuBackend, Operand, Stored},
+    buffer::Pool,
     op::Op,
     params::{ParamId, Params},
-    pool::Pool,
     profile::Profile,
     shape::Shape,
 };

@@ -2,19 +2,16 @@
 
 mod arena;
 mod backward;
-mod edit;
 mod graph;
-mod leaf;
 mod record;
 mod scope;
 mod var;
 
-pub use edit::Edit;
 pub use graph::{Call, Graph, GraphValue, Origin};
-pub use scope::ScopeGuard;
+pub use scope::{Edit, ScopeGuard};
 pub use var::Var;
 
-use crate::{backend::Backend, params::Params, pool::Pool, profile::Profile, rng::Key};
+use crate::{backend::Backend, buffer::Pool, params::Params, profile::Profile, rng::Key};
 use arena::Arena;
 use std::{cell::RefCell, sync::Arc};
 

@@ -17,9 +17,9 @@ use super::{
 use engine::{
     backend::{Layout, Product},
     buffer::Buffer,
+    buffer::Pool,
     kernels::{Grad, norm},
     op::{Backward, Forward, Op},
-    pool::Pool,
     shape::Shape,
     simd,
     tape::Var,

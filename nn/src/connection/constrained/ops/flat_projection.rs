@@ -4,8 +4,8 @@ use crate::connection::slots::Slots;
 use engine::{
     backend::{Layout, Product},
     buffer::Buffer,
+    buffer::Pool,
     op::{Backward, Forward, Op},
-    pool::Pool,
     shape::Shape,
     simd::{F32, LANES, dot, load_partial, store_partial},
     tape::Var,
