@@ -65,7 +65,7 @@ fn attention(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("forward", &name), |bencher| {
             bencher.iter(|| {
                 let qkv = black_box(&qkv);
-                attention_forward(shape, qkv, rotary, &mut out, &mut lse, &mut scratch);
+                attention_forward(shape, qkv, rotary, &mut out, &mut lse, 1, &mut scratch);
             });
         });
         group.throughput(Throughput::Elements(10 * products));
@@ -85,6 +85,7 @@ fn attention(criterion: &mut Criterion) {
                         values: &mut dqkv,
                         accumulate: false,
                     },
+                    1,
                     &mut scratch,
                 );
             });

@@ -2,8 +2,7 @@
 
 use engine::kernels::Grad;
 use engine::kernels::attention::{
-    AttentionShape, SavedForward, attention_backward, attention_backward_parallel,
-    attention_forward, attention_forward_parallel,
+    AttentionShape, SavedForward, attention_backward, attention_forward,
 };
 use engine::kernels::rotary::{Rotary, fill_rotary_tables};
 use rand::{RngExt, SeedableRng};
@@ -173,7 +172,7 @@ fn forward(s: AttentionShape, qkv: &[f32], rotary: Option<Rotary<'_>>) -> (Vec<f
     let mut out = vec![f32::NAN; s.batch * s.seq * s.width()];
     let mut lse = vec![f32::NAN; s.batch * s.heads * s.seq];
     let mut scratch = vec![f32::NAN; s.forward_scratch(1)];
-    attention_forward(s, qkv, rotary, &mut out, &mut lse, &mut scratch);
+    attention_forward(s, qkv, rotary, &mut out, &mut lse, 1, &mut scratch);
     (out, lse)
 }
 
@@ -196,6 +195,7 @@ fn backward(
             values: &mut dqkv,
             accumulate: false,
         },
+        1,
         &mut scratch,
     );
     dqkv
@@ -381,6 +381,7 @@ fn accumulating_adds_the_gradient_to_what_is_there() {
             values: &mut sum,
             accumulate: true,
         },
+        1,
         &mut scratch,
     );
     let expected: Vec<f32> = start.iter().zip(&fresh).map(|(a, b)| a + b).collect();
@@ -412,6 +413,7 @@ fn any_number_of_threads_and_workers_gives_the_same_bits() {
                     values: &mut sum,
                     accumulate: true,
                 },
+                1,
                 &mut scratch,
             );
 
@@ -424,7 +426,7 @@ fn any_number_of_threads_and_workers_gives_the_same_bits() {
                     let mut par_out = vec![f32::NAN; out.len()];
                     let mut par_lse = vec![f32::NAN; lse.len()];
                     let mut scratch = vec![f32::NAN; s.forward_scratch(workers)];
-                    attention_forward_parallel(
+                    attention_forward(
                         s,
                         &qkv,
                         rotary,
@@ -443,7 +445,7 @@ fn any_number_of_threads_and_workers_gives_the_same_bits() {
                         } else {
                             vec![f32::NAN; qkv.len()]
                         };
-                        attention_backward_parallel(
+                        attention_backward(
                             s,
                             &qkv,
                             rotary,
@@ -472,7 +474,7 @@ fn the_alignment_of_the_scratch_does_not_change_a_bit() {
     for offset in 0..16 {
         let (mut shifted, mut shifted_lse) = (vec![f32::NAN; out.len()], vec![f32::NAN; lse.len()]);
         let scratch = &mut memory[offset..][..s.forward_scratch(1)];
-        attention_forward(s, &qkv, None, &mut shifted, &mut shifted_lse, scratch);
+        attention_forward(s, &qkv, None, &mut shifted, &mut shifted_lse, 1, scratch);
         assert_eq!(
             (bits(&out), bits(&lse)),
             (bits(&shifted), bits(&shifted_lse))
@@ -491,6 +493,7 @@ fn an_output_of_another_size_is_refused() {
         None,
         &mut [0.0; 63],
         &mut [0.0; 8],
+        1,
         &mut scratch,
     );
 }
@@ -503,7 +506,7 @@ fn a_rotation_of_an_odd_width_is_refused() {
         cos: &[0.0; 2],
         sin: &[0.0; 2],
     });
-    attention_forward(s, &[0.0; 15], rotary, &mut [0.0; 5], &mut [0.0], &mut []);
+    attention_forward(s, &[0.0; 15], rotary, &mut [0.0; 5], &mut [0.0], 1, &mut []);
 }
 
 #[test]
@@ -520,6 +523,7 @@ fn tables_shorter_than_the_sequence_are_refused() {
         rotary,
         &mut [0.0; 12],
         &mut [0.0; 3],
+        1,
         &mut [],
     );
 }

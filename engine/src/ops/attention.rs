@@ -3,10 +3,7 @@
 use crate::{
     buffer::Buffer,
     kernels::{
-        attention::{
-            AttentionShape, SavedForward, attention_backward, attention_backward_parallel,
-            attention_forward, attention_forward_parallel,
-        },
+        attention::{AttentionShape, SavedForward, attention_backward, attention_forward},
         rotary::{self, fill_rotary_tables},
     },
     op::{Backward, Forward, Op},
@@ -65,16 +62,10 @@ impl Op for Attention {
         let [qkv] = cx.inputs();
         let [out, lse] = cx.outputs();
         let rotary = self.rotary.as_deref().map(Rotary::tables);
-        if cx.parallel {
-            let workers = rayon::current_num_threads();
-            let mut scratch = cx.pool.take(self.shape.forward_scratch(workers));
-            attention_forward_parallel(self.shape, qkv, rotary, out, lse, workers, &mut scratch);
-            cx.pool.give(scratch);
-        } else {
-            let mut scratch = cx.pool.take(self.shape.forward_scratch(1));
-            attention_forward(self.shape, qkv, rotary, out, lse, &mut scratch);
-            cx.pool.give(scratch);
-        }
+        let workers = workers(cx.parallel);
+        let mut scratch = cx.pool.take(self.shape.forward_scratch(workers));
+        attention_forward(self.shape, qkv, rotary, out, lse, workers, &mut scratch);
+        cx.pool.give(scratch);
     }
 
     /// With `P = softmax(S)`: `dV = Pᵀ dO`, `dS = P (dO Vᵀ - rowsum(dO O))`, `dQ = dS
@@ -91,24 +82,18 @@ impl Op for Attention {
         let Some(dqkv) = cx.input_grad(0) else {
             return;
         };
-        if cx.parallel {
-            let workers = rayon::current_num_threads();
-            let mut scratch = cx.pool.take(self.shape.backward_scratch(workers));
-            attention_backward_parallel(
-                self.shape,
-                qkv,
-                rotary,
-                saved,
-                dqkv,
-                workers,
-                &mut scratch,
-            );
-            cx.pool.give(scratch);
-        } else {
-            let mut scratch = cx.pool.take(self.shape.backward_scratch(1));
-            attention_backward(self.shape, qkv, rotary, saved, dqkv, &mut scratch);
-            cx.pool.give(scratch);
-        }
+        let (shape, workers) = (self.shape, workers(cx.parallel));
+        let mut scratch = cx.pool.take(shape.backward_scratch(workers));
+        attention_backward(shape, qkv, rotary, saved, dqkv, workers, &mut scratch);
+        cx.pool.give(scratch);
+    }
+}
+
+/// Number of tasks.
+fn workers(parallel: bool) -> usize {
+    match parallel {
+        true => rayon::current_num_threads(),
+        false => 1,
     }
 }
 

@@ -22,7 +22,7 @@ mod pack;
 mod parallel;
 mod tile;
 
-pub use parallel::{attention_backward_parallel, attention_forward_parallel};
+pub use parallel::{attention_backward, attention_forward};
 
 use super::rotary::Rotary;
 use super::{Grad, expect_len};
@@ -56,15 +56,13 @@ impl AttentionShape {
         self.heads * self.head_dim
     }
 
-    /// Floats of scratch for [`attention_forward`]; with `workers > 1` for
-    /// [`attention_forward_parallel`].
+    /// Floats of scratch for [`attention_forward`].
     pub fn forward_scratch(&self, workers: usize) -> usize {
         let floats = forward::scratch_floats(packed_stride(self.head_dim), self.seq);
         workers * worker_scratch(floats) + self.staging(workers, 1)
     }
 
-    /// Floats of scratch for [`attention_backward`]; with `workers > 1` for
-    /// [`attention_backward_parallel`].
+    /// Floats of scratch for [`attention_backward`].
     pub fn backward_scratch(&self, workers: usize) -> usize {
         let floats = backward::scratch_floats(packed_stride(self.head_dim), self.seq);
         workers * worker_scratch(floats) + self.staging(workers, 3)
@@ -155,20 +153,8 @@ pub struct SavedForward<'a> {
     pub dout: &'a [f32],
 }
 
-/// Self-attention of every head, on the calling thread.
-///
-/// * `qkv` `[batch * seq, 3 * d]`: the fused projection;
-/// * `rotary`: tables that rotate queries and keys, if any;
-/// * `out` `[batch * seq, d]`: overwritten;
-/// * `lse` `[batch, heads, seq]`: overwritten with the logarithm of the sum of
-///   exponentials of every row of scores, for [`attention_backward`];
-/// * `scratch`: at least [`AttentionShape::forward_scratch`]`(1)` floats, any content.
-///
-/// # Panics
-/// If an extent is zero, a slice has another length, or `head_dim` is odd with a
-/// rotary embedding.
-#[track_caller]
-pub fn attention_forward(
+/// Self-attention of some sequences, on the calling thread.
+fn forward_sequences(
     shape: AttentionShape,
     qkv: &[f32],
     rotary: Option<Rotary<'_>>,
@@ -176,11 +162,6 @@ pub fn attention_forward(
     lse: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let op = "attention_forward";
-    shape.check(op, qkv.len(), rotary, lse.len());
-    expect_len(op, "out", out.len(), shape.elements());
-    check_scratch(op, scratch.len(), shape.forward_scratch(1));
-
     let scratch = aligned(scratch);
     let stride = shape.width();
     for (b, out) in out.chunks_exact_mut(shape.seq * stride).enumerate() {
@@ -192,15 +173,8 @@ pub fn attention_forward(
     }
 }
 
-/// Gradient of [`attention_forward`], on the calling thread.
-///
-/// `dqkv` is `[batch * seq, 3 * d]`; `scratch` has at least [`AttentionShape::backward_scratch`]`(1)` floats of any
-/// content; the other operands are those of the forward pass.
-///
-/// # Panics
-/// As [`attention_forward`].
-#[track_caller]
-pub fn attention_backward(
+/// Gradient of [`forward_sequences`].
+fn backward_sequences(
     shape: AttentionShape,
     qkv: &[f32],
     rotary: Option<Rotary<'_>>,
@@ -208,20 +182,6 @@ pub fn attention_backward(
     dqkv: Grad<'_>,
     scratch: &mut [f32],
 ) {
-    check_backward(
-        &shape,
-        "attention_backward",
-        qkv.len(),
-        rotary,
-        saved,
-        dqkv.values.len(),
-    );
-    check_scratch(
-        "attention_backward",
-        scratch.len(),
-        shape.backward_scratch(1),
-    );
-
     let scratch = aligned(scratch);
     let (d, stride) = (shape.width(), 3 * shape.width());
     for (b, data) in dqkv.values.chunks_exact_mut(shape.seq * stride).enumerate() {
@@ -294,24 +254,9 @@ impl Head<'_> {
     }
 }
 
-/// Checks the operands of a backward pass.
 #[track_caller]
-fn check_backward(
-    shape: &AttentionShape,
-    op: &str,
-    qkv: usize,
-    rotary: Option<Rotary<'_>>,
-    saved: SavedForward<'_>,
-    dqkv: usize,
-) {
-    shape.check(op, qkv, rotary, saved.lse.len());
-    expect_len(op, "out", saved.out.len(), shape.elements());
-    expect_len(op, "dout", saved.dout.len(), shape.elements());
-    expect_len(op, "dqkv", dqkv, 3 * shape.elements());
-}
-
-#[track_caller]
-fn check_scratch(op: &str, len: usize, needed: usize) {
+fn check_scratch(op: &str, len: usize, workers: usize, needed: usize) {
+    assert!(workers > 0, "{op}: workers is 0, expected at least 1");
     assert!(
         len >= needed,
         "{op}: scratch has {len} floats, expected at least {needed}"

@@ -1,4 +1,4 @@
-//! Self-attention over rayon.
+//! Self-attention of a batch, over rayon where there are several workers.
 
 use rayon::prelude::*;
 
@@ -22,16 +22,22 @@ impl AttentionShape {
     }
 }
 
-/// [`attention_forward`] by `workers` tasks on the current rayon pool: by sequences,
-/// or by heads where there are fewer sequences than workers. The same bits as on
-/// one thread.
+/// Self-attention of every head.
 ///
-/// `scratch` has at least [`AttentionShape::forward_scratch`]`(workers)` floats.
+/// * `qkv` `[batch * seq, 3 * d]`: the fused projection;
+/// * `rotary`: tables that rotate queries and keys, if any;
+/// * `out` `[batch * seq, d]`: overwritten;
+/// * `lse` `[batch, heads, seq]`: overwritten with the logarithm of the sum of
+///   exponentials of every row of scores, for [`attention_backward`];
+/// * `workers`: tasks on the current rayon pool, by sequences, or by heads where there are
+///   fewer sequences; 1 stays on the calling thread. The same bits for any number;
+/// * `scratch`: at least [`AttentionShape::forward_scratch`]`(workers)` floats, any content.
 ///
 /// # Panics
-/// As [`attention_forward`], or if `workers` is zero.
+/// If an extent or `workers` is zero, a slice has another length, or `head_dim` is odd with
+/// a rotary embedding.
 #[track_caller]
-pub fn attention_forward_parallel(
+pub fn attention_forward(
     shape: AttentionShape,
     qkv: &[f32],
     rotary: Option<Rotary<'_>>,
@@ -40,11 +46,13 @@ pub fn attention_forward_parallel(
     workers: usize,
     scratch: &mut [f32],
 ) {
-    let op = "attention_forward_parallel";
+    let op = "attention_forward";
     shape.check(op, qkv.len(), rotary, lse.len());
     expect_len(op, "out", out.len(), shape.elements());
-    assert!(workers > 0, "{op}: workers is 0, expected at least 1");
-    check_scratch(op, scratch.len(), shape.forward_scratch(workers));
+    check_scratch(op, scratch.len(), workers, shape.forward_scratch(workers));
+    if workers == 1 {
+        return forward_sequences(shape, qkv, rotary, out, lse, scratch);
+    }
 
     let AttentionShape {
         seq,
@@ -63,7 +71,7 @@ pub fn attention_forward_parallel(
             .for_each(|(((out, lse), qkv), scratch)| {
                 let batch = lse.len() / (heads * seq);
                 let shape = AttentionShape { batch, ..shape };
-                attention_forward(shape, qkv, rotary, out, lse, scratch);
+                forward_sequences(shape, qkv, rotary, out, lse, scratch);
             });
         return;
     }
@@ -95,15 +103,16 @@ pub fn attention_forward_parallel(
         });
 }
 
-/// [`attention_backward`] by `workers` tasks on the current rayon pool, divided as in
-/// [`attention_forward_parallel`]. The same bits as on one thread.
+/// Gradient of [`attention_forward`].
 ///
-/// `scratch` has at least [`AttentionShape::backward_scratch`]`(workers)` floats.
+/// `dqkv` is `[batch * seq, 3 * d]`; `scratch` has at least
+/// [`AttentionShape::backward_scratch`]`(workers)` floats of any content; the other operands
+/// are those of the forward pass.
 ///
 /// # Panics
-/// As [`attention_forward_parallel`].
+/// As [`attention_forward`].
 #[track_caller]
-pub fn attention_backward_parallel(
+pub fn attention_backward(
     shape: AttentionShape,
     qkv: &[f32],
     rotary: Option<Rotary<'_>>,
@@ -112,14 +121,19 @@ pub fn attention_backward_parallel(
     workers: usize,
     scratch: &mut [f32],
 ) {
-    let op = "attention_backward_parallel";
-    check_backward(&shape, op, qkv.len(), rotary, saved, dqkv.values.len());
+    let op = "attention_backward";
+    shape.check(op, qkv.len(), rotary, saved.lse.len());
+    expect_len(op, "out", saved.out.len(), shape.elements());
+    expect_len(op, "dout", saved.dout.len(), shape.elements());
+    expect_len(op, "dqkv", dqkv.values.len(), 3 * shape.elements());
+    check_scratch(op, scratch.len(), workers, shape.backward_scratch(workers));
+    if workers == 1 {
+        return backward_sequences(shape, qkv, rotary, saved, dqkv, scratch);
+    }
     let Grad {
         values: dqkv,
         accumulate,
     } = dqkv;
-    assert!(workers > 0, "{op}: workers is 0, expected at least 1");
-    check_scratch(op, scratch.len(), shape.backward_scratch(workers));
 
     let AttentionShape {
         seq,
@@ -145,7 +159,7 @@ pub fn attention_backward_parallel(
                     values: dqkv,
                     accumulate,
                 };
-                attention_backward(shape, qkv, rotary, saved, dqkv, scratch);
+                backward_sequences(shape, qkv, rotary, saved, dqkv, scratch);
             });
         return;
     }
