@@ -28,13 +28,13 @@ pub struct TrunkConfig<'a> {
     pub layers: usize,
     /// Attention heads; they share the width.
     pub heads: usize,
-    /// Whether a position sees only itself and earlier ones.
+    /// True if a position sees only itself and earlier ones.
     pub causal: bool,
     /// Rotary positions, if attention has them.
     pub rotary: Option<Arc<Rotary>>,
     /// RMS norm of whole q and k vectors before the split into heads.
     pub qk_norm: bool,
-    /// Whether a condition shifts, scales and gates every sublayer (adaLN-Zero); the norms
+    /// True if a condition shifts, scales and gates every sublayer (adaLN-Zero); the norms
     /// have no parameters then, the last one neither.
     pub conditioned: bool,
     /// The probability of dropping an element of a sublayer's output in training.
@@ -45,7 +45,7 @@ pub struct TrunkConfig<'a> {
     pub norm: NormConfig,
     /// The feed-forward layers.
     pub ffn: &'a FfnConfig,
-    /// What carries the hidden state past each sublayer.
+    /// Configuration of the connections, which carry the hidden state past each sublayer.
     pub connection: &'a dyn Spec,
 }
 
@@ -190,7 +190,7 @@ struct Block {
     dropout: f32,
 }
 
-/// What a condition does to a sublayer; nothing where there is none. It belongs to the
+/// Effect of a condition on a sublayer; nothing where there is none. It belongs to the
 /// sublayer `T` of the equations: a connection reads, mixes and writes around it.
 #[derive(Clone, Copy)]
 struct Modulation<'a, 't>(Option<(&'a AdaLnZero, Var<'t>)>);

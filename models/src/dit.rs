@@ -55,7 +55,7 @@ pub struct DitConfig {
     pub channels: usize,
     /// The side of a patch; it divides that of the image.
     pub patch: usize,
-    /// How many classes there are, "no class" not counted.
+    /// Number of classes, "no class" not counted.
     pub classes: usize,
     /// The width of the network, a multiple of 4.
     pub dim: usize,
@@ -70,7 +70,7 @@ pub struct DitConfig {
     pub timestep_features: usize,
     /// The probability that training leaves out the class of an image.
     pub label_dropout: f64,
-    /// How images are noised, in training and in sampling.
+    /// Noise of images, in training and in sampling.
     pub noise: NoiseConfig,
     /// The standard deviation of the initial weights; the default is about that of
     /// Glorot's rule for the default width.
@@ -79,7 +79,7 @@ pub struct DitConfig {
     pub norm: NormConfig,
     /// The feed-forward layers.
     pub ffn: FfnConfig,
-    /// What carries the hidden state past each sublayer.
+    /// Configuration of the connections, which carry the hidden state past each sublayer.
     pub connection: ConnectionConfig,
 }
 
@@ -340,7 +340,7 @@ impl Dit {
         (self.head.forward(x), router)
     }
 
-    /// What modulates every sublayer, `[batch, dim]`.
+    /// Condition that modulates every sublayer, `[batch, dim]`.
     #[track_caller]
     fn condition<'t>(&self, tape: &'t Tape, noisy: Noisy<'_>) -> Var<'t> {
         let [up, down] = &self.timestep_mlp;

@@ -12,7 +12,7 @@ use engine::{
 };
 use nn::{connection::ConnectionConfig, norm::NormConfig, patch_embed::Patches};
 
-/// What a network is trained to predict.
+/// Quantity that a network is trained to predict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Objective {
     /// The next token of a text.
@@ -48,7 +48,7 @@ pub trait Network {
     /// The key, its value and what is expected.
     fn validate(&self) -> Result<(), ConfigError>;
 
-    /// What the network is trained to predict.
+    /// Quantity that the network is trained to predict.
     fn objective(&self) -> Objective;
 
     /// Number of tokens in a full sequence or in an image.

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TransformerConfig {
-    /// How many tokens there are; 256 for bytes.
+    /// Number of different tokens; 256 for bytes.
     pub vocab_size: usize,
     /// The width of the network.
     pub dim: usize,
@@ -40,7 +40,7 @@ pub struct TransformerConfig {
     pub qk_norm: bool,
     /// The base of the rotary frequencies.
     pub rope_theta: f64,
-    /// Whether the head shares the weights of the embedding.
+    /// True if the head shares the weights of the embedding.
     pub tied_embeddings: bool,
     /// The standard deviation of the initial weights.
     pub init_std: f32,
@@ -48,7 +48,7 @@ pub struct TransformerConfig {
     pub norm: NormConfig,
     /// The feed-forward layers.
     pub ffn: FfnConfig,
-    /// What carries the hidden state past each sublayer.
+    /// Configuration of the connections, which carry the hidden state past each sublayer.
     pub connection: ConnectionConfig,
 }
 
@@ -254,7 +254,7 @@ impl Transformer {
         Loss::new(logits, cross_entropy(logits, targets), router)
     }
 
-    /// What training minimises: [`Transformer::losses`], added up.
+    /// Loss that training minimises: [`Transformer::losses`], added up.
     #[track_caller]
     pub fn loss<'t>(&self, tape: &'t Tape, tokens: &[u32], targets: &[u32], seq: usize) -> Var<'t> {
         self.losses(tape, tokens, targets, seq).total

@@ -47,7 +47,7 @@ pub struct VitConfig {
     pub channels: usize,
     /// The side of a patch; it divides that of the image.
     pub patch: usize,
-    /// How many classes there are.
+    /// Number of classes.
     pub classes: usize,
     /// The width of the network.
     pub dim: usize,
@@ -65,7 +65,7 @@ pub struct VitConfig {
     /// The standard deviation of the initial weights; the default is about that of
     /// Glorot's rule for the default width. Much smaller ones start slowly.
     pub init_std: f32,
-    /// Whether the class token and the positions decay; in timm they do not. Not written back
+    /// True if the class token and the positions decay; in timm they do not. Not written back
     /// when on: runs from before it go on.
     #[serde(skip_serializing_if = "is_on")]
     pub decay_embeddings: bool,
@@ -73,7 +73,7 @@ pub struct VitConfig {
     pub norm: NormConfig,
     /// The feed-forward layers.
     pub ffn: FfnConfig,
-    /// What carries the hidden state past each sublayer.
+    /// Configuration of the connections, which carry the hidden state past each sublayer.
     pub connection: ConnectionConfig,
 }
 

@@ -282,7 +282,7 @@ fn a_change_of_any_matrix_changes_the_output() {
     }
 }
 
-/// How far streams lie from their mean in the last state, relative to it.
+/// Distance of streams from their mean in the last state, relative to it.
 fn spread(model: &Transformer, params: &Params) -> f64 {
     let mut tape = Tape::new();
     tape.set_probing();
@@ -328,7 +328,7 @@ fn a_uniform_read_keeps_streams_identical_and_a_one_hot_read_separates_them() {
     }
 }
 
-/// What the connections of a network of this width and depth add.
+/// Cost that the connections of a network of this width and depth add.
 fn connection_parameters(connection: ConnectionConfig, dim: usize, blocks: usize) -> [usize; 2] {
     let spec = connection.spec();
     let mut b = engine::params::Builder::new(Key::new(0));

@@ -263,7 +263,7 @@ fn other_frozen_parts_stay_and_leave_the_rest_to_learn() {
     );
 }
 
-/// What the routers of all blocks say is added to the loss of the task, once.
+/// The losses of the routers of all blocks are added to the loss of the task, once.
 #[test]
 fn the_losses_of_all_routers_are_part_of_what_is_minimised_and_not_of_what_is_reported() {
     let [_, _, moe] = all_ffn();

@@ -39,7 +39,7 @@ fn decide_width(set: Option<&str>, columns: Option<u16>) -> usize {
     width.unwrap_or(USUAL_WIDTH).clamp(LEAST_WIDTH, MOST_WIDTH)
 }
 
-/// Whether to write colour.
+/// Use of colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
     /// Text only.

@@ -12,7 +12,7 @@ pub struct LayerCoefficients {
 }
 
 impl LayerCoefficients {
-    /// How many streams they are for.
+    /// Number of streams.
     pub fn rate(&self) -> usize {
         self.beta.len()
     }
@@ -29,7 +29,7 @@ impl LayerCoefficients {
     }
 }
 
-/// What a network of streams is as one sum per sublayer over all earlier outputs. In all
+/// A network of streams as one sum per sublayer over all earlier outputs. In all
 /// matrices column 0 is the embedding (`T^0`) and column j sublayer j; row `k - 1` belongs
 /// to sublayer k = 1 to L, and the last row to what follows sublayer L. Entries with `j >= k`
 /// are zero.

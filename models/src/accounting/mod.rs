@@ -45,7 +45,7 @@ pub struct Flops {
     pub head: u64,
     /// The projection of patches.
     pub embedding: u64,
-    /// What turns timestep and class into shifts, scales and gates.
+    /// Layers that turn timestep and class into shifts, scales and gates.
     pub conditioning: u64,
 }
 
@@ -66,11 +66,11 @@ impl Flops {
 pub struct ParameterCount {
     /// All of them.
     pub total: u64,
-    /// Those that one token uses: without the experts that it does not choose.
+    /// Parameters that one token uses: without the experts that it does not choose.
     pub active: u64,
-    /// Those that are trained.
+    /// Trained parameters.
     pub trained: u64,
-    /// Those of the connections.
+    /// Parameters of the connections.
     pub connections: u64,
 }
 
@@ -83,12 +83,12 @@ pub struct Ends {
     pub saved: usize,
 }
 
-/// What a network costs.
+/// Cost of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Its parameters.
+    /// Parameters.
     pub parameters: ParameterCount,
-    /// Its operations per token.
+    /// Operations per token.
     pub flops: Flops,
     /// Bytes per token that the forward leaves behind for the backward.
     pub activation_bytes: u64,
@@ -148,7 +148,7 @@ fn count(params: &Params, idle: u64) -> ParameterCount {
     }
 }
 
-/// Whether a parameter belongs to a connection: a part of its path ends in
+/// Returns whether a parameter belongs to a connection: a part of its path ends in
 /// `connection`.
 fn is_of_connection(name: &str) -> bool {
     name.split('.').any(|part| part.ends_with("connection"))

@@ -277,7 +277,7 @@ fn every_learnable_parameter_receives_a_gradient_and_moves() {
     }
 }
 
-/// How far 30 steps of training carry the elements of A_r, on average.
+/// Mean distance that 30 steps of training carry the elements of A_r.
 fn mix_movement(connection: ConnectionConfig, rate: usize) -> f32 {
     let (model, mut params) = network(connection);
     let before = probed(&model, &params, "alpha");

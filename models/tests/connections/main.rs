@@ -116,11 +116,11 @@ fn without_decay() -> AdamWConfig {
     }
 }
 
-/// What three steps have done to a parameter.
+/// Effect of three steps on a parameter.
 struct Reached {
     name: String,
     trainable: bool,
-    /// Whether it had a gradient and has changed.
+    /// True if it had a gradient and has changed.
     learns: bool,
 }
 

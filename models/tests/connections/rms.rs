@@ -20,7 +20,7 @@ fn first_loss(connection: ConnectionConfig, kind: NormKind) -> f32 {
     model.loss(&tape, &tokens(0), &tokens(3), SEQ).item()
 }
 
-/// How far the first loss is from that of pre-norm with the same norms.
+/// Distance of the first loss from that of pre-norm with the same norms.
 fn off(connection: ConnectionConfig, kind: NormKind) -> f32 {
     let pre_norm = ConnectionConfig::PreNorm(PreNormConfig::default());
     (first_loss(connection, kind) - first_loss(pre_norm, kind)).abs()

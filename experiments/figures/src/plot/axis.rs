@@ -2,7 +2,7 @@
 
 use super::{Anchor, Canvas};
 
-/// How an axis is divided.
+/// Division of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scale {
     /// Equal steps are equal differences.
@@ -15,11 +15,11 @@ pub enum Scale {
 /// An axis of a plot.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Axis {
-    /// What it measures, with the unit.
+    /// Quantity that it measures, with the unit.
     pub label: String,
-    /// How it is divided.
+    /// Division.
     pub scale: Scale,
-    /// Its ends; those of what is shown if there are none given.
+    /// Ends; those of what is shown if there are none given.
     pub range: Option<[f64; 2]>,
 }
 

@@ -14,11 +14,11 @@ pub fn escaped(text: &str) -> String {
 /// Which part of a text stands at its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
-    /// Its beginning.
+    /// Beginning.
     Start,
-    /// Its middle.
+    /// Middle.
     Middle,
-    /// Its end.
+    /// End.
     End,
 }
 
@@ -76,7 +76,7 @@ impl Canvas {
         self.body.push_str("</g>\n");
     }
 
-    /// What `draw` draws, in the same places, but only where it is inside of the rectangle.
+    /// Draws as `draw` does, in the same places, but only where it is inside of the rectangle.
     pub fn clipped(
         &mut self,
         [x, y]: [f64; 2],
@@ -192,7 +192,7 @@ pub(super) fn legend<'l>(
     y + ROW - top
 }
 
-/// How many colours there are for series; later ones have the same colours, dashed.
+/// Number of colours for series; later ones have the same colours, dashed.
 pub const SERIES: usize = 8;
 
 /// The style sheet of every plot. The colours of the series are those of M. Okabe and K. Ito,

@@ -13,9 +13,9 @@ const MARGIN: f64 = 12.0;
 /// An effect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForestRow {
-    /// What has it.
+    /// Name of the effect.
     pub label: String,
-    /// Its size and the ends of its interval; `None` for a row of which nothing is known.
+    /// Size and the ends of its interval; `None` for a row of which nothing is known.
     pub effect: Option<(f64, Option<[f64; 2]>)>,
     /// The effect in numbers.
     pub text: String,
@@ -28,13 +28,13 @@ pub struct ForestRow {
 /// A forest plot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forest {
-    /// What is to be seen.
+    /// Description of the plot.
     pub title: String,
-    /// What effects are measured in, and what their signs mean.
+    /// Unit and sign of effects.
     pub axis: Axis,
     /// The effects, from above.
     pub rows: Vec<ForestRow>,
-    /// What the hollow diamonds are, if there are any.
+    /// Meaning of the hollow diamonds, if there are any.
     pub reference: Option<String>,
     /// Width in pixels; the height follows from the rows.
     pub width: f64,

@@ -12,9 +12,9 @@ const BOTTOM: f64 = 48.0;
 /// A matrix.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeatMap {
-    /// What is to be seen.
+    /// Description of the plot.
     pub title: String,
-    /// How to read it.
+    /// Way to read it.
     pub note: String,
     /// The names of the rows.
     pub rows: Vec<String>,

@@ -19,7 +19,7 @@ const BOTTOM: f64 = 48.0;
 pub struct LinePoint {
     /// Where it is on the horizontal axis.
     pub x: f64,
-    /// Its value.
+    /// Value.
     pub y: f64,
     /// Ends of the band around it.
     pub band: Option<[f64; 2]>,
@@ -28,18 +28,18 @@ pub struct LinePoint {
 /// A curve.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineSeries {
-    /// Its name.
+    /// Name.
     pub label: String,
     /// Which colour it has.
     pub index: usize,
-    /// Its points from left to right; the line is broken where one is not finite.
+    /// Points from left to right; the line is broken where one is not finite.
     pub points: Vec<LinePoint>,
 }
 
 /// Curves over common axes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineChart {
-    /// What is to be seen.
+    /// Description of the plot.
     pub title: String,
     /// The horizontal axis.
     pub x: Axis,

@@ -15,7 +15,7 @@ pub enum PngError {
     /// The picture cannot be drawn.
     #[error("the plot cannot be drawn as PNG: {reason}")]
     Drawing {
-        /// What stood in the way.
+        /// Obstacle.
         reason: String,
     },
 }

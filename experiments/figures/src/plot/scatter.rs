@@ -17,13 +17,13 @@ const HALF: f64 = 7.0;
 /// A point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScatterPoint {
-    /// Its name.
+    /// Name.
     pub label: String,
     /// Which colour and mark it has.
     pub index: usize,
     /// Where it is on the horizontal axis.
     pub x: f64,
-    /// Its value.
+    /// Value.
     pub y: f64,
     /// Ends of the interval of its value.
     pub interval: Option<[f64; 2]>,
@@ -32,7 +32,7 @@ pub struct ScatterPoint {
 /// A scatter plot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scatter {
-    /// What is to be seen.
+    /// Description of the plot.
     pub title: String,
     /// The horizontal axis.
     pub x: Axis,

@@ -41,7 +41,7 @@ pub fn pair_by_seed(baseline: &[(u64, f64)], arm: &[(u64, f64)]) -> Differences 
 /// With fewer paired seeds nothing is claimed.
 pub const MIN_SEEDS: usize = 3;
 
-/// What the differences of an arm to the baseline allow to say of its loss.
+/// Statement that the differences of an arm to the baseline allow about its loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Lower than that of the baseline.

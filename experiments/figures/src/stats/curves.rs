@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct Reading {
     /// The number, or the bound that the curve gives.
     pub value: f64,
-    /// Whether the curve gives a bound only: what was looked for lies before the first
+    /// True if the curve gives a bound only: what was looked for lies before the first
     /// finite loss of the curve.
     pub bound: bool,
 }
@@ -94,7 +94,7 @@ impl Convergence {
 pub const SPIKE_WINDOW: usize = 32;
 /// Fewer say nothing.
 const FEWEST: usize = 16;
-/// How many robust standard deviations above the median a spike is.
+/// Height of a spike above the median, in robust standard deviations.
 pub const SPIKE_HEIGHT: f64 = 8.0;
 
 /// The number of spikes in a curve of training losses: of places where a loss `l` is above the

@@ -118,7 +118,7 @@ impl Estimate {
         })
     }
 
-    /// Whether zero lies outside the interval.
+    /// Returns whether zero lies outside the interval.
     pub fn excludes_zero(&self) -> bool {
         self.low > 0.0 || self.high < 0.0
     }

@@ -4,7 +4,7 @@ use statrs::distribution::{ChiSquared, Continuous, ContinuousCDF, Normal, Studen
 
 /// Intervals of the rule that integrates over the standard deviation; even.
 const INTERVALS: usize = 800;
-/// How many of its own standard deviations on either side of 1 the standard deviation goes.
+/// Number of its own standard deviations on either side of 1 that the standard deviation goes.
 const REACH: f64 = 10.0;
 
 fn distribution(degrees_of_freedom: usize) -> StudentsT {

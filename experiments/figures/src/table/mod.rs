@@ -16,7 +16,7 @@ pub enum Align {
     Right,
 }
 
-/// How a cell is coloured where there is colour. It never carries meaning of its own.
+/// Colour of a cell where there is colour. It never carries meaning of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tone {
     /// Not at all.
@@ -41,7 +41,7 @@ impl Tone {
         }
     }
 
-    /// Its class in a page.
+    /// Class in a page.
     fn class(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,

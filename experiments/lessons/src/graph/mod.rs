@@ -61,7 +61,7 @@ pub fn of_model(key: Key) -> Graph {
     tape.graph(&gradients)
 }
 
-/// What a line of a node says.
+/// Kind of a line of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     Title,
@@ -85,7 +85,7 @@ struct Drawing {
     edges: Vec<(usize, usize)>,
 }
 
-/// How much of a value is shown.
+/// Number of rows and columns of a value that are shown.
 const SHOWN_ROWS: usize = 2;
 const SHOWN_COLUMNS: usize = 4;
 

@@ -56,7 +56,7 @@ pub enum Bug {
 pub struct Suspect {
     /// Number of streams.
     pub rate: usize,
-    /// Whether coefficients depend on the state.
+    /// True if coefficients depend on the state.
     pub dynamic: bool,
     /// The bug, if it has one.
     pub bug: Option<Bug>,

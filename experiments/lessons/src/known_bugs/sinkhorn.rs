@@ -121,7 +121,7 @@ pub fn finite_differences(
     (0..logits.len()).map(slope).collect()
 }
 
-/// What a backward does with the gradient G of the logarithms at one normalisation.
+/// Rule of a backward for the gradient G of the logarithms at one normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// `G - P sum(G)` with the iterate P of that normalisation: right.

@@ -13,7 +13,7 @@ use engine::{
 use figures::terminal::scientific;
 use std::io;
 
-/// What can be nudged.
+/// Place that can be nudged.
 #[derive(Clone, Copy)]
 enum Place {
     Leaf(usize),

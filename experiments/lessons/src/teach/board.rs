@@ -16,9 +16,9 @@ const NUMBER: usize = 8;
 /// Something that a lesson says about its numbers.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// What it says.
+    /// Text.
     pub text: String,
-    /// Whether the numbers bear it out.
+    /// True if the numbers bear it out.
     pub holds: bool,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Board<'a> {
         self
     }
 
-    /// What was claimed, and whether it held.
+    /// Claims, and whether they held.
     pub fn into_claims(self) -> Vec<Claim> {
         self.claims
     }
@@ -161,7 +161,7 @@ impl<'a> Board<'a> {
         writeln!(self.out, "{INDENT}{line}")
     }
 
-    /// Whether two times so many numbers fit beside each other.
+    /// Returns whether two times so many numbers fit beside each other.
     fn holds_both(&self, columns: usize) -> bool {
         LABEL + 2 * NUMBER * columns + 2 <= self.room()
     }
@@ -247,7 +247,7 @@ impl<'a> Board<'a> {
         self.out.write_all(coloured.as_bytes())
     }
 
-    /// What to try next.
+    /// Suggests what to try next.
     pub fn question(&mut self, text: &str) -> io::Result<()> {
         let head = self.styled(Style::Bold, "To try:");
         writeln!(self.out, "\n{head}")?;

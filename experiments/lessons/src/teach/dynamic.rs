@@ -28,7 +28,7 @@ struct Setting {
     tanh: bool,
 }
 
-/// What the coefficients of a setting look like, and what the gradient of `<G, alpha>`.
+/// Coefficients of a setting, and the gradient of `<G, alpha>`.
 struct Measured {
     alpha: Vec<f32>,
     /// The largest distance of a coefficient from its static part.

@@ -73,7 +73,7 @@ pub enum Stage {
     Output,
 }
 
-/// What happens to the token, by hand.
+/// The way of the token, by hand.
 pub struct ByHand {
     /// H̄ (Eq. 10).
     pub normed: Vec<f64>,

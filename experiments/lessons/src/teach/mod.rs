@@ -24,7 +24,7 @@ use std::io;
 
 /// One lesson.
 pub struct Lesson {
-    /// What it is about, in one line.
+    /// Subject, in one line.
     pub title: &'static str,
     /// Computes and prints it.
     pub run: fn(&mut Board<'_>, Key) -> io::Result<()>,

@@ -72,7 +72,7 @@ impl Stack {
         }
     }
 
-    /// How many layers there are.
+    /// Number of layers.
     pub fn len(&self) -> usize {
         self.layers.len()
     }

@@ -30,7 +30,7 @@ pub struct Token {
     pub parts: [Vec<f32>; 8],
 }
 
-/// What happens to the token, on a tape.
+/// The way of the token, on a tape.
 pub struct OnTape<'t> {
     /// The leaves of [`PARTS`].
     pub leaves: [Var<'t>; 8],

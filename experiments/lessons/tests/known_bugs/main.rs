@@ -106,7 +106,7 @@ fn algorithm_2(network: &Network) -> Vec<f64> {
     tokens.collect()
 }
 
-/// Whether the network computes anything else than Algorithm 2, off its initialisation.
+/// Returns whether the network computes anything else than Algorithm 2, off its initialisation.
 fn deviates_from_algorithm_2(spec: &dyn Spec) -> bool {
     let mut network = Network::new(spec);
     network.perturb();
@@ -116,7 +116,7 @@ fn deviates_from_algorithm_2(spec: &dyn Spec) -> bool {
     engine::check::relative_error(&got, &algorithm_2(&network)) > 1e-4
 }
 
-/// Whether loss and gradients of the layers differ from pre-norm's at initialisation.
+/// Returns whether loss and gradients of the layers differ from pre-norm's at initialisation.
 fn differs_from_pre_norm_at_init(spec: &dyn Spec) -> bool {
     let (network, pre_norm) = (Network::new(spec), Network::new(&PreNormConfig::default()));
     let (gradients, expected) = (network.gradients(), pre_norm.gradients());
@@ -130,7 +130,7 @@ fn differs_from_pre_norm_at_init(spec: &dyn Spec) -> bool {
     !(same && close(network.loss_value(), pre_norm.loss_value()))
 }
 
-/// Whether some elements of `static_alpha` have no influence on the loss: those of the
+/// Returns whether some elements of `static_alpha` have no influence on the loss: those of the
 /// columns in `columns`. One read of a stream that is always zero is no reason to speak,
 /// a whole column in some sublayer is.
 fn column_without_influence(spec: &dyn Spec, columns: std::ops::Range<usize>) -> bool {
@@ -147,7 +147,7 @@ fn column_without_influence(spec: &dyn Spec, columns: std::ops::Range<usize>) ->
     })
 }
 
-/// What the guard says of the values after the first steps of training.
+/// Findings of the guard about the values after the first steps of training.
 fn guarded_values(spec: &dyn Spec) -> Vec<Finding> {
     let (network, guard) = watched(spec);
     let mut tape = Tape::new();
@@ -157,7 +157,7 @@ fn guarded_values(spec: &dyn Spec) -> Vec<Finding> {
     guard.values(&tape)
 }
 
-/// What the guard says of the parameters after the first steps of training.
+/// Findings of the guard about the parameters after the first steps of training.
 fn guarded_parameters(spec: &dyn Spec) -> Vec<Finding> {
     let (network, guard) = watched(spec);
     guard.parameters(&network.params, AdamWConfig::default().eps)

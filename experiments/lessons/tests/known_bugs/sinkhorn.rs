@@ -50,7 +50,7 @@ fn errors(std: f32, iterations: usize) -> [f64; 3] {
     ]
 }
 
-/// Whether rows and columns of matrices `[.., N, N]` do not both sum to one.
+/// Returns whether rows and columns of matrices `[.., N, N]` do not both sum to one.
 fn is_not_doubly_stochastic(mix: &[f64]) -> bool {
     off_by(N, mix).iter().any(|off| *off > 1e-4)
 }

@@ -25,12 +25,12 @@ const DIM: usize = 8;
 const TOKENS: usize = 6;
 const RATE: usize = 2;
 
-/// What a diagnostic has read.
+/// Reading of a diagnostic.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
     /// The number.
     pub value: f64,
-    /// Whether it is an alarm.
+    /// True if it is an alarm.
     pub fires: bool,
 }
 
@@ -38,7 +38,7 @@ pub struct Reading {
 pub struct Diagnostic {
     /// A short name, for the head of a column.
     pub name: &'static str,
-    /// What is measured.
+    /// Quantity that is measured.
     pub about: &'static str,
     /// Measures it.
     pub measure: fn(&Patient) -> Reading,
