@@ -28,7 +28,7 @@ pub struct ForestRow {
 /// A forest plot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forest {
-    /// Description of the plot.
+    /// Title.
     pub title: String,
     /// Unit and sign of effects.
     pub axis: Axis,

@@ -12,7 +12,7 @@ const BOTTOM: f64 = 48.0;
 /// A matrix.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeatMap {
-    /// Description of the plot.
+    /// Title.
     pub title: String,
     /// Way to read it.
     pub note: String,

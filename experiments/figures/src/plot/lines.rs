@@ -39,7 +39,7 @@ pub struct LineSeries {
 /// Curves over common axes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineChart {
-    /// Description of the plot.
+    /// Title.
     pub title: String,
     /// The horizontal axis.
     pub x: Axis,

@@ -32,7 +32,7 @@ pub struct ScatterPoint {
 /// A scatter plot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scatter {
-    /// Description of the plot.
+    /// Title.
     pub title: String,
     /// The horizontal axis.
     pub x: Axis,
