@@ -20,9 +20,6 @@
 //! A causal query at position `t` looks at `t + 1` keys, on average `(T + 1) / 2`:
 //! products `q kᵀ` and `p v` take `4 d` per pair.
 
-#[cfg(test)]
-mod tests;
-
 use crate::{
     block::{Trunk, TrunkConfig},
     config::FfnConfig,
@@ -207,3 +204,6 @@ fn saved(trunk: &TrunkConfig<'_>) -> usize {
     };
     trunk.layers * (attention + feed_forward) + last_norm
 }
+
+#[cfg(test)]
+mod tests;
