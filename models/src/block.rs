@@ -1,10 +1,7 @@
 //! The body of every network: blocks of attention and feed-forward with their
 //! connections, and the norm after the last one.
 
-use crate::{
-    checks,
-    config::{ConfigError, FfnConfig},
-};
+use crate::config::{self, ConfigError, FfnConfig};
 use engine::{
     ops::{Rotary, dropout},
     params::{Builder, Init},
@@ -136,14 +133,14 @@ impl TrunkConfig<'_> {
     /// The key, its value and what is expected.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let (dim, heads) = (self.dim, self.heads);
-        checks::sizes(&[("dim", dim), ("layers", self.layers), ("heads", heads)])?;
-        checks::at_most(&[("layers", self.layers, MOST_LAYERS)])?;
+        config::sizes(&[("dim", dim), ("layers", self.layers), ("heads", heads)])?;
+        config::at_most(&[("layers", self.layers, MOST_LAYERS)])?;
         if !dim.is_multiple_of(heads) {
-            return checks::fail(format!(
+            return config::fail(format!(
                 "dim {dim} is not divisible by heads {heads}: each head takes dim / heads columns"
             ));
         }
-        checks::positive(&[
+        config::positive(&[
             ("init_std", self.init_std.into()),
             ("norm.eps", self.norm.eps.into()),
         ])?;

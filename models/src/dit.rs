@@ -21,8 +21,7 @@
 use crate::{
     accounting::{Ends, Flops},
     block::{Trunk, TrunkConfig},
-    checks,
-    config::{ConfigError, FfnConfig},
+    config::{self, ConfigError, FfnConfig},
     loss::Loss,
     network::{Network, Objective},
 };
@@ -127,34 +126,34 @@ impl Network for DitConfig {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        checks::countable(self.rough_parameters())?;
-        checks::sizes(&[
+        config::countable(self.rough_parameters())?;
+        config::sizes(&[
             ("classes", self.classes),
             ("timestep_features", self.timestep_features),
         ])?;
-        checks::image(self.image, self.channels, self.patch)?;
+        config::image(self.image, self.channels, self.patch)?;
         self.trunk().validate()?;
         if !self.dim.is_multiple_of(4) {
-            return checks::fail(format!(
+            return config::fail(format!(
                 "dim {} is not divisible by 4: positions are sines and cosines of rows and \
                  columns",
                 self.dim
             ));
         }
         if !self.timestep_features.is_multiple_of(2) {
-            return checks::fail(format!(
+            return config::fail(format!(
                 "timestep_features is {}, expected an even number: sines and cosines",
                 self.timestep_features
             ));
         }
         if !(0.0..=1.0).contains(&self.label_dropout) {
-            return checks::fail(format!(
+            return config::fail(format!(
                 "label_dropout is {}, expected a probability",
                 self.label_dropout
             ));
         }
         if let Err(message) = self.noise.validate() {
-            return checks::fail(format!("noise.{message}"));
+            return config::fail(format!("noise.{message}"));
         }
         Ok(())
     }

@@ -5,7 +5,6 @@
 
 pub mod accounting;
 pub mod block;
-mod checks;
 pub mod config;
 pub mod dit;
 pub mod loss;

@@ -1,6 +1,6 @@
 //! The interface of all networks.
 
-pub use crate::checks::MOST_PARAMETERS;
+pub use crate::config::MOST_PARAMETERS;
 use crate::{
     accounting::{Account, Ends},
     block::{Trunk, TrunkConfig},

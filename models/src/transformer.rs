@@ -3,8 +3,7 @@
 use crate::{
     accounting::{Ends, Flops},
     block::{Trunk, TrunkConfig},
-    checks,
-    config::{ConfigError, FfnConfig},
+    config::{self, ConfigError, FfnConfig},
     loss::Loss,
     network::{Network, Objective},
 };
@@ -141,8 +140,8 @@ impl Network for TransformerConfig {
 impl TransformerConfig {
     /// Checks the configuration with another connection.
     fn validate_with(&self, connection: &dyn Spec) -> Result<(), ConfigError> {
-        checks::countable(self.rough_parameters())?;
-        checks::sizes(&[("vocab_size", self.vocab_size), ("seq", self.seq)])?;
+        config::countable(self.rough_parameters())?;
+        config::sizes(&[("vocab_size", self.vocab_size), ("seq", self.seq)])?;
         let trunk = TrunkConfig {
             connection,
             ..self.trunk()
@@ -150,13 +149,13 @@ impl TransformerConfig {
         trunk.validate()?;
         let head_dim = self.dim / self.heads;
         if !head_dim.is_multiple_of(2) {
-            return checks::fail(format!(
+            return config::fail(format!(
                 "dim {} over heads {} gives heads of width {head_dim}: rotary positions \
                  need an even width",
                 self.dim, self.heads
             ));
         }
-        checks::positive(&[("rope_theta", self.rope_theta)])
+        config::positive(&[("rope_theta", self.rope_theta)])
     }
 }
 

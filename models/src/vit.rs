@@ -3,8 +3,7 @@
 use crate::{
     accounting::{Ends, Flops},
     block::{Trunk, TrunkConfig},
-    checks,
-    config::{ConfigError, FfnConfig},
+    config::{self, ConfigError, FfnConfig},
     loss::Loss,
     network::{Network, Objective},
 };
@@ -120,12 +119,12 @@ impl Network for VitConfig {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        checks::countable(self.rough_parameters())?;
-        checks::sizes(&[("classes", self.classes)])?;
-        checks::image(self.image, self.channels, self.patch)?;
+        config::countable(self.rough_parameters())?;
+        config::sizes(&[("classes", self.classes)])?;
+        config::image(self.image, self.channels, self.patch)?;
         self.trunk().validate()?;
         if !(0.0..1.0).contains(&self.dropout) {
-            return checks::fail(format!(
+            return config::fail(format!(
                 "dropout is {}, expected a probability below 1",
                 self.dropout
             ));

@@ -1,12 +1,10 @@
 //! Drawings: of what a tape has recorded, and of a hyper-connection.
 
 mod connection;
-mod dot;
 mod layout;
 mod svg;
 
 pub use connection::connection;
-pub use dot::dot;
 pub use svg::svg;
 
 use crate::teach::token::{Token, gradient_from_above};
@@ -20,6 +18,7 @@ use models::{
     transformer::{Transformer, TransformerConfig},
 };
 use nn::connection::{ConnectionConfig, HyperConfig};
+use std::fmt::Write;
 
 /// The token of the first two lessons, with the gradients of the loss of the second, `<G, Ĥ>`.
 pub fn of_lesson(key: Key) -> Graph {
@@ -218,6 +217,42 @@ impl Drawing {
         }
         Self { nodes, edges }
     }
+}
+
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// The graph as DOT: a box for every operation and for its leaves, with values (`x`) and
+/// gradients (`dx`).
+pub fn dot(graph: &Graph) -> String {
+    let drawing = Drawing::new(graph);
+    let mut out = String::from(
+        "digraph tape {\n  rankdir=TB;\n  node [shape=box, style=filled, fontname=\"monospace\", \
+         fontsize=10];\n",
+    );
+    for (i, node) in drawing.nodes.iter().enumerate() {
+        let label: String = node
+            .lines
+            .iter()
+            .map(|(kind, text)| match kind {
+                Line::Scope => format!("in {}\\l", quoted(text)),
+                _ => format!("{}\\l", quoted(text)),
+            })
+            .collect();
+        let fill = match node.origin {
+            Origin::Parameter => "#fff3d6",
+            Origin::Input => "#dcebff",
+            Origin::Constant => "#eeeeee",
+            Origin::Computed => "#ffffff",
+        };
+        writeln!(out, "  n{i} [fillcolor=\"{fill}\", label=\"{label}\"];").expect("a string");
+    }
+    for (from, to) in &drawing.edges {
+        writeln!(out, "  n{from} -> n{to};").expect("a string");
+    }
+    out.push_str("}\n");
+    out
 }
 
 #[cfg(test)]

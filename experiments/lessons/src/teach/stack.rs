@@ -16,6 +16,7 @@ use nn::{
     norm::NormKind,
 };
 use rand_distr::{Distribution, StandardNormal};
+use std::ops::Range;
 
 /// A matrix HC of the paper, `[0 B; A_m A_r]` (Eq. 1), row by row.
 pub type HyperMatrix<'a> = &'a [&'a [f32]];
@@ -75,6 +76,25 @@ impl Stack {
     /// Number of layers.
     pub fn len(&self) -> usize {
         self.layers.len()
+    }
+
+    /// Names and places of the connections' parameters.
+    pub fn connection_parameters(&self) -> impl Iterator<Item = (String, Range<usize>)> {
+        let all = self.params.iter().map(|(_, param)| param);
+        let own = all.filter(|param| param.name.starts_with("connections"));
+        own.map(|param| (param.name.clone(), param.range.clone()))
+    }
+
+    /// Adds normal noise to every number of the connections, as training might move them.
+    pub fn move_connections(&mut self, key: Key, scale: f32) {
+        let parameters: Vec<_> = self.connection_parameters().collect();
+        for (name, range) in parameters {
+            let noise = normal(key.named(&name), range.len(), scale);
+            let slab = &mut self.params.slab_mut()[range];
+            slab.iter_mut()
+                .zip(noise)
+                .for_each(|(x, noise)| *x += noise);
+        }
     }
 
     /// Layer k without a norm.

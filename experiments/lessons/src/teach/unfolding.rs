@@ -136,19 +136,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
 
     board.step("After (pretended) training")?;
     board.text("Every number of every connection moved at random. Tokens 1 and 2:")?;
-    let connections: Vec<_> = stack
-        .params
-        .iter()
-        .filter(|(_, param)| param.name.starts_with("connections"))
-        .map(|(_, param)| (param.name.clone(), param.range.clone()))
-        .collect();
-    for (name, range) in connections {
-        let noise = normal(key.named(&name), range.len(), 0.4);
-        let slab = &mut stack.params.slab_mut()[range];
-        slab.iter_mut()
-            .zip(noise)
-            .for_each(|(x, noise)| *x += noise);
-    }
+    stack.move_connections(key, 0.4);
     let seen = look(&stack, &data);
     let c = seen.matrix_of(0);
     show(board, &c)?;

@@ -19,20 +19,12 @@ use nn::{
     connection::{PreNormConfig, Spec},
     optim::{AdamW, AdamWConfig},
 };
+use std::ops::Range;
 
 const LAYERS: usize = 4;
 const DIM: usize = 8;
 const TOKENS: usize = 6;
 const RATE: usize = 2;
-
-/// Reading of a diagnostic.
-#[derive(Clone, Copy, Debug)]
-pub struct Reading {
-    /// The number.
-    pub value: f64,
-    /// True if it is an alarm.
-    pub fires: bool,
-}
 
 /// One measurement.
 pub struct Diagnostic {
@@ -41,7 +33,9 @@ pub struct Diagnostic {
     /// Quantity that is measured.
     pub about: &'static str,
     /// Measures it.
-    pub measure: fn(&Patient) -> Reading,
+    pub measure: fn(&Patient) -> f64,
+    /// Returns whether the measured number is an alarm.
+    pub fires: fn(f64) -> bool,
 }
 
 /// A network under examination.
@@ -57,41 +51,49 @@ pub const DIAGNOSTICS: &[Diagnostic] = &[
         name: "start",
         about: "output at initialisation minus that of pre-norm; alarm above 1e-4",
         measure: Patient::start,
+        fires: |value| value > 1e-4,
     },
     Diagnostic {
         name: "hand",
         about: "one connection, random coefficients, minus Eq. 2 by hand; alarm above 1e-4",
         measure: Patient::hand,
+        fires: |value| value > 1e-4,
     },
     Diagnostic {
         name: "nudge",
         about: "output moved by a nudge of A_r; alarm if 0",
         measure: Patient::nudge,
+        fires: |value| value < 1e-6,
     },
     Diagnostic {
         name: "grad",
         about: "smallest gradient norm of A_m, A_r, B, the W and the s; alarm if 0 or missing",
         measure: Patient::smallest_gradient,
+        fires: |value| value == 0.0,
     },
     Diagnostic {
         name: "spread",
         about: "difference of streams carried into block 2 after 5 steps of plain descent; alarm below 1e-3",
         measure: Patient::spread_after_training,
+        fires: |value| value < 1e-3,
     },
     Diagnostic {
         name: "reads",
         about: "neighbouring sublayers that start reading the same streams; alarm above 0",
         measure: Patient::reads_in_a_row,
+        fires: |value| value > 0.0,
     },
     Diagnostic {
         name: "drift",
         about: "B, A_m, A_r moved by 10 steps on a gradient of 0; alarm above 0",
         measure: Patient::drift,
+        fires: |value| value > 0.0,
     },
     Diagnostic {
         name: "own",
         about: "row 1 of A moved by replacing stream 2; alarm above 0",
         measure: Patient::own_stream_only,
+        fires: |value| value > 0.0,
     },
 ];
 
@@ -116,14 +118,7 @@ impl Patient {
     /// The network as it might be later: every number of the connections moved.
     fn trained(&self) -> Stack {
         let mut stack = self.stack();
-        let parameters: Vec<_> = connection_parameters(&stack).collect();
-        for (name, range) in parameters {
-            let noise = normal(self.key.named(&name), range.len(), 0.3);
-            let slab = &mut stack.params.slab_mut()[range];
-            slab.iter_mut()
-                .zip(noise)
-                .for_each(|(x, noise)| *x += noise);
-        }
+        stack.move_connections(self.key, 0.3);
         stack
     }
 
@@ -137,7 +132,7 @@ impl Patient {
         }
     }
 
-    fn start(&self) -> Reading {
+    fn start(&self) -> f64 {
         let tape = Tape::new();
         let ours = self.output(&self.stack(), &tape).value();
         let plain = Stack::new(
@@ -149,15 +144,11 @@ impl Patient {
         tape.bind(&plain.params);
         let last = plain.connected(tape.constant([TOKENS, DIM], &self.data));
         let theirs = layer_norm(last, None, None, EPS).value();
-        let value = apart(&ours, &theirs);
-        Reading {
-            value,
-            fires: value > 1e-4,
-        }
+        apart(&ours, &theirs)
     }
 
     /// The last connection alone: its coefficients, by hand from the state that it saw.
-    fn hand(&self) -> Reading {
+    fn hand(&self) -> f64 {
         let stack = self.trained();
         let mut tape = Tape::new();
         tape.set_probing();
@@ -197,24 +188,17 @@ impl Patient {
             let output = &output[token * DIM..(token + 1) * DIM];
             expected.extend(hand::depth(DIM, &mixed, &beta, output));
         }
-        let value = largest_difference(&next, &expected);
-        Reading {
-            value,
-            fires: value > 1e-4,
-        }
+        largest_difference(&next, &expected)
     }
 
     /// Every entry of A_r of the second connection, one at a time; the smallest effect.
-    fn nudge(&self) -> Reading {
+    fn nudge(&self) -> f64 {
         let mut stack = self.trained();
         let tape = Tape::new();
         let before = self.output(&stack, &tape).value();
         drop(tape);
         let Some(part) = stack.params.part("connections.1.static_alpha") else {
-            return Reading {
-                value: 0.0,
-                fires: true,
-            };
+            return 0.0;
         };
         let range = part.range.clone();
         let mut smallest = f64::INFINITY;
@@ -229,13 +213,10 @@ impl Patient {
             stack.params.slab_mut()[at] -= 0.1;
             smallest = smallest.min(apart(&before, &after));
         }
-        Reading {
-            value: smallest,
-            fires: smallest < 1e-6,
-        }
+        smallest
     }
 
-    fn smallest_gradient(&self) -> Reading {
+    fn smallest_gradient(&self) -> f64 {
         let stack = self.trained();
         let tape = Tape::new();
         let gradients = self.gradients(&stack, &tape);
@@ -267,10 +248,7 @@ impl Patient {
                 smallest = norms.into_iter().fold(smallest, f32::min);
             }
         }
-        Reading {
-            value: smallest.into(),
-            fires: smallest == 0.0,
-        }
+        smallest.into()
     }
 
     /// Of the mean squared distance to a random target.
@@ -284,7 +262,7 @@ impl Patient {
     }
 
     /// Plain descent: Adam would make a step of what rounding leaves of a gradient of 0.
-    fn spread_after_training(&self) -> Reading {
+    fn spread_after_training(&self) -> f64 {
         let mut stack = self.stack();
         for _ in 0..5 {
             let tape = Tape::new();
@@ -298,14 +276,10 @@ impl Patient {
         self.output(&stack, &tape);
         let probes = tape.probes();
         let hidden = probes.iter().find(|(name, _)| name == "2.hidden");
-        let value = spread(hidden.expect("a probed state").1);
-        Reading {
-            value,
-            fires: value < 1e-3,
-        }
+        spread(hidden.expect("a probed state").1)
     }
 
-    fn reads_in_a_row(&self) -> Reading {
+    fn reads_in_a_row(&self) -> f64 {
         let stack = self.stack();
         let mut tape = Tape::new();
         tape.set_probing();
@@ -319,16 +293,14 @@ impl Patient {
                 (0..RATE).map(|i| first[i * (RATE + 1)]).collect()
             })
             .collect();
-        let same = reads.windows(2).filter(|pair| pair[0] == pair[1]).count();
-        Reading {
-            value: same as f64,
-            fires: same > 0,
-        }
+        let same = reads.windows(2).filter(|pair| pair[0] == pair[1]);
+        same.count() as f64
     }
 
-    fn drift(&self) -> Reading {
+    fn drift(&self) -> f64 {
         let mut stack = self.stack();
-        let statics: Vec<_> = connection_parameters(&stack)
+        let statics: Vec<_> = stack
+            .connection_parameters()
             .filter(|(name, _)| name.contains("static"))
             .map(|(_, range)| range)
             .collect();
@@ -339,17 +311,13 @@ impl Patient {
         for _ in 0..10 {
             optimiser.update(&mut stack.params, &zero, 1e-2);
         }
-        let moved = |range: &std::ops::Range<usize>| {
+        let moved = |range: &Range<usize>| {
             apart(&before[range.clone()], &stack.params.slab()[range.clone()])
         };
-        let value = statics.iter().map(moved).fold(0.0, f64::max);
-        Reading {
-            value,
-            fires: value > 0.0,
-        }
+        statics.iter().map(moved).fold(0.0, f64::max)
     }
 
-    fn own_stream_only(&self) -> Reading {
+    fn own_stream_only(&self) -> f64 {
         let stack = self.trained();
         let row_1 = |replaced: bool| -> Vec<f32> {
             let mut state = normal(self.key.named("streams"), TOKENS * RATE * DIM, 1.0);
@@ -369,18 +337,6 @@ impl Patient {
             let tokens = alpha.chunks(RATE * (RATE + 1));
             tokens.flat_map(|token| token[..=RATE].to_vec()).collect()
         };
-        let value = apart(&row_1(false), &row_1(true));
-        Reading {
-            value,
-            fires: value > 0.0,
-        }
+        apart(&row_1(false), &row_1(true))
     }
-}
-
-fn connection_parameters(stack: &Stack) -> impl Iterator<Item = (String, std::ops::Range<usize>)> {
-    stack
-        .params
-        .iter()
-        .filter(|(_, param)| param.name.starts_with("connections"))
-        .map(|(_, param)| (param.name.clone(), param.range.clone()))
 }

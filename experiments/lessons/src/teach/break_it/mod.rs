@@ -9,7 +9,7 @@ use crate::known_bugs::{
         Rule, by_hand, finite_differences, gradient, off_by, on_tape, one_by_n, wrong_axis,
     },
 };
-use diagnostics::{DIAGNOSTICS, Patient, Reading};
+use diagnostics::{DIAGNOSTICS, Diagnostic, Patient};
 use engine::rng::Key;
 use figures::terminal::scientific;
 use std::io;
@@ -90,14 +90,20 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// A number that a diagnostic has read, and whether it is an alarm.
+type Reading = (f64, bool);
+
 fn examine(key: Key, bug: Option<Bug>) -> Vec<Reading> {
     let patient = Patient::new(key, bug);
-    let measure = |diagnostic: &diagnostics::Diagnostic| (diagnostic.measure)(&patient);
-    DIAGNOSTICS.iter().map(measure).collect()
+    let read = |diagnostic: &Diagnostic| {
+        let value = (diagnostic.measure)(&patient);
+        (value, (diagnostic.fires)(value))
+    };
+    DIAGNOSTICS.iter().map(read).collect()
 }
 
 fn marks(readings: &[Reading]) -> String {
-    let mark = |reading: &Reading| format!("{:>7}", if reading.fires { "!" } else { "." });
+    let mark = |(_, fires): &Reading| format!("{:>7}", if *fires { "!" } else { "." });
     readings.iter().map(mark).collect()
 }
 
@@ -109,15 +115,12 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
          with one line changed for each bug. These are measured:",
     )?;
     let healthy = examine(key, None);
-    for (diagnostic, reading) in DIAGNOSTICS.iter().zip(&healthy) {
+    for (diagnostic, (value, _)) in DIAGNOSTICS.iter().zip(&healthy) {
         let (name, about) = (diagnostic.name, diagnostic.about);
-        board.item(
-            name,
-            &format!("{about}. Here: {}", scientific(reading.value, 1)),
-        )?;
+        board.item(name, &format!("{about}. Here: {}", scientific(*value, 1)))?;
     }
     board.claim(
-        healthy.iter().all(|reading| !reading.fires),
+        healthy.iter().all(|(_, fires)| !fires),
         "a correct network raises no alarm",
     )?;
 
@@ -128,12 +131,12 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         let readings = examine(key, Some(case.bug));
         let alarms = DIAGNOSTICS.iter().zip(&readings).zip(&healthy);
         let mut fired = Vec::new();
-        for ((diagnostic, reading), healthy) in alarms.filter(|((_, r), _)| r.fires) {
+        for ((diagnostic, (value, _)), (healthy, _)) in alarms.filter(|((_, r), _)| r.1) {
             board.line(&format!(
                 "! {:<7} reads {:>8}   (correct network: {})",
                 diagnostic.name,
-                scientific(reading.value, 1),
-                scientific(healthy.value, 1)
+                scientific(*value, 1),
+                scientific(*healthy, 1)
             ))?;
             fired.push(diagnostic.name);
         }
@@ -161,10 +164,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     for (name, readings) in &table {
         board.line(&format!("{name:<19}{}", marks(readings)))?;
     }
-    let only_at_start = table
-        .iter()
-        .filter(|(_, readings)| readings[0].fires)
-        .count();
+    let only_at_start = table.iter().filter(|(_, readings)| readings[0].1).count();
     board.claim(
         only_at_start == 1,
         &format!(
