@@ -12,6 +12,7 @@ const TEXT: &[&[&str]] = &[
     &["train", "--preset", "smoke", "--dry-run", "--data", "."],
     &["train", "--preset", "smoke", "--dry-run", "--data", "text"],
 ];
+const TOKENS: &[&[&str]] = &[&["train", "--preset", "smoke", "--dry-run", "--data", "."]];
 const GREY: &[&[&str]] = &[&[
     "train",
     "--preset",
@@ -115,6 +116,9 @@ macro_rules! kinds {
 kinds! {
     "text/text" TEXT,
     "gzip/text.gz" TEXT,
+    "tokens/train.bin" TOKENS,
+    "tokens/val.bin" TOKENS,
+    "tokens/meta.pkl" TOKENS,
     "idx/train-images-idx3-ubyte" GREY,
     "idx/train-labels-idx1-ubyte" GREY,
     "idx/t10k-images-idx3-ubyte.gz" GREY,

@@ -12,6 +12,9 @@ use std::{
 /// A file of reference values.
 const PARITY: &[u8] = include_bytes!("../../tests/fixtures/connection_shc2.safetensors");
 
+/// `pickle.dumps({'vocab_size': 65, 'itos': {0: '\n', 1: 'a'}, 'stoi': {'\n': 0, 'a': 1}})`.
+const META: &[u8] = b"\x80\x04\x95>\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\nvocab_size\x94KA\x8c\x04itos\x94}\x94(K\x00\x8c\x01\n\x94K\x01\x8c\x01a\x94u\x8c\x04stoi\x94}\x94(h\x04K\x00h\x05K\x01uu.";
+
 const TINY: [&str; 17] = [
     "--preset=smoke",
     "--data=text",
@@ -63,6 +66,10 @@ pub fn write(root: &Path, program: impl Fn() -> Command) {
     };
     put("text/text", text.as_bytes());
     put("gzip/text.gz", &gzip(text.as_bytes()));
+    let ids = |count: u16| (0..count).flat_map(|i| (i * 7 % 65).to_le_bytes());
+    put("tokens/train.bin", &ids(3000).collect::<Vec<u8>>());
+    put("tokens/val.bin", &ids(1000).collect::<Vec<u8>>());
+    put("tokens/meta.pkl", META);
     for (part, count) in [("train", 24), ("t10k", 20)] {
         let pixels: Vec<u8> = (0..count * 64).map(|i| (i * 7 % 256) as u8).collect();
         let labels: Vec<u8> = (0..count).map(|i| (i % 2) as u8).collect();

@@ -100,10 +100,13 @@ fn locate(
                         .and_then(|package| package.manifest_path.parent())
                         .map(Path::to_owned)
                 })
-                .ok_or_else(|| DataError::SourceMissing {
-                    name,
-                    version: version.to_owned(),
-                    searched: registry.to_owned(),
+                .ok_or_else(|| {
+                    let reason = format!(
+                        "lacks the source of {name} {version}, which the built-in corpus needs: run \
+                         `cargo fetch --locked` in the workspace, or give a text of your own with \
+                         --data"
+                    );
+                    DataError::unusable(registry, reason)
                 })
         })
         .collect()

@@ -47,6 +47,14 @@ pub enum DataError {
         /// Kind of damage.
         reason: String,
     },
+    /// Data that are whole and cannot be used as they are.
+    #[error("{path} {reason}")]
+    Unusable {
+        /// The file or directory.
+        path: PathBuf,
+        /// Reason and advice.
+        reason: String,
+    },
     /// More than is read.
     #[error(
         "{path} has more than the {} MB that are read of it: give a part of it or, for images, a \
@@ -58,17 +66,6 @@ pub enum DataError {
         path: PathBuf,
         /// Bytes that are read of it.
         limit: u64,
-    },
-    /// More files than are looked at.
-    #[error(
-        "{path} holds more than {limit} files and folders: give the folder with the text, or join \
-         the texts into fewer files"
-    )]
-    TooManyFiles {
-        /// The directory.
-        path: PathBuf,
-        /// Number of entries that are looked at.
-        limit: usize,
     },
     /// A file with a byte that no text has.
     #[error("{path} {}", no_text(*byte, *offset, kind.as_ref()))]
@@ -92,15 +89,6 @@ pub enum DataError {
         path: PathBuf,
         /// Files left out, with the reasons.
         left_out: Vec<LeftOut>,
-    },
-    /// A directory that this program has written.
-    #[error(
-        "{path} is a run of this program, not a text: to go on with it, give it to train --resume; \
-         to look into it, to inspect or sample"
-    )]
-    RunDirectory {
-        /// The directory.
-        path: PathBuf,
     },
     /// A directory of images where text was expected.
     #[error(
@@ -129,19 +117,6 @@ pub enum DataError {
         need: usize,
         /// Way to get enough.
         advice: String,
-    },
-    /// The source of a dependency is not on this computer.
-    #[error(
-        "the built-in corpus needs the source of {name} {version}, which is not in {searched}: run \
-         `cargo fetch --locked` in the workspace, or give a text of your own with --data"
-    )]
-    SourceMissing {
-        /// Crate name.
-        name: &'static str,
-        /// Version in `Cargo.lock`.
-        version: String,
-        /// The registry directory that was searched first.
-        searched: PathBuf,
     },
     /// One of nanoGPT's two files is missing or empty.
     #[error(
@@ -214,102 +189,18 @@ pub enum DataError {
         /// Hint at what may have been meant, or nothing.
         hint: String,
     },
-    /// Files of several sets in one directory.
-    #[error(
-        "{path} holds IDX files of several sets ({}): give a file of the one you want, such as {file}",
-        sets.join(", ")
-    )]
-    SeveralSets {
-        /// The directory.
-        path: PathBuf,
-        /// The sets, by what their names have in common.
-        sets: Vec<String>,
-        /// A file of one of them.
-        file: PathBuf,
-    },
-    /// Two files of one set that do not go together.
-    #[error("{path} and {other} contradict each other ({reason}): leave out the one that is wrong")]
-    Contradiction {
-        /// One file.
-        path: PathBuf,
-        /// In what they differ.
-        reason: String,
-        /// The other file.
-        other: PathBuf,
-    },
-    /// A class that only one of two parts has.
-    #[error(
-        "{path} has no {part} images of its class {class}: add some, or take the class out of the \
-         other part"
-    )]
-    ClassMissing {
-        /// The directory.
-        path: PathBuf,
-        /// The part that lacks it: `training` or `test`.
-        part: &'static str,
-        /// The class by name.
-        class: String,
-    },
-    /// Images without labels, or labels without images.
-    #[error("the {missing} to {path} are missing: put their file beside it, or leave this one out")]
-    HalfMissing {
-        /// The file that is there.
-        path: PathBuf,
-        /// The other file: `images` or `labels`.
-        missing: &'static str,
-    },
-    /// Some training batches of a known set.
-    #[error(
-        "{missing} missing in {path}: fetch the whole set, or set data.partial=true to train on a \
-         part"
-    )]
-    BatchesMissing {
-        /// The directory.
-        path: PathBuf,
-        /// The files that are not there.
-        missing: String,
-    },
-    /// More classes than labels can tell apart.
-    #[error("{path} has {count} classes, at most 256 are supported: take a part of them")]
-    ManyClasses {
-        /// The directory.
-        path: PathBuf,
-        /// Number of classes.
-        count: usize,
-    },
-    /// Neither grey nor coloured.
-    #[error("model.channels is {0}, but images of folders are read as 1 (grey) or 3 (colours)")]
-    Channels(usize),
-    /// Images of other sizes, or with other classes, than the network takes.
-    #[error(
-        "the images {name} are {sizes} in {classes} classes, which {set} contradicts: set {right}, \
-         or leave these settings out"
-    )]
-    OtherNetwork {
-        /// The images by name.
-        name: String,
-        /// Sizes of the images.
-        sizes: String,
-        /// Number of classes.
-        classes: usize,
-        /// The settings that differ, as they are.
-        set: String,
-        /// The same settings as they have to be.
-        right: String,
-    },
-    /// Too few images to train and to test on.
-    #[error("{path} holds {found} images: at least 20 are needed, to train and to test on")]
-    TooFew {
-        /// The path given.
-        path: PathBuf,
-        /// Number of images.
-        found: usize,
-    },
 }
 
 impl DataError {
     pub(super) fn malformed(path: &Path, reason: impl Into<String>) -> Self {
         Self::Malformed {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(super) fn unusable(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Unusable {
             path: path.to_owned(),
             reason: reason.into(),
         }

@@ -92,6 +92,7 @@ const LATER: &[(usize, &[u8], &str, &str)] = &[
     (8, b"WEBP", "a WebP image", IMAGES),
     (4, b"ftypavi", "an AVIF or HEIC image", IMAGES),
     (4, b"ftyphei", "an AVIF or HEIC image", IMAGES),
+    (4, b"ftyphev", "an AVIF or HEIC image", IMAGES),
     (4, b"ftypmif1", "an AVIF or HEIC image", IMAGES),
     (4, b"ftypmsf1", "an AVIF or HEIC image", IMAGES),
 ];

@@ -105,7 +105,9 @@ impl Corpus {
     pub fn from_directory(path: &Path) -> Result<Self, DataError> {
         let owned = || path.to_owned();
         if is_run_directory(path) {
-            return Err(DataError::RunDirectory { path: owned() });
+            let reason = "is a run of this program, not a text: to go on with it, give it to train \
+                          --resume; to look into it, to inspect or sample";
+            return Err(DataError::unusable(path, reason));
         }
         if nanogpt::is_in(path) {
             return nanogpt::read(path);

@@ -144,10 +144,11 @@ pub(super) fn walk(root: &Path, most: usize) -> Result<Walk, DataError> {
             };
             seen += 1;
             if seen > most {
-                return Err(DataError::TooManyFiles {
-                    path: root.to_owned(),
-                    limit: most,
-                });
+                let reason = format!(
+                    "holds more than {most} files and folders: give the folder with the text, or \
+                     join the texts into fewer files"
+                );
+                return Err(DataError::unusable(root, reason));
             }
             let path = entry.path();
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");

@@ -21,7 +21,7 @@ pub struct ImageBatch {
 /// Every epoch passes over all images once, in an order of its own. Pixels are
 /// normalised by the mean and the standard deviation of the training part, channel by
 /// channel, or brought between -1 and 1.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ImageBatches {
     mean: Vec<f32>,
     deviation: Vec<f32>,
@@ -57,22 +57,19 @@ impl ImageBatches {
             )
         });
         let (mean, deviation) = moments.unzip();
-        Self::normalised(mean, deviation)
+        Self {
+            mean,
+            deviation,
+            ..Self::default()
+        }
     }
 
     /// Brings pixels between -1 and 1, whatever the images: as diffusion takes them.
     pub fn centred(channels: usize) -> Self {
-        Self::normalised(vec![0.5; channels], vec![0.5; channels])
-    }
-
-    fn normalised(mean: Vec<f32>, deviation: Vec<f32>) -> Self {
         Self {
-            mean,
-            deviation,
-            epoch: None,
-            order: Vec::new(),
-            original: Vec::new(),
-            partners: Vec::new(),
+            mean: vec![0.5; channels],
+            deviation: vec![0.5; channels],
+            ..Self::default()
         }
     }
 

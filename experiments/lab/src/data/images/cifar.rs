@@ -97,8 +97,11 @@ pub(super) fn find(directory: &Path, partial: bool) -> Result<Option<Batches>, D
         )),
         (_, true) => Some(format!("missing: {missing}")),
         (_, false) => {
-            let path = directory.to_owned();
-            return Err(DataError::BatchesMissing { path, missing });
+            let reason = format!(
+                "is a part of CIFAR, with {missing} missing: fetch the whole set, or set \
+                 data.partial=true to train on a part"
+            );
+            return Err(DataError::unusable(directory, reason));
         }
     };
     account.remarks.extend(remark);

@@ -65,8 +65,10 @@ pub(super) fn find(path: &Path) -> Result<Option<Folders>, DataError> {
         0 => Ok(None),
         1..=MOST_CLASSES => Ok(Some(found)),
         count => {
-            let path = path.to_owned();
-            Err(DataError::ManyClasses { path, count })
+            let reason = format!(
+                "has {count} classes, at most {MOST_CLASSES} are supported: take a part of them"
+            );
+            Err(DataError::unusable(path, reason))
         }
     }
 }
@@ -113,11 +115,11 @@ impl Folders {
         if let [train, test] = &self.parts[..] {
             for (here, there, part) in [(test, train, "training"), (train, test, "test")] {
                 if let Some(class) = here.keys().find(|class| !there.contains_key(*class)) {
-                    return Err(DataError::ClassMissing {
-                        path: root.to_owned(),
-                        part,
-                        class: class.clone(),
-                    });
+                    let reason = format!(
+                        "has no {part} images of its class {class}: add some, or take the class out \
+                         of the other part"
+                    );
+                    return Err(DataError::unusable(root, reason));
                 }
             }
         } else {
@@ -299,7 +301,11 @@ impl Layout for Folders {
     /// All images, brought to `sizes`.
     fn read(self: Box<Self>, sizes: ImageSizes) -> Result<Contents, DataError> {
         if ![1, 3].contains(&sizes.channels) {
-            return Err(DataError::Channels(sizes.channels));
+            let reason = format!(
+                "holds pictures, which are read as 1 (grey) or 3 (colours), but model.channels is {}",
+                sizes.channels
+            );
+            return Err(DataError::unusable(&self.root, reason));
         }
         let images = self.parts.iter().flat_map(BTreeMap::values).map(Vec::len);
         sizes.check_room(images.sum(), &self.root)?;

@@ -83,11 +83,16 @@ pub(super) fn find(path: &Path) -> Result<Option<Files>, DataError> {
     match sets.len() {
         0 => Ok(None),
         1 => pair_up(directory, sets.into_values().flatten().collect(), account).map(Some),
-        _ => Err(DataError::SeveralSets {
-            path: path.to_owned(),
-            sets: sets.keys().cloned().collect(),
-            file: sets.values().flat_map(files).next().unwrap_or_default(),
-        }),
+        _ => {
+            let names: Vec<&str> = sets.keys().map(String::as_str).collect();
+            let file: PathBuf = sets.values().flat_map(files).next().unwrap_or_default();
+            let reason = format!(
+                "holds IDX files of several sets ({}): give a file of the one you want, such as {}",
+                names.join(", "),
+                file.display()
+            );
+            Err(DataError::unusable(path, reason))
+        }
     }
 }
 
@@ -146,11 +151,11 @@ fn pair_up(directory: &Path, parts: Parts, mut account: DataAccount) -> Result<F
             };
             for copy in copies {
                 if Unpacked::open(first)?.rest()? != Unpacked::open(copy)?.rest()? {
-                    return Err(DataError::Contradiction {
-                        path: first.clone(),
-                        reason: "the same part with another content".to_owned(),
-                        other: copy.clone(),
-                    });
+                    return Err(contradiction(
+                        first,
+                        copy,
+                        "the same part with another content",
+                    ));
                 }
                 account.leave_out(file_name(copy), format!("a copy of {}", file_name(first)));
             }
@@ -159,10 +164,13 @@ fn pair_up(directory: &Path, parts: Parts, mut account: DataAccount) -> Result<F
         match (images, labels) {
             (Some(images), Some(labels)) => pairs.push(Pair { images, labels }),
             (images, labels) => {
-                return Err(DataError::HalfMissing {
-                    missing: WHAT[usize::from(images.is_some())],
-                    path: images.or(labels).unwrap_or_default(),
-                });
+                let missing = WHAT[usize::from(images.is_some())];
+                let reason = format!(
+                    "is alone, the {missing} to it are missing: put their file beside it, or leave \
+                     this one out"
+                );
+                let path = images.or(labels).unwrap_or_default();
+                return Err(DataError::unusable(&path, reason));
             }
         }
     }
@@ -182,6 +190,14 @@ fn pair_up(directory: &Path, parts: Parts, mut account: DataAccount) -> Result<F
     Ok(Files { pairs, account })
 }
 
+/// Two files of one set that do not go together.
+fn contradiction(path: &Path, other: &Path, reason: &str) -> DataError {
+    let other = other.display();
+    let reason =
+        format!("and {other} contradict each other ({reason}): leave out the one that is wrong");
+    DataError::unusable(path, reason)
+}
+
 impl Files {
     /// The sizes of all images.
     fn sizes(&self) -> Result<ImageSizes, DataError> {
@@ -189,11 +205,8 @@ impl Files {
         for pair in &self.pairs[1..] {
             let other = pair.sizes()?;
             if other != first {
-                return Err(DataError::Contradiction {
-                    path: self.pairs[0].images.clone(),
-                    reason: format!("images of {first}, of {other}"),
-                    other: pair.images.clone(),
-                });
+                let reason = format!("images of {first}, of {other}");
+                return Err(contradiction(&self.pairs[0].images, &pair.images, &reason));
             }
         }
         Ok(first)

@@ -157,7 +157,7 @@ impl ImageSet {
     /// Returns whether a network for these images and this number of classes can learn from them.
     ///
     /// # Errors
-    /// [`DataError::OtherNetwork`], with everything that differs.
+    /// [`DataError::Unusable`], with everything that differs.
     pub fn check(&self, patches: Patches, classes: usize) -> Result<(), DataError> {
         let ImageSizes { side, channels } = self.sizes;
         let settings = [
@@ -174,13 +174,15 @@ impl ImageSet {
             let settings: Vec<String> = differing.iter().map(setting).collect();
             settings.join(", ")
         };
-        Err(DataError::OtherNetwork {
-            name: self.account.name.clone(),
-            sizes: self.sizes.to_string(),
-            classes: self.classes.len(),
-            set: list(|(key, _, network)| format!("{key}={network}")),
-            right: list(|(key, images, _)| format!("{key}={images}")),
-        })
+        let reason = format!(
+            "holds images that are {} in {} classes, which {} contradicts: set {}, or leave these \
+             settings out",
+            self.sizes,
+            self.classes.len(),
+            list(|(key, _, network)| format!("{key}={network}")),
+            list(|(key, images, _)| format!("{key}={images}"))
+        );
+        Err(DataError::unusable(Path::new(&self.account.name), reason))
     }
 
     /// Ten kinds of shapes, 9,000 images to train on and 1,000 to test on; the same for

@@ -127,8 +127,11 @@ pub(super) fn load(path: &Path, sizes: ImageSizes, partial: bool) -> Result<Imag
     } = find(path, partial)?.read(sizes)?;
     let found = parts.iter().map(|reading| reading.part.len()).sum();
     if found < FEWEST || parts.iter().any(|reading| reading.part.is_empty()) {
-        let path = path.to_owned();
-        return Err(DataError::TooFew { path, found });
+        let needed = format!("at least {FEWEST} are needed, to train and to test on");
+        return Err(DataError::unusable(
+            path,
+            format!("holds {found} images: {needed}"),
+        ));
     }
     account.name = file_name(path);
     account.unit = Unit::Images;
