@@ -12,6 +12,7 @@ use nn::{
     attention::{Attention, AttentionConfig},
     connection::{Connection, Site, Spec, State, Sublayer},
     feed_forward::FeedForward,
+    hooks,
     moe::{MixtureOfExperts, OverLayers, RouterLosses},
     norm::{Norm, NormConfig},
 };
@@ -85,7 +86,7 @@ impl Trunk {
         condition: Option<Var<'t>>,
     ) -> (Var<'t>, Option<RouterLosses<'t>>) {
         let tape = embedded.tape();
-        tape.probe("embedding", embedded);
+        tape.probe(hooks::EMBEDDING, embedded);
         let mut state = self.first_connection().expand(embedded);
         let mut losses: Option<RouterLosses<'t>> = None;
         for block in &self.blocks {
@@ -100,7 +101,7 @@ impl Trunk {
             losses = losses.map(|losses| losses.scaled(1.0 / self.blocks.len() as f32));
         }
         let x = self.last_connection().reduce(state);
-        tape.probe("reduced", x);
+        tape.probe(hooks::REDUCED, x);
         let x = match &self.final_norm {
             Some(norm) => norm.forward(x),
             None => x,

@@ -14,8 +14,8 @@ use models::{
 };
 use nn::{
     connection::{
-        ConnectionConfig, HyperConfig, ParallelConfig, PreNormConfig, Site,
-        hyper::{PredictorNorm, ReadInit},
+        ConnectionConfig, HyperConfig, ParallelConfig, PreNormConfig, PredictorNorm, Site,
+        hyper::ReadInit,
     },
     norm::{NormConfig, NormKind},
     optim::{AdamW, AdamWConfig},

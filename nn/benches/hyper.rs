@@ -7,16 +7,24 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nn::connection::hyper::kernels::coefficients::{
-    Dynamic, DynamicGrads, Norm, coefficients, coefficients_backward, stats_len,
+use engine::op::Grad;
+use nn::connection::{
+    PredictorNorm,
+    hyper::kernels::{
+        Dims, Read, ReadInflow, Source, StateGradient, Write, WriteGrads, read, read_backward,
+        scratch_len, stats_len, write_then_read_static, write_then_read_static_backward,
+    },
+    streams::{
+        predictor::{Predictor, PredictorForm},
+        slots::{SlotDims, WriteForm, add_output, add_output_backward, mix, mix_backward},
+    },
 };
-use nn::connection::hyper::kernels::depth::{depth_connection, depth_connection_backward};
-use nn::connection::hyper::kernels::fused::{
-    Read, ReadInflow, Write, WriteGrads, write_then_read, write_then_read_backward,
-    write_then_read_static, write_then_read_static_backward,
+
+const FORM: PredictorForm = PredictorForm {
+    norm: PredictorNorm::LayerNorm,
+    eps: 1e-5,
+    tanh: true,
 };
-use nn::connection::hyper::kernels::width::{width_connection, width_connection_backward};
-use nn::connection::hyper::kernels::{Dims, Grad, scratch_len};
 
 const ROWS: usize = 2048;
 const D: usize = 128;
@@ -72,35 +80,33 @@ impl Parameters {
         Self(std::array::from_fn(|at| Buffer::new(lens[at], 20 + at)))
     }
 
-    fn dynamic(&self) -> Dynamic<'_> {
-        let [weight, bias, sa, sb, af, bf, s_a, s_b] = &self.0;
-        Dynamic {
-            norm: Norm::Layer {
-                weight: Some(weight.get()),
-                bias: Some(bias.get()),
-                eps: 1e-5,
-            },
-            static_alpha: sa.get(),
-            static_beta: sb.get(),
-            dynamic_alpha_fn: af.get(),
-            dynamic_beta_fn: bf.get(),
-            dynamic_alpha_scale: s_a.get()[0],
-            dynamic_beta_scale: s_b.get()[0],
-            tanh: true,
+    fn dynamic(&self) -> Predictor<&[f32]> {
+        let [weight, bias, sa, sb, af, bf, s_a, s_b] = self.0.each_ref().map(Buffer::get);
+        Predictor {
+            form: FORM,
+            static_alpha: sa,
+            static_beta: sb,
+            alpha_fn: af,
+            beta_fn: bf,
+            alpha_scale: s_a,
+            beta_scale: s_b,
+            norm_weight: Some(weight),
+            norm_bias: Some(bias),
         }
     }
 
-    fn grads(&mut self) -> DynamicGrads<'_> {
-        let [weight, bias, sa, sb, af, bf, s_a, s_b] = &mut self.0;
-        DynamicGrads {
-            norm_weight: weight.grad(),
-            norm_bias: bias.grad(),
-            static_alpha: sa.grad(),
-            static_beta: sb.grad(),
-            dynamic_alpha_fn: af.grad(),
-            dynamic_beta_fn: bf.grad(),
-            dynamic_alpha_scale: s_a.grad(),
-            dynamic_beta_scale: s_b.grad(),
+    fn grads(&mut self) -> Predictor<Option<Grad<'_>>> {
+        let [weight, bias, sa, sb, af, bf, s_a, s_b] = self.0.each_mut().map(Buffer::grad);
+        Predictor {
+            form: FORM,
+            static_alpha: sa,
+            static_beta: sb,
+            alpha_fn: af,
+            beta_fn: bf,
+            alpha_scale: s_a,
+            beta_scale: s_b,
+            norm_weight: Some(weight),
+            norm_bias: Some(bias),
         }
     }
 }
@@ -116,8 +122,7 @@ fn connection(c: &mut Criterion, rate: usize) {
     let state_len = dims.state_len();
     let alpha_len = ROWS * dims.alpha_len();
     let [state, next_grad] = [1, 2].map(|seed| Buffer::new(state_len, seed));
-    let [mut next, mut mixed, mut state_grad, mut mixed_grad] =
-        [3, 4, 5, 6].map(|seed| Buffer::new(state_len, seed));
+    let [mut next, mut state_grad] = [3, 5].map(|seed| Buffer::new(state_len, seed));
     let [output, hidden_grad] = [7, 8].map(|seed| Buffer::new(ROWS * D, seed));
     let [mut hidden, mut output_grad] = [9, 10].map(|seed| Buffer::new(ROWS * D, seed));
     let [alpha, alpha_up] = [11, 12].map(|seed| Buffer::new(alpha_len, seed));
@@ -142,89 +147,101 @@ fn connection(c: &mut Criterion, rate: usize) {
     });
     group.bench_function("fused/forward", |b| {
         b.iter(|| {
-            let read = Read {
-                hidden: hidden.get_mut(),
+            let out = Read {
+                hidden: Some(hidden.get_mut()),
                 alpha: next_alpha.get_mut(),
                 beta: next_beta.get_mut(),
                 stats: stats.get_mut(),
             };
-            let (next, scratch) = (next.get_mut(), scratch.get_mut());
-            write_then_read(dims, &step, &parameters.dynamic(), next, read, scratch);
+            let source = Source::Write(step, next.get_mut());
+            let (dynamic, scratch) = (parameters.dynamic(), scratch.get_mut());
+            read(dims, source, &dynamic, out, scratch);
         });
     });
     group.bench_function("fused/backward", |b| {
         b.iter(|| {
-            write_then_read_backward(
+            read_backward(
                 dims,
-                &step,
-                &parameters.dynamic(),
                 next.get(),
+                &parameters.dynamic(),
                 next_alpha.get(),
                 stats.get(),
-                Some(next_grad.get()),
                 ReadInflow {
                     hidden: Some(hidden_grad.get()),
                     alpha: Some(alpha_up.get()),
                     beta: Some(beta_up.get()),
                 },
-                WriteGrads {
-                    state: state_grad.grad(),
-                    alpha: alpha_grad.grad(),
-                    beta: beta_grad.grad(),
-                    output: output_grad.grad(),
-                },
+                StateGradient::Write(
+                    step,
+                    WriteGrads {
+                        state: state_grad.grad(),
+                        alpha: alpha_grad.grad(),
+                        beta: beta_grad.grad(),
+                        output: output_grad.grad(),
+                    },
+                    Some(next_grad.get()),
+                ),
                 parameter_grads.grads(),
                 scratch.get_mut(),
             );
         });
     });
+    let sizes = SlotDims {
+        rows: ROWS,
+        slots: rate,
+        reads: 1,
+        width: D,
+    };
+    let (reading, carrying) = (sizes.reading(rate + 1), sizes.carrying());
+    let form = WriteForm::Full;
     group.bench_function("separate/forward", |b| {
         b.iter(|| {
             let (dynamic, scratch) = (parameters.dynamic(), scratch.get_mut());
-            width_connection(dims, state.get(), alpha.get(), None, Some(mixed.get_mut()));
-            let (mixed, output) = (mixed.get(), output.get());
-            depth_connection(dims, mixed, beta.get(), output, next.get_mut());
-            coefficients(
-                dims,
-                next.get(),
-                &dynamic,
-                next_alpha.get_mut(),
-                next_beta.get_mut(),
-                stats.get_mut(),
-                scratch,
-            );
-            let hidden = Some(hidden.get_mut());
-            width_connection(dims, next.get(), next_alpha.get(), hidden, None);
+            mix(sizes, carrying, state.get(), alpha.get(), next.get_mut());
+            let (beta, output) = (beta.get(), output.get());
+            add_output(sizes, form, beta, output, next.get_mut());
+            let out = Read {
+                hidden: None,
+                alpha: next_alpha.get_mut(),
+                beta: next_beta.get_mut(),
+                stats: stats.get_mut(),
+            };
+            read(dims, Source::State(next.get()), &dynamic, out, scratch);
+            let (state, alpha) = (next.get(), next_alpha.get());
+            mix(sizes, reading, state, alpha, hidden.get_mut());
         });
     });
     group.bench_function("separate/backward", |b| {
         b.iter(|| {
-            width_connection_backward(
-                dims,
-                next.get(),
-                next_alpha.get(),
-                Some(hidden_grad.get()),
-                Some(next_grad.get()),
-                state_grad.grad(),
-                alpha_grad.grad(),
-            );
-            coefficients_backward(
+            for (columns, grad) in [(reading, &hidden_grad), (carrying, &next_grad)] {
+                let (state, alpha, grad) = (next.get(), next_alpha.get(), grad.get());
+                let (to_state, to_alpha) = match columns.first {
+                    0 => (state_grad.grad(), alpha_grad.grad()),
+                    _ => (state_grad.added(), alpha_grad.added()),
+                };
+                mix_backward(sizes, columns, state, alpha, grad, to_state, to_alpha);
+            }
+            read_backward(
                 dims,
                 next.get(),
                 &parameters.dynamic(),
+                next_alpha.get(),
                 stats.get(),
-                Some(alpha_grad.get()),
-                Some(beta_up.get()),
-                state_grad.added(),
+                ReadInflow {
+                    hidden: None,
+                    alpha: Some(alpha_grad.get()),
+                    beta: Some(beta_up.get()),
+                },
+                StateGradient::Input(state_grad.added()),
                 parameter_grads.grads(),
                 scratch.get_mut(),
             );
-            depth_connection_backward(
-                dims,
+            add_output_backward(
+                sizes,
+                form,
                 beta.get(),
                 output.get(),
                 state_grad.get(),
-                mixed_grad.grad(),
                 beta_grad.grad(),
                 output_grad.grad(),
             );

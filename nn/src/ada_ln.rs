@@ -10,7 +10,7 @@
 //! W and b start at zero: at first `T(x) = 0` for every x, and a residual network is the
 //! identity. The norm has no weight and bias of its own, `scale` and `shift` are them.
 
-use crate::linear::Linear;
+use crate::{linear::Linear, shapes::expect};
 use engine::{
     kernels::broadcast,
     op::{Backward, Forward, Op},
@@ -18,22 +18,6 @@ use engine::{
     simd::{F32, map},
     tape::Var,
 };
-
-/// `[batch, tokens, d]` of `x`, if `condition` is `[batch, parts d]`.
-#[track_caller]
-fn sizes(op: &str, x: Var<'_>, name: &str, condition: Var<'_>, parts: usize) -> [usize; 3] {
-    let (shape, other) = (x.shape(), condition.shape());
-    match <[usize; 3]>::try_from(shape.dims()) {
-        Ok(sizes) if other.dims() == [sizes[0], parts * sizes[2]] => sizes,
-        _ => x.tape().fail(
-            op,
-            format_args!(
-                "x is {shape}, {name} {other}, expected [batch, tokens, d] and [batch, {}d]",
-                if parts == 1 { "" } else { "2 " }
-            ),
-        ),
-    }
-}
 
 /// `y =` or `y +=` the sum over tokens of `a ∘ b`, both `[tokens, d]`.
 fn sum_of_products(y: &mut [f32], accumulate: bool, a: &[f32], b: &[f32]) {
@@ -43,14 +27,54 @@ fn sum_of_products(y: &mut [f32], accumulate: bool, a: &[f32], b: &[f32]) {
     }
 }
 
-struct Modulate {
+/// A map of the channels of every token of an image, by the condition of the image.
+struct Conditioned {
     tokens: usize,
     width: usize,
+    /// True where the condition is `shift | scale`, the factor being `1 + scale`; else it is the
+    /// factor itself.
+    shifts: bool,
 }
 
-impl Op for Modulate {
+impl Conditioned {
+    /// The op for x `[batch, tokens, d]` and a condition `[batch, d]` or `[batch, 2 d]`.
+    #[track_caller]
+    fn apply<'t>(name: &str, x: Var<'t>, condition: Var<'t>, shifts: bool) -> Var<'t> {
+        let shape = x.shape();
+        let &[batch, tokens, width] = shape.dims() else {
+            let expected = format_args!("x is {shape}, expected [batch, tokens, d]");
+            x.tape().fail(name, expected);
+        };
+        let parts = if shifts { 2 } else { 1 };
+        expect(
+            name,
+            [("the condition", condition, [batch, parts * width].into())],
+        );
+        let op = Self {
+            tokens,
+            width,
+            shifts,
+        };
+        let [y] = x.tape().apply(op, &[x, condition], [shape]);
+        y
+    }
+
+    /// Shift, if there is one, and scale or factor of token `token` of the batch.
+    fn parts<'a>(&self, condition: &'a [f32], token: usize) -> (Option<&'a [f32]>, &'a [f32]) {
+        let d = self.width;
+        match self.shifts {
+            true => {
+                let (shift, scale) = condition[token / self.tokens * 2 * d..][..2 * d].split_at(d);
+                (Some(shift), scale)
+            }
+            false => (None, &condition[token / self.tokens * d..][..d]),
+        }
+    }
+}
+
+impl Op for Conditioned {
     fn name(&self) -> &'static str {
-        "modulate"
+        if self.shifts { "modulate" } else { "gate" }
     }
 
     fn forward(&self, cx: &mut Forward<'_>) {
@@ -58,15 +82,17 @@ impl Op for Modulate {
         let [y] = cx.outputs();
         let d = self.width;
         for (i, (y, x)) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
-            let (shift, scale) = condition[i / self.tokens * 2 * d..][..2 * d].split_at(d);
-            map(y, false, [x, scale, shift], |[x, scale, shift]| {
-                x.mul_add(scale + F32::ONE, shift)
-            });
+            match self.parts(condition, i) {
+                (Some(shift), scale) => map(y, false, [x, scale, shift], |[x, scale, shift]| {
+                    x.mul_add(scale + F32::ONE, shift)
+                }),
+                (None, gate) => map(y, false, [x, gate], |[x, gate]| x * gate),
+            }
         }
     }
 
-    /// `dx = dy ∘ (1 + scale)`, `dshift =` the sum over tokens of `dy`, `dscale =` that of
-    /// `dy ∘ x`.
+    /// `dx = dy ∘ (1 + scale)` or `dy ∘ gate`, `dshift =` the sum over tokens of `dy`, `dscale`
+    /// or `dgate =` that of `dy ∘ x`.
     fn backward(&self, cx: &mut Backward<'_>) {
         let [x, condition] = cx.inputs();
         let dy = cx.grad();
@@ -74,19 +100,24 @@ impl Op for Modulate {
         if let Some(dx) = cx.input_grad(0) {
             let rows = dx.values.chunks_exact_mut(d).zip(dy.chunks_exact(d));
             for (i, (row, dy)) in rows.enumerate() {
-                let scale = &condition[(i / self.tokens * 2 + 1) * d..][..d];
-                map(row, dx.accumulate, [dy, scale], |[dy, scale]| {
-                    dy * (scale + F32::ONE)
-                });
+                match self.parts(condition, i) {
+                    (Some(_), scale) => map(row, dx.accumulate, [dy, scale], |[dy, scale]| {
+                        dy * (scale + F32::ONE)
+                    }),
+                    (None, gate) => map(row, dx.accumulate, [dy, gate], |[dy, gate]| dy * gate),
+                }
             }
         }
-        if let Some(dcondition) = cx.input_grad(1) {
+        if let Some(to) = cx.input_grad(1) {
             let size = self.tokens * d;
-            let rows = dy.chunks_exact(size).zip(x.chunks_exact(size));
-            for (row, (dy, x)) in dcondition.values.chunks_exact_mut(2 * d).zip(rows) {
-                let (dshift, dscale) = row.split_at_mut(d);
-                broadcast::bias_backward(dshift, dcondition.accumulate, dy);
-                sum_of_products(dscale, dcondition.accumulate, dy, x);
+            let images = dy.chunks_exact(size).zip(x.chunks_exact(size));
+            let width = condition.len() * size / x.len();
+            for (row, (dy, x)) in to.values.chunks_exact_mut(width).zip(images) {
+                let (dshift, dscale) = row.split_at_mut(width - d);
+                if self.shifts {
+                    broadcast::bias_backward(dshift, to.accumulate, dy);
+                }
+                sum_of_products(dscale, to.accumulate, dy, x);
             }
         }
     }
@@ -99,52 +130,7 @@ impl Op for Modulate {
 /// If the shapes do not fit.
 #[track_caller]
 pub fn modulate<'t>(x: Var<'t>, shift_scale: Var<'t>) -> Var<'t> {
-    let [_, tokens, width] = sizes("modulate", x, "shift_scale", shift_scale, 2);
-    let op = Modulate { tokens, width };
-    let [y] = x.tape().apply(op, &[x, shift_scale], [x.shape()]);
-    y
-}
-
-struct Gate {
-    tokens: usize,
-    width: usize,
-}
-
-impl Op for Gate {
-    fn name(&self) -> &'static str {
-        "gate"
-    }
-
-    fn forward(&self, cx: &mut Forward<'_>) {
-        let [x, gate] = cx.inputs();
-        let [y] = cx.outputs();
-        let d = self.width;
-        for (i, (y, x)) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
-            let gate = &gate[i / self.tokens * d..][..d];
-            map(y, false, [x, gate], |[x, gate]| x * gate);
-        }
-    }
-
-    /// `dx = dy ∘ gate`, `dgate =` the sum over tokens of `dy ∘ x`.
-    fn backward(&self, cx: &mut Backward<'_>) {
-        let [x, gate] = cx.inputs();
-        let dy = cx.grad();
-        let d = self.width;
-        if let Some(dx) = cx.input_grad(0) {
-            let rows = dx.values.chunks_exact_mut(d).zip(dy.chunks_exact(d));
-            for (i, (row, dy)) in rows.enumerate() {
-                let gate = &gate[i / self.tokens * d..][..d];
-                map(row, dx.accumulate, [dy, gate], |[dy, gate]| dy * gate);
-            }
-        }
-        if let Some(dgate) = cx.input_grad(1) {
-            let size = self.tokens * d;
-            let rows = dy.chunks_exact(size).zip(x.chunks_exact(size));
-            for (row, (dy, x)) in dgate.values.chunks_exact_mut(d).zip(rows) {
-                sum_of_products(row, dgate.accumulate, dy, x);
-            }
-        }
-    }
+    Conditioned::apply("modulate", x, shift_scale, true)
 }
 
 /// `y_bt = x_bt ∘ gate_b`: x `[batch, tokens, d]`, gate `[batch, d]`.
@@ -153,13 +139,10 @@ impl Op for Gate {
 /// If the shapes do not fit.
 #[track_caller]
 pub fn gate<'t>(x: Var<'t>, gate: Var<'t>) -> Var<'t> {
-    let [_, tokens, width] = sizes("gate", x, "gate", gate, 1);
-    let op = Gate { tokens, width };
-    let [y] = x.tape().apply(op, &[x, gate], [x.shape()]);
-    y
+    Conditioned::apply("gate", x, gate, false)
 }
 
-/// What makes shift and scale of a norm from a condition; zero at first.
+/// The map from a condition to shift and scale of a norm; zero at first.
 #[derive(Debug)]
 pub struct ShiftScale(Linear);
 
@@ -192,13 +175,13 @@ impl AdaLnZero {
         })
     }
 
-    /// What the sublayer reads: its normed input, shifted and scaled.
+    /// Returns what the sublayer reads: the normed input, shifted and scaled.
     #[track_caller]
     pub fn modulate<'t>(&self, normed: Var<'t>, condition: Var<'t>) -> Var<'t> {
         self.shift_scale.forward(normed, condition)
     }
 
-    /// What the sublayer writes: its output, gated.
+    /// Returns what the sublayer writes: the output, gated.
     #[track_caller]
     pub fn gate<'t>(&self, output: Var<'t>, condition: Var<'t>) -> Var<'t> {
         gate(output, self.gate.forward(condition))
@@ -258,10 +241,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(
-        expected = "modulate: x is [2, 4, 3], shift_scale [2, 3], expected [batch, tokens, d] and \
-                    [batch, 2 d]"
-    )]
+    #[should_panic(expected = "modulate: the condition is [2, 3], expected [2, 6]")]
     fn a_condition_of_the_wrong_width_is_refused() {
         let tape = Tape::new();
         modulate(

@@ -8,20 +8,20 @@ use engine::{
 };
 use std::sync::Arc;
 
-/// How the attention of a network is shaped.
+/// The shape of the attention of a network.
 #[derive(Clone, Debug)]
 pub struct AttentionConfig {
     /// The width of the network.
     pub dim: usize,
-    /// How many heads share it.
+    /// Number of heads that share it.
     pub heads: usize,
-    /// Whether a position sees only itself and earlier ones.
+    /// True where a position sees only itself and earlier ones.
     pub causal: bool,
     /// RMS norm of the whole q and k vectors before the split into heads.
     pub qk_norm: Option<NormConfig>,
-    /// How the input projections start.
+    /// Initialisation of the input projections.
     pub init: Init,
-    /// How the output projection starts.
+    /// Initialisation of the output projection.
     pub output_init: Init,
 }
 

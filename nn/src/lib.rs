@@ -6,12 +6,14 @@ pub mod connection;
 pub mod diffusion;
 pub mod feed_forward;
 pub mod guard;
+pub mod hooks;
 pub mod linear;
 pub mod moe;
 pub mod norm;
 pub mod optim;
 pub mod patch_embed;
 pub mod schedule;
+mod shapes;
 pub mod sinusoid;
 
 /// Pages of the book are compiled and run like any other example.

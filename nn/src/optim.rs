@@ -169,7 +169,7 @@ impl AdamW {
         norm
     }
 
-    /// How many steps have been taken.
+    /// Number of steps taken.
     pub fn steps(&self) -> u64 {
         self.step
     }

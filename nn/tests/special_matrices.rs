@@ -2,7 +2,7 @@
 
 use engine::{check::relative_error, params::Builder, params::Init, rng::Key, tape::Tape};
 use nn::{
-    connection::hyper::ops::{depth_connection, width_connection},
+    connection::streams::ops::{depth_connection, width_connection},
     feed_forward::FeedForward,
 };
 

@@ -2,6 +2,7 @@
 
 use engine::tape::Tape;
 use figures::unfold::LayerCoefficients;
+use nn::hooks;
 
 /// The coefficients of one sublayer over some tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,12 +29,12 @@ impl SiteCoefficients {
             let found = probes.iter().find(|(path, _)| *path == name);
             found.map(|(_, var)| *var)
         };
-        let site_of = |name: &str| name.strip_suffix(".alpha").map(str::to_owned);
+        let site_of = |name: &str| hooks::scope_of(name, hooks::ALPHA).map(str::to_owned);
         let sites = probes.iter().filter_map(|(name, _)| site_of(name));
         sites
             .filter_map(|site| {
-                let (hidden, input) = (find(&site, "hidden")?, find(&site, "input")?);
-                let (alpha, beta) = (find(&site, "alpha")?, find(&site, "beta")?);
+                let (hidden, input) = (find(&site, hooks::HIDDEN)?, find(&site, hooks::INPUT)?);
+                let (alpha, beta) = (find(&site, hooks::ALPHA)?, find(&site, hooks::BETA)?);
                 let (&[.., rate, d], &[.., width]) = (hidden.shape().dims(), input.shape().dims())
                 else {
                     return None;

@@ -8,7 +8,7 @@
 //! |------|-------------------------------------------------------------------|
 //! | attention | projections `8 d²`, causal scores and mixing `2 d (T + 1)` |
 //! | feed-forward | SwiGLU `6 d h`, gelu `4 d h`, experts `2 E d + k 6 d h` for `k` of `E` |
-//! | connections | [`Connection::account`](nn::connection::Connection::account) of every sublayer |
+//! | connections | [`Connection::cost`](nn::connection::Connection::cost) of every sublayer |
 //! | head | `2 d V`; of a classifier, once for an image: divided by its tokens |
 //! | embedding | nothing for tokens; of a patch with `p` elements `2 p d` |
 //! | conditioning | adaLN-Zero `6 d²` a sublayer and `4 d²` at the end, `f` sinusoids of a timestep `2 f d + 2 d²`; once for an image: divided by its tokens |
@@ -108,9 +108,9 @@ impl Account {
         };
         let mut saved = ends.saved + saved(trunk);
         for connection in blocks.connections() {
-            let account = connection.account();
-            flops.connections += account.flops as u64;
-            saved += account.saved;
+            let cost = connection.cost();
+            flops.connections += cost.flops as u64;
+            saved += cost.saved;
         }
         Self {
             parameters: count(params, idle_parameters(trunk)),

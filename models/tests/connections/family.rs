@@ -10,8 +10,8 @@ use models::{network::Network, transformer::Transformer};
 use nn::{
     connection::{
         CayleyConfig, ConnectionConfig, ConstrainedInit, FracConfig, HyperConfig, IdentityHcConfig,
-        JpmHcConfig, KromHcConfig, MhcConfig, MhcLiteConfig, Narrowing, NormGroup, Reduction,
-        VirtualWidthConfig, Widening, hyper::PredictorNorm,
+        JpmHcConfig, KromHcConfig, MhcConfig, MhcLiteConfig, Narrowing, NormGroup, PredictorNorm,
+        Reduction, VirtualWidthConfig, Widening,
     },
     optim::AdamW,
 };

@@ -1,10 +1,11 @@
 //! AltUp: a state of K blocks of which one at a time is computed, the others predicted.
 
 use super::{
-    Account, Connection, Site, Spec, State, Sublayer, check_streams,
-    hyper::ops::{depth_connection, read_static, width_connection},
+    Connection, Cost, Site, Spec, State, Sublayer, check_streams,
     ops::with_read,
+    streams::ops::{depth_connection, read_stream, width_connection},
 };
+use crate::hooks;
 use engine::{
     ops::{replicate, sum_streams},
     params::{Builder, Decay, Init, ParamId},
@@ -106,11 +107,11 @@ impl Connection for AltUp {
 
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let tape = state.hidden.tape();
-        tape.probe("hidden", state.hidden);
+        tape.probe(hooks::HIDDEN, state.hidden);
         let alpha = with_read(tape.param(self.prediction), self.computed);
         let (x, predicted) = width_connection(state.hidden, alpha);
         let computed = x + sublayer.pre_normed(x);
-        let error = computed - read_static(predicted, alpha);
+        let error = computed - read_stream(predicted, alpha);
         let correction = tape.param(self.correction);
         State::new(depth_connection(predicted, correction, error))
     }
@@ -119,11 +120,11 @@ impl Connection for AltUp {
         sum_streams(state.hidden)
     }
 
-    fn account(&self) -> Account {
+    fn cost(&self) -> Cost {
         let (k, d) = (self.blocks, self.dim);
-        Account {
-            flops: 2 * d * k * (k + 1) + 2 * d * k + 2 * d * k + 2 * d,
-            saved: 2 * k * d + 4 * d,
-        }
+        Cost::new(
+            2 * d * k * (k + 1) + 2 * d * k + 2 * d * k + 2 * d,
+            2 * k * d + 4 * d,
+        )
     }
 }

@@ -1,13 +1,13 @@
 //! Attention residuals: every sublayer attends over the outputs of those before it.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer, ops::depth_attention};
+use super::{Connection, Cost, Site, Spec, State, Sublayer, expect_positive, ops::depth_attention};
 use engine::{
     params::{Builder, Decay, Init, ParamId},
     tape::Var,
 };
 use serde::{Deserialize, Serialize};
 
-/// What is attended over.
+/// The vectors that are attended over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DepthSources {
@@ -32,9 +32,9 @@ pub enum DepthSources {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AttentionResidualConfig {
-    /// What is attended over.
+    /// The vectors that are attended over.
     pub sources: DepthSources,
-    /// How many groups the sublayers are cut into, if blocks are attended over.
+    /// Number of groups of sublayers, if blocks are attended over.
     pub blocks: usize,
 }
 
@@ -78,10 +78,7 @@ impl Spec for AttentionResidualConfig {
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {
-        if self.blocks == 0 {
-            return Err("blocks is 0, expected at least 1".into());
-        }
-        Ok(())
+        expect_positive("blocks", self.blocks)
     }
 }
 
@@ -98,9 +95,10 @@ struct AttentionResidual {
 
 impl Connection for AttentionResidual {
     fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        let mut state = State::new(embedding);
-        state.memory.push(embedding);
-        state
+        State {
+            memory: vec![embedding],
+            ..State::new(embedding)
+        }
     }
 
     fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
@@ -128,7 +126,7 @@ impl Connection for AttentionResidual {
 
     /// Of every source its norm, its product with the query and its share of the average,
     /// 6 per element; the last sublayer also counts the average of the output.
-    fn account(&self) -> Account {
+    fn cost(&self) -> Cost {
         let averages = usize::from(self.query.is_some());
         let (last, d, s) = (
             usize::from(self.output_query.is_some()),
@@ -136,9 +134,9 @@ impl Connection for AttentionResidual {
             self.sources,
         );
         let after = s + usize::from(self.opens_group);
-        Account {
-            flops: averages * 6 * s * d + usize::from(!self.opens_group) * d + last * 6 * after * d,
-            saved: averages * (d + 3 * s + 1) + d + last * (d + 3 * after + 1),
-        }
+        Cost::new(
+            averages * 6 * s * d + usize::from(!self.opens_group) * d + last * 6 * after * d,
+            averages * (d + 3 * s + 1) + d + last * (d + 3 * after + 1),
+        )
     }
 }

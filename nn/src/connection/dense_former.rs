@@ -1,6 +1,7 @@
 //! DenseFormer: after a block, a learned average of the outputs of all earlier ones.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer, ops::weighted_sum};
+use super::{Connection, Cost, Site, Spec, State, Sublayer, expect_positive, ops::weighted_sum};
+use crate::hooks;
 use engine::{
     params::{Builder, Decay, Init, ParamId},
     tape::Var,
@@ -23,7 +24,7 @@ pub struct DenseFormerConfig {
     pub dilation: usize,
     /// The distance p between the averages.
     pub period: usize,
-    /// Whether the weights of the averages decay, as they do in the authors' code; the paper
+    /// Weight decay of the weights of the averages, as in the authors' code; the paper
     /// does not say.
     pub decay: bool,
 }
@@ -73,12 +74,8 @@ impl Spec for DenseFormerConfig {
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {
-        for (key, value) in [("dilation", self.dilation), ("period", self.period)] {
-            if value == 0 {
-                return Err(format!("{key} is 0, expected at least 1"));
-            }
-        }
-        Ok(())
+        expect_positive("dilation", self.dilation)?;
+        expect_positive("period", self.period)
     }
 }
 
@@ -97,9 +94,10 @@ struct DenseFormer {
 
 impl Connection for DenseFormer {
     fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        let mut state = State::new(embedding);
-        state.memory.push(embedding);
-        state
+        State {
+            memory: vec![embedding],
+            ..State::new(embedding)
+        }
     }
 
     fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
@@ -110,7 +108,7 @@ impl Connection for DenseFormer {
         }
         if let Some(weights) = self.weights {
             let weights = tape.param(weights);
-            tape.probe("depth_weights", weights);
+            tape.probe(hooks::DEPTH_WEIGHTS, weights);
             let averaged = state.memory.iter().skip(self.first).step_by(self.dilation);
             let averaged: Vec<Var<'t>> = averaged.copied().collect();
             state.hidden = weighted_sum(None, weights, &averaged);
@@ -118,15 +116,11 @@ impl Connection for DenseFormer {
         state
     }
 
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
-    }
-
-    fn account(&self) -> Account {
+    fn cost(&self) -> Cost {
         let average = usize::from(self.weights.is_some());
-        Account {
-            flops: self.dim + 2 * self.terms * self.dim,
-            saved: self.dim + average * self.dim,
-        }
+        Cost::new(
+            self.dim + 2 * self.terms * self.dim,
+            self.dim + average * self.dim,
+        )
     }
 }

@@ -13,15 +13,15 @@
 //! d / m. At the start W = 0, Y = A = I and B = 1: the network is pre-norm's.
 
 use super::{
-    Account, Connection, Site, Spec, State, Sublayer, check_streams,
-    dynamic::Dynamic,
-    hyper::{PredictorNorm, kernels::slots::WriteForm},
-    slots::{Slots, read, write},
+    Connection, Cost, PredictorNorm, Site, Spec, State, Sublayer, check_streams, expect_number,
+    streams::{
+        ops::{Slots, read, write},
+        predictor::PredictorForm,
+        slot_predictor::{SlotCoefficients, SlotSizes},
+        slots::WriteForm,
+    },
 };
-use engine::{
-    params::{Builder, Decay, Init, ParamId},
-    tape::{Tape, Var},
-};
+use engine::params::{Builder, Init};
 use serde::{Deserialize, Serialize};
 
 /// Frac-connections, static or dynamic: the state `[.., d]` as m fractions `H [.., m, d / m]`,
@@ -33,15 +33,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FracConfig {
-    /// How many fractions m; they divide the width.
+    /// Number of fractions m; they divide the width.
     pub fractions: usize,
-    /// Whether the coefficients have a part predicted from the fractions.
+    /// A part of the coefficients is predicted from the fractions.
     pub dynamic: bool,
-    /// Whether the prediction goes through tanh.
+    /// The prediction goes through tanh.
     pub tanh: bool,
     /// The norm before the prediction.
     pub norm: PredictorNorm,
-    /// How the scales of the predicted parts start.
+    /// Initial scales of the predicted parts.
     pub scale_init: f32,
 }
 
@@ -84,13 +84,7 @@ impl Spec for FracConfig {
             ));
         }
         check_streams("fractions", self.fractions)?;
-        if !self.scale_init.is_finite() {
-            return Err(format!(
-                "scale_init is {}, expected a number",
-                self.scale_init
-            ));
-        }
-        Ok(())
+        expect_number("scale_init", self.scale_init)
     }
 }
 
@@ -99,51 +93,29 @@ impl Spec for FracConfig {
 struct Frac {
     config: FracConfig,
     dim: usize,
-    eps: f32,
-    static_alpha: ParamId,
-    static_beta: ParamId,
-    dynamic: Option<Dynamic>,
+    coefficients: SlotCoefficients,
 }
 
 impl Frac {
     fn new(config: &FracConfig, site: Site, b: &mut Builder) -> Self {
         let m = config.fractions;
-        let width = site.dim / m;
-        let static_alpha = b.param(
-            "static_alpha",
-            [m, 2 * m],
-            Decay::No,
-            Init::Values(two_identities(m)),
-        );
-        let static_beta = b.param("static_beta", [m], Decay::No, Init::Ones);
-        let dynamic = config.dynamic.then(|| {
-            let scale = Init::Constant(config.scale_init);
-            Dynamic {
-                alpha_fn: b.param("dynamic_alpha_fn", [width, 2 * m], Decay::Yes, Init::Zeros),
-                beta_fn: b.param("dynamic_beta_fn", [width], Decay::Yes, Init::Zeros),
-                alpha_scale: b.param("dynamic_alpha_scale", [1], Decay::No, scale.clone()),
-                beta_scale: b.param("dynamic_beta_scale", [1], Decay::No, scale),
-                norm: config.norm.register(b, width),
-            }
-        });
+        let form = PredictorForm {
+            norm: config.norm,
+            eps: site.eps,
+            tanh: config.tanh,
+        };
+        let sizes = SlotSizes {
+            width: site.dim / m,
+            alpha: [m, 2 * m].into(),
+            beta: [m].into(),
+            scale_each: false,
+        };
+        let start = [Init::Values(two_identities(m)), Init::Ones];
+        let dynamic = config.dynamic.then_some((form, config.scale_init));
         Self {
             config: config.clone(),
             dim: site.dim,
-            eps: site.eps,
-            static_alpha,
-            static_beta,
-            dynamic,
-        }
-    }
-
-    /// `[Y | A]` and B, per token or for all.
-    fn coefficients<'t>(&self, tape: &'t Tape, slots: Slots, state: Var<'t>) -> (Var<'t>, Var<'t>) {
-        let (alpha, beta) = (tape.param(self.static_alpha), tape.param(self.static_beta));
-        match &self.dynamic {
-            Some(dynamic) => {
-                dynamic.of_slots(slots, state, (alpha, beta), self.eps, self.config.tanh, 1.0)
-            }
-            None => (alpha, beta),
+            coefficients: SlotCoefficients::register(b, &sizes, start, dynamic),
         }
     }
 }
@@ -159,51 +131,23 @@ fn two_identities(m: usize) -> Vec<f32> {
 }
 
 impl Connection for Frac {
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(embedding)
-    }
-
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let hidden = state.hidden;
-        let tape = hidden.tape();
         let m = self.config.fractions;
         let slots = Slots::of_fractions("frac", hidden, m, m);
-        let (alpha, beta) = self.coefficients(tape, slots, hidden);
-        let input = read(slots, hidden, alpha);
-        tape.probe("hidden", hidden);
-        tape.probe("alpha", alpha);
-        tape.probe("beta", beta);
+        let coefficients = self.coefficients.of(slots, hidden, 1.0);
+        let input = read(slots, hidden, coefficients.alpha);
+        coefficients.show(hidden);
         let output = sublayer.pre_normed(input);
-        State::new(write(
-            slots,
-            WriteForm::Diagonal,
-            hidden,
-            alpha,
-            beta,
-            output,
-        ))
-    }
-
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
+        let form = WriteForm::Diagonal;
+        State::new(write(slots, form, hidden, coefficients, output))
     }
 
     /// Read and mix, `2 d m` each, and write, `2 d`; the predictors `2 d (2 m + 1)` and
     /// their norm about 8 per element.
-    fn account(&self) -> Account {
+    fn cost(&self) -> Cost {
         let (m, d) = (self.config.fractions, self.dim);
-        let products = 4 * d * m + 2 * d;
-        let (predictor, coefficients) = match &self.dynamic {
-            Some(dynamic) => {
-                let norm = if dynamic.norm.is_some() { 8 * d } else { 0 };
-                let count = m * (2 * m + 1);
-                (2 * d * (2 * m + 1) + norm + 3 * count, 2 * count)
-            }
-            None => (0, 0),
-        };
-        Account {
-            flops: products + predictor,
-            saved: 2 * d + coefficients,
-        }
+        let (predictor, coefficients) = self.coefficients.cost(m, d / m, 2 * m + 1);
+        Cost::new(4 * d * m + 2 * d + predictor, 2 * d + coefficients)
     }
 }

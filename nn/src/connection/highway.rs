@@ -1,16 +1,16 @@
 //! Highway networks: a learned gate between the branch and the carried state.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer};
+use super::{Connection, Cost, Site, Spec, State, Sublayer, expect_number};
+use crate::hooks;
 use engine::{
     ops::sigmoid,
     params::{Builder, Decay, Init, ParamId},
-    tape::Var,
 };
 use serde::{Deserialize, Serialize};
 
 /// `t f(norm x) + (1 - t) x` with the gate `t = sigmoid(W_t x + b_t)` of every channel.
 ///
-/// It is what a hyper-connection of one stream becomes whose read is fixed and whose
+/// A hyper-connection of one stream becomes this if its read is fixed and its
 /// write and carry are tied to sum to one. W_t starts at zero, so that the gate starts at
 /// `sigmoid(b_t)` for every token.
 ///
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HighwayConfig {
-    /// How b_t starts: negative, so that the state is carried at first. The paper uses -1
+    /// Initial b_t: negative, so that the state is carried at first. The paper uses -1
     /// to -4 and more with depth.
     pub bias_init: f32,
 }
@@ -50,13 +50,7 @@ impl Spec for HighwayConfig {
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {
-        if !self.bias_init.is_finite() {
-            return Err(format!(
-                "bias_init is {}, expected a number",
-                self.bias_init
-            ));
-        }
-        Ok(())
+        expect_number("bias_init", self.bias_init)
     }
 }
 
@@ -68,10 +62,6 @@ struct Highway {
 }
 
 impl Connection for Highway {
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(embedding)
-    }
-
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let (x, tape) = (state.hidden, state.hidden.tape());
         let gate = sigmoid(engine::ops::linear(
@@ -79,19 +69,12 @@ impl Connection for Highway {
             tape.param(self.weight),
             Some(tape.param(self.bias)),
         ));
-        tape.probe("gate", gate);
+        tape.probe(hooks::GATE, gate);
         State::new(x + gate * (sublayer.pre_normed(x) - x))
     }
 
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
-    }
-
-    fn account(&self) -> Account {
+    fn cost(&self) -> Cost {
         let d = self.dim;
-        Account {
-            flops: 2 * d * d + 8 * d,
-            saved: 5 * d,
-        }
+        Cost::new(2 * d * d + 8 * d, 5 * d)
     }
 }

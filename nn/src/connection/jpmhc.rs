@@ -16,16 +16,16 @@
 
 use super::{
     Connection, Site, Spec,
-    constrained::{Form, MOST_ITERATIONS, Settings, kernels::Rule},
+    constrained::{Form, Settings, kernels::Rule},
     reduction::Reduction,
 };
 use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
 /// JPmHC: hyper-connections whose sublayers read the mean of n softmax-weighted states and write
-/// with the sum of n softmaxes, `H_pre` and `H_post` being n x n matrices of logits `x⃗ phi`, x⃗ the
-/// layer norm of the flattened state; and the mix `H_res`: `iterations` steps of `Y = I + a/2 W (I +
-/// Y)` from `I + a W`, a = `step`, W skew-symmetric with its `rate (rate - 1) / 2` numbers
+/// with the sum of n softmaxes, `H_pre` and `H_post` being n x n matrices of logits `x⃗ phi`, x⃗
+/// the layer norm of the flattened state; and the mix `H_res`: `iterations` steps of `Y = I + a/2 W
+/// (I + Y)` from `I + a W`, a = `step`, W skew-symmetric with its `rate (rate - 1) / 2` numbers
 /// predicted. No biases, and projections normal with standard deviation 0.02 at first: where all
 /// are zero, streams that are alike stay so.
 ///
@@ -34,13 +34,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JpmHcConfig {
-    /// The expansion rate n: how many streams.
+    /// Number of streams n, the expansion rate.
     pub rate: usize,
     /// Steps of the iterative Cayley transform (2 in the paper).
     pub iterations: usize,
     /// The step size a of the transform (0.1 in the paper).
     pub step: f32,
-    /// How the streams end.
+    /// The reduction of the streams at the end.
     pub reduction: Reduction,
 }
 
@@ -87,12 +87,6 @@ impl Spec for JpmHcConfig {
     fn validate(&self, _: usize) -> Result<(), String> {
         if !(self.step.is_finite() && self.step > 0.0) {
             return Err(format!("step is {}, expected a positive number", self.step));
-        }
-        if self.iterations > MOST_ITERATIONS {
-            return Err(format!(
-                "iterations is {}, expected at most {MOST_ITERATIONS} (the paper has 2)",
-                self.iterations
-            ));
         }
         self.settings().validate()
     }

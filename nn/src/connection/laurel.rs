@@ -1,6 +1,7 @@
 //! LAuReL: learned augmentations of the residual connection.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer, ops::weighted_sum};
+use super::{Connection, Cost, Site, Spec, State, Sublayer, ops::weighted_sum};
+use crate::hooks;
 use engine::{
     ops::{linear, sigmoid, softmax},
     params::{Builder, Decay, Init, ParamId},
@@ -8,7 +9,7 @@ use engine::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What keeps the residual weights bounded.
+/// The bound of the residual weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightBound {
@@ -54,7 +55,7 @@ pub struct LaurelConfig {
     pub rank: usize,
     /// PA: how many states are used; needs a rank.
     pub previous: usize,
-    /// What keeps alpha and beta bounded.
+    /// The bound of alpha and beta.
     #[serde(default = "unbounded")]
     pub bound: WeightBound,
     /// Which equations.
@@ -62,12 +63,12 @@ pub struct LaurelConfig {
     pub form: LaurelForm,
 }
 
-/// What runs had that began before the setting existed.
+/// The value in runs from before the setting existed.
 fn unbounded() -> WeightBound {
     WeightBound::None
 }
 
-/// What runs had that began before the setting existed.
+/// The value in runs from before the setting existed.
 fn one_map() -> LaurelForm {
     LaurelForm::OneMap
 }
@@ -85,7 +86,7 @@ impl Default for LaurelConfig {
 }
 
 impl LaurelConfig {
-    /// How many states sublayer `index` reads through low-rank maps, and how many maps.
+    /// Number of states that sublayer `index` reads through low-rank maps, and number of maps.
     fn states_and_maps(&self, index: usize) -> (usize, usize) {
         let maps = usize::from(self.rank > 0);
         match self.form {
@@ -134,7 +135,7 @@ impl Spec for LaurelConfig {
                 b.param("previous_weights", [states], Decay::No, start)
             }),
             config: self.clone(),
-            account: account(self, dim, states, maps),
+            cost: cost(self, dim, states, maps),
         })
     }
 
@@ -175,7 +176,7 @@ impl Spec for LaurelConfig {
     }
 }
 
-fn account(config: &LaurelConfig, dim: usize, states: usize, maps: usize) -> Account {
+fn cost(config: &LaurelConfig, dim: usize, states: usize, maps: usize) -> Cost {
     let weights = if config.residual_weights {
         3 * dim
     } else {
@@ -183,7 +184,7 @@ fn account(config: &LaurelConfig, dim: usize, states: usize, maps: usize) -> Acc
     };
     let low_rank = maps * (4 * dim * config.rank + dim);
     let saved = dim + maps * (2 * dim + config.rank) + usize::from(states > 0) * dim;
-    Account {
+    Cost {
         flops: weights + low_rank + 2 * states * dim,
         saved,
     }
@@ -197,7 +198,7 @@ struct Laurel {
     /// A and B of every map, that of the newest state first.
     maps: Vec<(ParamId, ParamId)>,
     gamma: Option<ParamId>,
-    account: Account,
+    cost: Cost,
 }
 
 impl Laurel {
@@ -217,7 +218,7 @@ impl Laurel {
         linear(linear(x, tape.param(a), None), tape.param(b), None)
     }
 
-    /// What beta scales in the paper: `x + sum over j of gamma_j B_j A_j x_{i-j}`.
+    /// The sum that beta scales in the paper: `x + sum over j of gamma_j B_j A_j x_{i-j}`.
     fn augmented<'t>(&self, x: Var<'t>, before: &[Var<'t>]) -> Var<'t> {
         let mut states = std::iter::once(x).chain(before.iter().rev().copied());
         match self.gamma {
@@ -231,7 +232,7 @@ impl Laurel {
         }
     }
 
-    /// What the form with one map adds: `B A (x + sum over j of gamma_j x_{i-j})`.
+    /// The term that the form with one map adds: `B A (x + sum over j of gamma_j x_{i-j})`.
     fn added<'t>(&self, x: Var<'t>, before: &[Var<'t>]) -> Option<Var<'t>> {
         let read = match self.gamma {
             Some(gamma) => weighted_sum(Some(x), x.tape().param(gamma), before),
@@ -240,7 +241,7 @@ impl Laurel {
         (!self.maps.is_empty()).then(|| self.mapped(0, read))
     }
 
-    /// How many states are kept for the next sublayer.
+    /// Number of states kept for the next sublayer.
     fn kept(&self) -> usize {
         match self.config.form {
             LaurelForm::Paper => self.config.previous.saturating_sub(1),
@@ -250,10 +251,6 @@ impl Laurel {
 }
 
 impl Connection for Laurel {
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(embedding)
-    }
-
     fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let (x, tape) = (state.hidden, state.hidden.tape());
         let output = sublayer.pre_normed(x);
@@ -264,7 +261,7 @@ impl Connection for Laurel {
         let mut next = match self.weights {
             Some(weights) => {
                 let weights = self.weights(tape.param(weights));
-                tape.probe("residual_weights", weights);
+                tape.probe(hooks::RESIDUAL_WEIGHTS, weights);
                 weighted_sum(None, weights, &[output, carried])
             }
             None => carried + output,
@@ -283,11 +280,7 @@ impl Connection for Laurel {
         state
     }
 
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
-    }
-
-    fn account(&self) -> Account {
-        self.account
+    fn cost(&self) -> Cost {
+        self.cost
     }
 }

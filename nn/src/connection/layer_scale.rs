@@ -1,10 +1,9 @@
 //! LayerScale: a residual branch behind one learned factor per channel.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer, ops::add_scaled_channels};
-use engine::{
-    params::{Builder, Decay, Init, ParamId},
-    tape::Var,
+use super::{
+    Connection, Cost, Site, Spec, State, Sublayer, expect_number, ops::add_scaled_channels,
 };
+use engine::params::{Builder, Decay, Init, ParamId};
 use serde::{Deserialize, Serialize};
 
 /// `x + diag(lambda) f(norm x)`.
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LayerScaleConfig {
-    /// How lambda starts. Without it, the paper's rule: 0.1 for networks of up to 18
+    /// Initial lambda. Without it, the paper's rule: 0.1 for networks of up to 18
     /// blocks, 1e-5 for up to 24, 1e-6 for deeper ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<f32>,
@@ -48,10 +47,7 @@ impl Spec for LayerScaleConfig {
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {
-        match self.init {
-            Some(init) if !init.is_finite() => Err(format!("init is {init}, expected a number")),
-            _ => Ok(()),
-        }
+        self.init.map_or(Ok(()), |init| expect_number("init", init))
     }
 }
 
@@ -62,25 +58,14 @@ struct LayerScale {
 }
 
 impl Connection for LayerScale {
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(embedding)
-    }
-
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let x = state.hidden;
         let lambda = x.tape().param(self.lambda);
         State::new(add_scaled_channels(x, lambda, sublayer.pre_normed(x)))
     }
 
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
-    }
-
-    fn account(&self) -> Account {
-        Account {
-            flops: 2 * self.dim,
-            saved: self.dim,
-        }
+    fn cost(&self) -> Cost {
+        Cost::new(2 * self.dim, self.dim)
     }
 }
 

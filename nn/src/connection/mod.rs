@@ -5,65 +5,26 @@
 //! post-norm, parallel blocks, hyper-connections and every other rule implement one
 //! trait, so that an ablation arm is a configuration and nothing else.
 //!
-//! Adding one: a file with its configuration ([`Spec`]) and its layer
-//! ([`Connection`]), and three lines here: `mod`, `pub use`, and one in [`ConnectionConfig`].
+//! Adding one: a file with its configuration ([`Spec`]) and its layer ([`Connection`]), and one
+//! line in the list of `connections!` below.
 
-mod altup;
-mod attention_residual;
-mod cayley;
 pub mod constrained;
-mod dense_former;
-mod dynamic;
-mod frac;
-mod highway;
 pub mod hyper;
-mod identity_hc;
-mod jpmhc;
-mod krom_hc;
-mod laurel;
-mod layer_scale;
-mod mhc;
-mod mhc_lite;
 pub mod ops;
-mod parallel;
-mod post_norm;
-mod pre_norm;
 mod reduction;
-mod residual_dual;
-mod rezero;
-pub mod slot_predictor;
-pub mod slots;
-mod value_residual;
-mod virtual_width;
+pub mod streams;
 
-pub use altup::{AltUpConfig, BlockSelection};
-pub use attention_residual::{AttentionResidualConfig, DepthSources};
-pub use cayley::CayleyConfig;
-pub use constrained::ConstrainedInit;
-pub use dense_former::DenseFormerConfig;
-pub use frac::FracConfig;
-pub use highway::HighwayConfig;
+pub use constrained::{
+    CayleyConfig, ConstrainedInit, IdentityHcConfig, KromHcConfig, MhcConfig, MhcLiteConfig,
+};
 pub use hyper::HyperConfig;
-pub use identity_hc::IdentityHcConfig;
-pub use jpmhc::JpmHcConfig;
-pub use krom_hc::KromHcConfig;
-pub use laurel::{LaurelConfig, LaurelForm, WeightBound};
-pub use layer_scale::LayerScaleConfig;
-pub use mhc::MhcConfig;
-pub use mhc_lite::MhcLiteConfig;
-pub use parallel::ParallelConfig;
-pub use post_norm::PostNormConfig;
-pub use pre_norm::PreNormConfig;
 pub use reduction::Reduction;
-pub use residual_dual::ResidualDualConfig;
-pub use rezero::ReZeroConfig;
-pub use value_residual::ValueResidualConfig;
-pub use virtual_width::{Narrowing, NormGroup, VirtualWidthConfig, Widening};
+pub use streams::predictor::PredictorNorm;
 
-use crate::norm::NormKind;
+use crate::{hooks, norm::NormKind};
 use engine::{params::Builder, tape::Var};
-use serde::{Deserialize, Serialize};
 use std::fmt;
+use streams::ops::PendingWrite;
 
 /// Which sublayer of the network a connection belongs to.
 ///
@@ -73,7 +34,7 @@ use std::fmt;
 pub struct Site {
     /// The number of this sublayer, from 0.
     pub index: usize,
-    /// How many sublayers the network has.
+    /// Number of sublayers of the network.
     pub count: usize,
     /// The width of the network.
     pub dim: usize,
@@ -83,15 +44,15 @@ pub struct Site {
     pub eps: f32,
 }
 
-/// What flows from sublayer to sublayer.
+/// The state that flows from sublayer to sublayer.
 #[derive(Debug)]
 pub struct State<'t> {
     /// The carried vectors: `[batch, seq, dim]`, or `[batch, seq, rate, dim]`.
     pub hidden: Var<'t>,
-    /// What a connection remembers beside them, as it likes.
+    /// Values that a connection remembers beside them.
     pub memory: Vec<Var<'t>>,
     /// A write of the last sublayer that the next connection will carry out.
-    pub pending: Option<hyper::PendingWrite<'t>>,
+    pub pending: Option<PendingWrite<'t>>,
 }
 
 impl<'t> State<'t> {
@@ -131,30 +92,37 @@ pub struct Sublayer<'a, 't> {
 pub type EditedAttention<'a, 't> = &'a dyn Fn(Var<'t>, &dyn Fn(Var<'t>) -> Var<'t>) -> Var<'t>;
 
 impl<'t> Sublayer<'_, 't> {
-    /// `T(x) = layer(norm(x))`, `[.., dim]` to `[.., dim]`; probed as `input` and `output`.
+    /// `T(x) = layer(norm(x))`, `[.., dim]` to `[.., dim]`; shown as `input` and `output`.
     #[track_caller]
     pub fn pre_normed(&self, x: Var<'t>) -> Var<'t> {
-        probed(x, |x| (self.layer)((self.norm)(x)))
+        shown(x, |x| (self.layer)((self.norm)(x)))
     }
 }
 
-/// `sublayer(x)`, probed as `input` and `output`: what a sublayer reads, before any norm of
+/// `sublayer(x)`, shown as `input` and `output`: what a sublayer reads, before any norm of
 /// its own, and what it writes.
-fn probed<'t>(x: Var<'t>, sublayer: impl FnOnce(Var<'t>) -> Var<'t>) -> Var<'t> {
+fn shown<'t>(x: Var<'t>, sublayer: impl FnOnce(Var<'t>) -> Var<'t>) -> Var<'t> {
     let tape = x.tape();
-    tape.probe("input", x);
+    tape.probe(hooks::INPUT, x);
     let output = sublayer(x);
-    tape.probe("output", output);
+    tape.probe(hooks::OUTPUT, output);
     output
 }
 
-/// What a connection costs per token and sublayer, beyond the sublayer itself.
+/// The cost of a connection per token and sublayer, beyond the sublayer itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
+pub struct Cost {
     /// Floating-point operations of the forward; a multiply-add counts two.
     pub flops: usize,
     /// Elements that the forward leaves behind for the backward.
     pub saved: usize,
+}
+
+impl Cost {
+    /// So many operations and saved elements.
+    pub fn new(flops: usize, saved: usize) -> Self {
+        Self { flops, saved }
+    }
 }
 
 /// A connection around one sublayer.
@@ -163,17 +131,22 @@ pub struct Account {
 /// `expand` is asked of the first and `reduce` of the last. Mistakes in shapes panic in the
 /// operation that meets them, with the scope of the sublayer.
 pub trait Connection: fmt::Debug + Send + Sync {
-    /// The embedding `[batch, seq, dim]` as the first state.
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t>;
+    /// Returns the embedding `[batch, seq, dim]` as the first state: by default, as it is.
+    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
+        State::new(embedding)
+    }
 
     /// Carries the state past the sublayer.
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t>;
 
-    /// The last state as one vector per token, before the final norm.
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t>;
+    /// Returns the last state as one vector per token, before the final norm: by default, the
+    /// hidden vectors.
+    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
+        state.hidden
+    }
 
-    /// Its cost beyond the sublayer.
-    fn account(&self) -> Account;
+    /// Returns the cost beyond the sublayer.
+    fn cost(&self) -> Cost;
 }
 
 /// More streams than anyone has tried; the sizes of their predictors grow with the cube.
@@ -181,12 +154,28 @@ const MOST_STREAMS: usize = 256;
 
 /// Says what is wrong with a number of streams.
 fn check_streams(key: &str, streams: usize) -> Result<(), String> {
+    expect_positive(key, streams)?;
     match streams {
-        0 => Err(format!("{key} is 0, expected at least 1")),
-        1..=MOST_STREAMS => Ok(()),
+        ..=MOST_STREAMS => Ok(()),
         _ => Err(format!(
             "{key} is {streams}, expected at most {MOST_STREAMS}"
         )),
+    }
+}
+
+/// Says that a count is 0.
+fn expect_positive(key: &str, count: usize) -> Result<(), String> {
+    match count {
+        0 => Err(format!("{key} is 0, expected at least 1")),
+        _ => Ok(()),
+    }
+}
+
+/// Says that a setting is no number.
+fn expect_number(key: &str, value: f32) -> Result<(), String> {
+    match value.is_finite() {
+        true => Ok(()),
+        false => Err(format!("{key} is {value}, expected a number")),
     }
 }
 
@@ -201,18 +190,18 @@ pub trait Spec {
     /// Where it was published.
     fn citation(&self) -> &'static str;
 
-    /// Whether the network has a norm before its head.
+    /// Returns whether the network has a norm before its head.
     fn final_norm(&self) -> bool {
         true
     }
 
-    /// Whether the feed-forward layer of a block reads what the norm of its attention has made,
-    /// and has no norm of its own.
+    /// Returns whether the feed-forward layer of a block reads what the norm of its attention has
+    /// made, and has no norm of its own.
     fn shares_norm(&self) -> bool {
         false
     }
 
-    /// What the standard deviation of every output projection is multiplied with at
+    /// Returns the factor of the standard deviation of every output projection at
     /// initialisation.
     fn output_init_scale(&self) -> f32 {
         1.0
@@ -228,10 +217,19 @@ pub trait Spec {
     }
 }
 
+/// Declares [`ConnectionConfig`] from the list of the kinds: `KIND(CONFIGURATION) in FILE` where
+/// the kind has a file of its own.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! connections {
-    ($($(#[$doc:meta])* $variant:ident($config:ty)),+ $(,)?) => {
+    ($($(#[$doc:meta])* $variant:ident($config:ty) $(in $file:ident)?),+ $(,)?) => {
+        $($(
+            mod $file;
+            pub use $file::*;
+        )?)+
+
         /// Every kind of connection; in files, `type` names it in snake case.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "type", rename_all = "snake_case")]
         pub enum ConnectionConfig {
             $($(#[$doc])* $variant($config)),+
@@ -239,7 +237,7 @@ macro_rules! connections {
 
         impl ConnectionConfig {
             /// The kind behind the choice.
-            pub fn spec(&self) -> &dyn Spec {
+            pub fn spec(&self) -> &dyn $crate::connection::Spec {
                 match self {
                     $(Self::$variant(config) => config),+
                 }
@@ -255,33 +253,33 @@ macro_rules! connections {
 
 connections! {
     /// `x + f(norm x)`.
-    PreNorm(PreNormConfig),
+    PreNorm(PreNormConfig) in pre_norm,
     /// `norm(x + f(x))`.
-    PostNorm(PostNormConfig),
+    PostNorm(PostNormConfig) in post_norm,
     /// `x + attention(norm x) + feed_forward(norm x)`.
-    Parallel(ParallelConfig),
+    Parallel(ParallelConfig) in parallel,
     /// `x + alpha f(norm x)`, alpha from 0.
-    Rezero(ReZeroConfig),
+    Rezero(ReZeroConfig) in rezero,
     /// `x + diag(lambda) f(norm x)`, lambda small at first.
-    LayerScale(LayerScaleConfig),
+    LayerScale(LayerScaleConfig) in layer_scale,
     /// `t f(norm x) + (1 - t) x`, t a learned gate.
-    Highway(HighwayConfig),
+    Highway(HighwayConfig) in highway,
     /// A post-norm and a pre-norm residual side by side.
-    ResidualDual(ResidualDualConfig),
+    ResidualDual(ResidualDualConfig) in residual_dual,
     /// Blocks of which one is computed and the others are predicted.
-    Altup(AltUpConfig),
+    Altup(AltUpConfig) in altup,
     /// A learned average of all block outputs so far.
-    DenseFormer(DenseFormerConfig),
+    DenseFormer(DenseFormerConfig) in dense_former,
     /// Learned weights, a low-rank map and previous states beside the branch.
-    Laurel(LaurelConfig),
+    Laurel(LaurelConfig) in laurel,
     /// The values of the first attention in all later ones.
-    ValueResidual(ValueResidualConfig),
+    ValueResidual(ValueResidualConfig) in value_residual,
     /// Attention over the outputs of all sublayers so far.
-    AttentionResidual(AttentionResidualConfig),
+    AttentionResidual(AttentionResidualConfig) in attention_residual,
     /// Hyper-connections, static or dynamic.
     Hyper(HyperConfig),
     /// Frac-connections, static or dynamic.
-    Frac(FracConfig),
+    Frac(FracConfig) in frac,
     /// mHC: a doubly stochastic mix by Sinkhorn's iteration.
     Mhc(MhcConfig),
     /// mHC-lite: a mean of permutations.
@@ -293,9 +291,9 @@ connections! {
     /// The read and write of mHC with an orthogonal mix.
     Cayley(CayleyConfig),
     /// JPmHC: softmax reads and writes and an orthogonal mix.
-    Jpmhc(JpmHcConfig),
+    Jpmhc(JpmHcConfig) in jpmhc,
     /// Generalised hyper-connections of a virtual width.
-    VirtualWidth(VirtualWidthConfig),
+    VirtualWidth(VirtualWidthConfig) in virtual_width,
 }
 
 impl Default for ConnectionConfig {

@@ -1,7 +1,7 @@
 //! Parallel transformer blocks: attention and feed-forward read the same input.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer, probed};
-use engine::{params::Builder, tape::Var};
+use super::{Connection, Cost, Site, Spec, State, Sublayer, shown};
+use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
 /// `x + attention(norm_a x) + feed_forward(norm_f x)` for every block: two norms, as in
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ParallelConfig {
-    /// Whether attention and feed-forward of a block share one norm.
+    /// One norm for attention and feed-forward of a block.
     pub shared_norm: bool,
 }
 
@@ -52,16 +52,12 @@ struct Parallel {
 }
 
 impl Connection for Parallel {
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(embedding)
-    }
-
     fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let x = state.hidden;
         let output = if !self.opens_block {
             sublayer.pre_normed(state.memory.pop().expect("the input of the block"))
         } else if self.shared_norm {
-            probed(x, |x| {
+            shown(x, |x| {
                 let normed = (sublayer.norm)(x);
                 state.memory.push(normed);
                 (sublayer.layer)(normed)
@@ -74,14 +70,7 @@ impl Connection for Parallel {
         state
     }
 
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
-    }
-
-    fn account(&self) -> Account {
-        Account {
-            flops: self.dim,
-            saved: self.dim,
-        }
+    fn cost(&self) -> Cost {
+        Cost::new(self.dim, self.dim)
     }
 }

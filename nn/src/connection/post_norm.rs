@@ -1,7 +1,7 @@
 //! The residual connection of the first transformer: the norm after the sum.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer, probed};
-use engine::{params::Builder, tape::Var};
+use super::{Connection, Cost, Site, Spec, State, Sublayer, shown};
+use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
 /// `norm(x + f(x))`; the network then has no final norm.
@@ -35,23 +35,12 @@ struct PostNorm {
 }
 
 impl Connection for PostNorm {
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(embedding)
-    }
-
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
-        let sum = state.hidden + probed(state.hidden, sublayer.layer);
+        let sum = state.hidden + shown(state.hidden, sublayer.layer);
         State::new((sublayer.norm)(sum))
     }
 
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
-    }
-
-    fn account(&self) -> Account {
-        Account {
-            flops: self.dim,
-            saved: self.dim,
-        }
+    fn cost(&self) -> Cost {
+        Cost::new(self.dim, self.dim)
     }
 }

@@ -1,7 +1,7 @@
 //! The residual connection with the norm inside the branch.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer};
-use engine::{params::Builder, tape::Var};
+use super::{Connection, Cost, Site, Spec, State, Sublayer};
+use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
 /// `x + f(norm x)`: the baseline.
@@ -32,22 +32,11 @@ struct PreNorm {
 }
 
 impl Connection for PreNorm {
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(embedding)
-    }
-
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         State::new(state.hidden + sublayer.pre_normed(state.hidden))
     }
 
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
-    }
-
-    fn account(&self) -> Account {
-        Account {
-            flops: self.dim,
-            saved: self.dim,
-        }
+    fn cost(&self) -> Cost {
+        Cost::new(self.dim, self.dim)
     }
 }

@@ -2,9 +2,14 @@
 
 use super::{
     Site,
-    constrained::ops::{FlatNorm, flat_projection},
-    slots::{Slots, read},
+    streams::{
+        flat_projection::flat_projection,
+        ops::{Slots, read},
+        predictor::PredictorNorm,
+        put, summed,
+    },
 };
+use crate::hooks;
 use engine::{
     op::{Backward, Forward, Op},
     ops::{scale, sum_streams},
@@ -14,7 +19,7 @@ use engine::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How the streams become one vector before the final norm.
+/// The reduction of the streams to one vector before the final norm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reduction {
@@ -30,7 +35,7 @@ pub enum Reduction {
 }
 
 impl Reduction {
-    /// Whether all streams weigh the same.
+    /// Returns whether all streams weigh the same.
     pub(super) fn is_uniform(self) -> bool {
         matches!(self, Self::Sum | Self::Mean)
     }
@@ -75,12 +80,12 @@ impl Reducer {
         }
     }
 
-    /// Whether it is the plain sum.
+    /// Returns whether it is the plain sum.
     pub(super) fn is_sum(&self) -> bool {
         self.reduction == Reduction::Sum
     }
 
-    /// The state `[.., n, d]` as `[.., d]`. Weights other than 1 are probed as `head`.
+    /// The state `[.., n, d]` as `[.., d]`. Weights other than 1 are shown as `head`.
     #[track_caller]
     pub(super) fn reduce<'t>(&self, state: Var<'t>) -> Var<'t> {
         match self.reduction {
@@ -89,7 +94,7 @@ impl Reducer {
                 let (tape, weight) = (state.tape(), 1.0 / self.rate as f32);
                 if tape.is_probing() {
                     let weights = vec![weight; self.rate];
-                    tape.probe("head", tape.constant([self.rate], &weights));
+                    tape.probe(hooks::HEAD, tape.constant([self.rate], &weights));
                 }
                 scale(sum_streams(state), weight)
             }
@@ -98,10 +103,11 @@ impl Reducer {
                 let tape = state.tape();
                 let slots = Slots::of_streams("sigmoid_head", state, 1);
                 let phi = tape.param(head.phi);
-                let projected = flat_projection(FlatNorm::Rms, state, &[phi], None, self.eps);
+                let projected =
+                    flat_projection(PredictorNorm::RmsNorm, state, &[phi], None, self.eps);
                 let (scale, bias) = (tape.param(head.scale), tape.param(head.bias));
                 let weights = head_weights(slots, projected, scale, bias);
-                tape.probe("head", weights);
+                tape.probe(hooks::HEAD, weights);
                 read(slots, state, weights)
             }
         }
@@ -139,25 +145,21 @@ impl Op for HeadWeights {
         let [projected, scale, _] = cx.inputs();
         let [weights] = cx.outputs();
         let weights_grad = cx.grad();
-        let [mut du, mut ds, mut db] = [0, 1, 2].map(|i| cx.input_grad(i));
-        for grad in [&mut ds, &mut db].into_iter().flatten() {
-            if !grad.accumulate {
-                grad.values.fill(0.0);
+        let slopes = weights.iter().zip(weights_grad).map(|(weight, grad)| {
+            let sigmoid = weight - FLOOR;
+            grad * sigmoid * (1.0 - sigmoid)
+        });
+        if let Some(mut du) = cx.input_grad(0) {
+            put(&mut du, slopes.clone().map(|dz| scale[0] * dz));
+        }
+        if let Some(ds) = summed(cx.input_grad(1)) {
+            for (dz, u) in slopes.clone().zip(projected) {
+                ds[0] += dz * u;
             }
         }
-        for (at, (&weight, &grad)) in weights.iter().zip(weights_grad).enumerate() {
-            let sigmoid = weight - FLOOR;
-            let dz = grad * sigmoid * (1.0 - sigmoid);
-            if let Some(du) = &mut du {
-                let value = scale[0] * dz;
-                let slot = &mut du.values[at];
-                *slot = if du.accumulate { *slot + value } else { value };
-            }
-            if let Some(ds) = &mut ds {
-                ds.values[0] += dz * projected[at];
-            }
-            if let Some(db) = &mut db {
-                db.values[at % self.rate] += dz;
+        if let Some(db) = summed(cx.input_grad(2)) {
+            for (at, dz) in slopes.enumerate() {
+                db[at % self.rate] += dz;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! ResiDual: a post-norm and a pre-norm residual side by side.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer, probed};
+use super::{Connection, Cost, Site, Spec, State, Sublayer, shown};
 use crate::norm::{Norm, NormConfig};
 use engine::{params::Builder, tape::Var};
 use serde::{Deserialize, Serialize};
@@ -54,13 +54,14 @@ struct ResidualDual {
 
 impl Connection for ResidualDual {
     fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        let mut state = State::new(embedding);
-        state.memory.push(embedding);
-        state
+        State {
+            memory: vec![embedding],
+            ..State::new(embedding)
+        }
     }
 
     fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
-        let output = probed(state.hidden, sublayer.layer);
+        let output = shown(state.hidden, sublayer.layer);
         state.memory[0] = state.memory[0] + output;
         state.hidden = (sublayer.norm)(state.hidden + output);
         state
@@ -71,10 +72,7 @@ impl Connection for ResidualDual {
         state.hidden + norm.forward(state.memory[0])
     }
 
-    fn account(&self) -> Account {
-        Account {
-            flops: 2 * self.dim,
-            saved: 2 * self.dim,
-        }
+    fn cost(&self) -> Cost {
+        Cost::new(2 * self.dim, 2 * self.dim)
     }
 }

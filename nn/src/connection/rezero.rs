@@ -1,10 +1,7 @@
 //! ReZero: a residual branch behind one learned scalar that starts at zero.
 
-use super::{Account, Connection, Site, Spec, State, Sublayer, ops::weighted_sum};
-use engine::{
-    params::{Builder, Decay, Init, ParamId},
-    tape::Var,
-};
+use super::{Connection, Cost, Site, Spec, State, Sublayer, expect_number, ops::weighted_sum};
+use engine::params::{Builder, Decay, Init, ParamId};
 use serde::{Deserialize, Serialize};
 
 /// `x + alpha f(norm x)`, alpha a learned scalar of every sublayer.
@@ -21,9 +18,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReZeroConfig {
-    /// How alpha starts: 0 in the paper.
+    /// Initial alpha: 0 in the paper.
     pub init: f32,
-    /// Whether the two sublayers of a block share one alpha, as in the authors' code.
+    /// One alpha for the two sublayers of a block, as in the authors' code.
     pub shared: bool,
 }
 
@@ -49,10 +46,7 @@ impl Spec for ReZeroConfig {
     }
 
     fn validate(&self, _: usize) -> Result<(), String> {
-        if !self.init.is_finite() {
-            return Err(format!("init is {}, expected a number", self.init));
-        }
-        Ok(())
+        expect_number("init", self.init)
     }
 }
 
@@ -66,10 +60,6 @@ struct ReZero {
 }
 
 impl Connection for ReZero {
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(embedding)
-    }
-
     fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let x = state.hidden;
         let alpha = match self.alpha {
@@ -83,14 +73,7 @@ impl Connection for ReZero {
         state
     }
 
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
-    }
-
-    fn account(&self) -> Account {
-        Account {
-            flops: 2 * self.dim,
-            saved: self.dim,
-        }
+    fn cost(&self) -> Cost {
+        Cost::new(2 * self.dim, self.dim)
     }
 }

@@ -1,14 +1,12 @@
 //! Value residual learning: the values of the first attention in all later ones.
 
 use super::{
-    Account, Connection, Site, Spec, State, Sublayer,
+    Connection, Cost, Site, Spec, State, Sublayer,
     ops::{mix_values, values_of},
-    probed,
+    shown,
 };
-use engine::{
-    params::{Builder, Decay, Init, ParamId},
-    tape::Var,
-};
+use crate::hooks;
+use engine::params::{Builder, Decay, Init, ParamId};
 use serde::{Deserialize, Serialize};
 
 /// Pre-norm, with the values of every attention after the first replaced by `w_0 V_1 +
@@ -18,9 +16,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ValueResidualConfig {
-    /// How w starts: one half each in the paper; `[0, 1]` starts as pre-norm.
+    /// Initial w: one half each in the paper; `[0, 1]` starts as pre-norm.
     pub init: [f32; 2],
-    /// Whether w is learned.
+    /// True where w is learned.
     pub learned: bool,
 }
 
@@ -71,16 +69,12 @@ impl Spec for ValueResidualConfig {
 #[derive(Debug)]
 struct ValueResidual {
     is_first: bool,
-    /// Those of attention layers after the first.
+    /// The weights, of attention layers after the first.
     weights: Option<ParamId>,
     dim: usize,
 }
 
 impl Connection for ValueResidual {
-    fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(embedding)
-    }
-
     fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let (x, tape) = (state.hidden, state.hidden.tape());
         let attention = || {
@@ -90,7 +84,7 @@ impl Connection for ValueResidual {
         };
         let output = if self.is_first {
             let first = std::cell::Cell::new(None);
-            let output = probed(x, |x| {
+            let output = shown(x, |x| {
                 attention()((sublayer.norm)(x), &|qkv| {
                     first.set(Some(values_of(qkv)));
                     qkv
@@ -100,9 +94,9 @@ impl Connection for ValueResidual {
             output
         } else if let Some(weights) = self.weights {
             let weights = tape.param(weights);
-            tape.probe("value_weights", weights);
+            tape.probe(hooks::VALUE_WEIGHTS, weights);
             let first = state.memory[0];
-            probed(x, |x| {
+            shown(x, |x| {
                 attention()((sublayer.norm)(x), &|qkv| mix_values(qkv, first, weights))
             })
         } else {
@@ -112,19 +106,12 @@ impl Connection for ValueResidual {
         state
     }
 
-    fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
-        state.hidden
-    }
-
-    fn account(&self) -> Account {
+    fn cost(&self) -> Cost {
         let d = self.dim;
         let (mixes, first) = (
             usize::from(self.weights.is_some()),
             usize::from(self.is_first),
         );
-        Account {
-            flops: d + 3 * d * mixes,
-            saved: d + 3 * d * mixes + d * first,
-        }
+        Cost::new(d + 3 * d * mixes, d + 3 * d * mixes + d * first)
     }
 }

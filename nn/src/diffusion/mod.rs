@@ -9,12 +9,10 @@
 //!
 //! The network predicts the noise `eps` (Ho et al., Denoising Diffusion Probabilistic Models,
 //! NeurIPS 2020, "simple" loss): the mean of `(eps - eps_theta(x_t, t, c))²` over pixels,
-//! images and timesteps `t` drawn uniformly from 1 to T. Variances are not learned.
+//! images and timesteps `t` sampled uniformly from 1 to T. Variances are not learned.
 
 mod ddim;
-mod guidance;
 mod noise;
 
-pub use ddim::{Ddim, timesteps};
-pub use guidance::guide;
+pub use ddim::{Ddim, guide, timesteps};
 pub use noise::{NoiseConfig, NoiseKind, NoiseSchedule};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::f64::consts::FRAC_PI_2;
 
-/// How fast the signal fades.
+/// The decay of the signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoiseKind {
@@ -21,7 +21,7 @@ pub enum NoiseKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NoiseConfig {
-    /// How fast the signal fades.
+    /// The decay of the signal.
     pub schedule: NoiseKind,
     /// T, the number of timesteps.
     pub timesteps: usize,

@@ -28,7 +28,7 @@ pub enum Finding {
     IdenticalStreams {
         /// The scope of the sublayer, `blocks.1.attn`.
         site: String,
-        /// How many streams there are.
+        /// Number of streams.
         rate: usize,
     },
     /// All weights of a mixing matrix are close to 0 or 1.
@@ -99,7 +99,7 @@ impl Finding {
         }
     }
 
-    /// How strong it is, if findings of a kind differ in that.
+    /// The strength, if findings of a kind differ in it.
     fn strength(&self) -> f32 {
         match self {
             Self::VanishingGradient { largest, .. } => -largest,
@@ -110,7 +110,7 @@ impl Finding {
     }
 }
 
-/// How many names a remark spells out.
+/// Number of names that a remark spells out.
 const NAMES: usize = 3;
 
 /// The findings in words, one sentence for each kind: the strongest is quoted, the first places

@@ -2,15 +2,17 @@
 //!
 //! A mixing matrix that is cut off from the loss, one whose gradient a wrong formula makes
 //! zero, streams that no step can tell apart: all of these train without any complaint.
-//! So every trainable tensor is watched over the first steps, and after these the probed
+//! So every trainable tensor is watched over the first steps, and after these the shown
 //! values of one forward are looked at. What is found is named.
 
-mod eps;
 mod finding;
 
-pub use eps::{LARGE_EPS, large_eps};
 pub use finding::{Finding, remarks};
 
+use crate::{
+    hooks::{self, scope_of},
+    norm::{NormConfig, NormKind},
+};
 use engine::{
     params::{Gradients, Params},
     tape::{Tape, Var},
@@ -26,9 +28,9 @@ pub const WATCHED_STEPS: u32 = 10;
 /// of a sublayer before (or of the streams, if that is smaller).
 ///
 /// An update moves a parameter by about the learning rate, so streams that the network can
-/// tell apart separate in proportion to their sum, and to what sublayers write into them. A symmetry keeps them equal up to
-/// rounding; where an exact gradient is zero, AdamW blows rounding up to the size of a
-/// learning rate, but that parts streams by the square of the sum only.
+/// tell apart separate in proportion to their sum, and to what sublayers write into them. A
+/// symmetry keeps them equal up to rounding; where an exact gradient is zero, AdamW blows rounding
+/// up to the size of a learning rate, but that parts streams by the square of the sum only.
 pub const IDENTICAL: f64 = 0.1;
 
 /// A difference of streams that is rounding, whatever the learning rates.
@@ -42,7 +44,7 @@ pub const SATURATED: f32 = 0.01;
 /// parameter by less than this part of the learning rate.
 pub const VANISHING: f32 = 0.01;
 
-/// What has been seen of the gradients of every tensor.
+/// The observations of the gradients of every tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Guard {
     steps: u32,
@@ -65,7 +67,7 @@ impl Guard {
         }
     }
 
-    /// Whether this is a guard of these parameters; it may have come from a file.
+    /// Returns whether this is a guard of these parameters; it may have come from a file.
     pub fn fits(&self, params: &Params) -> bool {
         self.reached.len() == params.len() && self.largest.len() == params.parts().count()
     }
@@ -113,26 +115,23 @@ impl Guard {
         findings
     }
 
-    /// What does not learn among the values of a forward on a
+    /// Returns what does not learn among the values of a forward on a
     /// [probing](Tape::set_probing) tape. `hidden` of rank four, `[batch, seq, rate, d]`,
     /// holds streams; `stochastic_alpha`, `[.., n, n + 1]`, is an `[A_m | A_r]` whose A_r a
     /// softmax or Sinkhorn's iterations made, and which is to learn. The state of the first
     /// sublayer is not looked at: replication has just made it.
     pub fn values(&self, tape: &Tape) -> Vec<Finding> {
         let probes = tape.probes();
-        let scope_of = |name: &str, value: &str| {
-            let scope = name.strip_suffix(value)?.strip_suffix('.')?;
-            Some(scope.to_owned())
-        };
         let mut findings = Vec::new();
         let mut states = 0;
         // Of the outputs so far, the largest root mean square.
         let mut written: Option<f64> = None;
         for (name, var) in probes {
-            if scope_of(&name, "output").is_some() {
+            if scope_of(&name, hooks::OUTPUT).is_some() {
                 let size = var.with_value(root_mean_square);
                 written = Some(written.map_or(size, |largest| largest.max(size)));
-            } else if let Some(site) = scope_of(&name, "hidden") {
+            } else if let Some(site) = scope_of(&name, hooks::HIDDEN) {
+                let site = site.to_owned();
                 states += 1;
                 let shape = var.shape();
                 let &[_, _, rate, d] = shape.dims() else {
@@ -148,7 +147,8 @@ impl Guard {
                 if spread <= identical.max(ROUNDING * size) {
                     findings.push(Finding::IdenticalStreams { site, rate });
                 }
-            } else if let Some(site) = scope_of(&name, "stochastic_alpha") {
+            } else if let Some(site) = scope_of(&name, hooks::STOCHASTIC_ALPHA) {
+                let site = site.to_owned();
                 let distance = distance_from_corners(var);
                 if distance < SATURATED {
                     findings.push(Finding::SaturatedMix { site, distance });
@@ -192,6 +192,52 @@ fn distance_from_corners(alpha: Var<'_>) -> f32 {
     let tokens = (alpha.shape().len() / one) as f64;
     let mixes = sums.iter().enumerate().filter(|(i, _)| i % width > 0);
     mixes.fold(0.0, |max, (_, sum)| f64::max(max, sum / tokens)) as f32
+}
+
+/// The constant under the root of a norm is large above this part of what the root is taken of.
+pub const LARGE_EPS: f32 = 0.05;
+
+/// Where the constant under the root is not small against what the norms normalise, among the
+/// values of a forward on a [probing](Tape::set_probing) tape: what every sublayer and the final
+/// norm read. Such a norm shrinks small states, and connections that differ in the scale of
+/// their state can no longer be compared.
+pub fn large_eps(tape: &Tape, norm: NormConfig) -> Vec<Finding> {
+    let reads = tape.probes().into_iter().filter_map(|(name, var)| {
+        let site = match name.as_str() {
+            hooks::REDUCED => "the final norm",
+            name => scope_of(name, hooks::INPUT)?,
+        };
+        Some((site.to_owned(), var))
+    });
+    let findings = reads.filter_map(|(site, var)| {
+        let share = share_of_eps(var, norm);
+        (share > LARGE_EPS).then_some(Finding::LargeEps {
+            site,
+            share,
+            eps: norm.eps,
+        })
+    });
+    findings.collect()
+}
+
+/// The part that eps has in what a norm takes the root of, in the mean over the tokens.
+fn share_of_eps(x: Var<'_>, norm: NormConfig) -> f32 {
+    let (width, eps) = (x.shape().width(), f64::from(norm.eps));
+    let share = |row: &[f32]| {
+        let mean_of = |f: &dyn Fn(f64) -> f64| {
+            row.iter().map(|&x| f(f64::from(x))).sum::<f64>() / row.len() as f64
+        };
+        let centre = match norm.kind {
+            NormKind::LayerNorm => mean_of(&|x| x),
+            NormKind::RmsNorm => 0.0,
+        };
+        eps / (mean_of(&|x| (x - centre).powi(2)) + eps)
+    };
+    x.with_value(|x| {
+        let rows = x.chunks_exact(width);
+        let count = rows.len();
+        (rows.map(share).sum::<f64>() / count as f64) as f32
+    })
 }
 
 #[cfg(test)]
@@ -276,5 +322,46 @@ mod tests {
             ("c", "stochastic_alpha", shape, &alpha([1.0, 0.9])),
         ]);
         assert_eq!(found, ["b"]);
+    }
+
+    fn found(kind: NormKind, eps: f32, x: &[f32]) -> Vec<(String, f32)> {
+        let mut tape = Tape::new();
+        tape.set_probing();
+        let var = tape.constant([1, x.len() / 2, 2], x);
+        {
+            let _scope = tape.enter(&Arc::from("blocks.3.attn"));
+            tape.probe(hooks::INPUT, var);
+        }
+        tape.probe(hooks::REDUCED, var);
+        let findings = large_eps(&tape, NormConfig { kind, eps }).into_iter();
+        let shares = findings.map(|finding| match finding {
+            Finding::LargeEps { site, share, .. } => (site, share),
+            other => panic!("{other}"),
+        });
+        shares.collect()
+    }
+
+    #[test]
+    fn an_eps_as_large_as_what_is_normalised_is_named_where_it_acts() {
+        let small = [1e-3, -1e-3];
+        let named = found(NormKind::RmsNorm, 1e-6, &small);
+        let sites: Vec<&str> = named.iter().map(|(site, _)| site.as_str()).collect();
+        assert_eq!(sites, ["blocks.3.attn", "the final norm"]);
+        assert!((named[0].1 - 0.5).abs() < 1e-3, "{named:?}");
+        assert_eq!(found(NormKind::RmsNorm, 1e-12, &small), []);
+        assert_eq!(found(NormKind::RmsNorm, 1e-6, &[1.0, -1.0]), []);
+    }
+
+    #[test]
+    fn a_layer_norm_is_judged_by_the_variance() {
+        let beside_a_mean = [1.001, 0.999];
+        assert_eq!(found(NormKind::RmsNorm, 1e-6, &beside_a_mean), []);
+        assert_eq!(found(NormKind::LayerNorm, 1e-6, &beside_a_mean).len(), 2);
+    }
+
+    #[test]
+    fn the_share_is_the_mean_over_the_tokens() {
+        let named = found(NormKind::RmsNorm, 1.0, &[1.0, 1.0, 1e6, 1e6]);
+        assert!((named[0].1 - 0.25).abs() < 1e-3, "{named:?}");
     }
 }

@@ -33,7 +33,7 @@ impl<'a> Plan<'a> {
         self.at(expert)..self.at(expert + 1)
     }
 
-    /// How many assignments there are.
+    /// Number of assignments.
     pub fn assignments(&self) -> usize {
         (self.bits.len() - self.experts - 1) / 2
     }

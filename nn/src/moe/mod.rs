@@ -2,12 +2,16 @@
 //! experts, the `top_k` most probable work on a token, weighted with their probabilities
 //! as they are. Dropless: no expert has a capacity.
 
+mod experts;
 pub mod kernels;
-mod ops;
+mod router;
+#[cfg(test)]
+mod tests;
 
-pub use ops::{Choice, ExpertWeights, choose, experts, load_balance, router_z};
+pub use experts::{ExpertWeights, experts};
+pub use router::{Choice, choose, load_balance, router_z};
 
-use crate::linear::Linear;
+use crate::{hooks, linear::Linear};
 use engine::{
     ops::{scale, softmax},
     params::{Builder, Decay, Init, ParamId},
@@ -15,7 +19,7 @@ use engine::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How the losses of the routers of a network become one.
+/// The reduction of the losses of all routers of a network to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverLayers {
@@ -30,22 +34,22 @@ pub enum OverLayers {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MoeConfig {
-    /// How many experts there are.
+    /// Number of experts.
     pub experts: usize,
     /// The width between the projections of one expert.
     pub hidden: usize,
-    /// How many experts work on a token.
+    /// Number of experts that work on a token.
     pub top_k: usize,
-    /// What the load-balance loss counts in the loss.
+    /// Coefficient of the load-balance loss.
     pub load_balance_coef: f32,
-    /// What the router z-loss counts in the loss.
+    /// Coefficient of the router z-loss.
     pub router_z_coef: f32,
-    /// Whether both are averaged over the layers or summed.
+    /// Mean or sum of both over the layers.
     #[serde(default = "summed")]
     pub router_losses: OverLayers,
 }
 
-/// What runs had that began before the setting existed.
+/// The value in runs from before the setting existed.
 fn summed() -> OverLayers {
     OverLayers::Sum
 }
@@ -103,7 +107,7 @@ pub struct RouterLosses<'t> {
     pub load_balance: Var<'t>,
     /// The mean of `logsumexp²` of the router's logits.
     pub router_z: Var<'t>,
-    /// What is added to the loss.
+    /// The term that is added to the loss.
     pub weighted: Var<'t>,
 }
 
@@ -150,27 +154,19 @@ impl MixtureOfExperts {
         output_init: Init,
     ) -> Self {
         let (experts, hidden) = (config.experts, config.hidden);
-        b.scope(name, |b| Self {
-            config: config.clone(),
-            router: Linear::new(b, "router", dim, experts, init.clone()),
-            gate: b.param(
-                "experts.gate.weight",
-                [experts, hidden, dim],
-                Decay::Yes,
-                init.clone(),
-            ),
-            up: b.param(
-                "experts.up.weight",
-                [experts, hidden, dim],
-                Decay::Yes,
-                init.clone(),
-            ),
-            down: b.param(
-                "experts.down.weight",
-                [experts, dim, hidden],
-                Decay::Yes,
-                output_init,
-            ),
+        b.scope(name, |b| {
+            let router = Linear::new(b, "router", dim, experts, init.clone());
+            let mut weight = |name: &str, [rows, columns]: [usize; 2], init: &Init| {
+                let name = format!("experts.{name}.weight");
+                b.param(&name, [experts, rows, columns], Decay::Yes, init.clone())
+            };
+            Self {
+                config: config.clone(),
+                router,
+                gate: weight("gate", [hidden, dim], init),
+                up: weight("up", [hidden, dim], init),
+                down: weight("down", [dim, hidden], &output_init),
+            }
         })
     }
 
@@ -206,7 +202,7 @@ impl MixtureOfExperts {
 
     fn probe<'t>(&self, probabilities: Var<'t>, choice: &Choice<'t>) {
         let tape = probabilities.tape();
-        tape.probe("load", choice.load);
+        tape.probe(hooks::LOAD, choice.load);
         let rows = probabilities.shape().rows();
         let entropy = probabilities.with_value(|p| {
             let terms = p.iter().filter(|&&p| p > 0.0).map(|&p| {
@@ -215,19 +211,19 @@ impl MixtureOfExperts {
             });
             terms.sum::<f64>() / rows as f64
         });
-        tape.probe("entropy", tape.constant([], &[entropy as f32]));
+        tape.probe(hooks::ENTROPY, tape.constant([], &[entropy as f32]));
         let experts = self.config.experts;
         let carried_out = choice.plan.with_value(|bits| {
             let plan = kernels::Plan::new(bits, experts);
             (0..experts).map(|e| plan.places(e).len()).sum::<usize>()
         });
         let dropped = choice.gates.shape().len() - carried_out;
-        tape.probe("dropped", tape.constant([], &[dropped as f32]));
+        tape.probe(hooks::DROPPED, tape.constant([], &[dropped as f32]));
     }
 }
 
 #[cfg(test)]
-mod tests {
+mod layer_tests {
     use super::*;
     use engine::{
         params::{Gradients, Params},

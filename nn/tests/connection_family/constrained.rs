@@ -9,7 +9,7 @@ use nn::connection::{
         kernels::{Gates, MOST_STREAMS, Rule},
         ops::coefficients,
     },
-    slots::Slots,
+    streams::ops::{Coefficients, Slots},
 };
 
 fn permutations(items: &[usize]) -> Vec<Vec<usize>> {
@@ -223,7 +223,8 @@ fn record<'t>(
     let state = tape.constant([rows, n, 1], &vec![0.0; rows * n]);
     let slots = Slots::of_streams("check", state, 1);
     let mix = (made.1.logits(n) > 0).then(|| (v[5], v[6]));
-    let (alpha, beta) = coefficients(slots, made, v[0], (v[1], v[2]), (v[3], v[4]), mix);
+    let (read, write) = ((v[1], v[2]), (v[3], v[4]));
+    let Coefficients { alpha, beta } = coefficients(slots, made, v[0], read, write, mix);
     [alpha, beta]
 }
 
@@ -293,7 +294,7 @@ fn mixes(rule: Rule, n: usize, std: f32) -> Vec<Vec<f32>> {
         .collect();
     let slots = Slots::of_streams("check", state, 1);
     let [read, write, mix] = [1, 3, 5].map(|i| (vars[i], vars[i + 1]));
-    let (alpha, beta) = coefficients(slots, made, vars[0], read, write, Some(mix));
+    let Coefficients { alpha, beta } = coefficients(slots, made, vars[0], read, write, Some(mix));
     assert_eq!(alpha.shape().dims(), [2, 3, n, n + 1]);
     assert_eq!(beta.shape().dims(), [2, 3, n]);
     let without_read = |alpha: &[f32]| {

@@ -4,7 +4,7 @@ use engine::{
     check::{Check, CheckInput},
     tape::Var,
 };
-use nn::connection::constrained::ops::{FlatNorm, flat_projection};
+use nn::connection::{PredictorNorm, streams::flat_projection::flat_projection};
 
 const EPS: f32 = 1e-2;
 
@@ -26,7 +26,11 @@ fn the_flattened_state_is_normalised_and_projected() {
             inputs.push(CheckInput::normal([inputs_len], 1.0, 9));
         }
         let count = columns.len();
-        for norm in [FlatNorm::Rms, FlatNorm::Layer] {
+        for norm in [
+            PredictorNorm::RmsNorm,
+            PredictorNorm::LayerNorm,
+            PredictorNorm::None,
+        ] {
             Check::new(
                 "flat_projection",
                 inputs.clone(),
@@ -37,11 +41,14 @@ fn the_flattened_state_is_normalised_and_projected() {
                 |x| {
                     let rows = x[0].chunks(inputs_len).flat_map(|row| {
                         let centre = match norm {
-                            FlatNorm::Rms => 0.0,
-                            FlatNorm::Layer => row.iter().sum::<f64>() / inputs_len as f64,
+                            PredictorNorm::RmsNorm | PredictorNorm::None => 0.0,
+                            PredictorNorm::LayerNorm => row.iter().sum::<f64>() / inputs_len as f64,
                         };
                         let square: f64 = row.iter().map(|x| (x - centre).powi(2)).sum();
-                        let root = (square / inputs_len as f64 + f64::from(EPS)).sqrt();
+                        let root = match norm {
+                            PredictorNorm::None => 1.0,
+                            _ => (square / inputs_len as f64 + f64::from(EPS)).sqrt(),
+                        };
                         let weight = |i: usize| if weighted { x[1 + count][i] } else { 1.0 };
                         let normed = (0..inputs_len)
                             .map(|i| (row[i] - centre) / root * weight(i))

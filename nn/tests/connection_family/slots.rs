@@ -5,9 +5,13 @@ use engine::{
     tape::Var,
 };
 use nn::connection::{
-    hyper::{kernels::slots::WriteForm, ops::PredictorNormParams},
-    slot_predictor::{SlotPredictor, predict},
-    slots::{Slots, read, write},
+    PredictorNorm,
+    streams::{
+        ops::{Coefficients, Slots, read, write},
+        predictor::{Predictor, PredictorForm},
+        slot_predictor::predict,
+        slots::WriteForm,
+    },
 };
 
 const ROWS: usize = 3;
@@ -106,7 +110,8 @@ fn a_write_mixes_the_slots_and_adds_the_output() {
                     ],
                     |_, v: &[Var<'_>]| {
                         let slots = Slots::of_streams("check", v[0], r);
-                        vec![write(slots, form, v[0], v[1], v[2], v[3])]
+                        let (alpha, beta) = (v[1], v[2]);
+                        vec![write(slots, form, v[0], Coefficients { alpha, beta }, v[3])]
                     },
                     |x| vec![naive_write(x, size, form)],
                 )
@@ -116,32 +121,30 @@ fn a_write_mixes_the_slots_and_adds_the_output() {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Norm {
-    Layer,
-    Rms,
-    None,
-}
-
 const EPS: f32 = 1e-2;
 const TAU: f32 = 1.5;
 
-fn naive_predict(x: &[Vec<f64>], [n, w]: [usize; 2], norm: Norm, tanh: bool) -> Vec<Vec<f64>> {
+fn naive_predict(
+    x: &[Vec<f64>],
+    [n, w]: [usize; 2],
+    norm: PredictorNorm,
+    tanh: bool,
+) -> Vec<Vec<f64>> {
     let columns = [x[3].len() / n, x[4].len() / n];
     let mut out = columns.map(|c| vec![0.0; ROWS * n * c]);
     for row in 0..ROWS * n {
         let slot = &x[0][row * w..][..w];
         let mean = match norm {
-            Norm::Layer => slot.iter().sum::<f64>() / w as f64,
+            PredictorNorm::LayerNorm => slot.iter().sum::<f64>() / w as f64,
             _ => 0.0,
         };
         let square: f64 = slot.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / w as f64;
         let root = (square + f64::from(EPS)).sqrt();
         let normed: Vec<f64> = (0..w)
             .map(|c| match norm {
-                Norm::Layer => (slot[c] - mean) / root * x[7][c] + x[8][c],
-                Norm::Rms => slot[c] / root * x[7][c],
-                Norm::None => slot[c],
+                PredictorNorm::LayerNorm => (slot[c] - mean) / root * x[7][c] + x[8][c],
+                PredictorNorm::RmsNorm => slot[c] / root * x[7][c],
+                PredictorNorm::None => slot[c],
             })
             .collect();
         for which in 0..2 {
@@ -169,10 +172,10 @@ fn naive_predict(x: &[Vec<f64>], [n, w]: [usize; 2], norm: Norm, tanh: bool) -> 
 fn each_slot_predicts_its_row_of_the_coefficients() {
     for [n, w, alpha, beta] in [[1, 8, 2, 1], [4, 8, 8, 1], [6, 5, 9, 3], [3, 17, 6, 1]] {
         for (norm, tanh, one_scale) in [
-            (Norm::Layer, true, true),
-            (Norm::Layer, false, false),
-            (Norm::Rms, true, false),
-            (Norm::None, true, true),
+            (PredictorNorm::LayerNorm, true, true),
+            (PredictorNorm::LayerNorm, false, false),
+            (PredictorNorm::RmsNorm, true, false),
+            (PredictorNorm::None, true, true),
         ] {
             let scale = |columns: usize| if one_scale { 1 } else { n * columns };
             let mut inputs = vec![
@@ -184,34 +187,33 @@ fn each_slot_predicts_its_row_of_the_coefficients() {
                 CheckInput::normal([scale(alpha)], 1.0, 6),
                 CheckInput::normal([scale(beta)], 1.0, 7),
             ];
-            if norm != Norm::None {
+            if norm != PredictorNorm::None {
                 inputs.push(CheckInput::normal([w], 1.0, 8));
             }
-            if norm == Norm::Layer {
+            if norm == PredictorNorm::LayerNorm {
                 inputs.push(CheckInput::normal([w], 1.0, 9));
             }
             Check::new(
                 "slot_predictor",
                 inputs,
                 |_, v: &[Var<'_>]| {
-                    let params = SlotPredictor {
-                        alpha_fn: v[1],
-                        beta_fn: v[2],
+                    let params = Predictor {
+                        form: PredictorForm {
+                            norm,
+                            eps: EPS,
+                            tanh,
+                        },
                         static_alpha: v[3],
                         static_beta: v[4],
+                        alpha_fn: v[1],
+                        beta_fn: v[2],
                         alpha_scale: v[5],
                         beta_scale: v[6],
-                        norm: match norm {
-                            Norm::Layer => PredictorNormParams::LayerNorm(v[7], v[8]),
-                            Norm::Rms => PredictorNormParams::RmsNorm(v[7]),
-                            Norm::None => PredictorNormParams::None,
-                        },
-                        eps: EPS,
-                        tanh,
-                        tau: TAU,
+                        norm_weight: v.get(7).copied(),
+                        norm_bias: v.get(8).copied(),
                     };
                     let slots = Slots::of_streams("check", v[0], 1);
-                    let (alpha, beta) = predict(slots, v[0], &params);
+                    let Coefficients { alpha, beta } = predict(slots, v[0], &params, TAU);
                     vec![alpha, beta]
                 },
                 |x| naive_predict(x, [n, w], norm, tanh),

@@ -28,8 +28,8 @@ pub struct Target {
 }
 
 impl Target {
-    pub fn grad(&mut self) -> Option<nn::connection::hyper::kernels::Grad<'_>> {
-        self.wanted.then_some(nn::connection::hyper::kernels::Grad {
+    pub fn grad(&mut self) -> Option<engine::op::Grad<'_>> {
+        self.wanted.then_some(engine::op::Grad {
             values: &mut self.data,
             accumulate: self.accumulate,
         })

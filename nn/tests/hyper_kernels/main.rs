@@ -5,15 +5,12 @@ mod naive;
 mod subjects;
 
 use check::{Subject, assert_close, check, numbers, poisoned};
+use engine::kernels::broadcast::{replicate, sum_streams};
 use naive::NormKind;
-use nn::connection::hyper::kernels::coefficients::coefficients;
-use nn::connection::hyper::kernels::depth::depth_connection;
-use nn::connection::hyper::kernels::fused::{
-    Read, Write, read, write, write_then_read, write_then_sum,
+use nn::connection::hyper::kernels::{
+    Dims, Read, Source, Write, read, scratch_len, write_then_sum,
 };
-use nn::connection::hyper::kernels::streams::{expand, reduce};
-use nn::connection::hyper::kernels::width::width_connection;
-use nn::connection::hyper::kernels::{Dims, Grad, scratch_len};
+use nn::connection::streams::slots::{SlotDims, WriteForm, add_output, mix, write};
 use subjects::*;
 
 const RATES: [usize; 6] = [1, 2, 3, 4, 8, 12];
@@ -57,11 +54,6 @@ fn every_sharing(mut body: impl FnMut(Setting)) {
             });
         }
     }
-}
-
-#[test]
-fn coefficients_and_gradients_are_those_of_the_equations() {
-    every_predictor(|setting| check(&Coefficients(setting)));
 }
 
 #[test]
@@ -114,7 +106,7 @@ fn coefficients_of_each_norm_stay_accurate_far_from_zero() {
         tanh: false,
         shared: false,
     };
-    let subject = Coefficients(setting);
+    let subject = ReadOnly(setting);
     let mut inputs: Vec<Vec<f32>> = subject.inputs().into_iter().map(|(_, x)| x).collect();
     for value in &mut inputs[0] {
         *value += 100.0;
@@ -132,46 +124,30 @@ fn coefficients_of_each_norm_stay_accurate_far_from_zero() {
             accumulate: false,
         })
         .collect();
-    let outputs = subject.run(&inputs, &[None, None], &mut targets);
-    assert_close("alpha", &outputs[0], &expected[0], 1e-5);
-    assert_close("beta", &outputs[1], &expected[1], 1e-5);
+    let outputs = subject.run(&inputs, &[None, None, None], &mut targets);
+    assert_close("alpha", &outputs[1], &expected[1], 1e-5);
+    assert_close("beta", &outputs[2], &expected[2], 1e-5);
 }
 
 #[test]
-fn expand_replicates_and_reduce_sums() {
+fn streams_are_replicated_and_summed() {
     for dims in sizes() {
         let Dims { rows, rate, d } = dims;
         let hidden = numbers(1, rows * d);
         let mut state = poisoned(dims.state_len());
-        let target = Grad {
-            values: &mut state,
-            accumulate: false,
-        };
-        expand(dims, &hidden, target);
+        replicate(&mut state, false, &hidden, rate, d);
         for (at, value) in state.iter().enumerate() {
             assert_eq!(*value, hidden[at / (rate * d) * d + at % d]);
         }
-        let target = Grad {
-            values: &mut state,
-            accumulate: true,
-        };
-        expand(dims, &hidden, target);
+        replicate(&mut state, true, &hidden, rate, d);
         let mut sum = poisoned(rows * d);
-        let target = Grad {
-            values: &mut sum,
-            accumulate: false,
-        };
-        reduce(dims, &state, target);
-        let target = Grad {
-            values: &mut sum,
-            accumulate: true,
-        };
-        reduce(dims, &state, target);
+        sum_streams(&mut sum, false, &state, rate, d);
+        sum_streams(&mut sum, true, &state, rate, d);
         let expected: Vec<f64> = hidden
             .iter()
             .map(|&x| f64::from(x) * 4.0 * rate as f64)
             .collect();
-        assert_close("reduce(expand)", &sum, &expected, 1e-6);
+        assert_close("the sum of replicated streams", &sum, &expected, 1e-6);
     }
 }
 
@@ -204,39 +180,43 @@ fn fused_kernels_compute_what_the_separate_ones_do() {
             mut fused_stats,
         ] = setting.read_memory();
         let out = Read {
-            hidden: &mut fused_hidden,
+            hidden: Some(&mut fused_hidden),
             alpha: &mut fused_alpha,
             beta: &mut fused_beta,
             stats: &mut fused_stats,
         };
-        write_then_read(dims, &step, &dynamic, &mut fused_next, out, &mut scratch);
+        let source = Source::Write(step, &mut fused_next);
+        read(dims, source, &dynamic, out, &mut scratch);
         let mut fused_sum = poisoned(dims.rows * dims.d);
         write_then_sum(dims, &step, &mut fused_sum);
+        let (sizes, form) = (setting.slots(), WriteForm::Full);
         let mut written = poisoned(dims.state_len());
-        write(dims, &step, &mut written);
+        write(sizes, form, state, alpha_in, beta_in, output, &mut written);
         assert_eq!(written, fused_next, "write {setting:?}");
 
-        let mut mixed = poisoned(dims.state_len());
-        width_connection(dims, state, alpha_in, None, Some(&mut mixed));
         let mut next = poisoned(dims.state_len());
-        depth_connection(dims, &mixed, beta_in, output, &mut next);
+        mix(sizes, sizes.carrying(), state, alpha_in, &mut next);
+        add_output(sizes, form, beta_in, output, &mut next);
         let [mut hidden, mut alpha, mut beta, mut stats] = setting.read_memory();
-        coefficients(
+        let out = Read {
+            hidden: Some(&mut hidden),
+            alpha: &mut alpha,
+            beta: &mut beta,
+            stats: &mut stats,
+        };
+        read(
             dims,
-            &fused_next,
+            Source::State(&fused_next),
             &dynamic,
-            &mut alpha,
-            &mut beta,
-            &mut stats,
+            out,
             &mut scratch,
         );
-        width_connection(dims, &fused_next, &alpha, Some(&mut hidden), None);
+        let mut general_hidden = poisoned(dims.rows * dims.d);
+        let columns = sizes.reading(dims.rate + 1);
+        mix(sizes, columns, &fused_next, &alpha, &mut general_hidden);
+        assert_eq!(general_hidden, hidden, "read {setting:?}");
         let mut sum = poisoned(dims.rows * dims.d);
-        let target = Grad {
-            values: &mut sum,
-            accumulate: false,
-        };
-        reduce(dims, &next, target);
+        sum_streams(&mut sum, false, &next, dims.rate, dims.d);
 
         for (what, fused, separate) in [
             ("next", &fused_next, &next),
@@ -302,22 +282,19 @@ fn at_initialisation_every_stream_is_the_pre_norm_residual() {
         let embedding = numbers(1, dims.rows * dims.d);
         let mut scratch = poisoned(scratch_len(dims));
         let mut state = poisoned(dims.state_len());
-        let target = Grad {
-            values: &mut state,
-            accumulate: false,
-        };
-        expand(dims, &embedding, target);
+        replicate(&mut state, false, &embedding, rate, dims.d);
         let mut residual = embedding;
         const SUBLAYERS: usize = 5;
         let [mut hidden, mut alpha, mut beta, mut stats] = setting.read_memory();
         let first = parameters(0);
         let out = Read {
-            hidden: &mut hidden,
+            hidden: Some(&mut hidden),
             alpha: &mut alpha,
             beta: &mut beta,
             stats: &mut stats,
         };
-        read(dims, &state, &setting.dynamic(&first), out, &mut scratch);
+        let source = Source::State(&state);
+        read(dims, source, &setting.dynamic(&first), out, &mut scratch);
         for k in 0..SUBLAYERS {
             assert_eq!(hidden, residual, "the read of sublayer {k}, rate {rate}");
             let output = sublayer(k, dims.d, &hidden);
@@ -343,14 +320,15 @@ fn at_initialisation_every_stream_is_the_pre_norm_residual() {
             let mut next = poisoned(dims.state_len());
             let [mut next_hidden, mut next_alpha, mut next_beta, mut stats] = setting.read_memory();
             let out = Read {
-                hidden: &mut next_hidden,
+                hidden: Some(&mut next_hidden),
                 alpha: &mut next_alpha,
                 beta: &mut next_beta,
                 stats: &mut stats,
             };
             let next_parameters = parameters(k + 1);
             let dynamic = setting.dynamic(&next_parameters);
-            write_then_read(dims, &step, &dynamic, &mut next, out, &mut scratch);
+            let source = Source::Write(step, &mut next);
+            read(dims, source, &dynamic, out, &mut scratch);
             (state, hidden, alpha, beta) = (next, next_hidden, next_alpha, next_beta);
         }
     }
@@ -358,11 +336,6 @@ fn at_initialisation_every_stream_is_the_pre_norm_residual() {
 
 #[test]
 fn alpha_i_j_carries_stream_i_into_stream_j() {
-    let dims = Dims {
-        rows: 1,
-        rate: 4,
-        d: 16,
-    };
     let mut alpha = vec![0.0; 20];
     // Source 1, destination 3 (column 0 is the read).
     alpha[5 + 4] = 2.0;
@@ -370,7 +343,14 @@ fn alpha_i_j_carries_stream_i_into_stream_j() {
     alpha[2 * 5] = 1.0;
     let state = numbers(1, 64);
     let (mut hidden, mut mixed) = (poisoned(16), poisoned(64));
-    width_connection(dims, &state, &alpha, Some(&mut hidden), Some(&mut mixed));
+    let sizes = SlotDims {
+        rows: 1,
+        slots: 4,
+        reads: 1,
+        width: 16,
+    };
+    mix(sizes, sizes.reading(5), &state, &alpha, &mut hidden);
+    mix(sizes, sizes.carrying(), &state, &alpha, &mut mixed);
     assert_eq!(hidden, state[32..48]);
     assert!(mixed[..48].iter().all(|&x| x == 0.0));
     let doubled: Vec<f32> = state[16..32].iter().map(|x| 2.0 * x).collect();
@@ -389,14 +369,15 @@ fn every_element_of_the_mix_matters() {
         let output = numbers(2, dims.rows * dims.d);
         let beta = vec![1.0; rate];
         let next = |alpha: &[f32]| {
-            let step = Write {
-                state: &state,
-                alpha,
-                beta: &beta,
-                output: &output,
-            };
             let mut next = poisoned(dims.state_len());
-            write(dims, &step, &mut next);
+            let sizes = SlotDims {
+                rows: 2,
+                slots: rate,
+                reads: 1,
+                width: 17,
+            };
+            let form = WriteForm::Full;
+            write(sizes, form, &state, alpha, &beta, &output, &mut next);
             next
         };
         let alpha = initial_alpha(rate, 0);
@@ -450,14 +431,16 @@ fn no_rows_give_zero_gradients_of_what_is_shared() {
 
 #[test]
 #[should_panic(
-    expected = "width_connection: alpha has 19 elements, expected [rows 3, rate 4, \
-                           rate + 1 = 5] or [rate 4, rate + 1 = 5]"
+    expected = "slot_mix: alpha has 19 elements, expected [rows 3, slots 4, columns 5] or [slots \
+                4, columns 5]"
 )]
 fn a_wrong_length_is_named() {
-    let dims = Dims {
+    let sizes = SlotDims {
         rows: 3,
-        rate: 4,
-        d: 2,
+        slots: 4,
+        reads: 1,
+        width: 2,
     };
-    width_connection(dims, &[0.0; 24], &[0.0; 19], None, None);
+    let columns = sizes.carrying();
+    mix(sizes, columns, &[0.0; 24], &[0.0; 19], &mut [0.0; 24]);
 }

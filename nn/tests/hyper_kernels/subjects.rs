@@ -1,12 +1,10 @@
 //! The kernels as subjects of the check.
 
-use nn::connection::hyper::kernels::coefficients::{
-    Dynamic, DynamicGrads, Norm, coefficients, coefficients_backward, stats_len,
-};
-use nn::connection::hyper::kernels::depth::{depth_connection, depth_connection_backward};
-use nn::connection::hyper::kernels::fused::*;
-use nn::connection::hyper::kernels::width::{width_connection, width_connection_backward};
-use nn::connection::hyper::kernels::{Dims, scratch_len};
+use engine::op::Grad;
+use nn::connection::PredictorNorm;
+use nn::connection::hyper::kernels::*;
+use nn::connection::streams::predictor::{Predictor, PredictorForm};
+use nn::connection::streams::slots::{self, SlotDims, WriteForm};
 
 use crate::check::{Subject, Target, numbers, poisoned};
 use crate::naive::{self, EPS, NormKind, Tensor};
@@ -59,25 +57,40 @@ impl Setting {
         ]
     }
 
-    pub fn dynamic<'a>(&self, parameters: &'a [Vec<f32>]) -> Dynamic<'a> {
-        let weight = Some(&parameters[0][..]);
-        Dynamic {
+    fn form(&self) -> PredictorForm {
+        PredictorForm {
             norm: match self.kind {
-                NormKind::None => Norm::None,
-                NormKind::Rms => Norm::Rms { weight, eps: EPS },
-                NormKind::Layer => Norm::Layer {
-                    weight,
-                    bias: Some(&parameters[1]),
-                    eps: EPS,
-                },
+                NormKind::None => PredictorNorm::None,
+                NormKind::Rms => PredictorNorm::RmsNorm,
+                NormKind::Layer => PredictorNorm::LayerNorm,
             },
+            eps: EPS,
+            tanh: self.tanh,
+        }
+    }
+
+    pub fn dynamic<'a>(&self, parameters: &'a [Vec<f32>]) -> Predictor<&'a [f32]> {
+        Predictor {
+            form: self.form(),
             static_alpha: &parameters[2],
             static_beta: &parameters[3],
-            dynamic_alpha_fn: &parameters[4],
-            dynamic_beta_fn: &parameters[5],
-            dynamic_alpha_scale: parameters[6][0],
-            dynamic_beta_scale: parameters[7][0],
-            tanh: self.tanh,
+            alpha_fn: &parameters[4],
+            beta_fn: &parameters[5],
+            alpha_scale: &parameters[6],
+            beta_scale: &parameters[7],
+            norm_weight: (self.kind != NormKind::None).then_some(&parameters[0]),
+            norm_bias: (self.kind == NormKind::Layer).then_some(&parameters[1]),
+        }
+    }
+
+    /// The sizes of the general kernels.
+    pub fn slots(&self) -> SlotDims {
+        let Dims { rows, rate, d } = self.dims;
+        SlotDims {
+            rows,
+            slots: rate,
+            reads: 1,
+            width: d,
         }
     }
 
@@ -96,19 +109,20 @@ impl Setting {
         }
     }
 
-    fn grads<'a>(&self, targets: &'a mut [Target]) -> DynamicGrads<'a> {
+    fn grads<'a>(&self, targets: &'a mut [Target]) -> Predictor<Option<Grad<'a>>> {
         let [weight, bias, sa, sb, af, bf, s_a, s_b] = targets else {
             panic!("eight parameters")
         };
-        DynamicGrads {
-            norm_weight: weight.grad().filter(|_| self.kind != NormKind::None),
-            norm_bias: bias.grad().filter(|_| self.kind == NormKind::Layer),
+        Predictor {
+            form: self.form(),
             static_alpha: sa.grad(),
             static_beta: sb.grad(),
-            dynamic_alpha_fn: af.grad(),
-            dynamic_beta_fn: bf.grad(),
-            dynamic_alpha_scale: s_a.grad(),
-            dynamic_beta_scale: s_b.grad(),
+            alpha_fn: af.grad(),
+            beta_fn: bf.grad(),
+            alpha_scale: s_a.grad(),
+            beta_scale: s_b.grad(),
+            norm_weight: (self.kind != NormKind::None).then(|| weight.grad()),
+            norm_bias: (self.kind == NormKind::Layer).then(|| bias.grad()),
         }
     }
 
@@ -170,59 +184,6 @@ macro_rules! subject {
     };
 }
 
-subject!(Coefficients);
-impl Subject for Coefficients {
-    fn name(&self) -> String {
-        format!("coefficients {:?}", self.0)
-    }
-
-    fn inputs(&self) -> Vec<(&'static str, Vec<f32>)> {
-        let mut inputs = vec![("state", self.0.state(1))];
-        inputs.extend(self.0.parameters());
-        inputs
-    }
-
-    fn naive(&self, inputs: &[Tensor]) -> Vec<Tensor> {
-        let Dims { rate, d, .. } = self.0.dims;
-        let dynamic = self.0.naive_dynamic(&inputs[1..]);
-        let (alpha, beta) = naive::coefficients(rate, d, &inputs[0], &dynamic);
-        vec![alpha, beta]
-    }
-
-    fn run(
-        &self,
-        inputs: &[Vec<f32>],
-        upstream: &[Option<Vec<f32>>],
-        targets: &mut [Target],
-    ) -> Vec<Vec<f32>> {
-        let dims = self.0.dims;
-        let dynamic = self.0.dynamic(&inputs[1..]);
-        let [_, mut alpha, mut beta, mut stats] = self.0.read_memory();
-        coefficients(
-            dims,
-            &inputs[0],
-            &dynamic,
-            &mut alpha,
-            &mut beta,
-            &mut stats,
-            &mut self.0.scratch(),
-        );
-        let (state, parameters) = targets.split_at_mut(1);
-        coefficients_backward(
-            dims,
-            &inputs[0],
-            &dynamic,
-            &stats,
-            upstream[0].as_deref(),
-            upstream[1].as_deref(),
-            state[0].grad(),
-            self.0.grads(parameters),
-            &mut self.0.scratch(),
-        );
-        vec![alpha, beta]
-    }
-}
-
 subject!(Width);
 impl Subject for Width {
     fn name(&self) -> String {
@@ -245,24 +206,30 @@ impl Subject for Width {
         upstream: &[Option<Vec<f32>>],
         targets: &mut [Target],
     ) -> Vec<Vec<f32>> {
-        let dims = self.0.dims;
-        let mut hidden = poisoned(dims.rows * dims.d);
-        let mut mixed = poisoned(dims.state_len());
+        let (dims, sizes) = (self.0.dims, self.0.slots());
+        let mut outputs = vec![poisoned(dims.rows * dims.d), poisoned(dims.state_len())];
         let (state, alpha) = (&inputs[0], &inputs[1]);
-        width_connection(dims, state, alpha, Some(&mut hidden), Some(&mut mixed));
-        let [state_target, alpha_target] = targets else {
+        let [to_state, to_alpha] = targets else {
             panic!("two inputs")
         };
-        width_connection_backward(
-            dims,
-            state,
-            alpha,
-            upstream[0].as_deref(),
-            upstream[1].as_deref(),
-            state_target.grad(),
-            alpha_target.grad(),
-        );
-        vec![hidden, mixed]
+        let mut later = false;
+        let columns = [sizes.reading(dims.rate + 1), sizes.carrying()];
+        for (i, (columns, output)) in columns.into_iter().zip(&mut outputs).enumerate() {
+            slots::mix(sizes, columns, state, alpha, output);
+            // The second of two parts is added.
+            if let Some(grad) = &upstream[i] {
+                let [to_state, to_alpha] = [&mut *to_state, &mut *to_alpha].map(|target| {
+                    let grad = target.grad();
+                    grad.map(|grad| Grad {
+                        accumulate: grad.accumulate || later,
+                        ..grad
+                    })
+                });
+                slots::mix_backward(sizes, columns, state, alpha, grad, to_state, to_alpha);
+                later = true;
+            }
+        }
+        outputs
     }
 }
 
@@ -295,21 +262,26 @@ impl Subject for Depth {
         upstream: &[Option<Vec<f32>>],
         targets: &mut [Target],
     ) -> Vec<Vec<f32>> {
-        let dims = self.0.dims;
-        let mut next = poisoned(dims.state_len());
-        depth_connection(dims, &inputs[0], &inputs[1], &inputs[2], &mut next);
-        let [mixed, beta, output] = targets else {
+        let sizes = self.0.slots();
+        let (beta, output, form) = (&inputs[1], &inputs[2], WriteForm::Full);
+        let mut next = inputs[0].clone();
+        slots::add_output(sizes, form, beta, output, &mut next);
+        let [mixed, to_beta, to_output] = targets else {
             panic!("three inputs")
         };
-        depth_connection_backward(
-            dims,
-            &inputs[1],
-            &inputs[2],
-            upstream[0].as_deref().expect("a gradient"),
-            mixed.grad(),
-            beta.grad(),
-            output.grad(),
+        let grad = upstream[0].as_deref().expect("a gradient");
+        slots::add_output_backward(
+            sizes,
+            form,
+            beta,
+            output,
+            grad,
+            to_beta.grad(),
+            to_output.grad(),
         );
+        if let Some(to_mixed) = mixed.grad() {
+            engine::kernels::elementwise::copy(to_mixed.values, to_mixed.accumulate, grad);
+        }
         vec![next]
     }
 }
@@ -340,9 +312,25 @@ impl Subject for WriteOnly {
     ) -> Vec<Vec<f32>> {
         let dims = self.0.dims;
         let mut next = poisoned(dims.state_len());
-        write(dims, &write_of(inputs), &mut next);
+        let (sizes, form) = (self.0.slots(), WriteForm::Full);
+        let [state, alpha, beta, output] = [0, 1, 2, 3].map(|at| &inputs[at][..]);
+        slots::write(sizes, form, state, alpha, beta, output, &mut next);
         let grad = upstream[0].as_deref().expect("a gradient");
-        write_backward(dims, &write_of(inputs), grad, write_grads(targets));
+        let [to_state, to_alpha, to_beta, to_output] = targets else {
+            panic!("four inputs of a write")
+        };
+        let (to_state, to_alpha) = (to_state.grad(), to_alpha.grad());
+        slots::mix_backward(
+            sizes,
+            sizes.carrying(),
+            state,
+            alpha,
+            grad,
+            to_state,
+            to_alpha,
+        );
+        let (to_beta, to_output) = (to_beta.grad(), to_output.grad());
+        slots::add_output_backward(sizes, form, beta, output, grad, to_beta, to_output);
         vec![next]
     }
 }
@@ -388,7 +376,9 @@ impl Subject for ReadOnly {
     }
 
     fn inputs(&self) -> Vec<(&'static str, Vec<f32>)> {
-        Coefficients(self.0).inputs()
+        let mut inputs = vec![("state", self.0.state(1))];
+        inputs.extend(self.0.parameters());
+        inputs
     }
 
     fn naive(&self, inputs: &[Tensor]) -> Vec<Tensor> {
@@ -409,12 +399,13 @@ impl Subject for ReadOnly {
         let dynamic = self.0.dynamic(&inputs[1..]);
         let [mut hidden, mut alpha, mut beta, mut stats] = self.0.read_memory();
         let out = Read {
-            hidden: &mut hidden,
+            hidden: Some(&mut hidden),
             alpha: &mut alpha,
             beta: &mut beta,
             stats: &mut stats,
         };
-        read(dims, &inputs[0], &dynamic, out, &mut self.0.scratch());
+        let source = Source::State(&inputs[0]);
+        read(dims, source, &dynamic, out, &mut self.0.scratch());
         let (state, parameters) = targets.split_at_mut(1);
         read_backward(
             dims,
@@ -423,7 +414,7 @@ impl Subject for ReadOnly {
             &alpha,
             &stats,
             inflow(upstream),
-            state[0].grad(),
+            StateGradient::Input(state[0].grad()),
             self.0.grads(parameters),
             &mut self.0.scratch(),
         );
@@ -471,25 +462,24 @@ impl Subject for WriteThenRead {
         let [mut hidden, mut alpha, mut beta, mut stats] = self.0.read_memory();
         let mut next = poisoned(dims.state_len());
         let out = Read {
-            hidden: &mut hidden,
+            hidden: Some(&mut hidden),
             alpha: &mut alpha,
             beta: &mut beta,
             stats: &mut stats,
         };
         let write = write_of(inputs);
         let mut scratch = self.0.scratch();
-        write_then_read(dims, &write, &dynamic, &mut next, out, &mut scratch);
+        let source = Source::Write(write, &mut next);
+        read(dims, source, &dynamic, out, &mut scratch);
         let (written, parameters) = targets.split_at_mut(4);
-        write_then_read_backward(
+        read_backward(
             dims,
-            &write,
-            &dynamic,
             &next,
+            &dynamic,
             &alpha,
             &stats,
-            upstream[3].as_deref(),
             inflow(upstream),
-            write_grads(written),
+            StateGradient::Write(write, write_grads(written), upstream[3].as_deref()),
             self.0.grads(parameters),
             &mut self.0.scratch(),
         );

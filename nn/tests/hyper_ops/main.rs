@@ -9,11 +9,12 @@ use engine::{
     tape::Var,
 };
 use naive::{EPS, NormKind, Tensor};
-use nn::connection::hyper::{
-    PendingWrite,
-    ops::{
-        Coefficients, DynamicParams, PredictorNormParams, coefficients, depth_connection, read,
-        read_static, width_connection, write_then_read, write_then_read_static, write_then_sum,
+use nn::connection::{
+    PredictorNorm,
+    hyper::ops::{coefficients, read, write_then_read, write_then_read_static, write_then_sum},
+    streams::{
+        ops::{Coefficients, PendingWrite, depth_connection, read_stream, width_connection},
+        predictor::{Predictor, PredictorForm},
     },
 };
 
@@ -84,21 +85,26 @@ fn predictor(n: usize, d: usize, kind: NormKind) -> Vec<CheckInput> {
     inputs
 }
 
-fn on_tape<'t>(v: &[Var<'t>], kind: NormKind, tanh: bool) -> DynamicParams<'t> {
-    DynamicParams {
+fn on_tape<'t>(v: &[Var<'t>], kind: NormKind, tanh: bool) -> Predictor<Var<'t>> {
+    let norm = match kind {
+        NormKind::Layer => PredictorNorm::LayerNorm,
+        NormKind::Rms => PredictorNorm::RmsNorm,
+        NormKind::None => PredictorNorm::None,
+    };
+    Predictor {
+        form: PredictorForm {
+            norm,
+            eps: EPS,
+            tanh,
+        },
         static_alpha: v[0],
         static_beta: v[1],
-        dynamic_alpha_fn: v[2],
-        dynamic_beta_fn: v[3],
-        dynamic_alpha_scale: v[4],
-        dynamic_beta_scale: v[5],
-        norm: match kind {
-            NormKind::Layer => PredictorNormParams::LayerNorm(v[6], v[7]),
-            NormKind::Rms => PredictorNormParams::RmsNorm(v[6]),
-            NormKind::None => PredictorNormParams::None,
-        },
-        eps: EPS,
-        tanh,
+        alpha_fn: v[2],
+        beta_fn: v[3],
+        alpha_scale: v[4],
+        beta_scale: v[5],
+        norm_weight: v.get(6).copied(),
+        norm_bias: v.get(7).copied(),
     }
 }
 
@@ -223,9 +229,9 @@ fn the_read_is_that_of_coefficients_and_width_connection() {
 fn the_static_read_is_that_of_the_width_connection() {
     for (n, d) in SIZES {
         Check::new(
-            &format!("read_static, rate {n}, d {d}"),
+            &format!("read_stream, rate {n}, d {d}"),
             vec![state(n, d), normal(&[n, n + 1], 1.0, 5)],
-            |_, v| vec![read_static(v[0], v[1])],
+            |_, v| vec![read_stream(v[0], v[1])],
             |x| vec![naive::width(n, d, &x[0], &x[1]).0],
         )
         .run();
@@ -268,7 +274,7 @@ fn the_fused_static_write_and_read_is_the_composition_of_the_plain_ones() {
             inputs.extend(write(n, d, per_token));
             inputs.push(normal(&[n, n + 1], 1.0, 13));
             Check::new(
-                &format!("write_then_read_static, rate {n}, d {d}"),
+                &format!("write_then_read_stream, rate {n}, d {d}"),
                 inputs,
                 |_, v| {
                     let (next, hidden) = write_then_read_static(v[0], &pending(&v[1..]), v[4]);

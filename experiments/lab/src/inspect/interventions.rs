@@ -3,6 +3,7 @@
 use super::{measures::LayerView, network::InspectedNetwork};
 use engine::tape::Edit;
 use figures::unfold::LayerCoefficients;
+use nn::hooks;
 use serde::Serialize;
 
 /// A change of the coefficients, in one sublayer or in all.
@@ -128,8 +129,8 @@ fn edit(views: &[LayerView], change: Change, only: Option<String>) -> Edit {
             return false;
         };
         match what {
-            "alpha" => change.alpha(mean.rate(), mean, values),
-            "beta" => change.beta(mean.rate(), mean, values),
+            hooks::ALPHA => change.alpha(mean.rate(), mean, values),
+            hooks::BETA => change.beta(mean.rate(), mean, values),
             _ => return false,
         }
         true

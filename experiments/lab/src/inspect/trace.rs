@@ -7,6 +7,7 @@ use engine::{
     tape::{Tape, Var},
 };
 use figures::unfold::{LayerCoefficients, Unfolded, unfold};
+use nn::hooks;
 
 /// Input, output and gradient of every sublayer. Values are `[tokens, ..]`.
 pub struct Trace {
@@ -62,13 +63,13 @@ impl Trace {
         let mut coefficients = SiteCoefficients::of(tape);
         let sites = probes
             .iter()
-            .filter_map(|(path, _)| path.strip_suffix(".input"));
+            .filter_map(|(path, _)| hooks::scope_of(path, hooks::INPUT));
         let layers = sites.map(|site| {
             let of_site = |what: &str| find(&format!("{site}.{what}"));
-            let output = of_site("output").expect("the output of a sublayer");
-            let input = of_site("input").expect("the input of a sublayer");
-            let streams =
-                of_site("hidden").filter(|hidden| hidden.shape().rank() > input.shape().rank());
+            let output = of_site(hooks::OUTPUT).expect("the output of a sublayer");
+            let input = of_site(hooks::INPUT).expect("the input of a sublayer");
+            let streams = of_site(hooks::HIDDEN)
+                .filter(|hidden| hidden.shape().rank() > input.shape().rank());
             let found = coefficients.iter().position(|known| known.site == site);
             LayerTrace {
                 site: site.to_owned(),
@@ -80,14 +81,14 @@ impl Trace {
             }
         });
         let layers = layers.collect();
-        let embedding = find("embedding").expect("the embedding of a network");
-        let reduced = find("reduced").expect("the end of a network");
+        let embedding = find(hooks::EMBEDDING).expect("the embedding of a network");
+        let reduced = find(hooks::REDUCED).expect("the end of a network");
         Self {
             dim: embedding.shape().width(),
             embedding: embedding.value(),
             layers,
             reduced: reduced.value(),
-            head: find("head").map(Var::value),
+            head: find(hooks::HEAD).map(Var::value),
             loss,
         }
     }

@@ -10,6 +10,7 @@ use crate::{
 };
 use engine::tape::Tape;
 use models::config::FfnConfig;
+use nn::hooks;
 
 /// Records the coefficients over the first validation rows, as many as a micro-batch.
 pub(super) struct Recorder {
@@ -115,19 +116,21 @@ impl Trainer {
                 let values = var.value();
                 let last = sums.iter().rposition(|sum| sum.site == site);
                 match (probe, last) {
-                    ("load", None) => sums.push(RouterSummary {
+                    (hooks::LOAD, None) => sums.push(RouterSummary {
                         site: site.to_owned(),
                         load: values.iter().map(|&v| share * f64::from(v)).collect(),
                         entropy: 0.0,
                         dropped: 0,
                     }),
-                    ("load", Some(index)) => {
+                    (hooks::LOAD, Some(index)) => {
                         for (sum, &v) in sums[index].load.iter_mut().zip(&values) {
                             *sum += share * f64::from(v);
                         }
                     }
-                    ("entropy", Some(index)) => sums[index].entropy += share * f64::from(values[0]),
-                    ("dropped", Some(index)) => sums[index].dropped += values[0] as u64,
+                    (hooks::ENTROPY, Some(index)) => {
+                        sums[index].entropy += share * f64::from(values[0])
+                    }
+                    (hooks::DROPPED, Some(index)) => sums[index].dropped += values[0] as u64,
                     _ => {}
                 }
             }

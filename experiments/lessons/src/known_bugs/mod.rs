@@ -10,12 +10,17 @@ use engine::{
     shape::Shape,
     tape::{Tape, Var},
 };
-use nn::connection::{
-    Account, Connection, Site, Spec, State, Sublayer,
-    hyper::ops::{
-        DynamicParams, PredictorNormParams, coefficients, depth_connection, freeze_columns,
-        width_connection,
+use nn::{
+    connection::{
+        Connection, Cost, PredictorNorm, Site, Spec, State, Sublayer,
+        hyper::ops::coefficients,
+        streams::{
+            freeze::freeze_columns,
+            ops::{depth_connection, width_connection},
+            predictor::{Predictor, PredictorForm},
+        },
     },
+    hooks,
 };
 
 /// A mistake that published implementations have made.
@@ -167,13 +172,7 @@ impl SuspectConnection {
             return [static_alpha, static_beta];
         };
         let over_all = self.has(Bug::NormOverStreams);
-        let norm = match over_all {
-            true => PredictorNormParams::None,
-            false => PredictorNormParams::LayerNorm(
-                tape.constant([d], &vec![1.0; d]),
-                tape.constant([d], &vec![0.0; d]),
-            ),
-        };
+        let norm = |start: f32| (!over_all).then(|| tape.constant([d], &vec![start; d]));
         let predicted_from = match over_all {
             true => {
                 let shape = [hidden.shape().len() / (n * d), n * d];
@@ -183,16 +182,23 @@ impl SuspectConnection {
             }
             false => hidden,
         };
-        let params = DynamicParams {
+        let params = Predictor {
+            form: PredictorForm {
+                norm: match over_all {
+                    true => PredictorNorm::None,
+                    false => PredictorNorm::LayerNorm,
+                },
+                eps: self.eps,
+                tanh: true,
+            },
             static_alpha,
             static_beta,
-            dynamic_alpha_fn: tape.param(predictors.alpha_fn),
-            dynamic_beta_fn: tape.param(predictors.beta_fn),
-            dynamic_alpha_scale: tape.param(predictors.alpha_scale),
-            dynamic_beta_scale: tape.param(predictors.beta_scale),
-            norm,
-            eps: self.eps,
-            tanh: true,
+            alpha_fn: tape.param(predictors.alpha_fn),
+            beta_fn: tape.param(predictors.beta_fn),
+            alpha_scale: tape.param(predictors.alpha_scale),
+            beta_scale: tape.param(predictors.beta_scale),
+            norm_weight: norm(1.0),
+            norm_bias: norm(0.0),
         };
         let coefficients = coefficients(predicted_from, &params);
         [coefficients.alpha, coefficients.beta]
@@ -229,8 +235,8 @@ impl Connection for SuspectConnection {
             Some(Bug::MeanRead) => input = scale(sum_streams(hidden), 1.0 / n as f32),
             _ => {}
         }
-        tape.probe("hidden", hidden);
-        tape.probe("alpha", predicted);
+        tape.probe(hooks::HIDDEN, hidden);
+        tape.probe(hooks::ALPHA, predicted);
         let output = sublayer.pre_normed(input);
         let next = depth_connection(mixed, beta, output);
         State::new(match self.suspect.bug {
@@ -246,8 +252,8 @@ impl Connection for SuspectConnection {
         }
     }
 
-    fn account(&self) -> Account {
-        Account::default()
+    fn cost(&self) -> Cost {
+        Cost::default()
     }
 }
 

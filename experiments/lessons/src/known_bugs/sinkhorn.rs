@@ -12,7 +12,7 @@ use nn::connection::{
         kernels::{self, Gates},
         ops::coefficients,
     },
-    slots::Slots,
+    streams::ops::{Coefficients, Slots},
 };
 
 /// `H_res` of logits, and the gradient of `<G, H_res>` with respect to them.
@@ -43,7 +43,7 @@ pub fn on_tape(leading: &[usize], n: usize, iterations: usize, logits: &[f32], g
         )
     };
     let state = tape.constant(shaped(&[n, 1]), &vec![0.0; count * n]);
-    let (alpha, _) = coefficients(
+    let Coefficients { alpha, .. } = coefficients(
         Slots::of_streams("sinkhorn", state, 1),
         (Gates::Sigmoid, kernels::Rule::Sinkhorn { iterations }),
         projected,

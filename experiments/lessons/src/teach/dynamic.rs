@@ -11,7 +11,11 @@ use engine::{
     tape::Tape,
 };
 use figures::terminal::scientific;
-use nn::connection::hyper::ops::{DynamicParams, PredictorNormParams, coefficients};
+use nn::connection::{
+    PredictorNorm,
+    hyper::ops::coefficients,
+    streams::predictor::{Predictor, PredictorForm},
+};
 use std::io;
 
 const TOKENS: usize = 64;
@@ -47,19 +51,20 @@ impl Setting {
         tape.set_keeping();
         let predictors = tape.input([DIM, RATE + 1], &self.predictors);
         let scale = tape.input([1], &[self.scale]);
-        let params = DynamicParams {
+        let params = Predictor {
+            form: PredictorForm {
+                norm: PredictorNorm::LayerNorm,
+                eps: EPS,
+                tanh: self.tanh,
+            },
             static_alpha: tape.constant([RATE, RATE + 1], &STATIC_ALPHA),
             static_beta: tape.constant([RATE], &[1.0; RATE]),
-            dynamic_alpha_fn: predictors,
-            dynamic_beta_fn: tape.constant([DIM], &[0.0; DIM]),
-            dynamic_alpha_scale: scale,
-            dynamic_beta_scale: tape.constant([1], &[self.scale]),
-            norm: PredictorNormParams::LayerNorm(
-                tape.constant([DIM], &[1.0; DIM]),
-                tape.constant([DIM], &[0.0; DIM]),
-            ),
-            eps: EPS,
-            tanh: self.tanh,
+            alpha_fn: predictors,
+            beta_fn: tape.constant([DIM], &[0.0; DIM]),
+            alpha_scale: scale,
+            beta_scale: tape.constant([1], &[self.scale]),
+            norm_weight: Some(tape.constant([DIM], &[1.0; DIM])),
+            norm_bias: Some(tape.constant([DIM], &[0.0; DIM])),
         };
         let state = tape.constant([TOKENS, RATE, DIM], &self.state);
         let alpha = coefficients(state, &params).alpha;

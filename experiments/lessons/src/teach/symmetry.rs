@@ -13,6 +13,7 @@ use models::{
     config::FfnConfig,
     transformer::{Transformer, TransformerConfig},
 };
+use nn::hooks;
 use nn::{
     connection::{ConnectionConfig, HyperConfig, hyper::ReadInit},
     norm::NormConfig,
@@ -67,7 +68,9 @@ fn train(key: Key, connection: HyperConfig) -> Vec<Moment> {
         tape.bind(&params);
         let loss = model.loss(&tape, &tokens[..BATCH * SEQ], &tokens[1..], SEQ);
         let probes = tape.probes();
-        let mut hidden = probes.iter().filter(|(name, _)| name.ends_with("hidden"));
+        let mut hidden = probes
+            .iter()
+            .filter(|(name, _)| name.ends_with(hooks::HIDDEN));
         let (_, last) = hidden.next_back().expect("a probed state");
         moments.push(Moment {
             step,

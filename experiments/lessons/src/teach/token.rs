@@ -6,9 +6,13 @@ use engine::{
     rng::Key,
     tape::{Tape, Var},
 };
-use nn::connection::hyper::ops::{
-    Coefficients, DynamicParams, PredictorNormParams, coefficients, depth_connection,
-    width_connection,
+use nn::connection::{
+    PredictorNorm,
+    hyper::ops::coefficients,
+    streams::{
+        ops::{Coefficients, depth_connection, width_connection},
+        predictor::{Predictor, PredictorForm},
+    },
 };
 use rand_distr::{Distribution, StandardNormal};
 
@@ -98,19 +102,20 @@ impl Token {
             s_beta,
             weight,
         ] = leaves;
-        let params = DynamicParams {
+        let params = Predictor {
+            form: PredictorForm {
+                norm: PredictorNorm::LayerNorm,
+                eps: EPS,
+                tanh: true,
+            },
             static_alpha,
             static_beta,
-            dynamic_alpha_fn: alpha_fn,
-            dynamic_beta_fn: beta_fn,
-            dynamic_alpha_scale: s_alpha,
-            dynamic_beta_scale: s_beta,
-            norm: PredictorNormParams::LayerNorm(
-                tape.constant([DIM], &[1.0; DIM]),
-                tape.constant([DIM], &[0.0; DIM]),
-            ),
-            eps: EPS,
-            tanh: true,
+            alpha_fn,
+            beta_fn,
+            alpha_scale: s_alpha,
+            beta_scale: s_beta,
+            norm_weight: Some(tape.constant([DIM], &[1.0; DIM])),
+            norm_bias: Some(tape.constant([DIM], &[0.0; DIM])),
         };
         let coefficients = coefficients(state, &params);
         let (input, mixed) = width_connection(state, coefficients.alpha);

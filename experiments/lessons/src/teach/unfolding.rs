@@ -10,6 +10,7 @@ use figures::{
     unfold::{LayerCoefficients, unfold},
 };
 use nn::connection::HyperConfig;
+use nn::hooks;
 use std::io;
 
 const LAYERS: usize = 4;
@@ -43,12 +44,12 @@ fn look(stack: &Stack, data: &[f32]) -> Seen {
             .map(|k| of_layer(k).expect("a probe of every layer").1.value())
             .collect()
     };
-    let (mut inputs, mut outputs) = (all("input"), vec![data.to_vec()]);
+    let (mut inputs, mut outputs) = (all(hooks::INPUT), vec![data.to_vec()]);
     inputs.push(sum);
-    outputs.extend(all("output"));
+    outputs.extend(all(hooks::OUTPUT));
     Seen {
-        alpha: all("alpha"),
-        beta: all("beta"),
+        alpha: all(hooks::ALPHA),
+        beta: all(hooks::BETA),
         outputs,
         inputs,
     }

@@ -1,45 +1,13 @@
 //! The settings of hyper-connections.
 
 use super::Hyper;
-use crate::connection::{Connection, Reduction, Site, Spec, check_streams};
-use engine::params::{Builder, Decay, Init, ParamId};
+use crate::connection::{
+    Connection, PredictorNorm, Reduction, Site, Spec, check_streams, expect_number,
+};
+use engine::params::Builder;
 use serde::{Deserialize, Serialize};
 
-/// The norm before the predictors of dynamic coefficients (Eq. 10).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PredictorNorm {
-    /// Layer norm of each stream over d, with weight and bias.
-    #[default]
-    LayerNorm,
-    /// RMS norm of each stream over d, with weight.
-    RmsNorm,
-    /// The streams as they are.
-    None,
-}
-
-impl PredictorNorm {
-    /// Registers the weight and, for layer norm, the bias below `norm`.
-    pub(in crate::connection) fn register(
-        self,
-        b: &mut Builder,
-        width: usize,
-    ) -> Option<(ParamId, Option<ParamId>)> {
-        b.scope("norm", |b| {
-            let mut part = |name, init| b.param(name, [width], Decay::No, init);
-            match self {
-                PredictorNorm::LayerNorm => {
-                    let weight = part("weight", Init::Ones);
-                    Some((weight, Some(part("bias", Init::Zeros))))
-                }
-                PredictorNorm::RmsNorm => Some((part("weight", Init::Ones), None)),
-                PredictorNorm::None => None,
-            }
-        })
-    }
-}
-
-/// How the read weights A_m start (Eq. 14).
+/// Initialisation of the read weights A_m (Eq. 14).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadInit {
@@ -50,7 +18,7 @@ pub enum ReadInit {
     Uniform,
 }
 
-/// What the initial output projections are scaled with. The paper scales "by a factor
+/// The factor of the initial output projections. The paper scales "by a factor
 /// of sqrt(n)" without saying in which direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,23 +52,23 @@ pub enum FrozenPart {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HyperConfig {
-    /// The expansion rate n: how many streams.
+    /// Number of streams n, the expansion rate.
     pub rate: usize,
-    /// Whether the coefficients have a part predicted from the streams.
+    /// A part of the coefficients is predicted from the streams.
     pub dynamic: bool,
-    /// Whether the prediction goes through tanh.
+    /// The prediction goes through tanh.
     pub tanh: bool,
     /// The norm before the prediction.
     pub norm: PredictorNorm,
     /// Which parts keep their initial value.
     pub frozen: Vec<FrozenPart>,
-    /// How s_alpha and s_beta start.
+    /// Initial s_alpha and s_beta.
     pub scale_init: f32,
-    /// How A_m starts.
+    /// Initialisation of A_m.
     pub read_init: ReadInit,
-    /// What the initial output projections are scaled with.
+    /// The factor of the initial output projections.
     pub output_init_scale: OutputInitScale,
-    /// How the streams end.
+    /// The reduction of the streams at the end.
     pub reduction: Reduction,
 }
 
@@ -121,7 +89,7 @@ impl Default for HyperConfig {
 }
 
 impl HyperConfig {
-    /// Whether this part keeps its initial value.
+    /// Returns whether this part keeps its initial value.
     pub fn freezes(&self, part: FrozenPart) -> bool {
         self.frozen.contains(&part)
     }
@@ -156,12 +124,6 @@ impl Spec for HyperConfig {
 
     fn validate(&self, _: usize) -> Result<(), String> {
         check_streams("rate", self.rate)?;
-        if !self.scale_init.is_finite() {
-            return Err(format!(
-                "scale_init is {}, expected a number",
-                self.scale_init
-            ));
-        }
-        Ok(())
+        expect_number("scale_init", self.scale_init)
     }
 }

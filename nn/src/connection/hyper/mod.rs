@@ -9,54 +9,34 @@ mod config;
 pub mod kernels;
 pub mod ops;
 
-pub use config::{FrozenPart, HyperConfig, OutputInitScale, PredictorNorm, ReadInit};
+pub use config::{FrozenPart, HyperConfig, OutputInitScale, ReadInit};
 
 use super::{
-    Account, Connection, Site, State, Sublayer,
-    dynamic::Dynamic,
+    Connection, Cost, Site, State, Sublayer,
     reduction::Reducer,
-    slots::{Slots, edited, write},
+    streams::{
+        freeze::freeze_columns,
+        ops::{Coefficients, PendingWrite, Slots, read_stream, seen, write},
+        predictor::{Predictor, PredictorForm},
+        slots::WriteForm,
+    },
 };
 use engine::{
     ops::replicate,
     params::{Builder, Decay, Init, ParamId},
+    shape::Shape,
     tape::{Tape, Var},
 };
-use kernels::slots::WriteForm;
-use ops::{
-    Coefficients, DynamicParams, PredictorNormParams, depth_connection, freeze_columns, read,
-    read_static, width_connection, write_then_read, write_then_read_static, write_then_sum,
-};
-
-/// A write that has not been carried out: the next connection does it together with
-/// its own read, in one pass over the streams.
-#[derive(Clone, Copy, Debug)]
-pub struct PendingWrite<'t> {
-    /// The coefficients of the sublayer that has run.
-    pub coefficients: Coefficients<'t>,
-    /// Its output, `[.., d]`.
-    pub output: Var<'t>,
-}
-
-impl<'t> PendingWrite<'t> {
-    /// The next state by itself, from the state that the sublayer has read:
-    /// `Ĥ = Bᵀ oᵀ + A_rᵀ H` (Eq. 5).
-    #[track_caller]
-    pub fn carry_out(&self, state: Var<'t>) -> Var<'t> {
-        let (_, mixed) = width_connection(state, self.coefficients.alpha);
-        depth_connection(mixed, self.coefficients.beta, self.output)
-    }
-}
+use ops::{read, write_then_read, write_then_read_static, write_then_sum};
 
 /// The hyper-connection of one sublayer.
 #[derive(Debug)]
 pub struct Hyper {
     config: HyperConfig,
     dim: usize,
-    eps: f32,
     static_alpha: ParamId,
     static_beta: ParamId,
-    dynamic: Option<Dynamic>,
+    predictor: Option<Predictor<ParamId>>,
     reducer: Reducer,
 }
 
@@ -73,38 +53,45 @@ impl Hyper {
         let static_beta = b.frozen_if(write_frozen, |b| {
             b.param("static_beta", [n], Decay::No, Init::Ones)
         });
-        let dynamic = config.dynamic.then(|| {
+        let predictor = config.dynamic.then(|| {
             let none = freezes(FrozenPart::Dynamic);
-            let scale = Init::Constant(config.scale_init);
-            let (alpha_fn, alpha_scale) = b.frozen_if(none || width_frozen, |b| {
-                (
-                    b.param("dynamic_alpha_fn", [dim, n + 1], Decay::Yes, Init::Zeros),
-                    b.param("dynamic_alpha_scale", [1], Decay::No, scale.clone()),
-                )
-            });
-            let (beta_fn, beta_scale) = b.frozen_if(none || write_frozen, |b| {
-                (
-                    b.param("dynamic_beta_fn", [dim], Decay::Yes, Init::Zeros),
-                    b.param("dynamic_beta_scale", [1], Decay::No, scale),
-                )
-            });
+            let mut family = |frozen: bool, name: &str, shape: Shape| {
+                b.frozen_if(none || frozen, |b| {
+                    let projection = format!("dynamic_{name}_fn");
+                    let scale = (format!("dynamic_{name}_scale"), config.scale_init);
+                    (
+                        b.param(&projection, shape, Decay::Yes, Init::Zeros),
+                        b.param(&scale.0, [1], Decay::No, Init::Constant(scale.1)),
+                    )
+                })
+            };
+            let (alpha_fn, alpha_scale) = family(width_frozen, "alpha", [dim, n + 1].into());
+            let (beta_fn, beta_scale) = family(write_frozen, "beta", [dim].into());
             let nothing_moves = none || (width_frozen && write_frozen);
-            let norm = b.frozen_if(nothing_moves, |b| config.norm.register(b, dim));
-            Dynamic {
+            let [norm_weight, norm_bias] =
+                b.frozen_if(nothing_moves, |b| config.norm.register(b, dim));
+            Predictor {
+                form: PredictorForm {
+                    norm: config.norm,
+                    eps: site.eps,
+                    tanh: config.tanh,
+                },
+                static_alpha,
+                static_beta,
                 alpha_fn,
                 beta_fn,
                 alpha_scale,
                 beta_scale,
-                norm,
+                norm_weight,
+                norm_bias,
             }
         });
         Self {
             config: config.clone(),
             dim,
-            eps: site.eps,
             static_alpha,
             static_beta,
-            dynamic,
+            predictor,
             reducer: Reducer::new(config.reduction, n, site, b),
         }
     }
@@ -128,18 +115,12 @@ impl Hyper {
         }
     }
 
-    fn dynamic_params<'t>(&self, tape: &'t Tape, dynamic: &Dynamic) -> DynamicParams<'t> {
-        let statics = self.static_coefficients(tape);
-        DynamicParams {
-            static_alpha: statics.alpha,
-            static_beta: statics.beta,
-            dynamic_alpha_fn: self.with_frozen_columns(tape.param(dynamic.alpha_fn)),
-            dynamic_beta_fn: tape.param(dynamic.beta_fn),
-            dynamic_alpha_scale: tape.param(dynamic.alpha_scale),
-            dynamic_beta_scale: tape.param(dynamic.beta_scale),
-            norm: PredictorNormParams::of(tape, dynamic.norm),
-            eps: self.eps,
-            tanh: self.config.tanh,
+    fn on_tape<'t>(&self, tape: &'t Tape, predictor: &Predictor<ParamId>) -> Predictor<Var<'t>> {
+        let params = predictor.on_tape(tape);
+        Predictor {
+            static_alpha: self.with_frozen_columns(params.static_alpha),
+            alpha_fn: self.with_frozen_columns(params.alpha_fn),
+            ..params
         }
     }
 
@@ -147,26 +128,21 @@ impl Hyper {
     /// this sublayer, and its input h0.
     fn read<'t>(&self, state: State<'t>) -> (Var<'t>, Coefficients<'t>, Var<'t>) {
         let tape = state.hidden.tape();
-        match (&self.dynamic, state.pending) {
-            (None, None) => {
-                let coefficients = self.static_coefficients(tape);
-                let input = read_static(state.hidden, coefficients.alpha);
+        let Some(predictor) = &self.predictor else {
+            let coefficients = self.static_coefficients(tape);
+            let (hidden, input) = match state.pending {
+                None => (state.hidden, read_stream(state.hidden, coefficients.alpha)),
+                Some(write) => write_then_read_static(state.hidden, &write, coefficients.alpha),
+            };
+            return (hidden, coefficients, input);
+        };
+        let params = self.on_tape(tape, predictor);
+        match state.pending {
+            None => {
+                let (coefficients, input) = read(state.hidden, &params);
                 (state.hidden, coefficients, input)
             }
-            (None, Some(write)) => {
-                let coefficients = self.static_coefficients(tape);
-                let (hidden, input) =
-                    write_then_read_static(state.hidden, &write, coefficients.alpha);
-                (hidden, coefficients, input)
-            }
-            (Some(dynamic), None) => {
-                let (coefficients, input) = read(state.hidden, &self.dynamic_params(tape, dynamic));
-                (state.hidden, coefficients, input)
-            }
-            (Some(dynamic), Some(write)) => {
-                let params = self.dynamic_params(tape, dynamic);
-                write_then_read(state.hidden, &write, &params)
-            }
+            Some(write) => write_then_read(state.hidden, &write, &params),
         }
     }
 }
@@ -190,16 +166,9 @@ impl Connection for Hyper {
     }
 
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
-        let (hidden, mut coefficients, mut input) = self.read(state);
-        let tape = hidden.tape();
+        let (hidden, coefficients, input) = self.read(state);
         let slots = Slots::of_streams("hyper", hidden, 1);
-        if let Some(edited) = edited(slots, hidden, coefficients.alpha, coefficients.beta) {
-            (coefficients.alpha, coefficients.beta) = (edited.alpha, edited.beta);
-            input = edited.input;
-        }
-        tape.probe("hidden", hidden);
-        tape.probe("alpha", coefficients.alpha);
-        tape.probe("beta", coefficients.beta);
+        let (coefficients, input, _) = seen(slots, hidden, coefficients, input);
         let output = sublayer.pre_normed(input);
         let mut next = State::new(hidden);
         next.pending = Some(PendingWrite {
@@ -212,11 +181,12 @@ impl Connection for Hyper {
     fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {
         match state.pending {
             Some(write) if self.reducer.is_sum() => write_then_sum(state.hidden, &write),
-            Some(pending) => {
+            Some(PendingWrite {
+                coefficients,
+                output,
+            }) => {
                 let slots = Slots::of_streams("hyper", state.hidden, 1);
-                let Coefficients { alpha, beta } = pending.coefficients;
-                let form = WriteForm::Full;
-                let next = write(slots, form, state.hidden, alpha, beta, pending.output);
+                let next = write(slots, WriteForm::Full, state.hidden, coefficients, output);
                 self.reducer.reduce(next)
             }
             None => self.reducer.reduce(state.hidden),
@@ -225,12 +195,12 @@ impl Connection for Hyper {
 
     /// Read, mix and write, `2 d n (n + 1) + 2 d n`; the predictors as much again, and
     /// their norm about 8 per element of the state.
-    fn account(&self) -> Account {
+    fn cost(&self) -> Cost {
         let (n, d) = (self.config.rate, self.dim);
         let products = 2 * d * n * (n + 1) + 2 * d * n;
-        let (predictor, coefficients) = match &self.dynamic {
-            Some(dynamic) => {
-                let norm = if dynamic.norm.is_some() { 8 * n * d } else { 0 };
+        let (predictor, coefficients) = match &self.predictor {
+            Some(predictor) => {
+                let norm = predictor.form.norm.cost(n * d);
                 let tails = 3 * n * (n + 2);
                 (
                     2 * d * n * (n + 2) + norm + tails,
@@ -239,10 +209,7 @@ impl Connection for Hyper {
             }
             None => (0, 0),
         };
-        Account {
-            flops: products + predictor,
-            saved: n * d + d + coefficients,
-        }
+        Cost::new(products + predictor, n * d + d + coefficients)
     }
 }
 

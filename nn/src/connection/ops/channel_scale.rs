@@ -1,5 +1,6 @@
 //! A branch with one learned factor per channel.
 
+use crate::shapes::expect;
 use engine::{
     op::{Backward, Forward, Op},
     simd::map,
@@ -57,16 +58,9 @@ impl Op for AddScaledChannels {
 #[track_caller]
 pub fn add_scaled_channels<'t>(base: Var<'t>, scale: Var<'t>, x: Var<'t>) -> Var<'t> {
     let shape = base.shape();
-    if x.shape() != shape || scale.shape().dims() != [shape.width()] {
-        base.tape().fail(
-            "add_scaled_channels",
-            format_args!(
-                "base is {shape}, scale {}, x {}, expected [.., d], [d], [.., d]",
-                scale.shape(),
-                x.shape()
-            ),
-        );
-    }
+    let channels = [shape.width()].into();
+    let expected = [("scale", scale, channels), ("x", x, shape)];
+    expect("add_scaled_channels", expected);
     let op = AddScaledChannels {
         width: shape.width(),
     };

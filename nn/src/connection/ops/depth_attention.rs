@@ -1,5 +1,6 @@
 //! Attention of every token over its own earlier vectors.
 
+use crate::shapes::expect;
 use engine::{
     kernels::elementwise,
     op::{Backward, Forward, MAX_INPUTS, Op},
@@ -11,20 +12,20 @@ use engine::{
 /// Sources that one record holds beside the query and the result so far (two inputs).
 const GROUP: usize = MAX_INPUTS - 3;
 
-/// What the forward keeps for every token and source.
+/// Numbers that the forward keeps for every token and source.
 const SAVED: usize = 3;
 
 /// Attention over some of the sources, and over the result for those before them.
 struct DepthAttention {
     width: usize,
     count: usize,
-    /// Whether the last two inputs are a result and its log-sum-exp.
+    /// True where the last two inputs are a result and its log-sum-exp.
     onto: bool,
     eps: f32,
 }
 
 impl DepthAttention {
-    /// How many vectors are averaged: the sources, and the result so far.
+    /// Number of vectors averaged: the sources, and the result so far.
     fn terms(&self) -> usize {
         self.count + usize::from(self.onto)
     }
@@ -149,23 +150,13 @@ impl Op for DepthAttention {
 /// If there is no source or the shapes do not fit.
 #[track_caller]
 pub fn depth_attention<'t>(query: Var<'t>, sources: &[Var<'t>], eps: f32) -> Var<'t> {
+    const OP: &str = "depth_attention";
     let tape = query.tape();
     let Some(shape) = sources.first().map(|source| source.shape()) else {
-        tape.fail("depth_attention", "there is no source");
+        tape.fail(OP, "there is no source");
     };
-    for source in sources {
-        if source.shape() != shape || query.shape().dims() != [shape.width()] {
-            tape.fail(
-                "depth_attention",
-                format_args!(
-                    "a source is {}, the query {}, expected {shape} and [{}]",
-                    source.shape(),
-                    query.shape(),
-                    shape.width()
-                ),
-            );
-        }
-    }
+    expect(OP, [("the query", query, [shape.width()].into())]);
+    expect(OP, sources.iter().map(|&x| ("a source", x, shape)));
     // Softmax averages of disjoint sets are averages themselves: each record goes on
     // from the result and the log-sum-exp of the one before.
     let mut result: Option<(Var<'t>, Var<'t>)> = None;

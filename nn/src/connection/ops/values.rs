@@ -1,5 +1,6 @@
 //! The values of attention, taken out of its projections and mixed into others.
 
+use crate::shapes::expect;
 use engine::{
     kernels::elementwise,
     op::{Backward, Forward, Op},
@@ -132,16 +133,9 @@ impl Op for MixValues {
 #[track_caller]
 pub fn mix_values<'t>(qkv: Var<'t>, first: Var<'t>, weights: Var<'t>) -> Var<'t> {
     let (shape, width) = (qkv.shape(), first.shape().width());
-    if shape != first.shape().with_width(3 * width) || weights.shape().dims() != [2] {
-        qkv.tape().fail(
-            "mix_values",
-            format_args!(
-                "qkv is {shape}, first {}, weights {}, expected [.., 3 d], [.., d], [2]",
-                first.shape(),
-                weights.shape()
-            ),
-        );
-    }
+    let parts = first.shape().with_width(3 * width);
+    let expected = [("qkv", qkv, parts), ("weights", weights, [2].into())];
+    expect("mix_values", expected);
     let op = MixValues { width };
     let [y] = qkv.tape().apply(op, &[qkv, first, weights], [shape]);
     y

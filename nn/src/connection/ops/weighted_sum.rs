@@ -1,5 +1,6 @@
 //! A sum of vectors with learned scalar weights.
 
+use crate::shapes::expect;
 use engine::{
     kernels::elementwise,
     op::{Backward, Forward, MAX_INPUTS, Op},
@@ -17,7 +18,7 @@ struct WeightedSum {
     /// The weight of the first summand here.
     first: usize,
     count: usize,
-    /// Whether the last input is a sum to be added to.
+    /// True where the last input is a sum to be added to.
     onto: bool,
 }
 
@@ -71,26 +72,14 @@ impl Op for WeightedSum {
 /// If there is not one weight for each summand, or a shape differs.
 #[track_caller]
 pub fn weighted_sum<'t>(onto: Option<Var<'t>>, weights: Var<'t>, xs: &[Var<'t>]) -> Var<'t> {
+    const OP: &str = "weighted_sum";
     let tape = weights.tape();
-    if weights.shape().dims() != [xs.len()] || xs.is_empty() {
-        tape.fail(
-            "weighted_sum",
-            format_args!(
-                "weights are {}, expected one for each of {} summands",
-                weights.shape(),
-                xs.len()
-            ),
-        );
-    }
-    let shape = xs[0].shape();
-    for x in xs.iter().chain(&onto) {
-        if x.shape() != shape {
-            tape.fail(
-                "weighted_sum",
-                format_args!("a summand is {}, expected {shape}", x.shape()),
-            );
-        }
-    }
+    expect(OP, [("the vector of weights", weights, [xs.len()].into())]);
+    let Some(shape) = xs.first().map(|x| x.shape()) else {
+        tape.fail(OP, "there is no summand");
+    };
+    let summands = xs.iter().chain(&onto);
+    expect(OP, summands.map(|&x| ("a summand", x, shape)));
     let mut sum = onto;
     for (group, xs) in xs.chunks(GROUP).enumerate() {
         let op = WeightedSum {
@@ -161,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "weights are [2], expected one for each of 1 summands")]
+    #[should_panic(expected = "weighted_sum: the vector of weights is [2], expected [1]")]
     fn every_summand_has_a_weight() {
         let tape = Tape::new();
         let weights = tape.constant([2], &[1.0; 2]);

@@ -15,6 +15,7 @@ use engine::{
     rng::Key,
     tape::{Tape, Var},
 };
+use nn::hooks;
 use nn::{
     connection::{PreNormConfig, Spec},
     optim::{AdamW, AdamWConfig},
@@ -287,7 +288,7 @@ impl Patient {
         let reads: Vec<Vec<f32>> = tape
             .probes()
             .iter()
-            .filter(|(name, _)| name.ends_with("alpha"))
+            .filter(|(name, _)| name.ends_with(hooks::ALPHA))
             .map(|(_, alpha)| {
                 let first = alpha.value();
                 (0..RATE).map(|i| first[i * (RATE + 1)]).collect()

@@ -1,9 +1,8 @@
 //! How read and write are made of their logits.
 
-use super::softmax;
-use engine::simd::{F32, sigmoid};
+use engine::simd::{F32, exp_nonpositive, sigmoid};
 
-/// What makes read and write of their logits.
+/// The gates that make read and write of their logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gates {
     /// The read is their sigmoid, the write twice their sigmoid.
@@ -13,7 +12,7 @@ pub enum Gates {
 }
 
 impl Gates {
-    /// How many logits the read has, and the write.
+    /// Number of logits of the read, and of the write.
     pub fn logits(self, n: usize) -> usize {
         match self {
             Self::Sigmoid => n,
@@ -21,7 +20,7 @@ impl Gates {
         }
     }
 
-    /// What a gate is multiplied with to be a write.
+    /// The factor between a gate and a write.
     pub(super) fn write_factor(self, n: usize) -> F32 {
         match self {
             Self::Sigmoid => F32::splat(2.0),
@@ -56,7 +55,7 @@ impl Gates {
                 gates.fill(F32::ZERO);
                 let rows = logits.chunks_exact(n).zip(softmaxes.chunks_exact_mut(n));
                 for (row, (logits, weights)) in rows.enumerate() {
-                    softmax::forward(logits, weights);
+                    softmax(logits, weights);
                     for (gate, &weight) in gates[row / n * n..].iter_mut().zip(&*weights) {
                         *gate = part.mul_add(weight, *gate);
                     }
@@ -94,9 +93,38 @@ impl Gates {
                     for (grad, &of_gate) in grads.iter_mut().zip(&gates_grad[row / n * n..]) {
                         *grad = of_gate * factor;
                     }
-                    softmax::backward(weights, grads);
+                    softmax_backward(weights, grads);
                 }
             }
         }
+    }
+}
+
+/// The softmax of a few logits, one token in each lane.
+pub(super) fn softmax(logits: &[F32], weights: &mut [F32]) {
+    let largest = logits
+        .iter()
+        .fold(logits[0], |largest, &x| largest.fast_max(x));
+    let mut sum = F32::ZERO;
+    for (weight, &logit) in weights.iter_mut().zip(logits) {
+        *weight = exp_nonpositive(logit - largest);
+        sum += *weight;
+    }
+    for weight in weights {
+        *weight /= sum;
+    }
+}
+
+/// From the gradient of the weights to that of the logits, in place: `dz_i = w_i (dw_i - sum_j w_j
+/// dw_j)`.
+pub(super) fn softmax_backward(weights: &[F32], grads: &mut [F32]) {
+    let mean = weights
+        .iter()
+        .zip(&*grads)
+        .fold(F32::ZERO, |mean, (&weight, &grad)| {
+            weight.mul_add(grad, mean)
+        });
+    for (grad, &weight) in grads.iter_mut().zip(weights) {
+        *grad = (*grad - mean) * weight;
     }
 }

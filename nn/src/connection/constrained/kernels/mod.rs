@@ -5,19 +5,17 @@
 //! writes it, row the destination; `alpha` holds its transpose, row the source.
 
 mod cayley;
-mod cayley_steps;
 mod gates;
 mod kronecker;
 mod permutations;
 mod rule;
 mod sinkhorn;
-mod softmax;
 
 pub use gates::Gates;
 pub use permutations::MOST_STREAMS;
 pub use rule::Rule;
 
-use crate::connection::hyper::kernels::put;
+use crate::connection::streams::put;
 use engine::{
     op::Grad,
     simd::{F32, LANES, reduce_add},
@@ -30,9 +28,9 @@ pub struct CoefficientDims {
     pub rows: usize,
     /// Streams n.
     pub rate: usize,
-    /// How read and write are made.
+    /// The gates of read and write.
     pub gates: Gates,
-    /// How the mix is made.
+    /// The rule of the mix.
     pub rule: Rule,
 }
 
@@ -60,7 +58,7 @@ impl CoefficientDims {
     }
 }
 
-/// What turns the projection into logits, `scale * projection + bias`, for read, write and
+/// The affine map from the projection to logits, `scale * projection + bias`, for read, write and
 /// mix.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine<'a> {
@@ -133,29 +131,25 @@ struct Block<'s> {
 
 impl<'s> Block<'s> {
     fn new(dims: CoefficientDims, scratch: &'s mut [F32]) -> Self {
-        let (columns, matrix) = (dims.columns(), dims.rate * dims.rate);
-        let (projected, rest) = scratch.split_at_mut(columns);
-        let (logits, rest) = rest.split_at_mut(columns);
-        let (logits_grad, rest) = rest.split_at_mut(columns);
-        let (bias_grad, rest) = rest.split_at_mut(columns);
-        let (scale_grad, rest) = rest.split_at_mut(3);
-        let (gates, rest) = rest.split_at_mut(2 * dims.rate);
-        let (gates_grad, rest) = rest.split_at_mut(2 * dims.rate);
-        let (softmaxes, rest) = rest.split_at_mut(dims.gates.scratch(dims.rate));
-        let (mix, rest) = rest.split_at_mut(matrix);
-        let (mix_grad, rest) = rest.split_at_mut(matrix);
+        let (n, columns) = (dims.rate, dims.columns());
+        let mut rest = scratch;
+        let mut take = |len: usize| {
+            let (piece, after) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = after;
+            piece
+        };
         Self {
-            projected,
-            logits,
-            logits_grad,
-            bias_grad,
-            scale_grad,
-            gates,
-            gates_grad,
-            softmaxes,
-            mix,
-            mix_grad,
-            rest,
+            projected: take(columns),
+            logits: take(columns),
+            logits_grad: take(columns),
+            bias_grad: take(columns),
+            scale_grad: take(3),
+            gates: take(2 * n),
+            gates_grad: take(2 * n),
+            softmaxes: take(dims.gates.scratch(n)),
+            mix: take(n * n),
+            mix_grad: take(n * n),
+            rest: take(dims.rule.scratch(n)),
         }
     }
 
@@ -223,13 +217,8 @@ pub fn coefficients(
             tokens.scatter(alpha, width, i * (n + 1), block.gates[i], false);
             tokens.scatter(beta, n, i, block.gates[n + i] * write_factor, false);
             for j in 0..n {
-                tokens.scatter(
-                    alpha,
-                    width,
-                    i * (n + 1) + 1 + j,
-                    block.mix[j * n + i],
-                    false,
-                );
+                let (at, mix) = (i * (n + 1) + 1 + j, block.mix[j * n + i]);
+                tokens.scatter(alpha, width, at, mix, false);
             }
         }
     }
@@ -240,10 +229,6 @@ pub fn coefficients(
 /// # Panics
 /// If a slice does not have its length.
 #[track_caller]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a kernel takes every slice that it reads or writes"
-)]
 pub fn coefficients_backward(
     dims: CoefficientDims,
     affine: &Affine<'_>,
@@ -298,10 +283,7 @@ pub fn coefficients_backward(
     }
     for (part, (scale, bias)) in grads.scale.into_iter().zip(grads.bias).enumerate() {
         if let Some(mut scale) = scale {
-            put(
-                &mut scale,
-                std::iter::once(reduce_add(block.scale_grad[part])),
-            );
+            put(&mut scale, [reduce_add(block.scale_grad[part])]);
         }
         if let Some(mut bias) = bias {
             let sums = block.bias_grad[part * dims.gate_logits()..].iter();

@@ -3,7 +3,7 @@
 //! `H = sum_q a_q P_q` with `a = softmax(logits)`, the permutations in lexicographic
 //! order, the identity first, and `P_q[i, q(i)] = 1`. Rows and columns sum to 1 exactly.
 
-use super::softmax;
+use super::gates::{softmax, softmax_backward};
 use engine::simd::F32;
 
 /// The most streams for which all permutations are spelt out: 120 of them.
@@ -33,7 +33,7 @@ fn each_permutation(n: usize, mut visit: impl FnMut(usize, &[usize])) {
 /// The mean of the permutations.
 pub(super) fn mix(n: usize, logits: &[F32], mix: &mut [F32], scratch: &mut [F32]) {
     let a = &mut scratch[..logits.len()];
-    softmax::forward(logits, a);
+    softmax(logits, a);
     mix.fill(F32::ZERO);
     each_permutation(n, |index, q| {
         for (i, &j) in q.iter().enumerate() {
@@ -51,7 +51,7 @@ pub(super) fn backward(
     scratch: &mut [F32],
 ) {
     let a = &mut scratch[..logits.len()];
-    softmax::forward(logits, a);
+    softmax(logits, a);
     each_permutation(n, |index, q| {
         let mut grad = F32::ZERO;
         for (i, &j) in q.iter().enumerate() {
@@ -59,7 +59,7 @@ pub(super) fn backward(
         }
         logits_grad[index] = grad;
     });
-    softmax::backward(a, logits_grad);
+    softmax_backward(a, logits_grad);
 }
 
 #[cfg(test)]

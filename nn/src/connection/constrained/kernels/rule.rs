@@ -1,9 +1,9 @@
 //! How a mix is made of its logits.
 
-use super::{cayley, cayley_steps, kronecker, permutations, sinkhorn};
+use super::{cayley, kronecker, permutations, permutations::MOST_STREAMS, sinkhorn};
 use engine::simd::F32;
 
-/// How a mix is made of its logits.
+/// The rule that makes a mix of its logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// `I`, without logits.
@@ -29,11 +29,51 @@ pub enum Rule {
     },
 }
 
+/// The most iterations that make a mix: the backward keeps every one of them.
+const MOST_ITERATIONS: usize = 10_000;
+
 impl Rule {
-    /// How many logits a mix of n streams has; none where there is nothing to choose.
+    /// Says what is wrong with the rule for so many streams.
+    ///
+    /// # Errors
+    /// The key, its value and what is expected.
+    pub fn validate(self, rate: usize) -> Result<(), String> {
+        let (key, value, expected) = match self {
+            Rule::Sinkhorn { iterations } if !(1..=MOST_ITERATIONS).contains(&iterations) => (
+                "sinkhorn_iters",
+                iterations,
+                format!("1 to {MOST_ITERATIONS} (the paper has 20)"),
+            ),
+            Rule::CayleySteps { iterations } if iterations > MOST_ITERATIONS => (
+                "iterations",
+                iterations,
+                format!("at most {MOST_ITERATIONS} (the paper has 2)"),
+            ),
+            Rule::Permutations if rate > MOST_STREAMS => (
+                "rate",
+                rate,
+                format!(
+                    "at most {MOST_STREAMS}: the mix has a logit for each of the rate! permutations"
+                ),
+            ),
+            Rule::Kronecker if !rate.is_power_of_two() => (
+                "rate",
+                rate,
+                "a power of two: the mix is a product of 2 x 2 matrices".into(),
+            ),
+            _ => return Ok(()),
+        };
+        Err(format!("{key} is {value}, expected {expected}"))
+    }
+
+    /// The rule that acts on n streams: there is nothing to choose for one.
+    fn of(self, n: usize) -> Self {
+        if n == 1 { Rule::Identity } else { self }
+    }
+
+    /// Number of logits of a mix of n streams; none where there is nothing to choose.
     pub fn logits(self, n: usize) -> usize {
-        match self {
-            _ if n == 1 => 0,
+        match self.of(n) {
             Rule::Identity => 0,
             Rule::Sinkhorn { .. } => n * n,
             Rule::Permutations => (1..=n).product(),
@@ -42,12 +82,12 @@ impl Rule {
         }
     }
 
-    /// Whether the mix is made of probabilities.
+    /// Returns whether the mix is made of probabilities.
     pub fn is_stochastic(self) -> bool {
-        match self {
-            Rule::Identity | Rule::Cayley | Rule::CayleySteps { .. } => false,
-            Rule::Sinkhorn { .. } | Rule::Permutations | Rule::Kronecker => true,
-        }
+        matches!(
+            self,
+            Rule::Sinkhorn { .. } | Rule::Permutations | Rule::Kronecker
+        )
     }
 
     /// Logits with `on` where the identity needs weight and `off` elsewhere. The Cayley
@@ -73,26 +113,22 @@ impl Rule {
             Rule::Permutations => permutations::scratch(n),
             Rule::Kronecker => kronecker::scratch(n),
             Rule::Cayley => cayley::scratch(n),
-            Rule::CayleySteps { iterations } => cayley_steps::scratch(n, iterations),
+            Rule::CayleySteps { iterations } => cayley::scratch_of_steps(n, iterations),
         }
     }
 
     pub(super) fn mix(self, n: usize, logits: &[F32], mix: &mut [F32], scratch: &mut [F32]) {
-        match self {
-            Rule::Sinkhorn { iterations } if n > 1 => {
-                sinkhorn::mix(n, iterations, logits, mix, scratch);
-            }
-            Rule::Permutations if n > 1 => permutations::mix(n, logits, mix, scratch),
-            Rule::Kronecker if n > 1 => kronecker::mix(n, logits, mix, scratch),
-            Rule::Cayley if n > 1 => cayley::mix(n, logits, mix, scratch),
-            Rule::CayleySteps { iterations } if n > 1 => {
-                cayley_steps::mix(n, iterations, logits, mix, scratch);
-            }
-            _ => {
+        match self.of(n) {
+            Rule::Identity => {
                 mix.fill(F32::ZERO);
-                for i in 0..n {
-                    mix[i * n + i] = F32::ONE;
-                }
+                mix.iter_mut().step_by(n + 1).for_each(|x| *x = F32::ONE);
+            }
+            Rule::Sinkhorn { iterations } => sinkhorn::mix(n, iterations, logits, mix, scratch),
+            Rule::Permutations => permutations::mix(n, logits, mix, scratch),
+            Rule::Kronecker => kronecker::mix(n, logits, mix, scratch),
+            Rule::Cayley => cayley::mix(n, logits, mix, scratch),
+            Rule::CayleySteps { iterations } => {
+                cayley::mix_by_steps(n, iterations, logits, mix, scratch);
             }
         }
     }
@@ -103,21 +139,20 @@ impl Rule {
         n: usize,
         logits: &[F32],
         mix: &[F32],
-        mix_grad: &[F32],
+        grad: &[F32],
         logits_grad: &mut [F32],
         scratch: &mut [F32],
     ) {
-        match self {
-            _ if n == 1 => {}
+        match self.of(n) {
             Rule::Identity => {}
             Rule::Sinkhorn { iterations } => {
-                sinkhorn::backward(n, iterations, logits, mix_grad, logits_grad, scratch);
+                sinkhorn::backward(n, iterations, logits, grad, logits_grad, scratch);
             }
-            Rule::Permutations => permutations::backward(n, logits, mix_grad, logits_grad, scratch),
-            Rule::Kronecker => kronecker::backward(n, logits, mix_grad, logits_grad, scratch),
-            Rule::Cayley => cayley::backward(n, mix, mix_grad, logits_grad, scratch),
+            Rule::Permutations => permutations::backward(n, logits, grad, logits_grad, scratch),
+            Rule::Kronecker => kronecker::backward(n, logits, grad, logits_grad, scratch),
+            Rule::Cayley => cayley::backward(n, mix, grad, logits_grad, scratch),
             Rule::CayleySteps { iterations } => {
-                cayley_steps::backward(n, iterations, logits, mix_grad, logits_grad, scratch);
+                cayley::backward_of_steps(n, iterations, logits, grad, logits_grad, scratch);
             }
         }
     }

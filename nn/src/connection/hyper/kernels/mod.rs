@@ -1,4 +1,4 @@
-//! The arithmetic of hyper-connections: plain functions over slices.
+//! The arithmetic of hyper-connections in one pass over the state: plain functions over slices.
 //!
 //! The hidden state `H` is `[rows, rate, d]`, row-major: a row is a token, and holds
 //! `rate` streams of `d` numbers. The coefficients of a connection are stored as the
@@ -13,13 +13,25 @@
 //! all rows, `[rate, rate + 1]` and `[rate]` (static connections); the length tells
 //! which. The gradient of a shared one is the sum over the rows.
 //!
-//! | module | equations |
-//! |---|---|
-//! | [`coefficients`] | (10) to (13): `alpha` and `beta` from `H` |
-//! | [`width`] | (3), (4): the read `h0` and the mix `H'` |
-//! | [`depth`] | (5): the write `beta o + H'` |
-//! | [`streams`] | replication at the start and the sum at the end (section 2.1) |
-//! | [`fused`] | the same in one pass over the state |
+//! Eq. (10) to (13), the coefficients of a dynamic connection:
+//!
+//! ```text
+//! x      = norm(H)                       each stream by itself, over d
+//! alpha  = s_alpha tanh(x W_alpha) + static_alpha        W_alpha = [W_m | W_r]
+//! beta   = s_beta  tanh(x w_beta)  + static_beta
+//! ```
+//!
+//! Row i of `alpha` and element i of `beta` depend on stream i alone. In units of d floats per
+//! token, with n streams, separate kernels of the coefficients, the read and mix, and the write
+//! move 5n + 2. [`read`] with a write before it ends one sublayer and begins the next, so that a
+//! network of sublayers is
+//!
+//! ```text
+//! read, (sublayer, write and read)*, sublayer, write_then_sum
+//! ```
+//!
+//! where each step moves 2n + 2: the streams of a few tokens stay in the cache between
+//! the write, the norm and the next read, and neither `H'` nor the last state is stored.
 //!
 //! Every kernel is single-threaded over the rows it is given and works in a fixed
 //! order. Memory that it needs is passed in as `scratch` of [`scratch_len`] elements,
@@ -27,22 +39,24 @@
 //! `d` that is a multiple of 16.
 
 #![allow(
-    clippy::too_many_arguments,
-    reason = "a kernel takes every slice that it reads or writes"
-)]
-#![allow(
     clippy::needless_range_loop,
     reason = "the loops over streams and columns index several arrays at once"
 )]
 
-pub mod coefficients;
-pub mod depth;
-pub mod fused;
+mod backward;
+mod forward;
+mod memory;
+mod predictor;
 mod rows;
-pub mod slots;
-pub mod streams;
-pub mod width;
 
+pub use backward::{
+    ReadInflow, StateGradient, WriteGrads, read_backward, write_then_read_static_backward,
+    write_then_sum_backward,
+};
+pub use engine::op::Grad;
+pub use forward::{Read, Source, Write, read, write_then_read_static, write_then_sum};
+
+use crate::connection::streams::{Axis, expect_len};
 use engine::simd::LANES;
 
 /// The sizes of a hidden state `[rows, rate, d]`.
@@ -66,25 +80,77 @@ impl Dims {
     pub fn alpha_len(self) -> usize {
         self.rate * (self.rate + 1)
     }
+
+    /// The named axes of one `alpha`.
+    fn alpha(self) -> [Axis; 2] {
+        [("rate", self.rate), ("rate + 1 =", self.rate + 1)]
+    }
+
+    /// The named axis of one `beta`.
+    fn beta(self) -> [Axis; 1] {
+        [("rate", self.rate)]
+    }
+
+    /// Panics unless `len`, where there is one, is that of a hidden state.
+    #[track_caller]
+    fn expect_state(self, op: &str, name: &str, len: impl Into<Option<usize>>) {
+        assert!(
+            self.rate > 0 && self.d > 0,
+            "{op}: a hidden state has streams and width, got rate {} and d {}",
+            self.rate,
+            self.d
+        );
+        let shape = [("rows", self.rows), ("rate", self.rate), ("d", self.d)];
+        expect_len(op, name, len, &shape);
+    }
+
+    /// Likewise, of one stream per row.
+    #[track_caller]
+    fn expect_hidden(self, op: &str, name: &str, len: impl Into<Option<usize>>) {
+        expect_len(op, name, len, &[("rows", self.rows), ("d", self.d)]);
+    }
+
+    /// Likewise, of one `alpha` per row.
+    #[track_caller]
+    fn expect_alpha(self, op: &str, name: &str, len: impl Into<Option<usize>>) {
+        let [source, column] = self.alpha();
+        expect_len(op, name, len, &[("rows", self.rows), source, column]);
+    }
+
+    /// Likewise, of one `beta` per row.
+    #[track_caller]
+    fn expect_beta(self, op: &str, name: &str, len: impl Into<Option<usize>>) {
+        let shape = [("rows", self.rows), ("rate", self.rate)];
+        expect_len(op, name, len, &shape);
+    }
+
+    /// Panics if the scratch memory is too small.
+    #[track_caller]
+    fn expect_scratch(self, op: &str, len: usize) {
+        let expected = scratch_len(self);
+        assert!(
+            len >= expected,
+            "{op}: scratch has {len} elements, expected at least {expected}"
+        );
+    }
 }
 
-pub use engine::op::Grad;
-
-/// Adds or writes `values`.
-pub(in crate::connection) fn put(grad: &mut Grad<'_>, values: impl Iterator<Item = f32>) {
-    for (slot, value) in grad.values.iter_mut().zip(values) {
-        *slot = if grad.accumulate {
-            *slot + value
-        } else {
-            value
-        };
-    }
+/// Elements of the `stats` that a read leaves for the backward: of every stream the
+/// `rate + 2` products with the folded columns, the mean, and the reciprocal of the
+/// standard deviation.
+pub fn stats_len(dims: Dims) -> usize {
+    dims.rows * dims.rate * (dims.rate + 4)
 }
 
 /// Elements of scratch memory for any kernel of this module.
 pub fn scratch_len(dims: Dims) -> usize {
-    let pattern = padded(coefficients::block_rows(dims.rate) * dims.rate * (dims.rate + 2));
+    let pattern = padded(predictor::block_len(dims.rate));
     2 * (dims.rate + 2) * padded(dims.d) + padded(dims.rate * dims.d) + 9 * pattern
+}
+
+/// Rows treated together: about 32 streams.
+fn block_rows(rate: usize) -> usize {
+    (32 / rate.max(1)).max(1)
 }
 
 /// `len` rounded up to whole vectors.
@@ -100,154 +166,9 @@ fn take<'s>(scratch: &mut &'s mut [f32], len: usize) -> &'s mut [f32] {
     &mut piece[..len]
 }
 
-/// Coefficients per row or shared by all rows, `len` for one row.
-#[derive(Clone, Copy)]
-struct PerRow<'a> {
-    data: &'a [f32],
-    len: usize,
-    stride: usize,
-}
-
-impl<'a> PerRow<'a> {
-    #[track_caller]
-    fn new(op: &str, name: &str, data: &'a [f32], rows: usize, shape: &[(&str, usize)]) -> Self {
-        let stride = row_stride(op, name, data.len(), rows, shape);
-        let len = shape.iter().map(|(_, size)| size).product();
-        Self { data, len, stride }
-    }
-
-    #[inline(always)]
-    fn row(self, row: usize) -> &'a [f32] {
-        &self.data[row * self.stride..][..self.len]
-    }
-}
-
-/// The gradient of [`PerRow`]: written row by row, or summed over them.
-struct PerRowGrad<'a> {
-    data: &'a mut [f32],
-    len: usize,
-    stride: usize,
-    add: bool,
-}
-
-impl<'a> PerRowGrad<'a> {
-    #[track_caller]
-    fn new(
-        op: &str,
-        name: &str,
-        grad: Option<Grad<'a>>,
-        value: &[f32],
-        rows: usize,
-        shape: &[(&str, usize)],
-    ) -> Option<Self> {
-        let grad = grad?;
-        assert_eq!(
-            grad.values.len(),
-            value.len(),
-            "{op}: the gradient of {name} and {name} differ in length"
-        );
-        let stride = row_stride(op, name, value.len(), rows, shape);
-        let len = shape.iter().map(|(_, size)| size).product();
-        if stride == 0 && !grad.accumulate {
-            grad.values.fill(0.0);
-        }
-        Some(Self {
-            data: grad.values,
-            len,
-            stride,
-            add: grad.accumulate || stride == 0,
-        })
-    }
-
-    /// The slot of a row, ready to be added to.
-    #[inline(always)]
-    fn row(&mut self, row: usize) -> &mut [f32] {
-        let slot = &mut self.data[row * self.stride..][..self.len];
-        if !self.add {
-            slot.fill(0.0);
-        }
-        slot
-    }
-}
-
-/// The distance between the coefficients of two rows; 0 if they are shared.
-#[track_caller]
-fn row_stride(op: &str, name: &str, len: usize, rows: usize, shape: &[(&str, usize)]) -> usize {
-    let one: usize = shape.iter().map(|(_, size)| size).product();
-    if len == one {
-        0
-    } else if len == rows * one {
-        one
-    } else {
-        let shape = describe(shape);
-        panic!("{op}: {name} has {len} elements, expected [rows {rows}, {shape}] or [{shape}]");
-    }
-}
-
-/// Panics unless `len` is the product of `shape`.
-#[track_caller]
-fn expect_len(op: &str, name: &str, len: usize, shape: &[(&str, usize)]) {
-    assert!(
-        len == shape.iter().map(|(_, size)| size).product::<usize>(),
-        "{op}: {name} has {len} elements, expected [{}]",
-        describe(shape)
-    );
-}
-
-/// Panics unless `len` is that of a hidden state.
-#[track_caller]
-fn expect_state(op: &str, name: &str, len: usize, dims: Dims) {
-    assert!(
-        dims.rate > 0 && dims.d > 0,
-        "{op}: a hidden state has streams and width, got rate {} and d {}",
-        dims.rate,
-        dims.d
-    );
-    expect_len(
-        op,
-        name,
-        len,
-        &[("rows", dims.rows), ("rate", dims.rate), ("d", dims.d)],
-    );
-}
-
-/// Panics unless `len` is that of one stream per row.
-#[track_caller]
-fn expect_hidden(op: &str, name: &str, len: usize, dims: Dims) {
-    expect_len(op, name, len, &[("rows", dims.rows), ("d", dims.d)]);
-}
-
-/// Panics if `scratch` is too small.
-#[track_caller]
-fn expect_scratch(op: &str, len: usize, dims: Dims) {
-    let expected = scratch_len(dims);
-    assert!(
-        len >= expected,
-        "{op}: scratch has {len} elements, expected at least {expected}"
-    );
-}
-
-fn describe(shape: &[(&str, usize)]) -> String {
-    let axes: Vec<String> = shape
-        .iter()
-        .map(|(name, size)| format!("{name} {size}"))
-        .collect();
-    axes.join(", ")
-}
-
-/// The named axes of one `alpha`.
-fn alpha_shape(rate: usize) -> [(&'static str, usize); 2] {
-    [("rate", rate), ("rate + 1 =", rate + 1)]
-}
-
-/// The named axis of one `beta`.
-fn beta_shape(rate: usize) -> [(&'static str, usize); 1] {
-    [("rate", rate)]
-}
-
 /// Calls a row kernel compiled for the expansion rate.
 ///
-/// Its const parameters: `K` sources combined at once, into `T` destinations; `Q` x `Q`
+/// The const parameters: `K` sources combined at once, into `T` destinations; `Q` x `Q`
 /// scalar products at once; `C` columns projected at once, all `rate + 2` of them for
 /// the rates of the paper. Other rates take smaller tiles and more passes.
 macro_rules! by_rate {
