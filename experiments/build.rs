@@ -2,7 +2,7 @@
 
 use std::{env, path::Path, process::Command};
 
-/// What the program is made of, seen from the root of the workspace.
+/// Files of the program, seen from the root of the workspace.
 const SOURCES: [&str; 7] = [
     ".cargo",
     "Cargo.lock",

@@ -31,7 +31,7 @@ impl Buffer {
         buffer
     }
 
-    /// How many elements the memory could hold.
+    /// Number of elements that the memory could hold.
     pub fn capacity(&self) -> usize {
         self.vectors.len() * LANES
     }

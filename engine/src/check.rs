@@ -43,9 +43,9 @@ pub struct Check<'a, B, N> {
 /// One input of a check.
 #[derive(Clone, Debug)]
 pub struct CheckInput {
-    /// Its shape.
+    /// Shape.
     pub shape: Shape,
-    /// Its elements.
+    /// Elements.
     pub data: Vec<f32>,
 }
 
@@ -61,7 +61,7 @@ impl CheckInput {
     }
 }
 
-/// What one execution gave.
+/// Results of one execution.
 #[derive(PartialEq)]
 struct Outcome {
     outputs: Vec<Vec<f32>>,

@@ -33,7 +33,7 @@ pub trait Op: Any + Send {
     /// gradients of the outputs.
     fn backward(&self, cx: &mut Backward<'_>);
 
-    /// Whether output `i` depends on the inputs smoothly; an operation that reads an
+    /// Returns whether output `i` depends on the inputs smoothly; an operation that reads an
     /// output without a gradient (indices, counts, a saved statistic) does not ask for
     /// one either.
     fn carries_gradient(&self, i: usize) -> bool {
@@ -42,7 +42,7 @@ pub trait Op: Any + Send {
     }
 }
 
-/// What a forward works with.
+/// Context of a forward.
 pub struct Forward<'a> {
     pub(crate) inputs: [Operand<'a>; MAX_INPUTS],
     pub(crate) input_shapes: [Shape; MAX_INPUTS],
@@ -52,7 +52,7 @@ pub struct Forward<'a> {
     pub pool: &'a mut Pool,
     /// Who multiplies matrices.
     pub backend: &'a dyn Backend,
-    /// Whether kernels may split their work over threads: false where the batch is
+    /// True if kernels may split their work over threads: false where the batch is
     /// already cut into shards.
     pub parallel: bool,
 }
@@ -94,7 +94,7 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// What a backward works with.
+/// Context of a backward.
 pub struct Backward<'a> {
     pub(crate) inputs: [Operand<'a>; MAX_INPUTS],
     pub(crate) input_shapes: [Shape; MAX_INPUTS],
@@ -110,7 +110,7 @@ pub struct Backward<'a> {
     pub pool: &'a mut Pool,
     /// Who multiplies matrices.
     pub backend: &'a dyn Backend,
-    /// Whether kernels may split their work over threads.
+    /// True if kernels may split their work over threads.
     pub parallel: bool,
 }
 
@@ -158,7 +158,7 @@ impl<'a> Backward<'a> {
             .into()
     }
 
-    /// Whether input `i` needs a gradient (and it has not been taken yet).
+    /// Returns whether input `i` needs a gradient (and it has not been taken yet).
     pub fn needs(&self, i: usize) -> bool {
         self.input_grads[i].is_some()
     }
@@ -205,7 +205,7 @@ impl Ints {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

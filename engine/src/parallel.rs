@@ -23,9 +23,9 @@ pub struct Shards {
 /// One micro-batch: its place among all of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct MicroBatch {
-    /// Its number, from 0 in the order of the batch.
+    /// Number, from 0 in the order of the batch.
     pub index: usize,
-    /// How many there are in the step.
+    /// Number in the step.
     pub count: usize,
 }
 
@@ -43,7 +43,7 @@ impl Shards {
         }
     }
 
-    /// How many shards there are.
+    /// Number of shards.
     pub fn count(&self) -> usize {
         self.tapes.len()
     }

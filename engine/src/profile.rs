@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 /// Accumulated times of one operation in one scope.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
-    /// How often the forward ran.
+    /// Number of times that the forward ran.
     pub calls: u64,
     /// Time in forwards.
     pub forward: Duration,

@@ -37,17 +37,17 @@ impl Shape {
         &self.dims[..self.rank as usize]
     }
 
-    /// How many extents there are.
+    /// Number of extents.
     pub fn rank(&self) -> usize {
         self.rank as usize
     }
 
-    /// How many elements there are; 1 for rank 0.
+    /// Number of elements; 1 for rank 0.
     pub fn len(&self) -> usize {
         self.dims().iter().product()
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -57,7 +57,7 @@ impl Shape {
         self.dims().last().copied().unwrap_or(1)
     }
 
-    /// How many rows of [`Shape::width`] elements there are.
+    /// Number of rows of [`Shape::width`] elements.
     pub fn rows(&self) -> usize {
         let dims = self.dims();
         dims[..dims.len().saturating_sub(1)].iter().product()

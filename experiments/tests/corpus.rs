@@ -9,7 +9,7 @@ fn write(directory: &Path, name: &str, content: impl AsRef<[u8]>) {
     fs::write(path, content).expect("write");
 }
 
-/// How much of the validation text stands in the training text: the share of its windows of `length`
+/// Amount of the validation text that stands in the training text: the share of its windows of `length`
 /// bytes, and of its bytes that lie in one.
 fn overlap(train: &[u8], validation: &[u8], length: usize) -> [f64; 2] {
     use std::hash::{BuildHasher, RandomState};

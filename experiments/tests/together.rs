@@ -88,7 +88,7 @@ const FIRST_RUN: &str = "runs/sweep/pre-norm/seed0/metrics.jsonl";
 const LONG: usize = 100_000_000;
 const SHORT: usize = 200;
 
-/// Whether with more jobs, other settings or `--force`: the first goes on as if alone.
+/// Returns whether with more jobs, other settings or `--force`: the first goes on as if alone.
 #[test]
 fn a_second_start_of_a_sweep_is_turned_away_and_the_first_goes_on() {
     let place = Place::new();

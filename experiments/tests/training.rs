@@ -43,7 +43,7 @@ fn run_id(root: &Path) -> RunId {
     RunId::new(root, "sweep", "arm", 0).unwrap()
 }
 
-/// What a run leaves behind, without times.
+/// Files that a run leaves behind, without times.
 fn trace(trainer: &Trainer, directory: &Path) -> (Vec<u32>, Vec<String>) {
     let weights = trainer.params().slab().iter().map(|x| x.to_bits());
     let mut records = read_metrics(directory).unwrap();

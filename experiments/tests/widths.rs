@@ -21,7 +21,7 @@ fn run(root: &Path, width: usize, arguments: &[&str]) -> Output {
     output
 }
 
-/// Whether a line fits, or must not be broken: a path or a fingerprint in one word, a command of
+/// Returns whether a line fits, or must not be broken: a path or a fingerprint in one word, a command of
 /// this program that is there to be pasted.
 fn fits(line: &str, width: usize) -> bool {
     let programs = ["cargo run ", env!("CARGO_BIN_EXE_experiments")];

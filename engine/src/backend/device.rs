@@ -14,7 +14,7 @@ pub struct Adapter {
     pub driver: String,
     /// Discrete GPU, integrated GPU, CPU ...
     pub kind: String,
-    /// Whether the device is emulated by the CPU.
+    /// True if the device is emulated by the CPU.
     pub software: bool,
     /// The largest buffer in bytes.
     pub max_buffer: u64,
@@ -54,9 +54,9 @@ pub struct Traffic {
 /// Settings of a device.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whether a device that the CPU emulates will do.
+    /// True if a device that the CPU emulates will do.
     pub software: bool,
-    /// Whether to measure which tile is fastest; the smallest is used otherwise.
+    /// True if the fastest tile is to be measured; the smallest is used otherwise.
     pub tuning: bool,
     /// Size from which on the device computes products.
     pub threshold: Threshold,
@@ -64,7 +64,7 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Bytes of operands kept on the device.
     pub budget: u64,
-    /// Whether every result is downloaded at once, even where it could be deferred.
+    /// True if every result is downloaded at once, even where it could be deferred.
     pub fetch_results: bool,
 }
 

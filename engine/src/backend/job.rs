@@ -34,7 +34,7 @@ impl Function {
     }
 }
 
-/// What a job computes. C is overwritten or added to, as its [`Target`] says.
+/// Function that a job computes. C is overwritten or added to, as its [`Target`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// `C = op(A) op(B)`.
@@ -98,7 +98,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Whether the job needs what only a device has.
+    /// Returns whether the job needs what only a device has.
     pub fn needs_device(&self) -> bool {
         let adds_there = self.c.accumulates() && self.c.is_deferred();
         self.a.is_deferred() || self.b.is_deferred() || adds_there

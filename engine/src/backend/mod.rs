@@ -57,7 +57,7 @@ pub trait Backend: Send + Sync {
         None
     }
 
-    /// What has gone to a device and come back from it so far: nothing where there is none.
+    /// Traffic to and from a device so far: nothing where there is none.
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }

@@ -37,7 +37,7 @@ pub struct Download<'a> {
 pub struct Resident {
     key: u64,
     device: Arc<dyn Device>,
-    /// Whether a download may use several threads.
+    /// True if a download may use several threads.
     parallel: bool,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Debug for Resident {
     }
 }
 
-/// Whether a device has a copy of elements, and whether it alone has them.
+/// State of a device's copy of elements: none, a copy, or the only one.
 #[derive(Debug, Default)]
 pub(crate) struct Residence {
     copy: OnceLock<Resident>,
@@ -83,7 +83,7 @@ pub(crate) struct Residence {
 }
 
 impl Residence {
-    /// Whether only a device has the elements.
+    /// Returns whether only a device has the elements.
     pub fn is_deferred(&self) -> bool {
         self.deferred
     }
@@ -283,7 +283,7 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -308,7 +308,7 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Whether only a device has the elements.
+    /// Returns whether only a device has the elements.
     pub fn is_deferred(&self) -> bool {
         matches!(self.0, Source::Stored(stored) if stored.is_deferred())
     }
@@ -385,12 +385,12 @@ impl<'a> Target<'a> {
         self.values.len()
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Whether the result is added to what is there.
+    /// Returns whether the result is added to what is there.
     pub fn accumulates(&self) -> bool {
         self.accumulate
     }
@@ -424,12 +424,12 @@ impl<'a> Target<'a> {
         self.role
     }
 
-    /// Whether only a device has what is there.
+    /// Returns whether only a device has what is there.
     pub fn is_deferred(&self) -> bool {
         self.residence.as_ref().is_some_and(|r| r.deferred)
     }
 
-    /// Whether the result may be deferred.
+    /// Returns whether the result may be deferred.
     pub fn is_deferrable(&self) -> bool {
         self.deferrable && self.residence.is_some()
     }

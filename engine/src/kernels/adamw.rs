@@ -18,7 +18,7 @@ pub struct AdamWStep {
     pub weight_decay: f32,
     /// The number of the step; the first is 1.
     pub step: u64,
-    /// What the gradients are multiplied by before all else, as clipping their norm does.
+    /// Factor of the gradients before all else, as clipping their norm needs.
     pub gradient_scale: f32,
 }
 

@@ -93,7 +93,7 @@ pub fn log_sum_exp_backward(
     }
 }
 
-/// What fills the lanes beyond a row: nothing in a maximum nor in a sum of exponentials.
+/// Filling of the lanes beyond a row: nothing in a maximum nor in a sum of exponentials.
 const NEVER: F32 = F32::splat(f32::NEG_INFINITY);
 
 /// The largest entry of a row that is not empty.

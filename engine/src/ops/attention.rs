@@ -35,7 +35,7 @@ impl Rotary {
         Self { cos, sin, head_dim }
     }
 
-    /// How many positions the tables cover.
+    /// Number of positions that the tables cover.
     pub fn positions(&self) -> usize {
         2 * self.cos.len() / self.head_dim
     }

@@ -44,7 +44,7 @@ impl Builder {
         }
     }
 
-    /// Whether memory is taken for the elements of the parameters.
+    /// Returns whether memory is taken for the elements of the parameters.
     pub fn holds_values(&self) -> bool {
         self.values.is_some()
     }

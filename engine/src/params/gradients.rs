@@ -21,7 +21,7 @@ pub struct Gradients {
 /// The gradient of one parameter.
 #[derive(Debug, Default)]
 struct State {
-    /// Whether one was received since the last [`Gradients::clear`].
+    /// True if one was received since the last [`Gradients::clear`].
     touched: bool,
     residence: Residence,
 }
@@ -43,7 +43,7 @@ impl Gradients {
         }
     }
 
-    /// Whether the parameter has received a gradient since the last
+    /// Returns whether the parameter has received a gradient since the last
     /// [`Gradients::clear`].
     pub fn touched(&self, id: ParamId) -> bool {
         self.states[id.index()].touched
@@ -136,7 +136,7 @@ impl Gradients {
         Self::add_deferred(first, others, params, &deferred);
     }
 
-    /// Whether all shards that have a gradient of the parameter have deferred it. If only
+    /// Returns whether all shards that have a gradient of the parameter have deferred it. If only
     /// some have, theirs are downloaded.
     fn can_add_deferred(shards: &mut [Self], params: &Params, id: ParamId) -> bool {
         let states = || shards.iter().map(|shard| &shard.states[id.index()]);

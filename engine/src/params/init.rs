@@ -4,7 +4,7 @@ use crate::rng::Key;
 use rand::distr::Distribution;
 use rand_distr::{Normal, Uniform};
 
-/// How the elements of a parameter start.
+/// Initial values of the elements of a parameter.
 #[derive(Clone, Debug)]
 pub enum Init {
     /// All zero.

@@ -15,7 +15,7 @@ use crate::{
 };
 use std::{ops::Range, sync::Arc};
 
-/// Whether weight decay applies to a parameter.
+/// Weight decay of a parameter, on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decay {
     /// Decayed: matrices and embeddings, the dynamic parts of connections.
@@ -58,11 +58,11 @@ pub struct Param {
     pub shape: Shape,
     /// The elements of the slab.
     pub range: Range<usize>,
-    /// Whether weight decay applies.
+    /// Weight decay, on or off.
     pub decay: Decay,
-    /// Whether it is trained; a frozen parameter gets no gradient.
+    /// True if it is trained; a frozen parameter gets no gradient.
     pub trainable: bool,
-    /// Its named parts, in order of rows; a single one unless it is fused.
+    /// Named parts, in order of rows; a single one unless it is fused.
     pub parts: Vec<Part>,
 }
 
@@ -106,17 +106,17 @@ impl Params {
             })
     }
 
-    /// How many parameters (tensors) there are.
+    /// Number of parameters (tensors).
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many elements all parameters have together.
+    /// Number of elements of all parameters together.
     pub fn elements(&self) -> usize {
         self.entries.iter().map(|param| param.shape.len()).sum()
     }

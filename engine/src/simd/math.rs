@@ -21,7 +21,7 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// Below this, e^x is not a normal number.
 const SMALLEST_NORMAL_EXPONENT: f32 = -87.336_54;
 
-/// What the exponential needs of a vector of `f32`.
+/// Operations that the exponential needs of a vector of `f32`.
 pub trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
     /// `x` in every lane.
     fn splat(x: f32) -> Self;

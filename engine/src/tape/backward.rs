@@ -175,7 +175,7 @@ impl Arena {
         destinations
     }
 
-    /// Whether two values are one and the same memory.
+    /// Returns whether two values are one and the same memory.
     fn same(&self, a: u32, b: u32) -> bool {
         let storage = |id: u32| &self.values[id as usize].storage;
         match (storage(a), storage(b)) {
@@ -184,7 +184,7 @@ impl Arena {
         }
     }
 
-    /// Whether the gradient of an output may become the one of an input as it is.
+    /// Returns whether the gradient of an output may become the one of an input as it is.
     fn is_movable(&self, destination: &Destination) -> bool {
         let unwritten = matches!(
             destination,

@@ -35,9 +35,9 @@ pub struct GraphValue {
     pub name: Option<String>,
     /// Where it comes from.
     pub origin: Origin,
-    /// Its shape.
+    /// Shape.
     pub shape: Shape,
-    /// Its elements; `None` if a backward has freed them.
+    /// Elements; `None` if a backward has freed them.
     pub elements: Option<Vec<f32>>,
     /// The gradient of the loss with respect to it, if one has arrived and is kept.
     pub gradient: Option<Vec<f32>>,
@@ -50,9 +50,9 @@ pub struct Call {
     pub op: &'static str,
     /// The scope in which it was recorded.
     pub scope: Option<String>,
-    /// What it read: indices of values.
+    /// Inputs: indices of values.
     pub inputs: Vec<usize>,
-    /// What it made: indices of values.
+    /// Outputs: indices of values.
     pub outputs: Range<usize>,
 }
 

@@ -86,7 +86,7 @@ impl Tape {
         self
     }
 
-    /// Whether operations are recorded for a backward; off for evaluation.
+    /// Switches the recording of operations for a backward on or off; off for evaluation.
     pub fn set_recording(&mut self, recording: bool) {
         self.inner.get_mut().recording = recording;
     }

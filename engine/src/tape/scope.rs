@@ -31,7 +31,7 @@ impl Tape {
         }
     }
 
-    /// Whether anything that is probed is kept, so that it is worth computing.
+    /// Returns whether anything that is probed is kept, so that it is worth computing.
     pub fn is_probing(&self) -> bool {
         self.inner.borrow().probes.is_some()
     }

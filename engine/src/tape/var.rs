@@ -75,12 +75,12 @@ impl<'t> Var<'t> {
         self.tape
     }
 
-    /// Its shape.
+    /// Shape.
     pub fn shape(self) -> Shape {
         self.tape.inner.borrow().values[self.id as usize].shape
     }
 
-    /// Whether a backward would compute a gradient for it.
+    /// Returns whether a backward would compute a gradient for it.
     pub fn needs_grad(self) -> bool {
         self.tape.inner.borrow().values[self.id as usize].needs_grad
     }
@@ -105,7 +105,7 @@ impl<'t> Var<'t> {
         self.with_value(<[f32]>::to_vec)
     }
 
-    /// Its only element.
+    /// The only element.
     ///
     /// # Panics
     /// If it has not exactly one.

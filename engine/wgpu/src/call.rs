@@ -25,7 +25,7 @@ impl Kernel {
 /// Something that the device does to matrices it has.
 pub(super) struct Call<'a> {
     kernel: Kernel,
-    /// What the kernel is told: the extents.
+    /// Extents, as the kernel is told them.
     extents: [usize; 3],
     /// Workgroups.
     groups: [u32; 3],

@@ -16,7 +16,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Failed;
 
-/// What has gone wrong, the first of all errors.
+/// The first of all errors.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failure(Arc<Mutex<Option<String>>>);
 
@@ -180,7 +180,7 @@ impl Opened {
 }
 
 thread_local! {
-    /// Whether a panic of this thread would be one of wgpu.
+    /// True while a panic of this thread would be one of wgpu.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -203,7 +203,7 @@ fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     done.ok()
 }
 
-/// What to say of a lost device for which wgpu gives this reason.
+/// Message on a lost device for which wgpu gives this reason.
 fn lost_for(reason: &str) -> String {
     match reason.trim().to_lowercase().as_str() {
         "device is lost" => "the device is lost".into(),
@@ -219,7 +219,7 @@ fn one_line(what: &str, message: &str) -> String {
     }
 }
 
-/// Whether the limits of an adapter suffice for a tile.
+/// Returns whether the limits of an adapter suffice for a tile.
 pub(super) fn runs(adapter: &Adapter, tile: &Tile) -> bool {
     tile.memory() <= adapter.workgroup_memory && tile.invocations() <= adapter.workgroup_size
 }

@@ -8,7 +8,7 @@ const SIZE: usize = 64;
 /// The most workgroups in one direction.
 const GROUPS: usize = (1 << 16) - 1;
 
-/// What a kernel does.
+/// Function of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// `C = f(A)`.

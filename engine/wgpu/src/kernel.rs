@@ -4,7 +4,7 @@ use crate::element_wise::put;
 use engine::backend::{Layout, Product};
 use std::fmt::Write;
 
-/// How a workgroup divides a block of C.
+/// Division of a block of C by a workgroup.
 ///
 /// A workgroup of `rows` times `columns` invocations computes a block of C of
 /// `m_each * rows` times `n_each * columns`; it goes through the summed dimension in steps
@@ -89,16 +89,16 @@ impl Tile {
 /// The kind of product that a kernel is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Kind {
-    /// Whether A is stored `[m, k]`, and so has to be turned to lie along m.
+    /// True if A is stored `[m, k]`, and so has to be turned to lie along m.
     pub turn_a: bool,
-    /// Whether B is stored `[n, k]`.
+    /// True if B is stored `[n, k]`.
     pub turn_b: bool,
-    /// Whether the stored rows of all matrices are multiples of four elements, so that they
+    /// True if the stored rows of all matrices are multiples of four elements, so that they
     /// are read four at a time.
     pub whole: bool,
-    /// Whether the last step through the summed dimension is a short one.
+    /// True if the last step through the summed dimension is a short one.
     pub short: bool,
-    /// Whether the product is added to C.
+    /// True if the product is added to C.
     pub adds: bool,
 }
 
@@ -114,7 +114,7 @@ impl Kind {
     }
 }
 
-/// Whether the stored rows of all matrices are multiples of four elements.
+/// Returns whether the stored rows of all matrices are multiples of four elements.
 pub(super) fn whole(product: &Product) -> bool {
     product.shapes().iter().all(|[_, columns]| columns % 4 == 0)
 }

@@ -151,7 +151,7 @@ impl Gpu {
             .for_each(|matrix| memory.give_matrix(matrix));
     }
 
-    /// Whether the device can do a job.
+    /// Returns whether the device can do a job.
     fn can(&self, job: &Job<'_>) -> bool {
         let limit = self.adapter().max_binding.min(self.adapter().max_buffer);
         // The buffer of a matrix may be an eighth larger.
@@ -175,7 +175,7 @@ impl Gpu {
             && !self.device.failure.is_set()
     }
 
-    /// Whether the device does a job: always if it alone has an operand. Of the products, it does
+    /// Returns whether the device does a job: always if it alone has an operand. Of the products, it does
     /// those that are as large and as dense as the cube of the threshold, which has `2 s³`
     /// operations for `12 s²` bytes. Parameters and their gradients do not count as bytes to
     /// be moved: they are sent and fetched once for all micro-batches.

@@ -15,7 +15,7 @@ use std::{
 /// Sizes of cubes at which device and CPU are compared.
 const CUBES: [usize; 6] = [64, 128, 256, 512, 1024, 2048];
 
-/// How often each tile is measured.
+/// Number of measurements of each tile.
 const ROUNDS: usize = 3;
 
 /// The time of a round.

@@ -13,7 +13,7 @@ use std::{
     thread::{self, ThreadId},
 };
 
-/// What the elements of a matrix are known by.
+/// Identity of the elements of a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     /// A parameter or a part of one, whatever its version.
@@ -71,16 +71,16 @@ struct Kept {
     version: u64,
     made: u64,
     used: u64,
-    /// Whether it is no copy: nobody else has the elements.
+    /// True if it is no copy: nobody else has the elements.
     only: bool,
     /// On its way here.
     sending: Option<Arc<Sending>>,
 }
 
-/// What has to be sent before a submission.
+/// Elements to be sent before a submission.
 #[derive(Default)]
 pub(super) struct Needs<'a> {
-    /// What this submission sends.
+    /// Copies that this submission sends.
     pub transfers: Vec<Transfer<'a>>,
     /// Weights that are on their way: others need them as well.
     pub weights: Vec<(Arc<Sending>, &'a [f32])>,
@@ -178,7 +178,7 @@ impl Memory {
         }
     }
 
-    /// Whether the device has an operand.
+    /// Returns whether the device has an operand.
     pub fn has(&self, operand: &Operand<'_>) -> bool {
         Key::of(operand).is_some_and(|(key, version)| {
             let kept = self.kept.get(&key);
@@ -253,7 +253,7 @@ impl Memory {
         Ok(matrix)
     }
 
-    /// Whether the result of a job is deferred: it may be, and there is room for it. One that
+    /// Returns whether the result of a job is deferred: it may be, and there is room for it. One that
     /// is added to what is elsewhere may not.
     pub fn defers(&self, job: &Job<'_>) -> bool {
         let may = !self.fetch_results && job.c.is_deferrable();
@@ -327,7 +327,7 @@ impl Memory {
         }
     }
 
-    /// What nobody else has is gone.
+    /// Elements that nobody else has are gone.
     fn lost(&self) -> Failed {
         self.device.failure.set("the device has lost a result");
         Failed

@@ -27,7 +27,7 @@ pub(super) struct Sending {
 struct Progress {
     /// Blocks that have been copied.
     copied: usize,
-    /// Whether the device has been told to take it, and whether that went well.
+    /// Success of the transfer, once the device has been told to take it.
     submitted: Option<bool>,
 }
 
@@ -46,7 +46,7 @@ impl Sending {
         })
     }
 
-    /// Whether the device has been told to take it: what is submitted from now on finds it.
+    /// Returns whether the device has been told to take it: what is submitted from now on finds it.
     pub fn is_submitted(&self) -> bool {
         let progress = self.progress.lock().expect("no holder panics");
         progress.submitted == Some(true)

@@ -173,7 +173,7 @@ impl Gpu {
 }
 
 impl Readback {
-    /// What a submission has copied to a buffer.
+    /// Bytes that a submission has copied to a buffer.
     fn of(buffer: wgpu::Buffer, bytes: u64) -> Self {
         let (sender, arrived) = mpsc::channel();
         buffer.map_async(wgpu::MapMode::Read, .., move |result| {

@@ -41,7 +41,7 @@ fn name(layout: Layout) -> &'static str {
     }
 }
 
-/// What was measured of an adapter.
+/// Measurements of an adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tuning {
     /// The edge of the smallest cube that is sent.
@@ -60,7 +60,7 @@ pub(super) fn path(directory: &Path, adapter: &Adapter) -> PathBuf {
 }
 
 impl Tuning {
-    /// What the file holds: nothing if there is none.
+    /// Contents of the file: nothing if there is none.
     ///
     /// # Errors
     /// Why it cannot be used.

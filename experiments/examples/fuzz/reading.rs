@@ -23,7 +23,7 @@ pub const LONGEST: Duration = Duration::from_secs(10);
 #[cfg(unix)]
 const MOST_MEMORY: u64 = 1 << 30;
 
-/// What a damaged file leads to.
+/// Consequence of a damaged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The damage is not seen, or does no harm.
@@ -39,7 +39,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether no file may lead to it.
+    /// Returns whether no file may lead to it.
     pub fn is_failure(self) -> bool {
         !matches!(self, Self::Taken | Self::Refused)
     }
@@ -158,7 +158,7 @@ fn limit_memory(command: &mut Command) {
 #[cfg(not(unix))]
 fn limit_memory(_: &mut Command) {}
 
-/// How a process has ended, `None` if it had to be ended, and what it said.
+/// End of a process, `None` if it had to be ended, and its output.
 fn run(mut child: Child) -> (Option<ExitStatus>, String) {
     let mut stderr = child.stderr.take().expect("it is piped");
     let said = thread::spawn(move || {

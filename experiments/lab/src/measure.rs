@@ -3,7 +3,7 @@
 use crate::{config::RunConfig, data::bits_per_byte};
 use models::network::Objective;
 
-/// What a loss is measured on.
+/// Unit that a loss is measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// The next byte of a text: a cross-entropy.
@@ -37,7 +37,7 @@ impl Measure {
         }
     }
 
-    /// What a token of the network is.
+    /// Name of a token of the network.
     pub fn tokens(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",

@@ -18,7 +18,7 @@ pub struct Args {
     /// The ablation that the arms are from
     #[arg(long, value_name = "NAME", default_value = "ablation-rate")]
     ablation: String,
-    /// Its arms, the baseline first
+    /// Arms of the ablation, the baseline first
     #[arg(
         long,
         value_name = "LIST",

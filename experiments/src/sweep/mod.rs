@@ -243,10 +243,10 @@ impl RunArgs {
     }
 }
 
-/// What follows the table.
+/// Text below the table.
 #[derive(Debug, Default)]
 struct Beside {
-    /// What is printed.
+    /// Text that is printed.
     text: String,
     /// The name and the content of a file.
     file: Option<(&'static str, String)>,

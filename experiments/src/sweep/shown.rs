@@ -8,7 +8,7 @@ use lab::{
 };
 use serde_json::json;
 
-/// What is shown and written while and after the runs.
+/// Output while and after the runs.
 pub(super) struct Shown<'a> {
     pub(super) study: &'a Study<'a>,
     pub(super) command: &'a str,

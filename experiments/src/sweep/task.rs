@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a run that another process holds is waited for: longer than a killed task needs to
+/// Longest wait for a run that another process holds: longer than a killed task needs to
 /// save its state, and than a file server needs to take the lock of a lost machine away.
 pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 

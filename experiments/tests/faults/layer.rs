@@ -61,7 +61,7 @@ static DEVICE_FUNCTIONS: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 static WAITS: AtomicU32 = AtomicU32::new(0);
 static BUFFERS: AtomicU32 = AtomicU32::new(0);
 
-/// Whether this call is one that fails.
+/// Returns whether this call is one that fails.
 fn fails(what: &str, calls: &AtomicU32) -> bool {
     let call = calls.fetch_add(1, SeqCst) + 1;
     let fault = env::var("VULKAN_FAULT").unwrap_or_default();

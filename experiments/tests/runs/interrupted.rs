@@ -37,7 +37,7 @@ fn a_sweep_killed_again_and_again_ends_in_the_same_bytes() {
     panic!("no sweep could be killed on its way");
 }
 
-/// How often a sweep was killed until it ended, sixty times at most.
+/// Number of times that a sweep was killed until it ended, sixty at most.
 fn kill_again_and_again(place: &Place, sweep: &[&str]) -> u32 {
     let mut kills = 0;
     let mut moment = 12_345_u64;

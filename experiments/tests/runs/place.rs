@@ -200,7 +200,7 @@ pub fn said(output: &Output) -> String {
 /// Metrics without times, and the bytes of the coefficients and the weights.
 pub type Result = (Vec<String>, Vec<u8>);
 
-/// What a run has left.
+/// Files that a run has left.
 pub fn result(run: &Path) -> Result {
     let mut records = read_metrics(run).expect("metrics");
     for record in &mut records {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MomentumConfig {
-    /// How gamma starts; at 0 the network starts as pre-norm.
+    /// Start of gamma; at 0 the network starts as pre-norm.
     pub init: f32,
 }
 

@@ -117,7 +117,7 @@ fn constrained(rate: usize, init: ConstrainedInit, reduction: Reduction) -> Vec<
     all
 }
 
-/// Its logits are 0 then, and a Cayley transform of 0 is the identity.
+/// The logits are 0 then, and a Cayley transform of 0 is the identity.
 #[test]
 fn an_orthogonal_mix_starts_without_mixing() {
     for rate in [2, 3, 4, 8] {

@@ -51,7 +51,7 @@ pub trait Subject {
         upstream: &[Option<Vec<f32>>],
         targets: &mut [Target],
     ) -> Vec<Vec<f32>>;
-    /// Whether the kernel takes `None` for the gradient of an output.
+    /// Returns whether the kernel takes `None` for the gradient of an output.
     fn optional_upstream(&self) -> bool {
         true
     }

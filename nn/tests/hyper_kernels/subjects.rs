@@ -14,7 +14,7 @@ pub struct Setting {
     pub dims: Dims,
     pub kind: NormKind,
     pub tanh: bool,
-    /// Whether the coefficients that are given, not computed, are shared by all rows.
+    /// True if the coefficients that are given, not computed, are shared by all rows.
     pub shared: bool,
 }
 

@@ -16,12 +16,12 @@ pub(super) fn scratch_floats(stride: usize, seq: usize) -> usize {
     (4 * tokens + 5 * PANEL + 1) * stride + 2 * BLOCK.min(tokens) * PANEL
 }
 
-/// What the backward pass of one head reads besides the projections.
+/// Inputs of the backward pass of one head besides the projections.
 #[derive(Clone, Copy)]
 pub(super) struct Saved<'a> {
     /// The output of the forward pass.
     pub out: HeadRows<'a>,
-    /// Its gradient.
+    /// Gradient.
     pub dout: HeadRows<'a>,
     /// Logarithm of the sum of exponentials, `[seq]`.
     pub lse: &'a [f32],
@@ -190,7 +190,7 @@ fn backward_rows<const S: usize>(
     gradients.write(head, 2, 0..seq, dvalues, 1.0, turned);
 }
 
-/// What a panel of queries knows of its rows of scores.
+/// State of a panel of queries about its rows of scores.
 struct QueryPanel<'a> {
     first: usize,
     /// The queries, transposed.

@@ -125,7 +125,7 @@ impl AttentionShape {
         }
     }
 
-    /// What the backward pass needs to know of one head of one sequence.
+    /// Data of one head of one sequence that the backward pass needs.
     fn saved<'a>(&self, saved: SavedForward<'a>, b: usize, h: usize) -> Saved<'a> {
         let stride = self.width();
         let range = b * self.seq * stride..(b + 1) * self.seq * stride;
@@ -142,7 +142,7 @@ impl AttentionShape {
     }
 }
 
-/// What a backward pass reads besides the fused projection.
+/// Inputs of a backward pass besides the fused projection.
 #[derive(Clone, Copy, Debug)]
 pub struct SavedForward<'a> {
     /// Output of the forward pass, `[batch * seq, d]`.
@@ -213,7 +213,7 @@ struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// How many keys a query sees; a query past the end as the last one.
+    /// Number of keys that a query sees; a query past the end as the last one.
     #[inline(always)]
     fn keys_seen_by(&self, query: usize) -> usize {
         if self.causal {
@@ -246,7 +246,7 @@ impl Head<'_> {
         &columns.as_chunks().0[..self.head_dim.div_ceil(BLOCK_COLUMNS)]
     }
 
-    /// Whether a query of the panel from `first_query` on does not see all keys of
+    /// Returns whether a query of the panel from `first_query` on does not see all keys of
     /// the group from `key` on.
     #[inline(always)]
     fn hides_some(&self, key: usize, first_query: usize) -> bool {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::*;
 
 impl AttentionShape {
-    /// Whether the work is divided by heads, because there are fewer sequences than
+    /// Returns whether the work is divided by heads, because there are fewer sequences than
     /// workers. Heads are neighbours in a row, so they are computed one after
     /// another in memory first and then put in place.
     fn by_heads(&self, workers: usize) -> bool {

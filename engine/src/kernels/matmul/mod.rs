@@ -30,7 +30,7 @@ mod tile;
 
 use rayon::prelude::*;
 
-/// How the operands of a product are stored.
+/// Storage of the operands of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `C = A B`: A is stored `[m, k]`, B `[k, n]`. The gradient of a linear layer with
@@ -47,7 +47,7 @@ pub enum Layout {
 /// A product `C[m, n] = op(A)[m, k] op(B)[k, n]`, or `C += ...`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// How A and B are stored.
+    /// Storage of A and B.
     pub layout: Layout,
     /// Rows of C.
     pub m: usize,
@@ -167,7 +167,7 @@ enum Path {
 /// 70 to 170 GFLOP/s there; tiles, which first transpose B, overtake them at 12 rows, and
 /// at 9 columns.
 const FEW: usize = 8;
-/// Whether the build has fused multiply-adds.
+/// True if the build has fused multiply-adds.
 const FUSED: bool = cfg!(any(target_feature = "fma", target_feature = "neon"));
 /// Below this many rows or columns of C, `matrixmultiply` has little to work with.
 const THIN: usize = 16;

@@ -75,7 +75,7 @@ fn step(
     (losses, shards.gradients().slab().to_vec())
 }
 
-/// What a step moves that has the losses and gradients of another.
+/// Traffic of a step that has the losses and gradients of another.
 fn traffic_of(
     backend: &WgpuBackend,
     want: &(Vec<f32>, Vec<f32>),

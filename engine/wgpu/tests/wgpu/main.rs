@@ -44,7 +44,7 @@ fn values(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(value).collect()
 }
 
-/// What `work` moves.
+/// Traffic of `work`.
 fn moved(backend: &WgpuBackend, work: impl FnOnce()) -> Traffic {
     let before = backend.traffic();
     work();
@@ -57,7 +57,7 @@ fn moved(backend: &WgpuBackend, work: impl FnOnce()) -> Traffic {
     }
 }
 
-/// Whether the device computes a product of factors that it does not have.
+/// Returns whether the device computes a product of factors that it does not have.
 fn goes(backend: &WgpuBackend, product: Product) -> bool {
     let [a, b, mut c] = product
         .shapes()

@@ -87,7 +87,7 @@ struct Column {
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
-    /// How many of the first columns tell the rows apart.
+    /// Number of first columns that tell the rows apart.
     keys: usize,
 }
 

@@ -20,14 +20,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// Line of the mistake, counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// Mistake there.
         reason: String,
     },
     /// An override that is not of the form `key.path=value`.
     BadOverride {
         /// The override given.
         text: String,
-        /// What is wrong with it.
+        /// Mistake in it.
         reason: String,
     },
     /// A key that does not exist.
@@ -43,7 +43,7 @@ pub enum ConfigError {
     BadValue {
         /// The key with its sections.
         key: String,
-        /// What is wrong with its value.
+        /// Mistake in its value.
         reason: String,
     },
     /// A network or a batch that the memory has no place for.
@@ -57,7 +57,7 @@ pub enum ConfigError {
     },
     /// Settings that make no sense together, or a number outside its range.
     Invalid {
-        /// What is wrong, naming the keys.
+        /// The mistake, naming the keys.
         reason: String,
     },
 }

@@ -44,7 +44,7 @@ impl Layers {
         }
     }
 
-    /// Whether these layers give a value to `key.path`.
+    /// Returns whether these layers give a value to `key.path`.
     pub fn sets(&self, key: &str) -> bool {
         let mut parts = key.split('.');
         let last = parts.next_back().expect("a split has one part at least");
@@ -52,7 +52,7 @@ impl Layers {
         table.is_some_and(|table| table.contains_key(last))
     }
 
-    /// What is given, to be laid over.
+    /// Values given, to be laid over.
     pub fn over(config: &RunConfig) -> Self {
         Self {
             settings: config.to_table(),

@@ -137,7 +137,7 @@ impl TrainConfig {
     }
 }
 
-/// What is read.
+/// Data that is read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
@@ -150,7 +150,7 @@ pub struct DataConfig {
     /// off: runs from before it go on.
     #[serde(skip_serializing_if = "is_off")]
     pub partial: bool,
-    /// What the tokens of a text are; the data decide it. Not written back when they are bytes.
+    /// Kind of the tokens of a text; the data decide it. Not written back when they are bytes.
     #[serde(skip_serializing_if = "TokenKind::is_bytes")]
     pub tokens: TokenKind,
 }

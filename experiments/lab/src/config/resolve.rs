@@ -83,7 +83,7 @@ fn explain(settings: &Table, complaint: &str) -> ConfigError {
     }
 }
 
-/// What is wrong with a value, in words for people who do not program.
+/// Mistake in a value, in words for people who do not program.
 fn unfit(value: &Value, complaint: &str) -> String {
     let Some((_, expected)) = complaint.rsplit_once("expected ") else {
         return complaint.to_owned();

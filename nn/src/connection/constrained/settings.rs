@@ -142,7 +142,7 @@ impl Settings {
 
     /// The same of the mix: rows of `H_res` that sum to 1 leave streams alike that are so, as those
     /// of the first sublayer, and columns that sum to 1 change nothing before a sum or a mean.
-    /// Those of Sinkhorn do so to the accuracy that it has reached: that of rounding after 20
+    /// Matrices of Sinkhorn do so to the accuracy that it has reached: that of rounding after 20
     /// iterations from a mild start.
     pub(super) fn mixes_in_vain(&self, site: Site) -> bool {
         let (rows, columns) = match self.rule {
