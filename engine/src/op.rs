@@ -1,4 +1,4 @@
-//! What an operation is: a forward and, without exception, a backward.
+//! Operations: a forward and, without exception, a backward.
 
 use crate::{
     backend::{Backend, Operand, Stored, Target},
@@ -50,7 +50,7 @@ pub struct Forward<'a> {
     pub(crate) ints: &'a [u32],
     /// Source of scratch memory.
     pub pool: &'a mut Pool,
-    /// Who multiplies matrices.
+    /// Backend for matrix products.
     pub backend: &'a dyn Backend,
     /// True if kernels may split their work over threads: false where the batch is
     /// already cut into shards.
@@ -108,7 +108,7 @@ pub struct Backward<'a> {
     pub(crate) ints: &'a [u32],
     /// Source of scratch memory.
     pub pool: &'a mut Pool,
-    /// Who multiplies matrices.
+    /// Backend for matrix products.
     pub backend: &'a dyn Backend,
     /// True if kernels may split their work over threads.
     pub parallel: bool,
@@ -163,7 +163,7 @@ impl<'a> Backward<'a> {
         self.input_grads[i].is_some()
     }
 
-    /// Where the gradient of input `i` goes, if it needs one; can be taken once.
+    /// Destination of the gradient of input `i`, if it needs one; can be taken once.
     pub fn input_grad(&mut self, i: usize) -> Option<Grad<'a>> {
         let target = self.grad_target(i)?;
         let accumulate = target.accumulates();

@@ -103,7 +103,7 @@ impl Shards {
         }
     }
 
-    /// Who multiplies matrices: the same for all shards.
+    /// The backend, the same for all shards.
     fn backend(&self) -> Arc<dyn Backend> {
         self.tapes[0].backend()
     }

@@ -1,4 +1,4 @@
-//! Where the time of a step goes: by operation and by scope.
+//! The time of a step: by operation and by scope.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a test says that cannot run where it is.
+//! Message of a test that cannot run where it is.
 //!
 //! Public, as [`check`](crate::check) is: tests of every crate need a browser, a device or a
 //! right that a machine may not have.

@@ -1,4 +1,4 @@
-//! What a backend is asked to compute.
+//! Jobs: the work of a backend.
 
 use super::{Operand, Product, Target};
 use crate::kernels::activation;

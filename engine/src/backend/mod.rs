@@ -1,4 +1,4 @@
-//! Who multiplies matrices.
+//! Backends: matrix products, on the CPU or on a device.
 //!
 //! The products of a training step are most of its arithmetic, and nearly all that a device
 //! could take over. An operation therefore asks a [`Backend`] for them and does everything
@@ -46,8 +46,8 @@ pub trait Backend: Send + Sync {
         self.compute(&mut [Some(Job::new(product, a, b, c))], parallel);
     }
 
-    /// Why everything is computed on the CPU by now, if a device has failed. Results from
-    /// then on are right all the same, but for those that were deferred.
+    /// Message of a device that has failed, so that everything is computed on the CPU by now.
+    /// Results from then on are right all the same, but for those that were deferred.
     fn failure(&self) -> Option<String> {
         None
     }

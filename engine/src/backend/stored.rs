@@ -3,7 +3,7 @@
 //!
 //! A backend may leave a result on its device: the result is *deferred*. Reading it as a
 //! slice downloads it; a [job](super::Job) that takes it as an operand finds it where it is.
-//! Who reads and writes slices need not know.
+//! An operation over slices need not know of it.
 
 use super::unique_number;
 use crate::buffer::Buffer;
@@ -102,7 +102,7 @@ impl Residence {
         }
     }
 
-    /// Where a gradient of a parameter goes.
+    /// Destination of a gradient of a parameter.
     pub fn target<'a>(
         &'a mut self,
         values: &'a mut [f32],
@@ -197,12 +197,12 @@ impl Stored {
         self.target(accumulate, false, Role::Gradient).into_values()
     }
 
-    /// Where a value goes.
+    /// Destination of a value.
     pub fn value_target(&mut self, deferrable: bool) -> Target<'_> {
         self.target(false, deferrable, Role::Value)
     }
 
-    /// Where the gradient of a value goes.
+    /// Destination of the gradient of a value.
     pub fn gradient_target(&mut self, accumulate: bool, deferrable: bool) -> Target<'_> {
         self.target(accumulate, deferrable, Role::Gradient)
     }
@@ -352,7 +352,7 @@ pub enum Role {
     ParameterGradient,
 }
 
-/// Where a result goes.
+/// Destination of a result.
 pub struct Target<'a> {
     values: &'a mut [f32],
     accumulate: bool,

@@ -19,7 +19,7 @@ pub mod softmax;
 #[cfg(test)]
 mod testing;
 
-/// Where a backward function puts a gradient.
+/// Destination of a gradient.
 #[derive(Debug)]
 pub struct Grad<'a> {
     /// The destination.

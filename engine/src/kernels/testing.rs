@@ -1,4 +1,4 @@
-//! What the tests of the kernels share: inputs, poisoned outputs, and gradients of a
+//! Shared by the tests of the kernels: inputs, poisoned outputs, and gradients of a
 //! naive f64 forward by finite differences.
 
 /// Row widths on and off the width of a vector.

@@ -1,4 +1,4 @@
-//! How a network registers its parameters.
+//! Registration of the parameters of a network.
 
 use super::{Decay, Init, Param, ParamId, Params, Part};
 use crate::{backend::unique_number, buffer::Buffer, rng::Key, shape::Shape};
@@ -22,7 +22,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An empty network whose initialisation draws from `key`.
+    /// An empty network whose initialisation is sampled from `key`.
     pub fn new(key: Key) -> Self {
         Self {
             values: Some(Vec::new()),

@@ -1,4 +1,4 @@
-//! What a backward adds up.
+//! Gradients of parameters.
 
 use super::{ParamId, Params};
 use crate::{
@@ -84,7 +84,7 @@ impl Gradients {
         values
     }
 
-    /// Where the gradients of different parameters go: the first of a parameter overwrites,
+    /// Destinations for gradients of different parameters: the first of a parameter overwrites,
     /// all others are added.
     pub(crate) fn targets<const N: usize>(
         &mut self,

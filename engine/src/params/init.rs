@@ -1,4 +1,4 @@
-//! How parameters start.
+//! Initialisation of parameters.
 
 use crate::rng::Key;
 use rand::distr::Distribution;

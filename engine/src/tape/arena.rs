@@ -1,4 +1,4 @@
-//! What a tape holds: values, records and the memory that both use again.
+//! Contents of a tape: values, records and the memory that both use again.
 
 use super::{Edit, Noise};
 use crate::{

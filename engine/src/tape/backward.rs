@@ -77,7 +77,7 @@ impl Tape {
     }
 }
 
-/// Where the gradient of one input of a record goes.
+/// Destination of the gradient of one input of a record.
 #[derive(Default)]
 enum Destination {
     /// Not needed.

@@ -1,4 +1,4 @@
-//! What a tape has recorded, to be read: the tape's picture of itself.
+//! The graph of what a tape has recorded, for inspection.
 
 use super::{Tape, arena::Storage};
 use crate::{params::Gradients, shape::Shape};
@@ -14,7 +14,7 @@ pub struct Graph {
     pub calls: Vec<Call>,
 }
 
-/// Where a value comes from.
+/// Origin of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A parameter of the bound network.
@@ -33,7 +33,7 @@ pub struct GraphValue {
     /// The path of a parameter, or the name under which the value was
     /// [probed](Tape::probe).
     pub name: Option<String>,
-    /// Where it comes from.
+    /// Origin.
     pub origin: Origin,
     /// Shape.
     pub shape: Shape,

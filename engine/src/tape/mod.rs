@@ -35,7 +35,7 @@ pub struct Tape {
     inner: RefCell<Arena>,
 }
 
-/// Where the random numbers of a training step come from.
+/// Source of the random numbers of a training step.
 #[derive(Clone, Copy, Debug)]
 pub struct Noise {
     /// The key of this step.
@@ -75,7 +75,7 @@ impl Tape {
         self.inner.get_mut().backend = backend;
     }
 
-    /// Who multiplies matrices.
+    /// The backend.
     pub fn backend(&self) -> Arc<dyn Backend> {
         Arc::clone(&self.inner.borrow().backend)
     }
@@ -123,12 +123,12 @@ impl Tape {
         self.inner.borrow_mut().params = Some(params.share());
     }
 
-    /// Sets where random numbers come from; `None` turns dropout off.
+    /// Sets the source of random numbers; `None` turns dropout off.
     pub fn set_noise(&self, noise: Option<Noise>) {
         self.inner.borrow_mut().noise = noise;
     }
 
-    /// Where random numbers come from; `None` in evaluation.
+    /// Source of random numbers; `None` in evaluation.
     pub fn noise(&self) -> Option<Noise> {
         self.inner.borrow().noise
     }

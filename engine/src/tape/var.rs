@@ -70,7 +70,7 @@ impl Tape {
 }
 
 impl<'t> Var<'t> {
-    /// The tape that it is on.
+    /// The tape of the value.
     pub fn tape(self) -> &'t Tape {
         self.tape
     }
@@ -85,7 +85,7 @@ impl<'t> Var<'t> {
         self.tape.inner.borrow().values[self.id as usize].needs_grad
     }
 
-    /// Reads its elements in place.
+    /// Reads the elements in place.
     ///
     /// # Panics
     /// If a backward has freed them, or if `read` uses the tape.
@@ -99,7 +99,7 @@ impl<'t> Var<'t> {
         )
     }
 
-    /// A copy of its elements.
+    /// A copy of the elements.
     #[track_caller]
     pub fn value(self) -> Vec<f32> {
         self.with_value(<[f32]>::to_vec)

@@ -195,7 +195,7 @@ impl Gpu {
     ) {
         let [a, b, c] = buffers;
         let [a_len, b_len, c_len] = [job.a.len(), job.b.len(), job.c.len()];
-        // What the processor has is added to when the result is downloaded.
+        // Elements of the CPU are added to when the result is downloaded.
         let adds = defers && job.c.accumulates();
         let call = match job.work {
             Work::Product(product) => {

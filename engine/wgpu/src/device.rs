@@ -55,7 +55,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// All adapters, the one to be used first: GPUs before the processor itself.
+/// All adapters, the one to be used first: GPUs before the CPU itself.
 fn found() -> Vec<(wgpu::Adapter, Adapter)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;

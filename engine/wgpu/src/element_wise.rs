@@ -79,7 +79,7 @@ pub(super) fn put(at: &str, new: &str, adds: bool) -> String {
     }
 }
 
-/// Where element i of y, in rows of `hidden`, has its gate and its up.
+/// Indices of the gate and the up of element i of y, in rows of `hidden`.
 fn row(hidden: usize) -> String {
     format!("let gate = i + i / {hidden}u * {hidden}u; let up = gate + {hidden}u;")
 }
@@ -90,7 +90,7 @@ const SIGMOID: &str = "fn sigmoid(x: f32) -> f32 {
     return select(e, 1.0, x >= 0.0) / (1.0 + e);
 }";
 
-/// Phi and phi as the processor computes them (`simd::normal`).
+/// Phi and phi as the CPU computes them (`simd::normal`).
 const NORMAL: &str = "fn normal(x: f32) -> vec2<f32> {
     let t = min(abs(x), 14.0);
     let e = exp(-0.5 * t * t);

@@ -13,7 +13,6 @@ mod element_wise;
 mod kernel;
 mod measure;
 mod memory;
-mod sending;
 mod submission;
 #[cfg(test)]
 mod tests;

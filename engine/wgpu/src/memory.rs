@@ -3,8 +3,7 @@
 use crate::{
     bytes_of,
     device::{Failed, Opened},
-    sending::Sending,
-    transfer::{Returned, Transfer},
+    transfer::{Returned, Sending, Transfer},
 };
 use engine::backend::{Job, Operand, Options, Resident, Role, Traffic};
 use std::{

@@ -27,7 +27,7 @@ pub(super) struct Saved<'a> {
     pub lse: &'a [f32],
 }
 
-/// Where the gradients of one head go: rows of `stride` floats, and the columns of
+/// Destination of the gradients of one head: rows of `stride` floats, and the columns of
 /// the queries, keys and values among them.
 pub(super) struct HeadGradients<'a> {
     pub data: &'a mut [f32],
