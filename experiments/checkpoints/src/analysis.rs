@@ -112,7 +112,7 @@ impl Analysis {
     /// Reads and computes site by site.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::ready`] and [`Checkpoint::form`], and of the file of states.
+    /// Errors of [`Checkpoint::ready`] and [`Checkpoint::form`], and of the file of states.
     pub fn of(
         checkpoint: &Checkpoint,
         states: Option<&StateFile>,

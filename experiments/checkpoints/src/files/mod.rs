@@ -92,7 +92,7 @@ pub(crate) fn count(shape: &[u64]) -> Option<u64> {
 pub struct Tensor {
     /// The sizes of its dimensions, slowest first.
     pub shape: Vec<usize>,
-    /// Its entries in C order.
+    /// Entries in C order.
     pub values: Vec<f64>,
 }
 
