@@ -24,7 +24,7 @@ pub use streams::predictor::PredictorNorm;
 use crate::{hooks, norm::NormKind};
 use engine::{params::Builder, tape::Var};
 use std::fmt;
-use streams::ops::PendingWrite;
+use streams::pending::PendingWrite;
 
 /// Which sublayer of the network a connection belongs to.
 ///

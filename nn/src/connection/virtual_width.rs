@@ -22,7 +22,7 @@ use super::{
     streams::{
         ops::{Slots, read, write},
         predictor::PredictorForm,
-        slot_predictor::{SlotCoefficients, SlotSizes},
+        slot_coefficients::{SlotCoefficients, SlotSizes},
         slots::WriteForm,
     },
 };

@@ -5,8 +5,6 @@
 mod experts;
 pub mod kernels;
 mod router;
-#[cfg(test)]
-mod tests;
 
 pub use experts::{ExpertWeights, experts};
 pub use router::{Choice, choose, load_balance, router_z};
@@ -221,6 +219,9 @@ impl MixtureOfExperts {
         tape.probe(hooks::DROPPED, tape.constant([], &[dropped as f32]));
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 mod layer_tests {

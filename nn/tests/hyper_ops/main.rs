@@ -13,7 +13,8 @@ use nn::connection::{
     PredictorNorm,
     hyper::ops::{coefficients, read, write_then_read, write_then_read_static, write_then_sum},
     streams::{
-        ops::{Coefficients, PendingWrite, depth_connection, read_stream, width_connection},
+        ops::{Coefficients, depth_connection, read_stream, width_connection},
+        pending::PendingWrite,
         predictor::{Predictor, PredictorForm},
     },
 };

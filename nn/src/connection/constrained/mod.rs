@@ -30,7 +30,8 @@ use super::{
     reduction::Reducer,
     streams::{
         flat_projection::flat_projection,
-        ops::{Coefficients, Slots, depth_connection, read, seen, write},
+        ops::{Coefficients, Slots, depth_connection, read, write},
+        pending::seen,
         slots::WriteForm,
     },
 };

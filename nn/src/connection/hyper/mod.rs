@@ -16,7 +16,8 @@ use super::{
     reduction::Reducer,
     streams::{
         freeze::freeze_columns,
-        ops::{Coefficients, PendingWrite, Slots, read_stream, seen, write},
+        ops::{Coefficients, Slots, read_stream, write},
+        pending::{PendingWrite, seen},
         predictor::{Predictor, PredictorForm},
         slots::WriteForm,
     },

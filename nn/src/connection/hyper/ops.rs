@@ -20,7 +20,8 @@ use engine::{
 };
 
 pub use crate::connection::streams::{
-    ops::{Coefficients, PendingWrite, Slots, depth_connection, width_connection},
+    ops::{Coefficients, Slots, depth_connection, width_connection},
+    pending::PendingWrite,
     predictor::PredictorNorm,
 };
 

@@ -4,6 +4,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`ops`] | reads, mixes and writes on the tape |
+//! | [`pending`] | writes that are not carried out yet |
 //! | [`slots`] | the kernels behind them |
 //! | [`predictor`] | the parameters of coefficients that are predicted from the state |
 //! | [`slot_predictor`] | coefficients of which each slot predicts its own row |
@@ -14,8 +15,10 @@
 pub mod flat_projection;
 pub mod freeze;
 pub mod ops;
+pub mod pending;
 pub mod predictor;
 pub(super) mod rows;
+pub(super) mod slot_coefficients;
 pub mod slot_predictor;
 pub mod slots;
 

@@ -120,16 +120,14 @@ pub fn read(
     scratch: &mut [f32],
 ) {
     const OP: &str = "hyper_read";
-    let source = match source {
-        Source::State(state) => {
-            dims.expect_state(OP, "state", state.len());
-            Rows::State(state)
-        }
+    let (state, write) = match source {
+        Source::State(state) => (state, None),
         Source::Write(write, next) => {
             dims.expect_state(OP, "next", next.len());
-            Rows::Write(WriteRows::new(OP, dims, &write), next)
+            (write.state, Some((WriteRows::new(OP, dims, &write), next)))
         }
     };
+    dims.expect_state(OP, "state", state.len());
     dims.expect_hidden(
         OP,
         "hidden",
@@ -140,19 +138,14 @@ pub fn read(
     dims.expect_scratch(OP, scratch.len());
     by_rate!(
         dims.rate,
-        read_rows(dims, source, dynamic, out, read.hidden, scratch)
+        read_rows(dims, state, write, dynamic, out, read.hidden, scratch)
     );
-}
-
-/// [`Source`] with the lengths checked.
-enum Rows<'a> {
-    State(&'a [f32]),
-    Write(WriteRows<'a>, &'a mut [f32]),
 }
 
 fn read_rows<const K: usize, const T: usize, const Q: usize, const C: usize>(
     dims: Dims,
-    mut source: Rows,
+    state: &[f32],
+    mut write: Option<(WriteRows, &mut [f32])>,
     dynamic: &Predictor<&[f32]>,
     mut out: Outputs,
     mut hidden: Option<&mut [f32]>,
@@ -163,9 +156,9 @@ fn read_rows<const K: usize, const T: usize, const Q: usize, const C: usize>(
     let values = take(&mut scratch, block_len(n));
     for first in (0..dims.rows).step_by(block_rows(n)) {
         let rows = first..dims.rows.min(first + block_rows(n));
-        let state = match &mut source {
-            Rows::State(state) => *state,
-            Rows::Write(write, next) => {
+        let state = match &mut write {
+            None => state,
+            Some((write, next)) => {
                 for r in rows.clone() {
                     write.write::<K, T>(n, d, r, &mut next[r * n * d..][..n * d]);
                 }
