@@ -59,14 +59,12 @@ impl Preset {
 
     /// Kind of network: `moe`, `vit`, `dit`, and nothing for a decoder of text.
     pub fn body(&self) -> &'static str {
-        self.name.rsplit_once('-').map_or("", |(body, _)| body)
+        body_and_size(self.name).0
     }
 
     /// Name among those of the same body: `small`.
     pub fn size(&self) -> &'static str {
-        self.name
-            .rsplit_once('-')
-            .map_or(self.name, |(_, size)| size)
+        body_and_size(self.name).1
     }
 
     /// The settings, to lay others over.
@@ -81,6 +79,11 @@ impl Preset {
     pub fn config(&self) -> RunConfig {
         self.layers().resolve().expect("every preset can be built")
     }
+}
+
+/// `vit` and `small` of `vit-small`.
+pub(crate) fn body_and_size(name: &str) -> (&str, &str) {
+    name.rsplit_once('-').unwrap_or(("", name))
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn write_ablation(text: &mut String, ablation: &'static Ablation) {
         let _ = writeln!(text, "{:?}", paper.columns);
         let _ = writeln!(text, "{}", paper.note.as_deref().unwrap_or_default());
     }
-    let presets = || Preset::of(ablation.body);
+    let presets = || Preset::of(&ablation.body);
     for (choice, tanh) in [("on", Tanh::On), ("off", Tanh::Off), ("both", Tanh::Both)] {
         let _ = writeln!(text, "-- --tanh {choice}");
         for arm in &ablation.arms(tanh) {

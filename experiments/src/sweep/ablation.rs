@@ -84,7 +84,7 @@ impl Command {
     /// Runs what is left to run and prints the table.
     pub fn run(self) -> Result<(), Failure> {
         let Self { ablation, args } = self;
-        let preset = preset(ablation.body, &args.preset)?;
+        let preset = preset(&ablation.body, &args.preset)?;
         let common = args.settings.over(preset)?;
         let keys = args.settings.keys_for_all()?;
         let place = args

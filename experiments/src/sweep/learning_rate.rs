@@ -8,6 +8,7 @@ use lab::{
     config::nearest_word,
     invocation::{command_line, path_argument},
 };
+use serde_json::json;
 use std::fmt::Write;
 use toml::{Table, Value};
 
@@ -49,7 +50,7 @@ impl Args {
     /// Runs what is left to run, and prints the table of all rates and that of the best ones.
     pub fn run(self) -> Result<(), Failure> {
         let ablation = self.ablation()?;
-        let preset = preset(ablation.body, &self.preset)?;
+        let preset = preset(&ablation.body, &self.preset)?;
         let planned = |error| planning(SweepError::Config(error));
         let common = self.settings.over(preset)?;
         let keys = self.settings.keys_for_all()?;
@@ -178,30 +179,27 @@ fn confirmation(
 ) -> Table {
     let seeds = &results.seeds;
     let first = seeds.last().map_or(0, |last| last.saturating_add(1));
-    let fresh =
-        (first..first.saturating_add(seeds.len() as u64)).map(|seed| Value::from(seed as i64));
-    let arms = best.arms.iter().map(|arm| {
+    let fresh = first..first.saturating_add(seeds.len() as u64);
+    let places = best.arms.iter().map(|arm| {
         let group = labels.iter().position(|label| label == &arm.label);
         let rate = rates.iter().position(|rate| *rate == arm.rate);
-        let place = group.expect("its label") * rates.len() + rate.expect("its rate");
+        group.expect("its label") * rates.len() + rate.expect("its rate")
+    });
+    let places: Vec<usize> = places.collect();
+    let arms = places.iter().map(|&place| {
         let mut settings = sweep.configs[place].to_table();
         // Seeds are the sweep's business.
         if let Some(Value::Table(train)) = settings.get_mut("train") {
             train.remove("seed");
         }
-        let mut table = Table::new();
-        table.insert("name".into(), sweep.arms[place].name.clone().into());
-        table.insert("label".into(), sweep.arms[place].label.clone().into());
-        table.insert("set".into(), settings.into());
-        Value::Table(table)
+        let Arm { name, label, .. } = &sweep.arms[place];
+        json!({ "name": name, "label": label, "set": settings })
     });
-    let mut table = Table::new();
-    let title = format!("best rates of {}, on other seeds", sweep.name);
-    table.insert("title".into(), title.into());
-    table.insert("seeds".into(), fresh.collect::<Vec<_>>().into());
-    let arms: Vec<Value> = arms.collect();
-    let baseline = arms[0].get("name").cloned().expect("it has a name");
-    table.insert("baseline".into(), baseline);
-    table.insert("arm".into(), arms.into());
-    table
+    let sweep = json!({
+        "title": format!("best rates of {}, on other seeds", sweep.name),
+        "seeds": fresh.map(|seed| seed as i64).collect::<Vec<_>>(),
+        "baseline": sweep.arms[places[0]].name,
+        "arm": arms.collect::<Vec<_>>(),
+    });
+    Table::try_from(sweep).expect("a sweep becomes TOML")
 }

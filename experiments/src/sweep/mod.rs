@@ -4,7 +4,6 @@ pub(super) mod ablation;
 mod emit;
 pub(super) mod file;
 pub(super) mod learning_rate;
-mod seeds;
 mod shown;
 mod task;
 
@@ -17,7 +16,10 @@ use super::{
 use clap::ValueEnum;
 use figures::terminal::{Colour, stdout_width, wrapped};
 use lab::{
-    ablation::{Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers},
+    ablation::{
+        Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers,
+        distinct_seeds,
+    },
     config::ConfigError,
     data::{LISTED_WHEN_ASKED, Source},
     invocation::{arguments, command_line, shell_line},
@@ -25,7 +27,6 @@ use lab::{
     preset::Preset,
     run_dir::{Environment, RunError, read_summary},
 };
-use seeds::Seeds;
 use shown::Shown;
 use std::{
     collections::BTreeSet,
@@ -38,7 +39,7 @@ use std::{
 #[derive(Debug, clap::Args)]
 struct RunArgs {
     /// How many seeds, or which: 5, or 0,3,7. More can be added later [default: the preset's]
-    #[arg(long, value_name = "N|LIST", value_parser = seeds::parse)]
+    #[arg(long, value_name = "N|LIST", value_parser = seeds)]
     seeds: Option<Seeds>,
     /// Runs at a time [default: one for each thread]
     #[arg(long, value_name = "N", value_parser = thread_count)]
@@ -78,6 +79,27 @@ struct RunArgs {
 enum Emit {
     /// A job array
     Slurm,
+}
+
+/// Seeds, ascending.
+#[derive(Debug, Clone)]
+struct Seeds(Vec<u64>);
+
+/// `5` for 0 to 4, or `0,3,7`.
+fn seeds(text: &str) -> Result<Seeds, String> {
+    let number = |part: &str| {
+        let number = part.trim().parse::<u64>();
+        number.map_err(|_| format!("{part:?} is no seed, a whole number: write 5, or 0,3,7"))
+    };
+    if !text.contains(',') {
+        return match number(text)? {
+            count @ 1..=1000 => Ok(Seeds((0..count).collect())),
+            _ => Err("expected 1 to 1000 seeds".into()),
+        };
+    }
+    let parts = text.split(',').filter(|part| !part.trim().is_empty());
+    let seeds = parts.map(number).collect::<Result<Vec<_>, _>>()?;
+    distinct_seeds(seeds).map(Seeds)
 }
 
 fn planning(error: SweepError) -> Failure {

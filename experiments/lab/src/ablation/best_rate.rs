@@ -1,56 +1,35 @@
 //! Each arm at the learning rate that suits it best.
 
 use super::{
-    Results, RunResult,
-    show::{signed, spoken},
+    Delta, Results, RunResult,
+    show::{number, spoken, with_interval},
 };
 use figures::{
-    stats::{Differences, Estimate, Verdict, mean, pair_by_seed, verdicts},
+    stats::{Estimate, Verdict, pair_by_seed, verdicts},
     table::{Align, Cell, Table},
 };
-use serde::{Serialize, Serializer};
-
-/// An end of the grid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Edge {
-    /// The smallest rate.
-    Lowest,
-    /// The largest rate.
-    Highest,
-}
 
 /// One arm at its best rate.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct BestRate {
     /// The arm in tables, without a rate.
     pub label: String,
     /// The rate with the lowest mean validation loss among those at which no seed diverged.
     pub rate: f64,
-    /// Whether the optimum may lie outside the grid.
-    pub edge: Option<Edge>,
+    /// `lowest` or `highest` where the optimum may lie outside the grid.
+    pub edge: Option<&'static str>,
     /// Rates at which a seed diverged.
     pub diverged_at: Vec<f64>,
     /// Mean validation loss there.
     pub val_loss: f64,
-    /// Mean difference to the first arm at its own best rate, paired by seed.
-    pub delta: Option<f64>,
-    /// Ends of its 95 % interval.
-    pub interval: Option<[f64; 2]>,
+    /// Difference to the first arm at its own best rate, paired by seed.
+    pub delta: Option<Delta>,
     /// What may be said.
-    #[serde(serialize_with = "as_text")]
     pub verdict: Option<Verdict>,
 }
 
-fn as_text<S: Serializer>(verdict: &Option<Verdict>, s: S) -> Result<S::Ok, S::Error> {
-    match verdict {
-        Some(verdict) => s.collect_str(verdict),
-        None => s.serialize_none(),
-    }
-}
-
 /// All arms, each at its best rate.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct BestRates {
     /// Rates tried, ascending.
     pub rates: Vec<f64>,
@@ -75,12 +54,12 @@ impl BestRates {
                 continue;
             };
             let edge = match found {
-                0 => Some(Edge::Lowest),
-                last if last + 1 == rates.len() => Some(Edge::Highest),
+                0 => Some("lowest"),
+                last if last + 1 == rates.len() => Some("highest"),
                 _ => None,
             };
             let diverged = |index: &usize| group[*index].diverged().next().is_some();
-            let one = BestRate {
+            let arm = BestRate {
                 label: label.clone(),
                 rate: rates[found],
                 edge,
@@ -90,24 +69,17 @@ impl BestRates {
                     .collect(),
                 val_loss: loss(found),
                 delta: None,
-                interval: None,
                 verdict: None,
             };
-            best.push((one, &group[found].runs));
+            best.push((arm, &group[found].runs));
         }
-        let mut arms = compared(best);
         // The baseline itself may be without a finished rate: then nothing is compared.
-        if arms
-            .first()
-            .is_some_and(|arm| labels.first() != Some(&arm.label))
-        {
-            for arm in &mut arms {
-                (arm.delta, arm.interval, arm.verdict) = (None, None, None);
-            }
+        if best.first().map(|(arm, _)| &arm.label) == labels.first() {
+            compare(&mut best);
         }
         Self {
             rates: rates.to_vec(),
-            arms,
+            arms: best.into_iter().map(|(arm, _)| arm).collect(),
         }
     }
 
@@ -122,24 +94,12 @@ impl BestRates {
             ("verdict", Align::Left),
         ]);
         for arm in &self.arms {
-            let edge = match arm.edge {
-                Some(Edge::Lowest) => "lowest",
-                Some(Edge::Highest) => "highest",
-                None => "",
-            };
-            let delta = match (arm.delta, arm.interval) {
-                (Some(delta), Some([low, high])) => {
-                    format!("{} ±{:.4}", signed(delta, 4), (high - low) / 2.0)
-                }
-                (Some(delta), None) => format!("{} (n=1)", signed(delta, 4)),
-                (None, _) => String::new(),
-            };
             table.push([
                 Cell::from(&arm.label),
                 Cell::from(arm.rate.to_string()),
-                Cell::from(edge),
+                Cell::from(arm.edge.unwrap_or_default()),
                 Cell::from(format!("{:.4}", arm.val_loss)),
-                Cell::from(delta),
+                number(arm.delta.as_ref(), |delta| with_interval(delta, 1.0, 4)),
                 spoken(arm.verdict),
             ]);
         }
@@ -173,17 +133,17 @@ impl BestRates {
 }
 
 /// Adds the differences to the first of them.
-fn compared(best: Vec<(BestRate, &[RunResult])>) -> Vec<BestRate> {
+fn compare(best: &mut [(BestRate, &[RunResult])]) {
     let losses = |runs: &[RunResult]| -> Vec<(u64, f64)> {
         let known = |run: &RunResult| Some((run.seed, run.val_loss?));
         runs.iter().filter_map(known).collect()
     };
-    let Some((_, baseline)) = best.first() else {
-        return Vec::new();
+    let Some(((_, baseline), others)) = best.split_first_mut() else {
+        return;
     };
     let baseline = losses(baseline);
-    let differences: Vec<Differences> = best[1..]
-        .iter()
+    let differences = others.iter();
+    let differences: Vec<_> = differences
         .map(|(_, runs)| pair_by_seed(&baseline, &losses(runs)))
         .collect();
     let estimates: Vec<Option<Estimate>> = differences
@@ -191,14 +151,10 @@ fn compared(best: Vec<(BestRate, &[RunResult])>) -> Vec<BestRate> {
         .map(|differences| Estimate::of(&differences.values))
         .collect();
     let said = verdicts(&estimates);
-    let mut arms: Vec<BestRate> = best.into_iter().map(|(arm, _)| arm).collect();
-    for (index, arm) in arms.iter_mut().skip(1).enumerate() {
-        let values = &differences[index].values;
-        arm.delta = (!values.is_empty()).then(|| mean(values));
-        arm.interval = estimates[index].map(|estimate| [estimate.low, estimate.high]);
-        arm.verdict = arm.delta.and(Some(said[index]));
+    for (index, (arm, _)) in others.iter_mut().enumerate() {
+        arm.delta = Delta::of(&differences[index], estimates[index], None);
+        arm.verdict = arm.delta.as_ref().map(|_| said[index]);
     }
-    arms
 }
 
 #[cfg(test)]
@@ -225,8 +181,9 @@ mod tests {
             panic!("{best:?}");
         };
         assert_eq!((base.rate, base.edge), (2e-3, None));
-        assert_eq!((arm.rate, arm.edge), (4e-3, Some(Edge::Highest)));
-        assert!((arm.delta.expect("three pairs") + 0.1).abs() < 1e-12);
+        assert_eq!((arm.rate, arm.edge), (4e-3, Some("highest")));
+        let delta = arm.delta.as_ref().expect("three pairs");
+        assert!((delta.mean + 0.1).abs() < 1e-12);
         assert!(best.notes().iter().any(|note| note.contains("widen it")));
     }
 

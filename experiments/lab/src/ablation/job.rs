@@ -16,12 +16,14 @@ use crate::{
 use nn::guard::{Finding, remarks};
 use rayon::ThreadPoolBuildError;
 use std::{
-    fmt, fs,
+    fs,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
+use thiserror::Error;
+use toml::{Table, Value};
 
 /// A sweep with all that its runs need.
 #[derive(Debug)]
@@ -44,10 +46,14 @@ pub struct Study<'a> {
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Why a study did not come to its end.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Unfinished {
     /// A finished run was made from other data of the same name.
+    #[error(
+        "{} was trained on other data (SHA-256 {stored}, now {wanted}): choose another --name, or --force to start afresh",
+        path.display()
+    )]
     OtherData {
         /// The run directory.
         path: PathBuf,
@@ -57,6 +63,12 @@ pub enum Unfinished {
         wanted: String,
     },
     /// Another process is working on the sweep.
+    #[error(
+        "{} is working on the sweep {}: wait until it ends, or choose another --name; this shows how far it is:\n  {}",
+        holder.as_deref().unwrap_or("another process"),
+        path.display(),
+        command_line(&["watch".as_ref(), path_argument(path).as_os_str()])
+    )]
     Busy {
         /// The sweep directory.
         path: PathBuf,
@@ -64,60 +76,19 @@ pub enum Unfinished {
         holder: Option<String>,
     },
     /// A run could not be trained.
+    #[error("{run}: {source}")]
     Train {
-        /// Which one.
+        /// Arm and seed.
         run: String,
         /// Why.
         source: Box<TrainError>,
     },
     /// The sweep directory cannot be used.
-    Run(RunError),
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// The operating system grants no more threads.
-    Threads(ThreadPoolBuildError),
-}
-
-impl fmt::Display for Unfinished {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OtherData {
-                path,
-                stored,
-                wanted,
-            } => write!(
-                f,
-                "{} was trained on other data (SHA-256 {stored}, now {wanted}): choose another --name, or --force to start afresh",
-                path.display()
-            ),
-            Self::Busy { path, holder } => write!(
-                f,
-                "{} is working on the sweep {}: wait until it ends, or choose another --name; \
-                 this shows how far it is:\n  {}",
-                holder.as_deref().unwrap_or("another process"),
-                path.display(),
-                command_line(&["watch".as_ref(), path_argument(path).as_os_str()])
-            ),
-            Self::Train { run, source } => write!(f, "{run}: {source}"),
-            Self::Run(error) => error.fmt(f),
-            Self::Threads(error) => write!(f, "{error}: take fewer --threads or --jobs"),
-        }
-    }
-}
-
-impl std::error::Error for Unfinished {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Train { source, .. } => Some(&**source),
-            Self::Run(error) => Some(error),
-            Self::Threads(error) => Some(error),
-            Self::OtherData { .. } | Self::Busy { .. } => None,
-        }
-    }
-}
-
-impl From<RunError> for Unfinished {
-    fn from(error: RunError) -> Self {
-        Self::Run(error)
-    }
+    #[error("{0}: take fewer --threads or --jobs")]
+    Threads(#[from] ThreadPoolBuildError),
 }
 
 impl Study<'_> {
@@ -188,7 +159,7 @@ impl Study<'_> {
         progress: &Progress,
         ended: impl Fn() + Sync,
     ) -> Result<(), Unfinished> {
-        let workers = workers.start().map_err(Unfinished::Threads)?;
+        let workers = workers.start()?;
         let done = run(pending, &workers, stop, |job| {
             let summary = self.train_one(job, stop, progress);
             ended();
@@ -285,37 +256,43 @@ impl Study<'_> {
     /// # Errors
     /// Errors of writing.
     pub fn write_settings(&self, seeds: &[u64]) -> Result<(), RunError> {
-        let mut arms = toml::Table::new();
-        for (arm, config) in self.sweep.arms.iter().zip(&self.sweep.configs) {
-            arms.insert(arm.name.clone(), config.to_table().into());
-        }
-        let names = |of: fn(&Arm) -> Option<&String>| -> toml::Table {
-            let arms = self.sweep.arms.iter();
-            arms.filter_map(|arm| Some((arm.name.clone(), of(arm)?.clone().into())))
+        let Sweep {
+            subject,
+            arms,
+            configs,
+            ..
+        } = self.sweep;
+        let named = |of: fn(&Arm) -> Option<&String>| -> Table {
+            let values = arms.iter().filter_map(|arm| Some((&arm.name, of(arm)?)));
+            values
+                .map(|(name, value)| (name.clone(), value.clone().into()))
                 .collect()
         };
-        let mut settings = toml::Table::new();
-        settings.insert("title".into(), self.sweep.subject.title.clone().into());
-        settings.insert("labels".into(), names(|arm| Some(&arm.label)).into());
-        settings.insert(
-            "baselines".into(),
-            names(|arm| arm.baseline.as_ref()).into(),
-        );
-        settings.insert("ablation".into(), self.sweep.subject.name.clone().into());
-        let seeds = seeds.iter().map(|&seed| toml::Value::from(seed as i64));
-        settings.insert("seeds".into(), seeds.collect::<Vec<_>>().into());
-        settings.insert("arms".into(), arms.into());
+        let of_arms = arms.iter().zip(configs);
+        let of_arms = of_arms.map(|(arm, config)| (arm.name.clone(), config.to_table().into()));
+        let seeds: Vec<Value> = seeds.iter().map(|&seed| Value::from(seed as i64)).collect();
+        let mut settings: Vec<(&str, Value)> = vec![
+            ("title", subject.title.clone().into()),
+            ("labels", named(|arm| Some(&arm.label)).into()),
+            ("baselines", named(|arm| arm.baseline.as_ref()).into()),
+            ("ablation", subject.name.clone().into()),
+            ("seeds", seeds.into()),
+            ("arms", of_arms.collect::<Table>().into()),
+        ];
         // Those of built-in ablations are known by their name.
-        let built_in = |ablation: &Ablation| ablation.name == self.sweep.subject.name;
-        let paper = self.sweep.subject.paper.as_ref();
-        if let Some(paper) = paper.filter(|_| !ABLATIONS.iter().any(built_in)) {
-            let paper = toml::Value::try_from(paper).expect("a table becomes TOML");
-            settings.insert("paper".into(), paper);
-            let rows = names(|arm| Some(&arm.paper.as_ref()?.method));
-            settings.insert("paper_rows".into(), rows.into());
+        let built_in = |ablation: &Ablation| ablation.name == subject.name;
+        if let Some(paper) = &subject.paper
+            && !ABLATIONS.iter().any(built_in)
+        {
+            let table = Value::try_from(paper).expect("a table becomes TOML");
+            let rows = named(|arm| Some(&arm.paper.as_ref()?.method));
+            settings.extend([("paper", table), ("paper_rows", rows.into())]);
         }
+        let settings = settings
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value));
         let path = self.sweep.path().join(SWEEP_FILE);
-        write_atomically(&path, settings.to_string().as_bytes())
+        write_atomically(&path, settings.collect::<Table>().to_string().as_bytes())
     }
 }
 

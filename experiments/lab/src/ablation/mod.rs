@@ -9,7 +9,6 @@ mod best_rate;
 mod calibration;
 mod file;
 mod job;
-mod matching;
 mod plan;
 mod progress;
 mod results;
@@ -19,7 +18,7 @@ mod show;
 mod sweep;
 
 pub use arm::{Arm, Tanh};
-pub use best_rate::{BestRate, BestRates, Edge};
+pub use best_rate::{BestRate, BestRates};
 pub use calibration::{Calibration, CostRatio};
 pub use file::{SweepFile, SweepFileError, distinct_seeds};
 pub use job::{Study, Unfinished};
@@ -32,7 +31,7 @@ pub(crate) use show::signed;
 pub use show::{Learnt, Report};
 pub use sweep::{Job, Subject, Sweep, SweepError};
 
-use crate::{paper::PaperTable, preset::Preset};
+use crate::{paper::PaperTable, preset::body_and_size};
 use std::sync::LazyLock;
 
 /// A comparison of arms with a baseline, one of the files of `experiments/ablations`.
@@ -44,8 +43,8 @@ pub struct Ablation {
     pub title: String,
     /// The published table of the same comparison.
     pub paper: Option<PaperTable>,
-    /// Kind of network, as [`Preset::body`].
-    pub body: &'static str,
+    /// Kind of network, as [`Preset::body`](crate::preset::Preset::body).
+    pub body: String,
     text: &'static str,
 }
 
@@ -62,12 +61,12 @@ impl Ablation {
     fn read(name: &str, text: &'static str) -> Self {
         let file = SweepFile::without_arms(text);
         let file = file.unwrap_or_else(|error| panic!("ablations/{name}.toml: {error}"));
-        let preset = file.preset.as_deref().and_then(Preset::named);
+        let preset = file.preset.expect("a preset");
         Self {
             name: format!("ablation-{name}"),
             title: file.title.expect("a title"),
             paper: file.paper,
-            body: preset.expect("a preset").body(),
+            body: body_and_size(&preset).0.to_owned(),
             text,
         }
     }

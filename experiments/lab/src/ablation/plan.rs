@@ -33,9 +33,8 @@ struct ArmPlan {
     baseline: Option<usize>,
     parameters: u64,
     flops: u64,
-    decayed: u64,
-    never_decayed: u64,
-    frozen: u64,
+    /// Decayed, never decayed, frozen.
+    groups: [u64; 3],
     step: Duration,
     run: Duration,
 }
@@ -61,9 +60,7 @@ impl Plan {
                     .and_then(|name| sweep.arms.iter().position(|arm| &arm.name == name)),
                 parameters: account.parameters.trained,
                 flops: account.flops.total(),
-                decayed: 0,
-                never_decayed: 0,
-                frozen: 0,
+                groups: [0; 3],
                 step: Duration::ZERO,
                 run: Duration::ZERO,
             };
@@ -72,12 +69,12 @@ impl Plan {
                 let elements = param.shape.len() as u64;
                 let kinds = param.parts.iter().map(|part| kind(&part.name));
                 if !param.trainable {
-                    planned.frozen += elements;
+                    planned.groups[2] += elements;
                 } else if decays_all || param.decay == Decay::Yes {
-                    planned.decayed += elements;
+                    planned.groups[0] += elements;
                     plan.decayed.extend(kinds);
                 } else {
-                    planned.never_decayed += elements;
+                    planned.groups[1] += elements;
                     plan.never_decayed.extend(kinds);
                 }
             }
@@ -152,7 +149,7 @@ impl Plan {
                 ]
                 .map(Cell::from),
             );
-            let counts = [arm.decayed, arm.never_decayed, arm.frozen].map(|n| n.to_string());
+            let counts = arm.groups.map(|n| n.to_string());
             groups.push([&arm.label].into_iter().chain(&counts).map(Cell::from));
         }
         let runs = sweep.seeds.len() * self.arms.len();
@@ -233,14 +230,10 @@ mod tests {
         );
         assert!(!plan.decayed.contains("connection.static_alpha"));
         for arm in &plan.arms {
-            assert_eq!(
-                arm.decayed + arm.never_decayed,
-                arm.parameters,
-                "{}",
-                arm.label
-            );
+            let [decayed, never_decayed, _] = arm.groups;
+            assert_eq!(decayed + never_decayed, arm.parameters, "{}", arm.label);
         }
-        assert!(plan.arms.iter().any(|arm| arm.frozen > 0));
+        assert!(plan.arms.iter().any(|arm| arm.groups[2] > 0));
         let workers = Workers {
             jobs: 2,
             threads: 2,

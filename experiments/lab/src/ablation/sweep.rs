@@ -1,6 +1,6 @@
 //! From an ablation to the list of its runs.
 
-use super::{Ablation, Arm, matching::match_parameters};
+use super::{Ablation, Arm};
 use crate::{
     config::{ConfigError, Layers, RunConfig, current_name, current_names},
     data::Source,
@@ -8,14 +8,15 @@ use crate::{
     paper::PaperTable,
     run_dir::{RunError, RunId},
 };
+use models::model::ModelConfig;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     path::PathBuf,
 };
+use thiserror::Error;
 use toml::{Table, Value};
 
-/// What a sweep is about.
+/// Title and published table of a sweep.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// Its name: that of the command.
@@ -65,12 +66,16 @@ pub struct Job {
 }
 
 /// Why a sweep cannot be planned.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SweepError {
     /// A configuration that makes no sense.
-    Config(ConfigError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A setting for all arms that the arms themselves differ in.
+    #[error(
+        "--set {key}: the arms of this ablation differ in it (arm {arm} sets it): leave it out, or train one configuration with the command train"
+    )]
     SetByArms {
         /// The setting.
         key: String,
@@ -78,11 +83,15 @@ pub enum SweepError {
         arm: String,
     },
     /// An arm that would learn from other data than the first one.
+    #[error(
+        "arm {arm} would learn from other data than the arms before it: differences mean something on the same data only; make one sweep for each"
+    )]
     OtherData {
         /// The arm.
         arm: String,
     },
     /// More runs than anyone waits for.
+    #[error("{arms} arms with {seeds} seeds are more than {MOST_RUNS} runs: take fewer of either")]
     TooMany {
         /// Arms.
         arms: usize,
@@ -90,54 +99,12 @@ pub enum SweepError {
         seeds: usize,
     },
     /// A sweep name or a directory that cannot be used.
-    Run(RunError),
+    #[error(transparent)]
+    Run(#[from] RunError),
 }
 
 /// Runs of a sweep at most.
 const MOST_RUNS: usize = 100_000;
-
-impl fmt::Display for SweepError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::SetByArms { key, arm } => write!(
-                f,
-                "--set {key}: the arms of this ablation differ in it (arm {arm} sets it): leave it out, or train one configuration with the command train"
-            ),
-            Self::OtherData { arm } => write!(
-                f,
-                "arm {arm} would learn from other data than the arms before it: differences mean something on the same data only; make one sweep for each"
-            ),
-            Self::TooMany { arms, seeds } => write!(
-                f,
-                "{arms} arms with {seeds} seeds are more than {MOST_RUNS} runs: take fewer of either"
-            ),
-            Self::Run(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SweepError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Config(error) => Some(error),
-            Self::Run(error) => Some(error),
-            Self::SetByArms { .. } | Self::OtherData { .. } | Self::TooMany { .. } => None,
-        }
-    }
-}
-
-impl From<ConfigError> for SweepError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<RunError> for SweepError {
-    fn from(error: RunError) -> Self {
-        Self::Run(error)
-    }
-}
 
 impl Sweep {
     /// Lays the settings of every arm over those in common. `keys` names the settings that the
@@ -174,7 +141,7 @@ impl Sweep {
             if arm.matched {
                 let wanted = parameters.get(&arm.baseline).copied();
                 let wanted = wanted.expect("a matched arm has its baseline before it");
-                match_parameters(&mut config.model, wanted).map_err(ConfigError::from)?;
+                match_parameters(&mut config.model, wanted)?;
                 config.validate()?;
             } else if arms
                 .iter()
@@ -264,6 +231,26 @@ fn sets(table: &Table, key: &str) -> bool {
     }
 }
 
+/// Sets the width of the feed-forward layers so that the network has as nearly as possible
+/// `wanted` trained parameters. They are an affine function of that width.
+///
+/// # Errors
+/// If one of the networks cannot be built.
+fn match_parameters(model: &mut ModelConfig, wanted: u64) -> Result<(), ConfigError> {
+    let counted = |model: &ModelConfig| -> Result<f64, ConfigError> {
+        Ok(model.account()?.parameters.trained as f64)
+    };
+    let now = counted(model)?;
+    let hidden = model.ffn().hidden();
+    let mut wider = model.clone();
+    wider.ffn_mut().set_hidden(hidden.saturating_add(1));
+    let for_each = counted(&wider)? - now;
+    let more = ((wanted as f64 - now) / for_each).round();
+    let fitting = (hidden as f64 + more).max(1.0) as usize;
+    model.ffn_mut().set_hidden(fitting);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +259,7 @@ mod tests {
         preset::{PRESETS, Preset},
     };
     use models::transformer::Transformer;
+    use nn::connection::ConnectionConfig;
 
     fn sweep(ablation: &'static Ablation, settings: &[&str]) -> Result<Sweep, SweepError> {
         let keys: Vec<String> = settings
@@ -287,7 +275,7 @@ mod tests {
     #[test]
     fn every_arm_of_every_ablation_can_be_built_in_every_preset() {
         for ablation in ABLATIONS.iter() {
-            for preset in Preset::of(ablation.body) {
+            for preset in Preset::of(&ablation.body) {
                 let common = preset.layers();
                 let place = (PathBuf::from("runs"), "test".to_owned());
                 let arms = ablation.arms(Tanh::Both);
@@ -398,6 +386,26 @@ mod tests {
                     part.name
                 );
             }
+        }
+    }
+
+    fn trained(model: &ModelConfig) -> u64 {
+        model.account().expect("it can be built").parameters.trained
+    }
+
+    #[test]
+    fn every_connection_is_brought_to_the_parameters_of_the_baseline() {
+        let mut model = ModelConfig::default();
+        let wanted = trained(&model);
+        for connection in ConnectionConfig::all() {
+            let ModelConfig::Transformer(config) = &mut model else {
+                panic!("the default is a transformer");
+            };
+            config.connection = connection.clone();
+            match_parameters(&mut model, wanted).expect("it can be built");
+            let found = trained(&model);
+            let off = found as f64 / wanted as f64 - 1.0;
+            assert!(off.abs() < 4e-3, "{connection:?}: {off}");
         }
     }
 }

@@ -1,13 +1,18 @@
 //! What can be wrong with a configuration.
 
 use crate::memory::readable;
-use std::{error::Error, fmt, io, path::PathBuf};
+use std::{io, path::PathBuf};
+use thiserror::Error;
 
 /// A configuration that cannot be used: which key, what is wrong, what to do about it.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
+    #[error(
+        "configuration {} cannot be read ({source}): check the path and its permissions",
+        path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -15,6 +20,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is not TOML.
+    #[error("configuration {} is not TOML at line {line}: {reason}", path.display())]
     NotToml {
         /// The file.
         path: PathBuf,
@@ -24,6 +30,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// An override that is not of the form `key.path=value`.
+    #[error("--set {text}: {reason}: write key=value, for example model.dim=256")]
     BadOverride {
         /// The override given.
         text: String,
@@ -31,6 +38,14 @@ pub enum ConfigError {
         reason: String,
     },
     /// A key that does not exist.
+    #[error(
+        "there is no setting {key}{}: {}",
+        of_type.as_ref().map_or_else(String::new, |of_type| format!(" where {of_type}")),
+        match nearest {
+            Some(nearest) => format!("did you mean {nearest}?"),
+            None => "train --dry-run lists those there are".to_owned(),
+        }
+    )]
     UnknownKey {
         /// The key with its sections.
         key: String,
@@ -40,6 +55,7 @@ pub enum ConfigError {
         of_type: Option<String>,
     },
     /// A value of the wrong type, or none of the possible ones.
+    #[error("{key}: {reason}")]
     BadValue {
         /// The key with its sections.
         key: String,
@@ -47,6 +63,13 @@ pub enum ConfigError {
         reason: String,
     },
     /// A network or a batch that the memory has no place for.
+    // More than 64 bits hold is only known to be more.
+    #[error(
+        "this needs {} {} of memory, this machine has {}: choose smaller sizes ({settings})",
+        if *needed == u64::MAX { "more than" } else { "about" },
+        readable(*needed),
+        readable(*available)
+    )]
     TooLarge {
         /// Bytes that it takes, about.
         needed: u64,
@@ -56,84 +79,17 @@ pub enum ConfigError {
         settings: String,
     },
     /// Settings that make no sense together, or a number outside its range.
+    #[error("{reason}")]
     Invalid {
         /// The mistake, naming the keys.
         reason: String,
     },
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable { path, source } => write!(
-                f,
-                "configuration {} cannot be read ({source}): check the path and its permissions",
-                path.display()
-            ),
-            Self::NotToml { path, line, reason } => write!(
-                f,
-                "configuration {} is not TOML at line {line}: {reason}",
-                path.display()
-            ),
-            Self::BadOverride { text, reason } => {
-                write!(
-                    f,
-                    "--set {text}: {reason}: write key=value, for example model.dim=256"
-                )
-            }
-            Self::UnknownKey {
-                key,
-                nearest,
-                of_type,
-            } => {
-                write!(f, "there is no setting {key}")?;
-                if let Some(of_type) = of_type {
-                    write!(f, " where {of_type}")?;
-                }
-                f.write_str(": ")?;
-                match nearest {
-                    Some(nearest) => write!(f, "did you mean {nearest}?"),
-                    None => f.write_str("train --dry-run lists those there are"),
-                }
-            }
-            Self::BadValue { key, reason } => write!(f, "{key}: {reason}"),
-            Self::TooLarge {
-                needed,
-                available,
-                settings,
-            } => {
-                // More than 64 bits hold is only known to be more.
-                let than = if *needed == u64::MAX {
-                    "more than"
-                } else {
-                    "about"
-                };
-                write!(
-                    f,
-                    "this needs {than} {} of memory, this machine has {}: choose smaller sizes \
-                     ({settings})",
-                    readable(*needed),
-                    readable(*available)
-                )
-            }
-            Self::Invalid { reason } => f.write_str(reason),
-        }
-    }
-}
-
 impl From<models::config::ConfigError> for ConfigError {
     fn from(error: models::config::ConfigError) -> Self {
         Self::Invalid {
             reason: format!("model.{error}"),
-        }
-    }
-}
-
-impl Error for ConfigError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unreadable { source, .. } => Some(source),
-            _ => None,
         }
     }
 }

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 pub(super) const TYPE: &str = "type";
 
 /// Parts of a key at most.
-const DEEPEST: usize = 16;
+pub(crate) const DEEPEST: usize = 16;
 
 /// A configuration in the making.
 ///
@@ -83,23 +83,15 @@ impl Layers {
             let (key, value) = text
                 .split_once('=')
                 .ok_or_else(|| bad("there is no = in it"))?;
-            let mut parts: Vec<&str> = key.trim().split('.').map(str::trim).collect();
+            let parts: Vec<&str> = key.trim().split('.').map(str::trim).collect();
             if parts.iter().any(|part| part.is_empty()) {
                 return Err(bad("a part of the key is empty"));
             }
             if parts.len() > DEEPEST {
                 return Err(bad("the key has more parts than any setting"));
             }
-            let last = parts.pop().expect("a split has one part at least");
-            let mut table = &mut layer;
-            for part in parts {
-                table = table
-                    .entry(part)
-                    .or_insert_with(|| Value::Table(Table::new()))
-                    .as_table_mut()
-                    .ok_or_else(|| bad("a part of the key has been given a value already"))?;
-            }
-            table.insert(last.to_owned(), value_of(value.trim()));
+            insert(&mut layer, &parts.join("."), value_of(value.trim()))
+                .ok_or_else(|| bad("a part of the key has been given a value already"))?;
         }
         Ok(self.table(layer))
     }
@@ -140,6 +132,17 @@ pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
         line: wrong.line,
         reason: wrong.reason,
     })
+}
+
+/// Gives `key.path` a value; `None` if a part of the path has one.
+pub(crate) fn insert(table: &mut Table, key: &str, value: Value) -> Option<()> {
+    let Some((section, rest)) = key.split_once('.') else {
+        table.insert(key.to_owned(), value);
+        return Some(());
+    };
+    let section = table.entry(section);
+    let section = section.or_insert_with(|| Value::Table(Table::new()));
+    insert(section.as_table_mut()?, rest, value)
 }
 
 /// A value in TOML, or plain text.

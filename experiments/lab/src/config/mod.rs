@@ -14,6 +14,7 @@ mod types;
 pub use earlier::{current_name, current_names};
 pub use error::ConfigError;
 pub use layers::Layers;
+pub(crate) use layers::{DEEPEST, insert};
 pub use nearest::nearest_word;
 
 use crate::data::{TokenKind, VOCABULARY};
@@ -25,6 +26,14 @@ use nn::{
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// Ends with an invalid configuration unless a condition holds.
+macro_rules! ensure {
+    ($holds:expr, $($reason:tt)+) => {
+        if !$holds {
+            return Err(ConfigError::Invalid { reason: format!($($reason)+) });
+        }
+    };
+}
 /// Everything that decides the result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -196,15 +205,12 @@ impl RunConfig {
     /// the warm-up of a preset in a run of few steps, a remark is returned.
     pub fn check_new(&self, base: &Self) -> Result<Option<String>, ConfigError> {
         let (train, base) = (&self.train, &base.train);
-        if train.eval_every == 0 && base.eval_every != 0 {
-            return Err(ConfigError::Invalid {
-                reason: format!(
-                    "train.eval_every is 0, expected at least 1; train.eval_every={} validates \
-                     after the last step only",
-                    train.steps
-                ),
-            });
-        }
+        ensure!(
+            train.eval_every != 0 || base.eval_every == 0,
+            "train.eval_every is 0, expected at least 1; train.eval_every={} validates after the \
+             last step only",
+            train.steps
+        );
         if train.warmup <= train.steps {
             return Ok(None);
         }
@@ -214,11 +220,8 @@ impl RunConfig {
              reach {rate:.0} % of train.learning_rate only",
             train.warmup, train.steps
         );
-        if train.warmup == base.warmup {
-            Ok(Some(reason))
-        } else {
-            Err(ConfigError::Invalid { reason })
-        }
+        ensure!(train.warmup == base.warmup, "{reason}");
+        Ok(Some(reason))
     }
 
     /// As TOML, every setting explicit.
@@ -246,36 +249,31 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError::Invalid`].
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let invalid = |reason: String| Err(ConfigError::Invalid { reason });
         crate::memory::conceivable(self)?;
         self.model.validate()?;
+        let (data, optim, train) = (&self.data, &self.optim, &self.train);
         match self.model.objective() {
-            Objective::NextToken { vocabulary }
-                if self.data.tokens.is_bytes() && vocabulary < VOCABULARY =>
-            {
-                return invalid(format!(
+            Objective::NextToken { vocabulary } => {
+                ensure!(
+                    !data.tokens.is_bytes() || vocabulary >= VOCABULARY,
                     "model.vocab_size is {vocabulary}, but a text of bytes needs {VOCABULARY}"
-                ));
-            }
-            Objective::NextToken { .. } if self.data.mixup != 0.0 => {
-                return invalid(format!(
-                    "data.mixup is {}, but text is not mixed: set 0",
-                    self.data.mixup
-                ));
-            }
-            Objective::NextToken { .. } if self.data.partial => {
-                return invalid(
-                    "data.partial is true, but it is for images with batches missing: leave it out \
-                     for text"
-                        .to_owned(),
+                );
+                let mixup = data.mixup;
+                ensure!(
+                    mixup == 0.0,
+                    "data.mixup is {mixup}, but text is not mixed: set 0"
+                );
+                ensure!(
+                    !data.partial,
+                    "data.partial is true, but it is for images with batches missing: leave it \
+                     out for text"
                 );
             }
-            Objective::Class(_) | Objective::Noise(_) if !self.data.tokens.is_bytes() => {
-                return invalid("data.tokens is for text: leave it out for images".to_owned());
-            }
-            _ => {}
+            Objective::Class(_) | Objective::Noise(_) => ensure!(
+                data.tokens.is_bytes(),
+                "data.tokens is for text: leave it out for images"
+            ),
         }
-        let train = &self.train;
         for (key, value) in [
             ("steps", train.steps),
             ("batch", train.batch),
@@ -284,79 +282,66 @@ impl RunConfig {
             ("eval_batches", train.eval_batches),
             ("log_every", train.log_every),
         ] {
-            if value == 0 {
-                return invalid(format!("train.{key} is 0, expected at least 1"));
-            }
+            ensure!(value > 0, "train.{key} is 0, expected at least 1");
             // Of these, several are multiplied.
-            if value > LARGEST && !matches!(key, "steps" | "log_every") {
-                return invalid(format!(
-                    "train.{key} is {value}, expected at most {LARGEST}"
-                ));
-            }
+            ensure!(
+                value <= LARGEST || matches!(key, "steps" | "log_every"),
+                "train.{key} is {value}, expected at most {LARGEST}"
+            );
         }
-        if !train.batch.is_multiple_of(train.micro_batch) {
-            return invalid(format!(
-                "train.batch {} is not a multiple of train.micro_batch {}",
-                train.batch, train.micro_batch
-            ));
-        }
-        if train.shards > train.micro_batches() {
-            return invalid(format!(
-                "train.shards is {}, but train.batch {} has only {} micro-batches of \
-                 train.micro_batch {}",
-                train.shards,
-                train.batch,
-                train.micro_batches(),
-                train.micro_batch
-            ));
-        }
+        let (batch, micro_batch) = (train.batch, train.micro_batch);
+        ensure!(
+            batch.is_multiple_of(micro_batch),
+            "train.batch {batch} is not a multiple of train.micro_batch {micro_batch}"
+        );
+        ensure!(
+            train.shards <= train.micro_batches(),
+            "train.shards is {}, but train.batch {batch} has only {} micro-batches of \
+             train.micro_batch {micro_batch}",
+            train.shards,
+            train.micro_batches()
+        );
         // TOML's integers are signed: a larger seed could not be written back.
-        if i64::try_from(train.seed).is_err() {
-            return invalid(format!(
-                "train.seed is {}, expected less than 2^63",
-                train.seed
-            ));
-        }
-        if !(train.learning_rate.is_finite() && train.learning_rate > 0.0) {
-            return invalid(format!(
-                "train.learning_rate is {}, expected a positive number",
-                train.learning_rate
-            ));
-        }
-        if !(self.data.mixup.is_finite() && self.data.mixup >= 0.0) {
-            return invalid(format!(
-                "data.mixup is {}, expected 0 or more",
-                self.data.mixup
-            ));
-        }
-        if matches!(self.model.objective(), Objective::Noise(_)) && self.data.mixup != 0.0 {
-            return invalid(format!(
-                "data.mixup is {}, but a {} learns from whole images of one class: set 0",
-                self.data.mixup,
-                self.model.kind()
-            ));
-        }
-        if !(0.0..=1.0).contains(&train.min_lr_ratio) {
-            return invalid(format!(
-                "train.min_lr_ratio is {}, expected 0 to 1",
-                train.min_lr_ratio
-            ));
-        }
-        for (key, beta) in [("beta1", self.optim.beta1), ("beta2", self.optim.beta2)] {
-            if !(0.0..1.0).contains(&beta) {
-                return invalid(format!("optim.{key} is {beta}, expected 0 to less than 1"));
-            }
-        }
-        for (key, value, zero) in [
-            ("eps", self.optim.eps, false),
-            ("weight_decay", self.optim.weight_decay, true),
-            ("clip", self.optim.clip, true),
+        ensure!(
+            i64::try_from(train.seed).is_ok(),
+            "train.seed is {}, expected less than 2^63",
+            train.seed
+        );
+        let (rate, ratio, eps) = (train.learning_rate, train.min_lr_ratio, optim.eps);
+        ensure!(
+            rate.is_finite() && rate > 0.0,
+            "train.learning_rate is {rate}, expected a positive number"
+        );
+        for (key, value) in [
+            ("data.mixup", data.mixup),
+            ("optim.weight_decay", optim.weight_decay),
+            ("optim.clip", optim.clip),
         ] {
-            if !(value.is_finite() && (value > 0.0 || zero && value == 0.0)) {
-                let least = if zero { "0 or more" } else { "more than 0" };
-                return invalid(format!("optim.{key} is {value}, expected {least}"));
-            }
+            ensure!(
+                value.is_finite() && value >= 0.0,
+                "{key} is {value}, expected 0 or more"
+            );
         }
+        ensure!(
+            (0.0..=1.0).contains(&ratio),
+            "train.min_lr_ratio is {ratio}, expected 0 to 1"
+        );
+        for (key, beta) in [("beta1", optim.beta1), ("beta2", optim.beta2)] {
+            ensure!(
+                (0.0..1.0).contains(&beta),
+                "optim.{key} is {beta}, expected 0 to less than 1"
+            );
+        }
+        ensure!(
+            eps.is_finite() && eps > 0.0,
+            "optim.eps is {eps}, expected more than 0"
+        );
+        ensure!(
+            data.mixup == 0.0 || !matches!(self.model.objective(), Objective::Noise(_)),
+            "data.mixup is {}, but a {} learns from whole images of one class: set 0",
+            data.mixup,
+            self.model.kind()
+        );
         Ok(())
     }
 }

@@ -1,12 +1,10 @@
 //! Arms that are written down one by one.
 
-use super::{
-    SweepFileError, check_count, grid, known_keys, published_name, take_bool, take_table,
-    take_text, wrong,
-};
+use super::{SweepFileError, check_count, grid, known_keys, meant, published_name, take, wrong};
 use crate::{
     ablation::{Arm, Tanh},
-    config::Layers,
+    config::{Layers, nearest_word},
+    paper::{PaperRow, PaperTable},
 };
 use nn::connection::ConnectionConfig;
 use toml::{Table, Value};
@@ -21,18 +19,8 @@ const KEYS: [&str; 7] = [
     "matched",
 ];
 
-/// An arm with what is decided once all arms are known.
-pub(super) struct Written {
-    pub(super) arm: Arm,
-    /// Name of the row of the published table, if it is not the label.
-    pub(super) paper: Option<String>,
-}
-
-impl From<Arm> for Written {
-    fn from(arm: Arm) -> Self {
-        Self { arm, paper: None }
-    }
-}
+/// Stands for the names of the connection in the names of an arm.
+const CONNECTION: &str = "{connection}";
 
 /// A section `[[arm]]`, of one connection at most.
 #[derive(Clone)]
@@ -48,7 +36,11 @@ struct Section {
 
 /// The arms of all sections. Sections of dynamic hyper-connections that stand together and leave
 /// tanh open are repeated together for each of its values.
-pub(super) fn all_of(sections: Vec<Table>, tanh: Tanh) -> Result<Vec<Written>, SweepFileError> {
+pub(super) fn all_of(
+    sections: Vec<Table>,
+    tanh: Tanh,
+    paper: Option<&PaperTable>,
+) -> Result<Vec<Arm>, SweepFileError> {
     check_count("arm", Some(sections.len()))?;
     let mut all = Vec::new();
     for section in sections {
@@ -57,13 +49,13 @@ pub(super) fn all_of(sections: Vec<Table>, tanh: Tanh) -> Result<Vec<Written>, S
     }
     let mut arms = Vec::with_capacity(all.len());
     for group in all.chunk_by(|one, next| one.leaves_tanh_open() && next.leaves_tanh_open()) {
-        if !group[0].leaves_tanh_open() {
-            arms.push(group[0].arm(None)?);
-            continue;
-        }
-        for &tanh in tanh.values() {
+        let values: Vec<Option<bool>> = match group[0].leaves_tanh_open() {
+            true => tanh.values().iter().copied().map(Some).collect(),
+            false => vec![None],
+        };
+        for tanh in values {
             for section in group {
-                arms.push(section.arm(Some(tanh))?);
+                arms.push(section.arm(tanh, paper)?);
             }
         }
     }
@@ -74,21 +66,21 @@ impl Section {
     /// The section, once for each connection if it is of all.
     fn read(mut table: Table) -> Result<Vec<Self>, SweepFileError> {
         known_keys("arm.", &table, &KEYS)?;
-        let connection = table.remove("connection");
+        let settings: Option<Table> = take(&mut table, "set", "a section [arm.set]")?;
         let section = Self {
-            name: take_text(&mut table, "name")?,
-            label: take_text(&mut table, "label")?,
+            name: take(&mut table, "name", "a text")?,
+            label: take(&mut table, "label", "a text")?,
             connection: None,
-            settings: grid::settings(&take_table(&mut table, "set")?.unwrap_or_default())?,
-            baseline: take_text(&mut table, "baseline")?,
-            paper: take_text(&mut table, "paper")?,
-            matched: take_bool(&mut table, "matched")?,
+            settings: grid::settings(&settings.unwrap_or_default())?,
+            baseline: take(&mut table, "baseline", "a text")?,
+            paper: take(&mut table, "paper", "a text")?,
+            matched: take(&mut table, "matched", "true or false")?.unwrap_or_default(),
         };
         let of = |connection| Self {
             connection: Some(connection),
             ..section.clone()
         };
-        Ok(match connection {
+        Ok(match table.remove("connection") {
             None => vec![section],
             Some(Value::Table(connection)) => vec![of(connection)],
             Some(Value::String(all)) if all == "all" => every_connection().map(of).collect(),
@@ -101,15 +93,15 @@ impl Section {
     }
 
     fn leaves_tanh_open(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| {
-            let given = |key| connection.get(key);
-            given("type").and_then(Value::as_str) == Some("hyper")
-                && given("dynamic") != Some(&Value::Boolean(false))
-                && given("tanh").is_none()
+        self.connection.as_ref().is_some_and(|given| {
+            given.get("type").and_then(Value::as_str) == Some("hyper")
+                && given.get("dynamic") != Some(&Value::Boolean(false))
+                && !given.contains_key("tanh")
         })
     }
 
-    fn arm(&self, tanh: Option<bool>) -> Result<Written, SweepFileError> {
+    /// The arm, with tanh as given where the section leaves it open.
+    fn arm(&self, tanh: Option<bool>, paper: Option<&PaperTable>) -> Result<Arm, SweepFileError> {
         let mut arm = Arm {
             name: String::new(),
             label: String::new(),
@@ -118,49 +110,57 @@ impl Section {
             paper: None,
             matched: self.matched,
         };
-        let Some(connection) = &self.connection else {
-            let name = self.name.clone();
-            let reason = "every arm needs a name, or a connection to be named after";
-            arm.name = name.ok_or_else(|| wrong("arm.name", reason))?;
-            arm.label = self.label.clone().unwrap_or_else(|| arm.name.clone());
-            return Ok(Written {
-                arm,
-                paper: self.paper.clone(),
-            });
+        let [name, label] = match &self.connection {
+            None => {
+                let reason = "every arm needs a name, or a connection to be named after";
+                let name = self.name.clone().ok_or_else(|| wrong("arm.name", reason))?;
+                [name.clone(), name]
+            }
+            Some(connection) => {
+                let mut connection = connection.clone();
+                connection.extend(tanh.map(|tanh| ("tanh".to_owned(), tanh.into())));
+                let connection = whole(connection)?;
+                let is_free = |model: &Value| {
+                    let model = model.as_table();
+                    model.is_some_and(|model| !model.contains_key("connection"))
+                };
+                if !arm.settings.get("model").is_none_or(is_free) {
+                    return Err(wrong(
+                        "arm.connection",
+                        "set gives the arm another: leave one out",
+                    ));
+                }
+                let value = Value::try_from(&connection).expect("a configuration becomes TOML");
+                arm = arm.with("model", "connection", value);
+                names(&connection)
+            }
         };
-        let mut connection = connection.clone();
-        connection.extend(tanh.map(|tanh| ("tanh".to_owned(), tanh.into())));
-        let connection = whole(connection)?;
-        let (name, label) = names(&connection);
         let filled = |template: &Option<String>, with: &str| {
-            let template = template.as_deref().unwrap_or("{connection}");
-            template.replace("{connection}", with)
+            let template = template.as_deref().unwrap_or(CONNECTION);
+            template.replace(CONNECTION, with)
         };
         arm.name = filled(&self.name, &name);
         arm.label = filled(&self.label, &label);
-        let is_section = |value: &Value| value.is_table();
-        if !self.settings.get("model").is_none_or(is_section)
-            || self
-                .settings
-                .get("model")
-                .and_then(|model| model.get("connection"))
-                .is_some()
-        {
-            return Err(wrong(
-                "arm.connection",
-                "set gives the arm another: leave one out",
-            ));
-        }
-        let value = Value::try_from(&connection).expect("a configuration becomes TOML");
-        let paper = self
-            .paper
-            .as_ref()
-            .map(|row| row.replace("{connection}", &published_name(&label)));
-        Ok(Written {
-            arm: arm.with("model", "connection", value),
-            paper,
-        })
+        arm.paper = match &self.paper {
+            None => paper.and_then(|paper| paper.row(&published_name(&arm.label))),
+            Some(row) => Some(row_of(
+                paper,
+                &row.replace(CONNECTION, &published_name(&label)),
+            )?),
+        };
+        Ok(arm)
     }
+}
+
+/// The row of a published table that an arm names.
+fn row_of(paper: Option<&PaperTable>, name: &str) -> Result<PaperRow, SweepFileError> {
+    let reason = "the sweep names no table with a key paper";
+    let paper = paper.ok_or_else(|| wrong("arm.paper", reason))?;
+    paper.row(name).ok_or_else(|| {
+        let nearest = nearest_word(name, paper.rows.iter().map(|row| &*row.method));
+        let reason = format!("{} has no row {name}{}", paper.place, meant(&nearest));
+        wrong("arm.paper", reason)
+    })
 }
 
 /// Every connection, hyper-connections static before dynamic.
@@ -178,28 +178,27 @@ fn every_connection() -> impl Iterator<Item = Table> {
 fn whole(given: Table) -> Result<ConnectionConfig, SweepFileError> {
     let under =
         |section: &str, value: Table| Table::from_iter([(section.to_owned(), value.into())]);
-    let config = Layers::defaults()
-        .table(under("model", under("connection", given)))
-        .read();
+    let layers = Layers::defaults().table(under("model", under("connection", given)));
+    let config = layers.read();
     let config = config.map_err(|error| wrong("arm.connection", error.to_string()))?;
     Ok(config.model.connection().clone())
 }
 
-/// Name in paths and name in tables, `dhc-x4` and `DHC x4 w/o tanh`.
-fn names(connection: &ConnectionConfig) -> (String, String) {
+/// Name in paths and name in tables, `dhc-x4-no-tanh` and `DHC x4 w/o tanh`.
+fn names(connection: &ConnectionConfig) -> [String; 2] {
     let name = match connection {
         ConnectionConfig::Hyper(config) => {
             let kind = if config.dynamic { "dhc" } else { "shc" };
-            let tanh = if config.dynamic && !config.tanh {
-                "-no-tanh"
-            } else {
-                ""
-            };
-            format!("{kind}-x{}{tanh}", config.rate)
+            let tanh = config.dynamic && !config.tanh;
+            format!(
+                "{kind}-x{}{}",
+                config.rate,
+                if tanh { "-no-tanh" } else { "" }
+            )
         }
         other => kind_of(other).replace('_', "-"),
     };
-    (name, connection.spec().label())
+    [name, connection.spec().label()]
 }
 
 fn kind_of(connection: &ConnectionConfig) -> String {

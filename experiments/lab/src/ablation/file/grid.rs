@@ -1,13 +1,14 @@
 //! Axes of settings and their combinations.
 
 use super::{SEEDS_ARE_NO_SETTING, SweepFileError, check_count, wrong};
-use crate::{ablation::Arm, config::nearest_word};
+use crate::{
+    ablation::Arm,
+    config::{DEEPEST, insert, nearest_word},
+};
 use nn::connection::ConnectionConfig;
 use toml::{Table, Value};
 
 const MOST_AXES: usize = 64;
-/// Parts of a key.
-const DEEPEST: usize = 16;
 
 /// A setting with the values it takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -199,20 +200,6 @@ fn check_depth(key: &str) -> Result<(), SweepFileError> {
             format!("a key of {parts} parts, expected at most {DEEPEST}"),
         )),
     }
-}
-
-fn insert(table: &mut Table, key: &str, value: Value) -> Option<()> {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.to_owned(), value);
-        }
-        Some((section, rest)) => {
-            let section = table.entry(section);
-            let section = section.or_insert_with(|| Value::Table(Table::new()));
-            insert(section.as_table_mut()?, rest, value)?;
-        }
-    }
-    Some(())
 }
 
 /// Every value that is no table, and every table that `is_leaf` by its key, with the whole key.

@@ -31,10 +31,11 @@ use super::{Arm, Tanh};
 use crate::{
     config::nearest_word,
     files::{parse_toml, read_text},
-    paper::{PAPER_TABLES, PaperRow, PaperTable},
+    paper::{PAPER_TABLES, PaperTable},
 };
 use clap::ValueEnum;
 use grid::{Axis, Combination};
+use serde::de::DeserializeOwned;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -136,12 +137,11 @@ impl SweepFile {
     pub fn parse(text: &str, tanh: Option<Tanh>) -> Result<Self, SweepFileError> {
         let mut table = table_of(text)?;
         let mut file = Self::head(&mut table)?;
-        let choice = take_tanh(&mut table)?;
-        let (mut arms, in_grid) = compared(&mut table, tanh.unwrap_or(choice))?;
-        for written in &mut arms {
-            written.arm.paper = paper_row(file.paper.as_ref(), written)?;
-        }
-        let arms: Vec<Arm> = arms.into_iter().map(|written| written.arm).collect();
+        let choice: Option<String> = take(&mut table, "tanh", "on, off or both")?;
+        let choice = choice.map(|text| Tanh::from_str(&text, false)).transpose();
+        let choice = choice.map_err(|_| wrong("tanh", "expected on, off or both"))?;
+        let tanh = tanh.or(choice).unwrap_or_default();
+        let (arms, in_grid) = compared(&mut table, tanh, file.paper.as_ref())?;
         let settings = arms.iter().map(|arm| &arm.settings);
         if settings.chain([&file.common]).any(sets_seed) {
             return Err(wrong("train.seed", SEEDS_ARE_NO_SETTING));
@@ -160,10 +160,10 @@ impl SweepFile {
 
     fn head(table: &mut Table) -> Result<Self, SweepFileError> {
         known_keys("", table, &KEYS)?;
-        let common = take_table(table, "set")?.unwrap_or_default();
+        let common = take::<Table>(table, "set", "a section [set]")?.unwrap_or_default();
         Ok(Self {
-            title: take_text(table, "title")?,
-            preset: take_text(table, "preset")?,
+            title: take(table, "title", "a text")?,
+            preset: take(table, "preset", "a text")?,
             seeds: table.remove("seeds").map(seeds).transpose()?,
             paper: table.remove("paper").map(paper).transpose()?,
             common: grid::settings(&common)?,
@@ -187,16 +187,21 @@ fn table_of(text: &str) -> Result<Table, SweepFileError> {
     })
 }
 
-/// The arms with their baselines, and whether some are of a grid.
-fn compared(table: &mut Table, tanh: Tanh) -> Result<(Vec<arms::Written>, bool), SweepFileError> {
-    let axes = match take_table(table, "grid")? {
-        Some(grid) => Axis::all_of(&grid)?,
-        None => Vec::new(),
-    };
+/// The arms with their baselines and rows of the published table, and whether some are of a grid.
+fn compared(
+    table: &mut Table,
+    tanh: Tanh,
+    paper: Option<&PaperTable>,
+) -> Result<(Vec<Arm>, bool), SweepFileError> {
+    let grid: Option<Table> = take(table, "grid", "a section [grid]")?;
+    let axes = Axis::all_of(&grid.unwrap_or_default())?;
     let combinations = Combination::all_of(&axes)?;
-    let in_grid = combinations.iter().map(Combination::arm);
-    let mut arms: Vec<arms::Written> = in_grid.map(arms::Written::from).collect();
-    arms.extend(arms::all_of(take_tables(table, "arm")?, tanh)?);
+    let mut arms: Vec<Arm> = combinations.iter().map(Combination::arm).collect();
+    for arm in &mut arms {
+        arm.paper = paper.and_then(|paper| paper.row(&published_name(&arm.label)));
+    }
+    let sections: Option<Vec<Table>> = take(table, "arm", "sections [[arm]]")?;
+    arms.extend(arms::all_of(sections.unwrap_or_default(), tanh, paper)?);
     check_count("arm", Some(arms.len()))?;
     if arms.is_empty() {
         return Err(wrong("grid", "there is neither a grid nor an arm"));
@@ -207,7 +212,7 @@ fn compared(table: &mut Table, tanh: Tanh) -> Result<(Vec<arms::Written>, bool),
         Some(Value::Table(values)) => grid::baselines(&axes, &combinations, &values)?,
         Some(_) => return Err(wrong("baseline", "expected a name, or values of axes")),
     };
-    for (index, arms::Written { arm, .. }) in arms.iter_mut().enumerate() {
+    for (index, arm) in arms.iter_mut().enumerate() {
         let for_all = || baselines.get(index).cloned().flatten();
         let baseline = arm.baseline.take().or_else(for_all);
         if arm.matched && baseline.is_none() {
@@ -247,33 +252,7 @@ fn paper(value: Value) -> Result<PaperTable, SweepFileError> {
     }
 }
 
-/// The row of an arm in the published table: the one named, or the one of the arm's label,
-/// `DHC×4` for `DHC x4`.
-fn paper_row(
-    table: Option<&PaperTable>,
-    written: &arms::Written,
-) -> Result<Option<PaperRow>, SweepFileError> {
-    let (table, name) = match (table, &written.paper) {
-        (None, None) => return Ok(None),
-        (None, Some(_)) => {
-            return Err(wrong(
-                "arm.paper",
-                "the sweep names no table with a key paper",
-            ));
-        }
-        (Some(table), None) => return Ok(table.row(&published_name(&written.arm.label))),
-        (Some(table), Some(name)) => (table, name),
-    };
-    let unknown = || {
-        let nearest = nearest_word(name, table.rows.iter().map(|row| &*row.method));
-        wrong(
-            "arm.paper",
-            format!("{} has no row {name}{}", table.place, meant(&nearest)),
-        )
-    };
-    table.row(name).map(Some).ok_or_else(unknown)
-}
-
+/// The paper's name of an arm, `DHC×4` for `DHC x4`.
 fn published_name(label: &str) -> String {
     label.replace(" x", "×")
 }
@@ -321,52 +300,14 @@ fn check_count(key: &str, arms: Option<usize>) -> Result<(), SweepFileError> {
     }
 }
 
-fn take_text(table: &mut Table, key: &str) -> Result<Option<String>, SweepFileError> {
-    match table.remove(key) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(wrong(key, "expected a text")),
-    }
-}
-
-fn take_bool(table: &mut Table, key: &str) -> Result<bool, SweepFileError> {
-    match table.remove(key) {
-        None => Ok(false),
-        Some(Value::Boolean(value)) => Ok(value),
-        Some(_) => Err(wrong(key, "expected true or false")),
-    }
-}
-
-fn take_tanh(table: &mut Table) -> Result<Tanh, SweepFileError> {
-    let choice = take_text(table, "tanh")?;
-    let choice = choice.map(|text| Tanh::from_str(&text, false));
-    let choice = choice.transpose();
-    Ok(choice
-        .map_err(|_| wrong("tanh", "expected on, off or both"))?
-        .unwrap_or_default())
-}
-
-fn take_table(table: &mut Table, key: &str) -> Result<Option<Table>, SweepFileError> {
-    match table.remove(key) {
-        None => Ok(None),
-        Some(Value::Table(inner)) => Ok(Some(inner)),
-        Some(_) => Err(wrong(key, format!("expected a section [{key}]"))),
-    }
-}
-
-fn take_tables(table: &mut Table, key: &str) -> Result<Vec<Table>, SweepFileError> {
-    let wrong = || wrong(key, format!("expected sections [[{key}]]"));
-    let Some(value) = table.remove(key) else {
-        return Ok(Vec::new());
-    };
-    let Value::Array(values) = value else {
-        return Err(wrong());
-    };
-    let table = |value| match value {
-        Value::Table(table) => Ok(table),
-        _ => Err(wrong()),
-    };
-    values.into_iter().map(table).collect()
+/// The value of a key, `expected` in words.
+fn take<T: DeserializeOwned>(
+    table: &mut Table,
+    key: &str,
+    expected: &str,
+) -> Result<Option<T>, SweepFileError> {
+    let value = table.remove(key).map(Value::try_into).transpose();
+    value.map_err(|_| wrong(key, format!("expected {expected}")))
 }
 
 fn seeds(value: Value) -> Result<Vec<u64>, SweepFileError> {

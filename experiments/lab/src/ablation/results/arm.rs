@@ -12,7 +12,7 @@ use figures::stats::{
 use serde::{Serialize, Serializer};
 
 /// One arm.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ArmResult {
     /// Its name in paths.
     pub name: String,
@@ -117,25 +117,17 @@ impl ArmResult {
             label: arm.label.clone(),
             baseline: arm.baseline.clone(),
             parameters: summary.map(|s| s.parameters),
-            extra_parameters: None,
-            extra_parameters_fraction: None,
             flops_per_token: summary.map(|s| s.flops_per_token),
-            extra_flops_fraction: None,
             val_loss,
             bits_per_byte: val_loss.and_then(|loss| measure.bits_per_byte(loss)),
             accuracy: (!accuracies.is_empty()).then(|| mean(&accuracies)),
             sd_over_seeds: sd(&losses),
-            delta: None,
-            accuracy_delta: None,
             routers: RouterMeans::of(runs.iter().map(|run| &run.summary().routers[..])),
-            unpaired_seeds: Vec::new(),
-            verdict: None,
-            convergence: None,
             spikes: runs.iter().map(|run| run.spikes).sum(),
             diverged_runs: diverged(&runs).count(),
             paper_delta: arm.paper.as_ref().map(|row| row.deltas.clone()),
-            timing: ArmTiming::default(),
             runs,
+            ..Self::default()
         }
     }
 

@@ -46,7 +46,7 @@ impl Delta {
     }
 
     /// `None` without a difference. `estimate` is that of the same differences.
-    pub(super) fn of(
+    pub(in crate::ablation) fn of(
         differences: &Differences,
         estimate: Option<Estimate>,
         p_holm: Option<f64>,

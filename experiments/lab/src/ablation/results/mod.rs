@@ -74,59 +74,46 @@ impl Results {
         measure: Measure,
         calibration: Option<Calibration>,
     ) -> Self {
-        let against: Vec<Option<usize>> = arms
-            .iter()
-            .map(|arm| {
-                let name = arm.baseline.as_ref()?;
-                arms.iter().position(|other| &other.name == name)
-            })
-            .collect();
-        let differences: Vec<_> = against
-            .iter()
-            .zip(&runs)
-            .map(|(&baseline, of_arm)| {
-                baseline.map(|baseline| pair_by_seed(&losses(&runs[baseline]), &losses(of_arm)))
-            })
-            .collect();
-        let estimates: Vec<Option<Estimate>> = differences
-            .iter()
-            .flatten()
-            .map(|d| Estimate::of(&d.values))
-            .collect();
+        let beside = |(index, arm): (usize, &Arm)| {
+            let name = arm.baseline.as_ref()?;
+            let baseline = arms.iter().position(|other| &other.name == name)?;
+            let of_baseline = losses(&runs[baseline]);
+            Some((baseline, pair_by_seed(&of_baseline, &losses(&runs[index]))))
+        };
+        let compared: Vec<_> = arms.iter().enumerate().map(beside).collect();
+        let differences = || {
+            compared
+                .iter()
+                .flatten()
+                .map(|(_, differences)| differences)
+        };
+        let estimates: Vec<Option<Estimate>> =
+            differences().map(|d| Estimate::of(&d.values)).collect();
         let mut said = verdicts(&estimates).into_iter();
         let enough = |e: &&Estimate| e.n >= MIN_SEEDS;
-        let p_values: Vec<f64> = estimates
-            .iter()
-            .flatten()
-            .filter(enough)
-            .map(|e| e.p_value)
-            .collect();
+        let tested = estimates.iter().flatten().filter(enough);
+        let p_values: Vec<f64> = tested.map(|e| e.p_value).collect();
         let mut corrected = holm(&p_values).into_iter();
         let mut estimates = estimates.iter();
-        let results = arms
-            .iter()
-            .enumerate()
-            .map(|(index, arm)| {
-                let mut result = ArmResult::alone(arm, runs[index].clone(), measure);
-                result.timing = ArmTiming::of(&arm.name, &runs[index], calibration.as_ref());
-                if let (Some(baseline), Some(difference)) = (against[index], &differences[index]) {
-                    let estimate = estimates.next().expect("one for each");
-                    result.verdict = said.next();
-                    result.unpaired_seeds = difference.unpaired.clone();
-                    let p_holm = estimate
-                        .as_ref()
-                        .filter(enough)
-                        .and_then(|_| corrected.next());
-                    result.delta = Delta::of(difference, *estimate, p_holm);
-                    result.compare(&runs[baseline]);
-                    let baseline = (&*arms[baseline].name, &runs[baseline][..]);
-                    result.compare_times(baseline, calibration.as_ref());
-                }
-                result
-            })
-            .collect();
-        let sd_of_differences = pooled_sd(differences.iter().flatten().map(|d| &d.values[..]));
-        let pairs = differences.iter().flatten().map(|d| d.values.len()).max();
+        let result = |(index, arm): (usize, &Arm)| {
+            let mut result = ArmResult::alone(arm, runs[index].clone(), measure);
+            result.timing = ArmTiming::of(&arm.name, &runs[index], calibration.as_ref());
+            if let Some((baseline, difference)) = &compared[index] {
+                let estimate = estimates.next().expect("one for each");
+                result.verdict = said.next();
+                result.unpaired_seeds = difference.unpaired.clone();
+                let tested = estimate.as_ref().filter(enough);
+                let p_holm = tested.and_then(|_| corrected.next());
+                result.delta = Delta::of(difference, *estimate, p_holm);
+                result.compare(&runs[*baseline]);
+                let baseline = (&*arms[*baseline].name, &runs[*baseline][..]);
+                result.compare_times(baseline, calibration.as_ref());
+            }
+            result
+        };
+        let results = arms.iter().enumerate().map(result).collect();
+        let sd_of_differences = pooled_sd(differences().map(|d| &d.values[..]));
+        let pairs = differences().map(|d| d.values.len()).max();
         Self {
             loss_unit: measure.unit(),
             seeds: seeds.to_vec(),

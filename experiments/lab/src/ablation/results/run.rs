@@ -37,9 +37,10 @@ pub struct RunResult {
     pub backend: String,
     /// Everything that depends on the speed of the machine.
     pub timing: RunTiming,
-    /// The whole summary and the validation curve `(step, tokens, loss)`.
     #[serde(skip)]
-    source: Source,
+    summary: Summary,
+    #[serde(skip)]
+    curve: Vec<CurvePoint>,
 }
 
 /// What a run took.
@@ -53,12 +54,6 @@ pub struct RunTiming {
     pub wall_seconds: f64,
 }
 
-#[derive(Debug, Clone)]
-struct Source {
-    summary: Summary,
-    curve: Vec<CurvePoint>,
-}
-
 /// A point of a validation curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CurvePoint {
@@ -68,6 +63,16 @@ pub struct CurvePoint {
     pub tokens: u64,
     /// Validation loss.
     pub loss: f64,
+}
+
+impl CurvePoint {
+    fn of(record: &MetricsRecord) -> Option<Self> {
+        Some(Self {
+            step: record.step,
+            tokens: record.tokens,
+            loss: record.val_loss?,
+        })
+    }
 }
 
 impl RunResult {
@@ -102,40 +107,29 @@ impl RunResult {
                 median_step_ms: summary.median_step_ms,
                 wall_seconds: summary.wall_seconds,
             },
-            source: Source {
-                curve: metrics
-                    .iter()
-                    .filter_map(|record| {
-                        Some(CurvePoint {
-                            step: record.step,
-                            tokens: record.tokens,
-                            loss: record.val_loss?,
-                        })
-                    })
-                    .collect(),
-                summary,
-            },
+            curve: metrics.iter().filter_map(CurvePoint::of).collect(),
+            summary,
         }
     }
 
     /// Its summary.
     pub fn summary(&self) -> &Summary {
-        &self.source.summary
+        &self.summary
     }
 
     /// Its validation losses.
     pub fn curve(&self) -> &[CurvePoint] {
-        &self.source.curve
+        &self.curve
     }
 
     pub(super) fn loss_by_tokens(&self) -> Vec<(u64, f64)> {
-        let points = self.source.curve.iter();
+        let points = self.curve.iter();
         points.map(|point| (point.tokens, point.loss)).collect()
     }
 
     /// The validation loss at a step, interpolated; `None` before the first validation.
     pub(super) fn loss_at(&self, step: f64) -> Option<f64> {
-        let curve = &self.source.curve;
+        let curve = &self.curve;
         let after = curve.partition_point(|point| (point.step as f64) < step);
         match (after.checked_sub(1).map(|i| curve[i]), curve.get(after)) {
             (_, Some(next)) if next.step as f64 == step => Some(next.loss),

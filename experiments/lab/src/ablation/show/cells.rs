@@ -7,7 +7,7 @@ use figures::{
 };
 
 /// A difference with the half-width of its interval, in a unit `scale` times smaller.
-pub(super) fn with_interval(delta: &Delta, scale: f64, digits: usize) -> String {
+pub(in crate::ablation) fn with_interval(delta: &Delta, scale: f64, digits: usize) -> String {
     let mean = signed(scale * delta.mean, digits);
     match delta.interval {
         Some([low, high]) => format!("{mean} ±{:.digits$}", scale * (high - low) / 2.0),
@@ -73,7 +73,7 @@ pub(super) fn seeds_needed([low, high]: [usize; 2]) -> String {
     }
 }
 
-pub(super) fn number<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> Cell {
+pub(in crate::ablation) fn number<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> Cell {
     value.map_or(Cell::from(""), |value| Cell::from(shown(value)))
 }
 

@@ -1,83 +1,61 @@
 //! One row for each arm, for other programs.
 
 use super::{Report, cells::number};
-use crate::ablation::{ArmResult, Delta};
 use figures::table::{Align, Table};
+use serde_json::{Value, json};
 
-/// The name of a column, and its number of an arm in full.
-type Column = (&'static str, fn(&ArmResult) -> Option<String>);
-
-/// Columns before those of the published table.
-const RESULTS: [Column; 30] = [
-    ("arm", |arm| full(Some(&arm.name))),
-    ("baseline", |arm| arm.baseline.clone()),
-    ("seeds", |arm| full(Some(arm.runs.len()))),
-    ("diverged", |arm| full(Some(arm.diverged_runs))),
-    ("spikes", |arm| full(Some(arm.spikes))),
-    ("val_loss", |arm| full(arm.val_loss)),
-    ("bits_per_byte", |arm| full(arm.bits_per_byte)),
-    ("accuracy", |arm| full(arm.accuracy)),
-    ("accuracy_delta", |arm| {
-        full(Some(arm.accuracy_delta.as_ref()?.mean))
-    }),
-    ("sd_over_seeds", |arm| full(arm.sd_over_seeds)),
-    ("delta", |arm| full(Some(arm.delta.as_ref()?.mean))),
-    ("delta_low", |arm| end(arm.delta.as_ref(), 0)),
-    ("delta_high", |arm| end(arm.delta.as_ref(), 1)),
-    ("p_value", |arm| full(arm.delta.as_ref()?.p_value)),
-    ("p_holm", |arm| full(arm.delta.as_ref()?.p_holm)),
-    ("effect_size", |arm| full(arm.delta.as_ref()?.effect_size)),
-    ("corrected_effect_size", |arm| {
-        full(arm.delta.as_ref()?.corrected_effect_size)
-    }),
-    ("seeds_needed", |arm| full(arm.delta.as_ref()?.seeds_needed)),
-    ("seeds_needed_low", |arm| {
-        full(Some(arm.delta.as_ref()?.seeds_needed_range?[0]))
-    }),
-    ("seeds_needed_high", |arm| {
-        full(Some(arm.delta.as_ref()?.seeds_needed_range?[1]))
-    }),
-    ("verdict", |arm| full(arm.verdict)),
-    ("parameters", |arm| full(arm.parameters)),
-    ("extra_parameters", |arm| full(arm.extra_parameters)),
-    ("flops_per_token", |arm| full(arm.flops_per_token)),
-    ("extra_flops_fraction", |arm| full(arm.extra_flops_fraction)),
-    ("convergence_factor", |arm| {
-        full(Some(arm.convergence?.factor))
-    }),
-    ("convergence_factor_low", |arm| {
-        full(Some(arm.convergence?.interval?[0]))
-    }),
-    ("convergence_factor_high", |arm| {
-        full(Some(arm.convergence?.interval?[1]))
-    }),
-    ("convergence_seeds", |arm| {
-        full(Some(arm.convergence?.reached))
-    }),
-    ("convergence_bounds", |arm| {
-        full(Some(arm.convergence?.bounds))
-    }),
+/// Columns before those of the published table, with where an arm's JSON has their numbers.
+const RESULTS: [(&str, &str); 30] = [
+    ("arm", "/name"),
+    ("baseline", "/baseline"),
+    ("seeds", "/runs"),
+    ("diverged", "/diverged_runs"),
+    ("spikes", "/spikes"),
+    ("val_loss", "/val_loss"),
+    ("bits_per_byte", "/bits_per_byte"),
+    ("accuracy", "/accuracy"),
+    ("accuracy_delta", "/accuracy_delta/mean"),
+    ("sd_over_seeds", "/sd_over_seeds"),
+    ("delta", "/delta/mean"),
+    ("delta_low", "/delta/interval/0"),
+    ("delta_high", "/delta/interval/1"),
+    ("p_value", "/delta/p_value"),
+    ("p_holm", "/delta/p_holm"),
+    ("effect_size", "/delta/effect_size"),
+    ("corrected_effect_size", "/delta/corrected_effect_size"),
+    ("seeds_needed", "/delta/seeds_needed"),
+    ("seeds_needed_low", "/delta/seeds_needed_range/0"),
+    ("seeds_needed_high", "/delta/seeds_needed_range/1"),
+    ("verdict", "/verdict"),
+    ("parameters", "/parameters"),
+    ("extra_parameters", "/extra_parameters"),
+    ("flops_per_token", "/flops_per_token"),
+    ("extra_flops_fraction", "/extra_flops_fraction"),
+    ("convergence_factor", "/convergence/factor"),
+    ("convergence_factor_low", "/convergence/interval/0"),
+    ("convergence_factor_high", "/convergence/interval/1"),
+    ("convergence_seeds", "/convergence/reached"),
+    ("convergence_bounds", "/convergence/bounds"),
 ];
 
 /// Columns after them.
-const TIMING: [Column; 7] = [
-    ("timing_step_ms", |arm| full(arm.timing.step_ms)),
-    ("timing_step_spread", |arm| full(arm.timing.step_spread)),
-    ("timing_step_ratio_low", |arm| {
-        full(Some(arm.timing.step_ratio?[0]))
-    }),
-    ("timing_step_ratio_high", |arm| {
-        full(Some(arm.timing.step_ratio?[1]))
-    }),
-    ("timing_delta_at_equal_time", |arm| {
-        full(Some(arm.timing.delta_at_equal_time.as_ref()?.mean))
-    }),
-    ("timing_delta_at_equal_time_low", |arm| {
-        end(arm.timing.delta_at_equal_time.as_ref(), 0)
-    }),
-    ("timing_delta_at_equal_time_high", |arm| {
-        end(arm.timing.delta_at_equal_time.as_ref(), 1)
-    }),
+const TIMING: [(&str, &str); 7] = [
+    ("timing_step_ms", "/timing/step_ms"),
+    ("timing_step_spread", "/timing/step_spread"),
+    ("timing_step_ratio_low", "/timing/step_ratio/0"),
+    ("timing_step_ratio_high", "/timing/step_ratio/1"),
+    (
+        "timing_delta_at_equal_time",
+        "/timing/delta_at_equal_time/mean",
+    ),
+    (
+        "timing_delta_at_equal_time_low",
+        "/timing/delta_at_equal_time/interval/0",
+    ),
+    (
+        "timing_delta_at_equal_time_high",
+        "/timing/delta_at_equal_time/interval/1",
+    ),
 ];
 
 impl Report<'_> {
@@ -87,33 +65,35 @@ impl Report<'_> {
             Some(paper) => paper.columns.clone(),
             None => ["1", "2"].map(str::to_owned).into(),
         };
-        let published = paper
-            .iter()
-            .map(|name| format!("paper_delta_{}", name.to_lowercase()));
-        let names = |columns: &[Column]| {
-            columns
-                .iter()
-                .map(|(name, _)| name.to_string())
-                .collect::<Vec<_>>()
-        };
-        let names = [names(&RESULTS), published.collect(), names(&TIMING)].concat();
-        let mut table = Table::new(names.iter().map(|name| (&**name, Align::Right)));
+        let paper = paper.iter().enumerate().map(|(index, name)| {
+            let name = format!("paper_delta_{}", name.to_lowercase());
+            (name, format!("/paper_delta/{index}"))
+        });
+        let owned = |(name, place): &(&str, &str)| (name.to_string(), place.to_string());
+        let columns: Vec<(String, String)> = (RESULTS.iter().map(owned))
+            .chain(paper)
+            .chain(TIMING.iter().map(owned))
+            .collect();
+        let mut table = Table::new(columns.iter().map(|(name, _)| (&**name, Align::Right)));
         for arm in &self.results.arms {
-            let published = |column| full(arm.paper_delta.as_ref()?.get(column));
-            let results = RESULTS.iter().map(|(_, value)| value(arm));
-            let timing = TIMING.iter().map(|(_, value)| value(arm));
-            let row = results.chain((0..paper.len()).map(published)).chain(timing);
-            table.push(row.map(|value| number(value, |value| value)));
+            let arm = json!(arm);
+            table.push(
+                columns
+                    .iter()
+                    .map(|(_, place)| number(arm.pointer(place), in_full)),
+            );
         }
         table.to_csv()
     }
 }
 
-fn full<T: ToString>(value: Option<T>) -> Option<String> {
-    Some(value?.to_string())
-}
-
-/// An end of the interval of a difference.
-fn end(delta: Option<&Delta>, which: usize) -> Option<String> {
-    full(Some(delta?.interval?[which]))
+/// A number with all of its digits and without an exponent; of a list, how many it has.
+fn in_full(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.len().to_string(),
+        Value::Number(number) if number.is_f64() => number.as_f64().unwrap_or_default().to_string(),
+        value => value.to_string(),
+    }
 }

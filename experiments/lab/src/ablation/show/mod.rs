@@ -7,7 +7,7 @@ mod prose;
 mod tables;
 
 pub(crate) use cells::signed;
-pub(super) use cells::spoken;
+pub(super) use cells::{number, spoken, with_interval};
 pub use learnt::Learnt;
 
 use super::{Results, RouterMeans, Sweep};

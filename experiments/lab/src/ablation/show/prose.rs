@@ -119,33 +119,19 @@ impl Report<'_> {
             count(times.threads, "thread"),
             times.cpu
         );
-        let notable = |arm: &&ArmResult| arm.timing.step_spread.is_some_and(is_notable);
-        let notable: Vec<&str> = self
-            .results
-            .arms
-            .iter()
-            .filter(notable)
-            .map(|a| &*a.label)
-            .collect();
+        let labels = |which: &dyn Fn(&ArmResult) -> bool| -> String {
+            let arms = self.results.arms.iter().filter(|arm| which(arm));
+            arms.map(|arm| &*arm.label).collect::<Vec<_>>().join(", ")
+        };
+        let notable = labels(&|arm| arm.timing.step_spread.is_some_and(is_notable));
         if !notable.is_empty() {
             text.push_str(&format!(
-                " THE MACHINE WAS NOT QUIET: rounds differ by more than a tenth for {} (marked !); --time-steps measures again.",
-                notable.join(", ")
+                " THE MACHINE WAS NOT QUIET: rounds differ by more than a tenth for {notable} (marked !); --time-steps measures again."
             ));
         }
-        let without = |arm: &&ArmResult| arm.timing.step_spread.is_none() && !arm.runs.is_empty();
-        let without: Vec<&str> = self
-            .results
-            .arms
-            .iter()
-            .filter(without)
-            .map(|a| &*a.label)
-            .collect();
+        let without = labels(&|arm| arm.timing.step_spread.is_none() && !arm.runs.is_empty());
         if !without.is_empty() {
-            text.push_str(&format!(
-                " Not among them, and not calibrated: {}.",
-                without.join(", ")
-            ));
+            text.push_str(&format!(" Not among them, and not calibrated: {without}."));
         }
         text
     }
