@@ -37,6 +37,8 @@ const TINY: [&str; 17] = [
 
 const SWEEP: &str = r#"preset = "smoke"
 seeds = 2
+paper = "Table 1"
+tanh = "off"
 baseline = { model.connection = { type = "pre_norm" } }
 [set]
 train.steps = 12
@@ -52,6 +54,11 @@ model.connection = [{ type = "pre_norm" }, { type = "hyper", rate = 2 }]
 name = "wide"
 baseline = "pre-norm"
 set = { model.dim = 16 }
+[[arm]]
+name = "{connection}-matched"
+connection = { type = "hyper", rate = 2 }
+baseline = "pre-norm"
+matched = true
 "#;
 
 /// Writes all of them below `root`, with the program for what it makes itself.

@@ -1,9 +1,9 @@
-//! What the loss of a network measures, and in which unit.
+//! The quantity that the loss of a network measures, and its unit.
 
 use crate::{config::RunConfig, data::bits_per_byte};
 use models::network::Objective;
 
-/// Unit that a loss is measured on.
+/// Quantity that a loss measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// The next byte of a text: a cross-entropy.
@@ -37,7 +37,7 @@ impl Measure {
         }
     }
 
-    /// Name of a token of the network.
+    /// Name of the tokens of the network.
     pub fn tokens(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",

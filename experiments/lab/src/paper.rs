@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::LazyLock};
 
-/// What a published table measures.
+/// Quantity of a published table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quantity {
@@ -25,16 +25,16 @@ pub struct PaperTable {
     pub place: String,
     /// The size of the networks, the data and the number of runs.
     pub scale: String,
-    /// What was measured.
+    /// Quantity measured.
     pub quantity: Quantity,
-    /// What the columns hold, with its unit.
+    /// Content of the columns, with its unit.
     pub about: String,
     /// Names of the columns that are shown.
     pub columns: Vec<String>,
     /// The method that the others are compared with; without one the numbers are differences
     /// already.
     pub baseline: Option<String>,
-    /// What else the paper says of this comparison, in quantities that we do not measure.
+    /// Remark below the table, on quantities of the paper that we do not measure.
     pub note: Option<String>,
     /// The rows in the order of the paper.
     #[serde(rename = "row")]
@@ -81,7 +81,7 @@ impl PaperTable {
     /// The table that a file describes.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The mistake, with its key.
     pub fn of(file: toml::Table) -> Result<Self, String> {
         let table: Self = file
             .try_into()

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 pub struct Preset {
     /// Name, `vit-small`.
     pub name: &'static str,
-    /// What it is for.
+    /// Purpose, or time it takes.
     pub about: String,
     /// Seeds of an ablation.
     pub seeds: Vec<u64>,

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-/// How a job array is cut.
+/// Size of a job array.
 #[derive(Debug, clap::Args)]
 pub(super) struct ArrayArgs {
     /// With --emit: tasks in an array at most; where there are more runs, a task does several,
@@ -45,53 +45,19 @@ impl ArrayArgs {
         arguments: &[OsString],
     ) -> String {
         let tasks = runs.min(self.array_limit.get());
-        let last = tasks - 1;
-        let at_once = self
-            .max_running
-            .map_or_else(String::new, |n| format!("%{n}"));
-        let (program, directory) = (shell_word(program), shell_word(directory));
+        let at_once = self.max_running.map(|n| format!("%{n}"));
         let (options, files) = for_a_task(arguments);
         format!(
-            r#"#!/bin/bash
-# Submit with: sbatch [--time=... --partition=...] THIS_FILE
-# When all tasks are done, the table: {program}{options}{files}
-#SBATCH --job-name={sweep}
-#SBATCH --array=0-{last}{at_once}
-#SBATCH --ntasks=1
-#SBATCH --requeue
-#SBATCH --open-mode=append
-#SBATCH --output=%x-%a.log
-#SBATCH --signal=B:USR1@120
-cd {directory} || exit 1
-run=
-stop=
-status=0
-tell() {{
-    stop=$1
-    [ -z "$run" ] || kill -TERM "$run" 2>/dev/null
-}}
-trap 'tell out-of-time' USR1
-trap 'tell cancelled' TERM
-for ((number = ${{SLURM_ARRAY_TASK_ID:?submit this file with sbatch}}; number < {runs}; number += {tasks})); do
-    [ -z "$stop" ] || break
-    {program} --threads "${{SLURM_CPUS_PER_TASK:-1}}"{options} --task "$number"{files} &
-    run=$!
-    [ -z "$stop" ] || tell "$stop"
-    wait "$run"
-    ended=$?
-    # A signal ends the first wait, not the run.
-    while kill -0 "$run" 2>/dev/null; do
-        wait "$run"
-        ended=$?
-    done
-    run=
-    [ "$ended" -eq 0 ] || status=$ended
-done
-if [ "$stop" = out-of-time ] && {{ [ "$status" -ne 0 ] || [ "$number" -lt {runs} ]; }}; then
-    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
-fi
-exit "$status"
-"#
+            include_str!("emit/slurm.sh"),
+            sweep = sweep,
+            last = tasks - 1,
+            at_once = at_once.unwrap_or_default(),
+            directory = shell_word(directory),
+            program = shell_word(program),
+            options = options,
+            files = files,
+            runs = runs,
+            tasks = tasks
         )
     }
 }

@@ -1,10 +1,9 @@
 //! `sweep FILE`: any settings, written down.
 
-use super::{Beside, RunArgs, planning};
+use super::{Beside, RunArgs, planning, unknown};
 use crate::{output::Failure, settings::Settings};
 use lab::{
     ablation::{Subject, Sweep, SweepFile, SweepFileError},
-    config::nearest_word,
     preset::{PRESETS, Preset},
 };
 use std::path::PathBuf;
@@ -42,23 +41,15 @@ fn unusable(error: SweepFileError) -> Failure {
     }
 }
 
-fn preset(name: &str) -> Result<&'static Preset, Failure> {
-    Preset::named(name).ok_or_else(|| {
-        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-        let nearest = nearest_word(name, names.iter().copied());
-        let hint = match nearest {
-            Some(nearest) => format!("did you mean {nearest}?"),
-            None => format!("expected one of {}", names.join(", ")),
-        };
-        Failure::Usage(format!("preset: there is no preset {name}: {hint}"))
-    })
-}
-
 impl Args {
     /// Runs what is left to run and prints the table.
     pub fn run(self) -> Result<(), Failure> {
         let file = SweepFile::read(&self.file).map_err(unusable)?;
-        let preset = preset(file.preset.as_deref().unwrap_or(PRESET))?;
+        let name = file.preset.as_deref().unwrap_or(PRESET);
+        let preset = Preset::named(name).ok_or_else(|| {
+            let known = PRESETS.iter().map(|preset| preset.name);
+            unknown("preset", "preset ", name, known)
+        })?;
         let common = self.settings.over_common(preset, file.common)?;
         let keys = self.settings.keys_for_all()?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();

@@ -1,11 +1,10 @@
 //! `lr-sweep`: an untuned learning rate is the usual flaw of comparisons.
 
-use super::{Beside, RunArgs, ablation::preset, planning};
+use super::{Beside, RunArgs, ablation::preset, planning, unknown};
 use crate::{output::Failure, settings::Settings};
 use figures::terminal::{Colour, stdout_width, wrapped};
 use lab::{
     ablation::{ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError, Tanh},
-    config::nearest_word,
     invocation::{command_line, path_argument},
 };
 use serde_json::json;
@@ -104,7 +103,7 @@ impl Args {
         let found = ABLATIONS.iter().find(|known| known.name == self.ablation);
         found.ok_or_else(|| {
             let names = ABLATIONS.iter().map(|ablation| &*ablation.name);
-            unknown("--ablation", &self.ablation, names)
+            unknown("--ablation", "", &self.ablation, names)
         })
     }
 
@@ -114,7 +113,7 @@ impl Args {
             let arm = all.iter().find(|arm| &arm.name == name);
             arm.cloned().ok_or_else(|| {
                 let names = all.iter().map(|arm| arm.name.as_str());
-                unknown("--arms", name, names)
+                unknown("--arms", "", name, names)
             })
         });
         found.collect()
@@ -140,14 +139,6 @@ impl Args {
         }
         Ok(rates)
     }
-}
-
-fn unknown<'a>(flag: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Failure {
-    let hint = match nearest_word(name, known.clone()) {
-        Some(nearest) => format!("did you mean {nearest}?"),
-        None => format!("expected one of {}", known.collect::<Vec<_>>().join(", ")),
-    };
-    Failure::Usage(format!("{flag}: there is no {name}: {hint}"))
 }
 
 /// Every arm at every rate; at each rate the first arm is what the others are compared with.

@@ -20,7 +20,7 @@ use lab::{
         Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers,
         distinct_seeds,
     },
-    config::ConfigError,
+    config::{ConfigError, nearest_word},
     data::{LISTED_WHEN_ASKED, Source},
     invocation::{arguments, command_line, shell_line},
     memory::{available, of_training, readable},
@@ -35,7 +35,7 @@ use std::{
     sync::atomic::Ordering,
 };
 
-/// How the runs of a comparison are done.
+/// Options of the runs of a comparison.
 #[derive(Debug, clap::Args)]
 struct RunArgs {
     /// How many seeds, or which: 5, or 0,3,7. More can be added later [default: the preset's]
@@ -112,6 +112,20 @@ fn planning(error: SweepError) -> Failure {
         | SweepError::TooMany { .. } => Failure::Usage(error.to_string()),
         error => Failure::Failed(error.to_string()),
     }
+}
+
+/// The failure of a name that is none of those known.
+fn unknown<'a>(
+    flag: &str,
+    kind: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Failure {
+    let hint = match nearest_word(name, known.clone()) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => format!("expected one of {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    Failure::Usage(format!("{flag}: there is no {kind}{name}: {hint}"))
 }
 
 /// A command that can be pasted to do the rest of what this one began.
@@ -265,10 +279,10 @@ impl RunArgs {
     }
 }
 
-/// Text below the table.
+/// Output after the table.
 #[derive(Debug, Default)]
 struct Beside {
-    /// Text that is printed.
+    /// Printed text.
     text: String,
     /// The name and the content of a file.
     file: Option<(&'static str, String)>,

@@ -1,4 +1,4 @@
-//! What a person sees of a sweep, and the files of its results.
+//! Output of a sweep while it runs, and the files of its results.
 
 use super::Beside;
 use figures::terminal::{Colour, stderr_width};

@@ -17,8 +17,8 @@ pub struct Arm {
     pub baseline: Option<String>,
     /// The paper's numbers for the same arm.
     pub paper: Option<PaperRow>,
-    /// Whether its feed-forward layers are made narrower or wider until it has as many trained
-    /// parameters as its baseline.
+    /// Feed-forward layers are made narrower or wider until the arm has as many trained parameters
+    /// as its baseline.
     pub matched: bool,
 }
 
@@ -57,13 +57,13 @@ impl Arm {
         self
     }
 
-    /// Whether others are compared with it.
+    /// Returns whether others are compared with it.
     pub fn is_baseline(&self) -> bool {
         self.baseline.is_none()
     }
 }
 
-/// Whether dynamic arms predict their coefficients through tanh.
+/// Choice of tanh in the predictors of dynamic arms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Tanh {
     /// With tanh.

@@ -24,7 +24,7 @@ pub struct BestRate {
     pub val_loss: f64,
     /// Difference to the first arm at its own best rate, paired by seed.
     pub delta: Option<Delta>,
-    /// What may be said.
+    /// Verdict on the difference.
     pub verdict: Option<Verdict>,
 }
 
@@ -106,7 +106,7 @@ impl BestRates {
         table
     }
 
-    /// What a reader has to know to judge the table.
+    /// Notes below the table.
     pub fn notes(&self) -> Vec<String> {
         let mut lines = vec![format!(
             "each arm at the rate, of {} tried, with the lowest mean validation loss. The rate was chosen on the same losses that are compared: they are a little too low, for all arms alike, and the intervals do not know of the choice. Confirm on seeds that had no part in it.",

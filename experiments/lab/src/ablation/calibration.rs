@@ -23,9 +23,9 @@ use std::{
 
 /// The file in a sweep directory.
 const FILE: &str = "step_times.json";
-/// How often every arm has its turn.
+/// Turns of every arm.
 const ROUNDS: usize = 6;
-/// How long a turn takes at least, in milliseconds, and how many steps it has at most.
+/// Shortest turn in milliseconds, and most steps of one.
 const TURN_MS: f64 = 40.0;
 const MOST_STEPS: usize = 8;
 /// A spread above this is pointed out.
@@ -38,7 +38,7 @@ pub struct Calibration {
     pub cpu: String,
     /// Threads of a step.
     pub threads: usize,
-    /// Of every arm the milliseconds of a step, round by round: the fastest step of its turn, since
+    /// Milliseconds of a step of every arm, round by round: the fastest step of its turn, since
     /// other work on the machine only ever adds.
     pub rounds_ms: BTreeMap<String, Vec<f64>>,
 }
@@ -129,7 +129,7 @@ impl Calibration {
         median(self.rounds(arm)?.to_vec())
     }
 
-    /// How far the rounds of an arm differ: largest minus smallest, over the median.
+    /// Spread of the rounds of an arm: largest minus smallest, over the median.
     pub fn spread(&self, arm: &str) -> Option<f64> {
         let rounds = self.rounds(arm)?;
         let largest = rounds.iter().copied().fold(0.0, f64::max);
@@ -137,7 +137,7 @@ impl Calibration {
         Some((largest - smallest) / self.step_ms(arm)?)
     }
 
-    /// What a step of an arm costs over one of its baseline, from the rounds one by one.
+    /// Time of a step of an arm over one of its baseline, from the rounds one by one.
     pub fn ratio(&self, arm: &str, baseline: &str) -> Option<CostRatio> {
         let (arm, baseline) = (self.rounds(arm)?, self.rounds(baseline)?);
         let logs: Vec<f64> = arm
@@ -153,7 +153,7 @@ impl Calibration {
     }
 }
 
-/// Whether rounds that differ so far are to be pointed out.
+/// Returns whether a spread of the rounds is to be pointed out.
 pub(super) fn is_notable(spread: f64) -> bool {
     spread > NOTABLE_SPREAD
 }

@@ -28,9 +28,9 @@ use toml::{Table, Value};
 /// A sweep with all that its runs need.
 #[derive(Debug)]
 pub struct Study<'a> {
-    /// What is run.
+    /// The sweep.
     pub sweep: &'a Sweep,
-    /// What the networks learn from.
+    /// Training and validation data.
     pub data: &'a Data,
     /// The command line.
     pub command: &'a [String],
@@ -38,7 +38,7 @@ pub struct Study<'a> {
     pub environment: Environment,
     /// Who multiplies matrices.
     pub backend: &'a Selected,
-    /// How long a run that another process holds is waited for; `None` until it is free.
+    /// Longest wait for a run that another process holds; `None` waits until it is free.
     pub patience: Option<Duration>,
 }
 
@@ -59,7 +59,7 @@ pub enum Unfinished {
         path: PathBuf,
         /// The fingerprint of its data.
         stored: String,
-        /// That of the data now.
+        /// The fingerprint of the data now.
         wanted: String,
     },
     /// Another process is working on the sweep.
@@ -171,7 +171,7 @@ impl Study<'_> {
         done.map(drop)
     }
 
-    /// What a person calls a run: `DHC x4 seed 2`.
+    /// Name of a run for people: `DHC x4 seed 2`.
     pub fn name_of(&self, job: &Job) -> String {
         format!("{} seed {}", self.sweep.arms[job.arm].label, job.id.seed)
     }

@@ -39,7 +39,7 @@ use std::sync::LazyLock;
 pub struct Ablation {
     /// Name of the command.
     pub name: String,
-    /// What is compared.
+    /// The first line of the table.
     pub title: String,
     /// The published table of the same comparison.
     pub paper: Option<PaperTable>,

@@ -19,7 +19,7 @@ use std::{
 /// Steps that are timed for each arm, after one that warms up.
 const TIMED_STEPS: usize = 3;
 
-/// What the arms of a sweep cost.
+/// Costs of the arms of a sweep.
 #[derive(Debug, Clone)]
 pub struct Plan {
     arms: Vec<ArmPlan>,

@@ -10,16 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a run reports where there are only lines.
+/// Reports of a run where there are only lines.
 const LINES_PER_RUN: u64 = 4;
 /// Width of a name: that of `DHC x8 w/o tanh seed 12`.
 const NAME: usize = 23;
 /// A terminal that is narrower has no room for bars.
 const WITH_BARS: usize = 72;
-/// What stands before the message of a run with a bar, and without one.
+/// Columns before the message of a run with a bar, and without one.
 const BAR_BEFORE: usize = NAME + 24;
 const NAME_BEFORE: usize = 23;
-/// What stands before a line where there is no terminal: `[1:02:03] `.
+/// Columns before a line where there is no terminal: `[1:02:03] `.
 const CLOCK_BEFORE: usize = 10;
 
 /// The display of a sweep.
@@ -63,7 +63,7 @@ pub struct Tick {
 }
 
 impl Progress {
-    /// For `runs` runs, of which `ended` need nothing more.
+    /// The display of `runs` runs, of which `ended` need nothing more.
     pub fn new(runs: usize, ended: usize) -> Self {
         let screen = stderr().is_terminal().then(|| Screen::new(runs, ended));
         Self {
@@ -221,7 +221,7 @@ impl RunProgress<'_> {
     }
 }
 
-/// How many of [`LINES_PER_RUN`] parts are done.
+/// Number of the [`LINES_PER_RUN`] parts that are done.
 fn parts_done(step: u64, steps: u64) -> u64 {
     (u128::from(step) * u128::from(LINES_PER_RUN) / u128::from(steps.max(1))) as u64
 }

@@ -14,7 +14,7 @@ pub struct RouterMeans {
     /// The load of the busiest expert of a block, relative to an even share: 1 at best, the
     /// number of experts at worst.
     pub busiest: f64,
-    /// That of the idlest expert: 1 at best, 0 at worst.
+    /// Relative load of the idlest expert: 1 at best, 0 at worst.
     pub idlest: f64,
     /// Mean entropy of the probabilities, relative to that of an even choice: between 0 and 1.
     pub entropy: f64,
@@ -23,7 +23,7 @@ pub struct RouterMeans {
 }
 
 impl RouterMeans {
-    /// Of the routers of several runs; `None` without any.
+    /// Means over the routers of several runs; `None` without any.
     pub fn of<'r>(runs: impl Iterator<Item = &'r [RouterSummary]>) -> Option<Self> {
         let routers: Vec<&RouterSummary> = runs.flatten().collect();
         let over = |value: &dyn Fn(&RouterSummary) -> f64| {
@@ -68,7 +68,7 @@ impl RouterMeans {
             .then_some(table)
     }
 
-    /// What its columns mean.
+    /// Note on the columns.
     pub const NOTE: &str = "routers: load of the busiest and of the idlest expert relative to an even share, and entropy of the router relative to an even choice, on the validation data, means over blocks and seeds; dropped: assignments that no expert carried out.";
 }
 

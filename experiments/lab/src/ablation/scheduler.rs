@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-/// How many runs go on at a time, and on how many threads each.
+/// Number of runs at a time, and of threads for all of them.
 ///
 /// No result depends on it: a run's bits are those of its shards, which are a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// For `pending` runs on `threads` threads: as many at a time as asked for, else one for
+    /// Workers for `pending` runs on `threads` threads: as many at a time as asked for, else one for
     /// each thread, and never more than there are runs.
     pub fn new(asked: Option<usize>, threads: usize, pending: usize) -> Self {
         let jobs = asked.unwrap_or(threads).min(pending).max(1);

@@ -19,9 +19,9 @@ use toml::{Table, Value};
 /// Title and published table of a sweep.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// Its name: that of the command.
+    /// Name of the command.
     pub name: String,
-    /// What it compares.
+    /// The first line of the table.
     pub title: String,
     /// The paper's table of the same comparison.
     pub paper: Option<PaperTable>,
@@ -40,7 +40,7 @@ impl From<&Ablation> for Subject {
 /// A comparison with everything that decides its results.
 #[derive(Debug, Clone)]
 pub struct Sweep {
-    /// What is compared.
+    /// Title and published table.
     pub subject: Subject,
     /// The arms.
     pub arms: Vec<Arm>,
@@ -59,7 +59,7 @@ pub struct Sweep {
 pub struct Job {
     /// Which arm, by its place in the sweep.
     pub arm: usize,
-    /// Its resolved configuration.
+    /// Resolved configuration.
     pub config: RunConfig,
     /// Where its files are.
     pub id: RunId,
@@ -168,7 +168,7 @@ impl Sweep {
         })
     }
 
-    /// What the losses of all arms measure.
+    /// Measure of the losses of all arms.
     ///
     /// # Panics
     /// If the sweep has no arms.
@@ -218,7 +218,7 @@ impl Sweep {
     }
 }
 
-/// Whether a table gives a value to `key.path`, to a part of it or to what it is a part of.
+/// Returns whether a table gives a value to `key.path`, to a part of it or to a section around it.
 fn sets(table: &Table, key: &str) -> bool {
     let (first, rest) = key.split_once('.').unwrap_or((key, ""));
     match table.get(first.trim()) {
@@ -358,7 +358,7 @@ mod tests {
         );
     }
 
-    /// What makes differences by seed meaningful.
+    /// Differences by seed mean something because of this.
     #[test]
     fn all_arms_of_a_seed_start_from_one_backbone() {
         let arms = ABLATIONS[0].arms(Tanh::Both);

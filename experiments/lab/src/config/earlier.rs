@@ -1,9 +1,10 @@
 //! Settings that had other names, or did not exist, when earlier runs were begun.
 //!
-//! Old names are read wherever settings are, and written nowhere. A run writes every setting into its configuration. Where one of these is missing there, the run
-//! began before it existed, and goes on with what the program did then: that is what the setting
-//! reads as where it is absent. What a user writes is another matter: a setting that is left out
-//! takes its default, which may be another.
+//! Old names are read wherever settings are, and are written nowhere.
+//!
+//! A run writes every setting into its configuration. Where one is missing there, the run began
+//! before it existed, and goes on with what the program did then: that is what the setting reads
+//! as where it is absent. A setting that a user leaves out takes its default, which may be another.
 
 use super::RunConfig;
 use models::config::FfnConfig;

@@ -26,7 +26,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// Line of the mistake, counted from 1.
         line: usize,
-        /// Mistake there.
+        /// The mistake.
         reason: String,
     },
     /// An override that is not of the form `key.path=value`.
@@ -34,7 +34,7 @@ pub enum ConfigError {
     BadOverride {
         /// The override given.
         text: String,
-        /// Mistake in it.
+        /// The mistake.
         reason: String,
     },
     /// A key that does not exist.
@@ -59,7 +59,7 @@ pub enum ConfigError {
     BadValue {
         /// The key with its sections.
         key: String,
-        /// Mistake in its value.
+        /// The mistake.
         reason: String,
     },
     /// A network or a batch that the memory has no place for.
@@ -81,7 +81,7 @@ pub enum ConfigError {
     /// Settings that make no sense together, or a number outside its range.
     #[error("{reason}")]
     Invalid {
-        /// The mistake, naming the keys.
+        /// The mistake, with the keys.
         reason: String,
     },
 }

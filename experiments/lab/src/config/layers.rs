@@ -52,7 +52,7 @@ impl Layers {
         table.is_some_and(|table| table.contains_key(last))
     }
 
-    /// Values given, to be laid over.
+    /// A configuration, to lay other settings over.
     pub fn over(config: &RunConfig) -> Self {
         Self {
             settings: config.to_table(),

@@ -146,7 +146,7 @@ impl TrainConfig {
     }
 }
 
-/// Data that is read.
+/// Training and validation data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {

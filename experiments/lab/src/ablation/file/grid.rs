@@ -15,7 +15,7 @@ const MOST_AXES: usize = 64;
 pub(super) struct Axis {
     /// `train.learning_rate`.
     key: String,
-    /// What it is called in names: its last part, unless another axis has the same.
+    /// Last part of the key, or the whole where another axis has the same last part.
     short: String,
     values: Vec<Value>,
 }
@@ -150,7 +150,7 @@ fn spoken(value: &Value) -> Spoken {
     })
 }
 
-/// For every combination the name of the one that has these values and is like it otherwise.
+/// The baseline of every combination: the one that has these values and is like it otherwise.
 pub(super) fn baselines(
     axes: &[Axis],
     combinations: &[Combination<'_>],

@@ -60,7 +60,7 @@ pub enum SweepFileError {
     NotToml {
         /// Line of the mistake, counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// The mistake.
         reason: String,
     },
     /// A key that sweep files do not have.
@@ -84,7 +84,7 @@ pub enum SweepFileError {
     Wrong {
         /// The key.
         key: String,
-        /// What is wrong with it.
+        /// The mistake.
         reason: String,
     },
 }
@@ -96,10 +96,10 @@ fn meant(nearest: &Option<String>) -> String {
     hint.unwrap_or_default()
 }
 
-/// What a sweep file says.
+/// A comparison as a file describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweepFile {
-    /// What is compared.
+    /// First line of the table.
     pub title: Option<String>,
     /// Name of the preset to begin with.
     pub preset: Option<String>,
@@ -130,7 +130,7 @@ impl SweepFile {
         Self::parse(&text, None)
     }
 
-    /// What a text says, with the arms of `tanh`, which the text chooses otherwise.
+    /// Parses a text, with the arms of `tanh`, which the text chooses otherwise.
     ///
     /// # Errors
     /// As [`SweepFile::read`].
@@ -150,7 +150,7 @@ impl SweepFile {
         Ok(file)
     }
 
-    /// What a text says besides its arms, which it may lack.
+    /// Parses a text without its arms, which it may lack.
     ///
     /// # Errors
     /// As [`SweepFile::read`].
@@ -266,7 +266,7 @@ fn wrong(key: &str, reason: impl Into<String>) -> SweepFileError {
 
 const SEEDS_ARE_NO_SETTING: &str = "seeds are no axis: write seeds = 5, or seeds = [0, 3, 7]";
 
-/// Whether settings choose a seed, which every run has from the sweep.
+/// Returns whether settings choose a seed, which every run has from the sweep.
 fn sets_seed(settings: &Table) -> bool {
     let train = settings.get("train").and_then(Value::as_table);
     train.is_some_and(|train| train.contains_key("seed"))

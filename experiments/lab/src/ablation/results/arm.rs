@@ -14,9 +14,9 @@ use serde::{Serialize, Serializer};
 /// One arm.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ArmResult {
-    /// Its name in paths.
+    /// Name in paths.
     pub name: String,
-    /// Its name in tables.
+    /// Name in tables.
     pub label: String,
     /// The arm it is compared with.
     pub baseline: Option<String>,
@@ -24,7 +24,7 @@ pub struct ArmResult {
     pub parameters: Option<u64>,
     /// Trained parameters beyond those of the baseline.
     pub extra_parameters: Option<i64>,
-    /// The same as a fraction of the baseline's.
+    /// Extra parameters as a fraction of the baseline's.
     pub extra_parameters_fraction: Option<f64>,
     /// Operations of the forward per token.
     pub flops_per_token: Option<u64>,
@@ -33,7 +33,7 @@ pub struct ArmResult {
     /// Mean final validation loss over the seeds that ended well, in the unit of
     /// [`Results::loss_unit`](super::Results::loss_unit).
     pub val_loss: Option<f64>,
-    /// The same in bits per byte, if it is of bytes.
+    /// Mean final validation loss in bits per byte, if it is of bytes.
     pub bits_per_byte: Option<f64>,
     /// Mean share of images classified correctly, if they are images.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,12 +45,12 @@ pub struct ArmResult {
     /// The difference in accuracy, paired by seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy_delta: Option<Delta>,
-    /// What its routers do, if it has mixtures of experts.
+    /// Statistics of the routers, if it has mixtures of experts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routers: Option<RouterMeans>,
     /// Seeds that have ended in this arm or its baseline but not well in both.
     pub unpaired_seeds: Vec<u64>,
-    /// What may be said.
+    /// Verdict on the difference.
     #[serde(serialize_with = "as_text")]
     pub verdict: Option<Verdict>,
     /// Tokens that the baseline took over tokens that the arm takes to the baseline's final
@@ -64,18 +64,18 @@ pub struct ArmResult {
     pub paper_delta: Option<Vec<f64>>,
     /// Everything that depends on the speed of the machine.
     pub timing: ArmTiming,
-    /// Its runs that have ended.
+    /// Runs that have ended.
     pub runs: Vec<RunResult>,
 }
 
-/// What an arm takes on this machine.
+/// Times of an arm on this machine.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ArmTiming {
     /// A step: the median over the rounds of the sweep's [`Calibration`]; without one, of every run
     /// the wall time that a quarter of its recorded steps stay below, and the lowest of these over
     /// seeds.
     pub step_ms: Option<f64>,
-    /// How far the rounds of the calibration differ: largest minus smallest, over the median.
+    /// Spread of the rounds of the calibration: largest minus smallest, over the median.
     /// `None` if the times were not calibrated.
     pub step_spread: Option<f64>,
     /// Ends of the 95 % interval of its step time over that of the baseline, if calibrated.

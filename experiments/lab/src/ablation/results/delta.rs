@@ -16,15 +16,15 @@ pub struct Delta {
     pub sd: Option<f64>,
     /// p value of no difference.
     pub p_value: Option<f64>,
-    /// The same with Holm's correction over the arms of the table, from three seeds on.
+    /// p value with Holm's correction over the arms of the table, from three seeds on.
     pub p_holm: Option<f64>,
     /// Mean over standard deviation, `d_z`.
     pub effect_size: Option<f64>,
-    /// The same without the bias of a small sample (Hedges), from three seeds on.
+    /// Effect size without the bias of a small sample (Hedges), from three seeds on.
     pub corrected_effect_size: Option<f64>,
     /// Seeds that would show a difference of this size four times in five.
     pub seeds_needed: Option<usize>,
-    /// The same over the 95 % interval of the standard deviation.
+    /// Seeds needed at both ends of the 95 % interval of the standard deviation.
     pub seeds_needed_range: Option<[usize; 2]>,
 }
 

@@ -14,7 +14,7 @@ pub struct RunResult {
     pub arm: String,
     /// Seed.
     pub seed: u64,
-    /// How it ended.
+    /// State at the end.
     pub status: Status,
     /// The step at which the loss stopped being finite.
     pub diverged_at_step: Option<u64>,
@@ -43,7 +43,7 @@ pub struct RunResult {
     curve: Vec<CurvePoint>,
 }
 
-/// What a run took.
+/// Times of a run.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct RunTiming {
     /// The wall time that a quarter of the recorded steps stay below.
@@ -112,12 +112,12 @@ impl RunResult {
         }
     }
 
-    /// Its summary.
+    /// The summary.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
 
-    /// Its validation losses.
+    /// The validation losses.
     pub fn curve(&self) -> &[CurvePoint] {
         &self.curve
     }

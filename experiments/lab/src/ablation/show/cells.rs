@@ -63,7 +63,7 @@ pub(super) fn step_time(timing: &ArmTiming) -> Cell {
     }
 }
 
-/// How many seeds are needed, over what the spread is known to: `3 to 14`, or `≥232` where the upper
+/// Seeds needed, at both ends of the interval of the spread: `3 to 14`, or `≥232` where the upper
 /// end was not found.
 pub(super) fn seeds_needed([low, high]: [usize; 2]) -> String {
     match (low == high, high < MAX_SEEDS) {

@@ -6,18 +6,18 @@ use crate::{
 };
 use std::fmt;
 
-/// What is known of the data that networks have learnt from.
+/// Data that networks have been trained on, as far as it is known.
 pub trait Learnt: fmt::Debug {
-    /// Its name.
+    /// Name.
     fn name(&self) -> &str;
 
-    /// Its SHA-256.
+    /// SHA-256.
     fn fingerprint(&self) -> &str;
 
-    /// How much there is to train on and to validate.
+    /// Sizes of the training and the validation part.
     fn sizes(&self) -> Option<String>;
 
-    /// What the validation loss of this configuration is the mean over.
+    /// The part of the data that the validation loss of this configuration is the mean over.
     fn validation(&self, config: &RunConfig) -> Option<String>;
 }
 

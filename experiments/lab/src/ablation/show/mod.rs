@@ -21,11 +21,11 @@ use std::fmt::Write;
 /// Everything beside the numbers that a reader needs to judge them.
 #[derive(Debug, Clone)]
 pub struct Report<'a> {
-    /// What was run.
+    /// The sweep.
     pub sweep: &'a Sweep,
-    /// What came out.
+    /// Results of the runs that have ended.
     pub results: &'a Results,
-    /// What the networks learnt from.
+    /// Training and validation data.
     pub data: &'a dyn Learnt,
     /// The command line.
     pub command: &'a str,

@@ -43,7 +43,7 @@ impl Report<'_> {
         lines
     }
 
-    /// How the numbers were made and what the marks mean.
+    /// Notes on how the numbers were made and what the marks mean.
     pub fn notes(&self) -> Vec<String> {
         let results = self.results;
         let validation = self.data.validation(&self.sweep.configs[0]);

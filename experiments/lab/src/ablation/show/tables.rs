@@ -118,7 +118,7 @@ impl Report<'_> {
         Cell::from(with_interval(delta, 1.0, 4))
     }
 
-    /// What stands in place of a difference that there is not. Arms that nothing is compared
+    /// The cell of a missing difference. Arms that nothing is compared
     /// with, as those of a directory of unrelated runs, are nobody's baseline.
     fn baseline_cell(&self, arm: &ArmResult) -> Cell {
         let names = |other: &ArmResult| other.baseline.as_ref() == Some(&arm.name);
