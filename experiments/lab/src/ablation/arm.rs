@@ -5,7 +5,7 @@ use nn::connection::ConnectionConfig;
 use toml::{Table, Value};
 
 /// A name, and the settings in which it differs from the other arms.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Arm {
     /// Name in paths.
     pub name: String,
@@ -40,10 +40,8 @@ impl Arm {
         Self {
             name: name.to_owned(),
             label: label.to_owned(),
-            settings: Table::new(),
             baseline: Some(PRE_NORM.to_owned()),
-            paper: None,
-            matched: false,
+            ..Self::default()
         }
         .with("model", "connection", connection)
     }

@@ -53,39 +53,26 @@ pub struct CostRatio {
 }
 
 impl Calibration {
-    /// Measures the step times of a sweep and writes them beside its runs, unless it is stopped.
+    /// Times a few steps of every arm of a sweep, in turn, one run at a time on as many threads as a
+    /// run of the sweep has, and writes the times beside its runs, unless it is stopped.
     ///
     /// # Errors
-    /// [`Unfinished::Train`] for an arm that cannot be built, errors of writing.
+    /// [`Unfinished::Train`] for an arm that cannot be built, [`Unfinished::Threads`], errors of
+    /// writing.
     pub fn of(
         study: &Study<'_>,
         workers: Workers,
         stop: &AtomicBool,
         progress: &Progress,
     ) -> Result<(), Unfinished> {
-        match Self::measure(study, workers, stop, progress)? {
-            Some(times) => Ok(times.write(&study.sweep.path())?),
-            None => Ok(()),
-        }
-    }
-
-    /// Times a few steps of every arm, in turn, one run at a time on as many threads as a run of
-    /// the sweep has. `None` if it was stopped.
-    fn measure(
-        study: &Study<'_>,
-        workers: Workers,
-        stop: &AtomicBool,
-        progress: &Progress,
-    ) -> Result<Option<Self>, Unfinished> {
         let threads = (workers.threads / workers.jobs).max(1);
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.expect("threads can be started");
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
         progress.line("timing the steps of all arms in turn");
         let mut rounds_ms: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for _ in 0..ROUNDS {
             for (arm, config) in study.sweep.arms.iter().zip(&study.sweep.configs) {
                 if stop.load(Ordering::SeqCst) {
-                    return Ok(None);
+                    return Ok(());
                 }
                 // Made anew for every turn: all arms together may not fit into memory.
                 let trainer = Trainer::new(config, study.data);
@@ -98,11 +85,12 @@ impl Calibration {
                 rounds_ms.entry(arm.name.clone()).or_default().push(ms);
             }
         }
-        Ok(Some(Self {
+        let times = Self {
             cpu: study.environment.cpu.clone(),
             threads,
             rounds_ms,
-        }))
+        };
+        Ok(times.write(&study.sweep.path())?)
     }
 
     /// Writes it beside the runs of a sweep.

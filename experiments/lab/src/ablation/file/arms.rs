@@ -103,12 +103,10 @@ impl Section {
     /// The arm, with tanh as given where the section leaves it open.
     fn arm(&self, tanh: Option<bool>, paper: Option<&PaperTable>) -> Result<Arm, SweepFileError> {
         let mut arm = Arm {
-            name: String::new(),
-            label: String::new(),
             settings: self.settings.clone(),
             baseline: self.baseline.clone(),
-            paper: None,
             matched: self.matched,
+            ..Arm::default()
         };
         let [name, label] = match &self.connection {
             None => {

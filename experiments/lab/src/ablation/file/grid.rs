@@ -104,9 +104,7 @@ impl<'a> Combination<'a> {
             name: self.name(),
             label: self.join(" ", ", "),
             settings,
-            baseline: None,
-            paper: None,
-            matched: false,
+            ..Arm::default()
         }
     }
 
@@ -124,30 +122,19 @@ impl<'a> Combination<'a> {
     }
 
     fn join(&self, after_key: &str, between: &str) -> String {
-        let parts = self.0.iter().map(|(axis, value)| match spoken(value) {
-            // A connection has a name of its own.
-            Spoken::Connection(label) => label,
-            Spoken::Value(text) => format!("{}{after_key}{text}", axis.short),
+        let parts = self.0.iter().map(|(axis, value)| {
+            let connection = value.as_table().filter(|table| table.contains_key("type"));
+            let connection = connection.and_then(|table| table.clone().try_into().ok());
+            let connection: Option<ConnectionConfig> = connection;
+            match (connection, value) {
+                // A connection has a name of its own.
+                (Some(connection), _) => connection.spec().label(),
+                (None, Value::String(text)) => format!("{}{after_key}{text}", axis.short),
+                (None, value) => format!("{}{after_key}{value}", axis.short),
+            }
         });
         parts.collect::<Vec<_>>().join(between)
     }
-}
-
-enum Spoken {
-    Connection(String),
-    Value(String),
-}
-
-fn spoken(value: &Value) -> Spoken {
-    let connection = value.as_table().filter(|table| table.contains_key("type"));
-    if let Some(Ok(connection)) = connection.map(|table| table.clone().try_into()) {
-        let connection: ConnectionConfig = connection;
-        return Spoken::Connection(connection.spec().label());
-    }
-    Spoken::Value(match value {
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
-    })
 }
 
 /// The baseline of every combination: the one that has these values and is like it otherwise.

@@ -18,27 +18,18 @@ impl Report<'_> {
         let bytes = self.sweep.measure() == Measure::Bytes;
         let distances = || self.paper(Quantity::Distance);
         let paper = self.paper(Quantity::Loss).or_else(distances);
-        let mut columns = columns(["arm", "val loss"]);
-        if bytes {
-            columns.push(("bits per byte".to_owned(), Align::Right));
-        }
-        columns.push(("Δ ours ± 95 %".to_owned(), Align::Right));
-        columns.push(("verdict".to_owned(), Align::Left));
-        columns.extend(paper_columns(paper));
-        let mut table = Table::new(columns.iter().map(|(name, align)| (&name[..], *align)));
-        for arm in &self.results.arms {
-            let mut row = vec![
-                Cell::from(&arm.label),
-                number(arm.val_loss, |loss| format!("{loss:.4}")),
-            ];
-            if bytes {
-                row.push(number(arm.bits_per_byte, |bits| format!("{bits:.4}")));
-            }
-            row.extend([self.delta_cell(arm), self.verdict_cell(arm)]);
-            row.extend(paper_cells(paper, arm, 3));
-            table.push(row);
-        }
-        table
+        let bits = bytes.then_some(("bits per byte", Align::Right));
+        let columns = [("arm", Align::Left), ("val loss", Align::Right)].into_iter();
+        let columns = columns.chain(bits);
+        let columns = columns.chain([("Δ ours ± 95 %", Align::Right), ("verdict", Align::Left)]);
+        self.beside(paper, 3, columns, |arm| {
+            let loss = number(arm.val_loss, |loss| format!("{loss:.4}"));
+            let bits = bytes.then(|| number(arm.bits_per_byte, |bits| format!("{bits:.4}")));
+            let cells = [Cell::from(&arm.label), loss].into_iter().chain(bits);
+            cells
+                .chain([self.delta_cell(arm), self.verdict_cell(arm)])
+                .collect()
+        })
     }
 
     /// Accuracies and their differences, with the paper's beside ours; `None` where nothing is
@@ -47,21 +38,44 @@ impl Report<'_> {
         if self.results.arms.iter().all(|arm| arm.accuracy.is_none()) {
             return None;
         }
+        let columns = [
+            ("arm", Align::Left),
+            ("top-1 (%)", Align::Right),
+            ("Δ ours ± 95 %", Align::Right),
+        ];
         let paper = self.paper(Quantity::Accuracy);
-        let mut columns = columns(["arm", "top-1 (%)", "Δ ours ± 95 %"]);
-        columns.extend(paper_columns(paper));
-        let mut table = Table::new(columns.iter().map(|(name, align)| (&name[..], *align)));
-        for arm in &self.results.arms {
+        Some(self.beside(paper, 2, columns.into_iter(), |arm| {
             let delta = match &arm.accuracy_delta {
                 Some(delta) => Cell::from(with_interval(delta, 100.0, 2)),
                 None => self.baseline_cell(arm),
             };
             let accuracy = number(arm.accuracy, |share| format!("{:.2}", 100.0 * share));
-            let mut row = vec![Cell::from(&arm.label), accuracy, delta];
-            row.extend(paper_cells(paper, arm, 2));
-            table.push(row);
+            vec![Cell::from(&arm.label), accuracy, delta]
+        }))
+    }
+
+    /// A table of all arms with the columns of a published one behind its own.
+    fn beside<'c>(
+        &self,
+        paper: Option<&PaperTable>,
+        digits: usize,
+        columns: impl Iterator<Item = (&'c str, Align)>,
+        cells: impl Fn(&ArmResult) -> Vec<Cell>,
+    ) -> Table {
+        let published = paper.iter().flat_map(|paper| &paper.columns);
+        let published: Vec<String> = published.map(|name| format!("paper Δ {name}")).collect();
+        let names = published.iter().map(|name| (&**name, Align::Right));
+        let mut table = Table::new(columns.chain(names));
+        for arm in &self.results.arms {
+            let delta = |column| arm.paper_delta.as_ref()?.get(column).copied();
+            let delta = |column| number(delta(column), |delta| signed(delta, digits));
+            table.push(
+                cells(arm)
+                    .into_iter()
+                    .chain((0..published.len()).map(delta)),
+            );
         }
-        Some(table)
+        table
     }
 
     /// Spread over seeds and what the arms cost.
@@ -135,34 +149,4 @@ impl Report<'_> {
         }
         spoken(arm.verdict.filter(|_| arm.delta.is_some()))
     }
-}
-
-/// Columns of names on the left and numbers on the right.
-fn columns<const N: usize>(names: [&str; N]) -> Vec<(String, Align)> {
-    let align = |index| {
-        if index == 0 {
-            Align::Left
-        } else {
-            Align::Right
-        }
-    };
-    let names = names.iter().enumerate();
-    names
-        .map(|(index, name)| (name.to_string(), align(index)))
-        .collect()
-}
-
-fn paper_columns(paper: Option<&PaperTable>) -> Vec<(String, Align)> {
-    let names = paper.iter().flat_map(|paper| &paper.columns);
-    names
-        .map(|name| (format!("paper Δ {name}"), Align::Right))
-        .collect()
-}
-
-fn paper_cells(paper: Option<&PaperTable>, arm: &ArmResult, digits: usize) -> Vec<Cell> {
-    let columns = 0..paper.map_or(0, |paper| paper.columns.len());
-    let delta = |column| arm.paper_delta.as_ref()?.get(column).copied();
-    columns
-        .map(|column| number(delta(column), |delta| signed(delta, digits)))
-        .collect()
 }
