@@ -183,7 +183,7 @@ fn each_arm_is_compared_at_its_best_rate_and_confirmed_on_other_seeds() {
     assert!(words.contains("sweep runs/lr-sweep-smoke/best.toml --name lr-sweep-smoke-best"));
     assert!(words.contains("a seed diverged at 1000000000"), "{text}");
     assert!(
-        words.contains("intervals do not know of the choice"),
+        words.contains("intervals do not account for the choice"),
         "{text}"
     );
     place.done(&["sweep", "runs/lr-sweep-smoke/best.toml", "--name", "best"]);

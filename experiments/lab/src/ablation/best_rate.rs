@@ -109,14 +109,14 @@ impl BestRates {
     /// Notes below the table.
     pub fn notes(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "each arm at the rate, of {} tried, with the lowest mean validation loss. The rate was chosen on the same losses that are compared: they are a little too low, for all arms alike, and the intervals do not know of the choice. Confirm on seeds that had no part in it.",
+            "each arm at the rate, of {} tried, with the lowest mean validation loss. The rate was chosen on the same losses that are compared: they are a little too low, for all arms alike, and the intervals do not account for the choice. Confirm on seeds that had no part in it.",
             self.rates.len()
         )];
         for arm in &self.arms {
             if !arm.diverged_at.is_empty() {
                 let rates: Vec<String> = arm.diverged_at.iter().map(f64::to_string).collect();
                 lines.push(format!(
-                    "{}: a seed diverged at {}; these rates are out of the choice.",
+                    "{}: a seed diverged at {}; these rates are not chosen from.",
                     arm.label,
                     rates.join(", ")
                 ));

@@ -64,7 +64,7 @@ impl Report<'_> {
         }
         lines.push(self.step_times());
         lines.push(
-            "Δ at equal time: of the arm after the steps that fit into the baseline's time at these speeds; its learning rate is then still high, so this is unkind to slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval; ≥: a lower bound, since an arm is below that loss at its first validation. extra params and FLOPs: trained, forward per token."
+            "Δ at equal time: of the arm after the steps that fit into the baseline's time at these speeds; its learning rate is then still high, to the disadvantage of slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval; ≥: a lower bound, since an arm is below that loss at its first validation. extra params and FLOPs: trained, forward per token."
                 .to_owned(),
         );
         lines.push(
@@ -112,7 +112,7 @@ impl Report<'_> {
     /// Where the step times are from, and what they are worth.
     fn step_times(&self) -> String {
         let Some(times) = &self.results.calibration else {
-            return "step: NOT CALIBRATED. The wall time that a quarter of the recorded steps stay below, the lowest over seeds; other work on the machine, another for each arm, is in it, and the interval of Δ at equal time does not know of that. The same command with --time-steps measures all arms in turn.".to_owned();
+            return "step: NOT CALIBRATED. The wall time that a quarter of the recorded steps stay below, the lowest over seeds; other work on the machine, another for each arm, is in it, and the interval of Δ at equal time does not account for that. The same command with --time-steps measures all arms in turn.".to_owned();
         };
         let mut text = format!(
             "step: all arms timed in turn, one at a time on {} of {}, median over rounds; in brackets how far rounds differ, largest minus smallest over the median. The interval of Δ at equal time has the uncertainty of the ratio of step times in it.",

@@ -55,17 +55,18 @@ impl Report<'_> {
     }
 
     /// A table of all arms with the columns of a published one behind its own.
-    fn beside<'c>(
+    fn beside(
         &self,
         paper: Option<&PaperTable>,
         digits: usize,
-        columns: impl Iterator<Item = (&'c str, Align)>,
+        columns: impl Iterator<Item = (&'static str, Align)>,
         cells: impl Fn(&ArmResult) -> Vec<Cell>,
     ) -> Table {
         let published = paper.iter().flat_map(|paper| &paper.columns);
         let published: Vec<String> = published.map(|name| format!("paper Δ {name}")).collect();
-        let names = published.iter().map(|name| (&**name, Align::Right));
-        let mut table = Table::new(columns.chain(names));
+        let mut columns: Vec<(&str, Align)> = columns.collect();
+        columns.extend(published.iter().map(|name| (&**name, Align::Right)));
+        let mut table = Table::new(columns);
         for arm in &self.results.arms {
             let delta = |column| arm.paper_delta.as_ref()?.get(column).copied();
             let delta = |column| number(delta(column), |delta| signed(delta, digits));
