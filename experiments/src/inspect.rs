@@ -47,7 +47,7 @@ impl Args {
             return Err(usage(message));
         }
         let network = self.open(&self.run)?;
-        let sublayers = network.config().model.sublayers();
+        let sublayers = network.config.model.sublayers();
         if let Some(layer) = self.layer
             && !(1..=sublayers).contains(&layer)
         {
@@ -85,7 +85,7 @@ impl Args {
 
     fn open(&self, run: &Path) -> Result<InspectedNetwork, Failure> {
         let network = InspectedNetwork::open(run, self.text.as_deref(), self.windows)?;
-        note(network.remarks());
+        note(&network.remarks);
         Ok(network)
     }
 

@@ -301,7 +301,7 @@ fn what_acts_is_the_static_part_and_the_dynamic_one_and_a_change_is_from_the_sta
     let trace = Trace::of(&subject);
     let inspection = Inspection::of("a run", &subject, &trace, &[]);
     for (k, view) in inspection.layers.iter().enumerate() {
-        let parts = [&subject.params(), &subject.initial_params()].map(|params| {
+        let parts = [&subject.params, &subject.initial].map(|params| {
             let name = format!("{}_connection.static_alpha", view.site);
             let part = params.part(&name).expect("a static part");
             params.slab()[part.range.clone()].to_vec()

@@ -112,7 +112,7 @@ impl Inspection {
             .collect();
         let sublayers = trace.layers.len();
         let last = trace.mean_last();
-        let measure = Measure::of(network.config());
+        let measure = Measure::of(&network.config);
         // A damaged record may be of no network at all.
         let fits = |record: &&CoefficientRecord| {
             let sizes = |of: &LayerCoefficients| [of.alpha.len(), of.beta.len()];
@@ -130,7 +130,7 @@ impl Inspection {
             name: name.to_owned(),
             label: network.connection().spec().label(),
             orientation: ORIENTATION,
-            data: network.data().to_owned(),
+            data: network.data.clone(),
             tokens: trace.tokens(),
             kind_of_tokens: measure.tokens(),
             loss: trace.loss,

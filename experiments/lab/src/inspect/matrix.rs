@@ -1,14 +1,15 @@
 //! An inspection as named matrices, from which all other outputs are made; CSV and NPY.
 
 use super::{
+    gain::LayerGain,
     inspection::Inspection,
-    measures::{LayerView, Measure},
+    measures::{Band, DepthView, LayerView, Measure},
 };
 use figures::unfold::LayerCoefficients;
 use std::fmt::Write;
 
 /// A matrix with its names.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matrix {
     /// A name for files: `unfolded_0`.
     pub name: String,
@@ -30,8 +31,16 @@ impl Matrix {
         finite.fold(0.0, |max, x| f64::max(max, x.abs()))
     }
 
+    fn named(self, name: impl Into<String>, title: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            title: title.into(),
+            ..self
+        }
+    }
+
     /// C(i), with the embedding as column 0 and the end as the last row.
-    pub fn unfolded(name: &str, title: &str, last: &str, values: &[Vec<f64>]) -> Self {
+    fn unfolded(last: &str, values: &[Vec<f64>]) -> Self {
         let count = values.len() - 1;
         let rows = (1..=count).map(|k| k.to_string()).chain([last.to_owned()]);
         let kept = values.iter().enumerate().map(|(k, row)| {
@@ -39,69 +48,50 @@ impl Matrix {
             entries.map(|(j, &c)| (j <= k).then_some(c)).collect()
         });
         Self {
-            name: name.to_owned(),
-            title: title.to_owned(),
             rows: rows.collect(),
             columns: (0..=count).map(|j| j.to_string()).collect(),
             values: kept.collect(),
+            ..Self::default()
         }
     }
 
     /// The matrix HC of Eq. 1 without its corner that is always 0: `[A_m | A_r]` by source
     /// stream, and below it B.
-    pub fn coefficients(name: &str, title: &str, layer: &LayerCoefficients) -> Self {
+    fn coefficients(layer: &LayerCoefficients) -> Self {
         let n = layer.rate();
         let numbers = || (1..=n).map(|i| i.to_string());
-        let mut values: Vec<Vec<Option<f64>>> = layer
-            .alpha
-            .chunks_exact(n + 1)
-            .map(|row| row.iter().map(|&x| Some(x.into())).collect())
-            .collect();
-        let write = layer.beta.iter().map(|&b| Some(b.into()));
+        let some = |row: &[f32]| row.iter().map(|&x| Some(x.into())).collect();
+        let mut values: Vec<Vec<_>> = layer.alpha.chunks_exact(n + 1).map(some).collect();
+        let write: Vec<_> = some(&layer.beta);
         values.push([None].into_iter().chain(write).collect());
         Self {
-            name: name.to_owned(),
-            title: title.to_owned(),
             rows: numbers().chain(["write".to_owned()]).collect(),
             columns: ["read".to_owned()].into_iter().chain(numbers()).collect(),
             values,
+            ..Self::default()
         }
     }
 
     /// One row for each of `of`, one column for each measure.
-    fn table<T>(
-        name: &str,
-        title: &str,
-        sites: &[String],
-        of: &[T],
-        columns: &[Measure<T>],
-    ) -> Self {
+    fn table<T>(sites: &[String], of: &[T], columns: &[Measure<T>]) -> Self {
         let row = |one| columns.iter().map(|(_, value)| Some(value(one))).collect();
         Self {
-            name: name.to_owned(),
-            title: title.to_owned(),
             rows: sites[..of.len()].to_vec(),
             columns: columns.iter().map(|(name, _)| (*name).to_owned()).collect(),
             values: of.iter().map(row).collect(),
+            ..Self::default()
         }
     }
 
     /// One row for each of `of`, one column for each stream.
-    fn by_stream<T>(
-        name: &str,
-        title: &str,
-        sites: &[String],
-        of: &[T],
-        values: fn(&T) -> &[f64],
-    ) -> Self {
+    fn by_stream<T>(sites: &[String], of: &[T], values: fn(&T) -> &[f64]) -> Self {
         let row = |one| values(one).iter().map(|&x| Some(x)).collect();
         let streams = of.first().map_or(0, |one| values(one).len());
         Self {
-            name: name.to_owned(),
-            title: title.to_owned(),
             rows: sites.to_vec(),
             columns: (1..=streams).map(|i| i.to_string()).collect(),
             values: of.iter().map(row).collect(),
+            ..Self::default()
         }
     }
 }
@@ -125,16 +115,11 @@ impl Inspection {
             return Vec::new();
         };
         let of_tokens = &unfolded.mean_of_tokens;
-        let inputs = Matrix::unfolded(
-            "unfolded_0",
-            "C(0): what every sublayer (row) reads of every output (column, 0 = embedding)",
-            "out",
-            &of_tokens.inputs,
-        );
-        let streams = of_tokens.streams.iter().enumerate().map(|(i, values)| {
-            let i = i + 1;
+        let title = "C(0): what every sublayer (row) reads of every output (column, 0 = embedding)";
+        let inputs = Matrix::unfolded("out", &of_tokens.inputs).named("unfolded_0", title);
+        let streams = of_tokens.streams.iter().zip(1..).map(|(values, i)| {
             let title = format!("C({i}): what stream {i} holds once sublayer (row) has mixed");
-            Matrix::unfolded(&format!("unfolded_{i}"), &title, "end", values)
+            Matrix::unfolded("end", values).named(format!("unfolded_{i}"), title)
         });
         [inputs].into_iter().chain(streams).collect()
     }
@@ -144,18 +129,15 @@ impl Inspection {
         let title = "relative contributions: entries of C(0) times the rms of their output, over \
                      the rms of the row";
         let values = &self.unfolded.as_ref()?.contributions;
-        Some(Matrix::unfolded("contributions", title, "out", values))
+        Some(Matrix::unfolded("out", values).named("contributions", title))
     }
 
     /// C(0) of the arrangements to compare with.
-    pub fn reference_matrices(&self) -> Vec<Matrix> {
-        let references = self.references.iter();
-        references
-            .map(|(name, values)| {
-                let file = format!("reference_{}", name.replace([' ', '-'], "_"));
-                Matrix::unfolded(&file, &format!("C(0) of {name}"), "out", values)
-            })
-            .collect()
+    pub fn reference_matrices(&self) -> impl Iterator<Item = Matrix> {
+        self.references.iter().map(|(name, values)| {
+            let file = format!("reference_{}", name.replace([' ', '-'], "_"));
+            Matrix::unfolded("out", values).named(file, format!("C(0) of {name}"))
+        })
     }
 
     /// One part of the coefficients of a sublayer.
@@ -163,97 +145,67 @@ impl Inspection {
         let view = &self.layers[layer];
         let name = format!("{}_{part}", view.site.replace('.', "_"));
         let title = format!("{} {}: {part}", layer + 1, short(&view.site));
-        Matrix::coefficients(&name, &title, of(view))
+        Matrix::coefficients(of(view)).named(name, title)
     }
 
     /// Everything.
     pub fn matrices(&self) -> Vec<Matrix> {
         let mut all = self.unfolded_matrices();
-        if let Some(unfolded) = &self.unfolded {
-            all.push(self.contributions().expect("beside the unfolded matrix"));
-            all.push(Matrix::unfolded(
-                "unfolded_0_of_mean",
-                "C(0) of the mean coefficients",
-                "out",
-                &unfolded.of_mean.inputs,
-            ));
-        }
+        all.extend(self.contributions());
+        all.extend(self.unfolded.iter().map(|unfolded| {
+            let title = "C(0) of the mean coefficients";
+            Matrix::unfolded("out", &unfolded.of_mean.inputs).named("unfolded_0_of_mean", title)
+        }));
         all.extend(self.reference_matrices());
         let layers = 0..self.layers.len();
         all.extend(layers.flat_map(|k| PARTS.map(|part| self.layer_matrix(k, part))));
-        let sites = &self.sites;
-        all.push(Matrix::table(
-            "similarity",
-            "cosine of the inputs of a sublayer and the next, over the tokens",
-            sites,
-            &self.similarity,
-            &[
-                ("p5", |band| band.low),
-                ("median", |band| band.median),
-                ("p95", |band| band.high),
-            ],
-        ));
-        all.push(Matrix::table(
-            "depth",
-            "norms and gradients by sublayer",
-            sites,
-            &self.depth,
-            &[
-                ("input rms", |view| view.input_rms),
-                ("output rms", |view| view.output_rms),
-                ("output gradient", |view| view.output_gradient),
-                ("stream cosine", |view| {
-                    view.mean_cosine().unwrap_or(f64::NAN)
-                }),
-            ],
-        ));
-        if self.gains.is_empty() {
+        let (sites, depth, gains) = (&self.sites, &self.depth, &self.gains);
+        let similarity: &[Measure<Band>] = &[
+            ("p5", |band| band.low),
+            ("median", |band| band.median),
+            ("p95", |band| band.high),
+        ];
+        let title = "cosine of the inputs of a sublayer and the next, over the tokens";
+        let similarity = Matrix::table(sites, &self.similarity, similarity);
+        all.push(similarity.named("similarity", title));
+        let by_depth: &[Measure<DepthView>] = &[
+            ("input rms", |view| view.input_rms),
+            ("output rms", |view| view.output_rms),
+            ("output gradient", |view| view.output_gradient),
+            ("stream cosine", |view| {
+                view.mean_cosine().unwrap_or(f64::NAN)
+            }),
+        ];
+        let by_depth = Matrix::table(sites, depth, by_depth);
+        all.push(by_depth.named("depth", "norms and gradients by sublayer"));
+        if gains.is_empty() {
             return all;
         }
-        all.push(Matrix::table(
-            "gain",
-            "gains of the mixes by sublayer, single and composed from the first",
-            sites,
-            &self.gains,
-            &[
-                ("forward", |g| g.single.forward),
-                ("backward", |g| g.single.backward),
-                ("spectral norm", |g| g.single.spectral_norm),
-                ("smallest", |g| g.single.smallest),
-                ("effective rank", |g| g.single.effective_rank),
-                ("composed forward", |g| g.composed.forward),
-                ("composed backward", |g| g.composed.backward),
-                ("composed spectral norm", |g| g.composed.spectral_norm),
-                ("composed smallest", |g| g.composed.smallest),
-                ("composed effective rank", |g| g.composed.effective_rank),
-                ("read usage", |g| g.read_usage),
-                ("write usage", |g| g.write_usage),
-            ],
-        ));
+        let of_mixes: &[Measure<LayerGain>] = &[
+            ("forward", |g| g.single.forward),
+            ("backward", |g| g.single.backward),
+            ("spectral norm", |g| g.single.spectral_norm),
+            ("smallest", |g| g.single.smallest),
+            ("effective rank", |g| g.single.effective_rank),
+            ("composed forward", |g| g.composed.forward),
+            ("composed backward", |g| g.composed.backward),
+            ("composed spectral norm", |g| g.composed.spectral_norm),
+            ("composed smallest", |g| g.composed.smallest),
+            ("composed effective rank", |g| g.composed.effective_rank),
+            ("read usage", |g| g.read_usage),
+            ("write usage", |g| g.write_usage),
+        ];
+        let title = "gains of the mixes by sublayer, single and composed from the first";
+        all.push(Matrix::table(sites, gains, of_mixes).named("gain", title));
         let title = "root mean square of every stream before a sublayer";
-        all.push(Matrix::by_stream(
-            "stream_rms",
-            title,
-            sites,
-            &self.depth,
-            |v| &v.stream_rms,
-        ));
+        let streams = Matrix::by_stream(sites, depth, |view| &view.stream_rms);
+        all.push(streams.named("stream_rms", title));
         let title = "row sums of A_r: what leaves each source stream";
-        all.push(Matrix::by_stream(
-            "row_sums",
-            title,
-            sites,
-            &self.gains,
-            |g| &g.row_sums,
-        ));
+        let rows = Matrix::by_stream(sites, gains, |gain| &gain.row_sums);
+        all.push(rows.named("row_sums", title));
         let title = "column sums of A_r: what each destination stream receives";
-        all.push(Matrix::by_stream(
-            "column_sums",
-            title,
-            sites,
-            &self.gains,
-            |g| &g.column_sums,
-        ));
+        let columns = Matrix::by_stream(sites, gains, |gain| &gain.column_sums);
+        all.push(columns.named("column_sums", title));
         all
     }
 }
@@ -287,18 +239,13 @@ pub fn to_csv(matrices: &[Matrix]) -> String {
 /// entry.
 pub fn to_npy(matrix: &Matrix) -> Vec<u8> {
     const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
-    let shape = (matrix.rows.len(), matrix.columns.len());
-    let mut header = format!(
-        "{{'descr': '<f8', 'fortran_order': False, 'shape': ({}, {}), }}",
-        shape.0, shape.1
-    );
+    let (rows, columns) = (matrix.rows.len(), matrix.columns.len());
+    let header =
+        format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     // The data begin at a multiple of 64 bytes, after a line break.
     let before = MAGIC.len() + 2;
-    let padded = (before + header.len() + 1).next_multiple_of(64) - before;
-    while header.len() + 1 < padded {
-        header.push(' ');
-    }
-    header.push('\n');
+    let width = (before + header.len() + 1).next_multiple_of(64) - before - 1;
+    let header = format!("{header:<width$}\n");
     let mut bytes = MAGIC.to_vec();
     let length = u16::try_from(header.len()).expect("a short header");
     bytes.extend(length.to_le_bytes());

@@ -153,8 +153,8 @@ const SCALES: [&str; 5] = [
 
 /// The sublayers of a network of streams; empty for others.
 pub fn layer_views(network: &InspectedNetwork, trace: &Trace) -> Vec<LayerView> {
-    let fixed = static_parts(network, network.params());
-    let initial = static_parts(network, network.initial_params());
+    let fixed = static_parts(network, &network.params);
+    let initial = static_parts(network, &network.initial);
     let layers = trace.layers.iter().zip(fixed.into_iter().zip(initial));
     let views = layers.filter_map(|(layer, (fixed, initial))| {
         let coefficients = layer.coefficients.as_ref()?;

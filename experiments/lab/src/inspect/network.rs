@@ -19,15 +19,19 @@ use thiserror::Error;
 
 /// A trained network with some tokens.
 pub struct InspectedNetwork {
-    config: RunConfig,
+    /// The configuration that the network was made from.
+    pub config: RunConfig,
     loss: Loss,
-    params: Params,
+    /// The trained parameters.
+    pub params: Params,
     /// The parameters as they were before training.
-    initial: Params,
-    data: String,
+    pub initial: Params,
+    /// Name of the data that the tokens are from.
+    pub data: String,
     /// The bytes that the network reads, and the length of a window.
     text: Option<(Vec<u8>, usize)>,
-    remarks: Vec<String>,
+    /// Remarks for the user on which weights these are.
+    pub remarks: Vec<String>,
 }
 
 /// The mean loss over the tokens, on a tape that the parameters are bound to.
@@ -103,34 +107,9 @@ impl InspectedNetwork {
         })
     }
 
-    /// The configuration that the network was made from.
-    pub fn config(&self) -> &RunConfig {
-        &self.config
-    }
-
-    /// Remarks for the user on which weights these are.
-    pub fn remarks(&self) -> &[String] {
-        &self.remarks
-    }
-
     /// The kind of connection.
     pub fn connection(&self) -> &ConnectionConfig {
         self.config.model.connection()
-    }
-
-    /// Name of the data that the tokens are from.
-    pub fn data(&self) -> &str {
-        &self.data
-    }
-
-    /// The trained parameters.
-    pub fn params(&self) -> &Params {
-        &self.params
-    }
-
-    /// The parameters before training.
-    pub fn initial_params(&self) -> &Params {
-        &self.initial
     }
 
     /// The bytes that the network reads, window after window, and the length of a window; `None`

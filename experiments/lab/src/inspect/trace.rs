@@ -47,9 +47,9 @@ impl Trace {
         let mut tape = Tape::new().parallel(true);
         tape.set_probing();
         tape.set_keeping();
-        tape.bind(network.params());
+        tape.bind(&network.params);
         let loss = network.loss(&tape);
-        tape.backward(loss, &mut Gradients::new(network.params()));
+        tape.backward(loss, &mut Gradients::new(&network.params));
         Self::read(&tape, loss.item().into())
     }
 

@@ -214,6 +214,21 @@ fn boxed(forward: impl for<'t> Fn(&'t Tape) -> Recorded<'t> + 'static) -> Forwar
     Box::new(forward)
 }
 
+type Built<M> = Result<(M, Params), ConfigError>;
+
+/// A network, built once the file is known to hold its parameters: before, there may be no memory
+/// for it.
+fn built<C: Network, M>(
+    reference: &Reference,
+    config: &C,
+    new: fn(&C, Key) -> Built<M>,
+) -> Result<(M, Params), ParityError> {
+    let invalid = |error: ConfigError| reference.invalid(error.to_string());
+    let shapes = config.shapes().map_err(invalid)?;
+    reference.file.check("param.", &shapes)?;
+    new(config, Key::new(KEY)).map_err(invalid)
+}
+
 /// A decoder and its batch.
 fn transformer(reference: &Reference) -> Result<(Forward, Params), ParityError> {
     let mut json = reference.json.clone();
@@ -225,10 +240,7 @@ fn transformer(reference: &Reference) -> Result<(Forward, Params), ParityError> 
     let shape = Shape::from([batch, seq]);
     let tokens = reference.indices("input.tokens", shape, vocabulary)?;
     let targets = reference.indices("input.targets", shape, vocabulary)?;
-    let invalid = |error: ConfigError| reference.invalid(error.to_string());
-    let shapes = config.shapes().map_err(invalid)?;
-    reference.file.check("param.", &shapes)?;
-    let (model, params) = Transformer::new(&config, Key::new(KEY)).map_err(invalid)?;
+    let (model, params) = built(reference, &config, Transformer::new)?;
     let forward = boxed(move |tape| Recorded::of(model.losses(tape, &tokens, &targets, seq)));
     Ok((forward, params))
 }
@@ -246,10 +258,7 @@ fn vit(reference: &Reference) -> Result<(Forward, Params), ParityError> {
     let images = Shape::from([batch, config.channels, config.image, config.image]);
     let images = reference.floats("input.images", images)?;
     let labels = reference.indices("input.labels", [batch].into(), config.classes)?;
-    let invalid = |error: ConfigError| reference.invalid(error.to_string());
-    let shapes = config.shapes().map_err(invalid)?;
-    reference.file.check("param.", &shapes)?;
-    let (model, params) = Vit::new(&config, Key::new(KEY)).map_err(invalid)?;
+    let (model, params) = built(reference, &config, Vit::new)?;
     let forward = boxed(move |tape| Recorded::of(model.losses(tape, &images, &labels)));
     Ok((forward, params))
 }
