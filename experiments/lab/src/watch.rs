@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 const SILENT_RECORDS: f64 = 10.0;
 
 /// A run at one moment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Watched {
     /// Name of the arm.
     pub arm: String,
@@ -46,7 +46,7 @@ pub struct Watched {
 }
 
 /// State of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
     /// Under way; with the time left, if it can be told.
     Running(Option<Duration>),
@@ -57,6 +57,7 @@ pub enum State {
     /// Not ended, and nothing was written for a while.
     Stopped,
     /// Nothing recorded yet.
+    #[default]
     Waiting,
     /// A file is damaged.
     Damaged,
@@ -110,13 +111,8 @@ impl Watched {
         Self {
             arm: id.arm.clone(),
             seed: id.seed,
-            step: 0,
-            steps: None,
-            train_loss: None,
-            val_loss: None,
-            tokens_per_second: None,
             state,
-            curve: String::new(),
+            ..Self::default()
         }
     }
 }

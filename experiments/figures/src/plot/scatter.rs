@@ -87,7 +87,7 @@ impl Scatter {
             let label = label_place(place, text_width(&point.label), &taken, area);
             taken.push(label.taken);
             if let Some(end) = label.leader {
-                canvas.line("grid", place, end);
+                canvas.line("axis", place, end);
             }
             canvas.text("", label.at, label.anchor, &point.label);
         }

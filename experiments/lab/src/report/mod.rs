@@ -8,7 +8,6 @@ mod found;
 mod page;
 mod plots;
 mod recorded;
-mod settings;
 
 pub use found::{RecordedError, runs_in};
 pub use page::page;

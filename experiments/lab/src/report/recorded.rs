@@ -1,8 +1,8 @@
 //! The content of a directory of runs.
 
-use super::{
-    found::{RecordedError, ablation_of, arms, read_config, read_sweep_file, runs_in, subject},
-    settings::first_difference,
+use super::found::{
+    RecordedError, ablation_of, arms, first_difference, read_config, read_sweep_file, runs_in,
+    subject,
 };
 use crate::{
     ablation::{Arm, Calibration, Learnt, Report, Results, RunResult, Sweep},
