@@ -133,7 +133,8 @@ impl TextArgs {
         // Data that are gone or changed only cost the texts of the tokens.
         let texts = data.and_then(|folder| {
             let texts = Vocabulary::of(&folder).ok()?;
-            Some((folder, texts))
+            // A larger vocabulary is of other data.
+            (texts.size <= config.vocab_size).then_some((folder, texts))
         });
         let prompt = match (bytes, self.prompt.as_deref()) {
             (true, text) => text.unwrap_or("\n").bytes().map(u32::from).collect(),
