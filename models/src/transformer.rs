@@ -179,7 +179,7 @@ impl Transformer {
     }
 
     /// As [`Transformer::new`], with a connection that need not be one of
-    /// [`ConnectionConfig`](nn::connection::ConnectionConfig), in place of the
+    /// [`ConnectionConfig`], in place of the
     /// configuration's.
     ///
     /// # Errors
