@@ -247,6 +247,10 @@ fn end(checkpoint: &Checkpoint, states: Option<&StateFile>) -> Result<End, Check
             what: LEARNED,
         });
     }
+    if !checkpoint.dialect.has_matrices() {
+        let what = "a mixer with a weight for every channel, none for a whole stream";
+        return Ok(fixed(1.0 / n as f64, what));
+    }
     Ok(match checkpoint.dialect.last {
         Last::Sum => fixed(1.0, "the sum of the streams"),
         Last::Mean => fixed(1.0 / n as f64, "the mean of the streams"),

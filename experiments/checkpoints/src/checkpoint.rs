@@ -5,7 +5,8 @@ use crate::{
     dialects::{DIALECTS, Dialect, Last},
     files::Store,
     form::Form,
-    recognise::{self, Kind, Parts, Site},
+    parts::Parts,
+    recognise::{self, Kind, Site},
     settings::{Chosen, Config, Values},
 };
 use std::{

@@ -45,3 +45,21 @@ fn families_sizes_and_sites_are_recognised() {
         assert_eq!(found.last(), last);
     }
 }
+
+#[test]
+fn states_may_be_arrays_of_numpy_packed_or_not() {
+    let want = parsed(&fs::read(given("deepseek_v4.expected.safetensors")).expect("values"));
+    for states in ["states.npz", "states_packed.npz"] {
+        let got = computed(&given("deepseek_v4"), None, Some(&given(states)));
+        for part in ["pre", "post", "comb"] {
+            let name = format!("site.0.{part}");
+            let differences = got[&name]
+                .1
+                .iter()
+                .zip(&want[&name].1)
+                .map(|(a, b)| (a - b).abs());
+            assert!(differences.fold(0.0, f32::max) < 1e-6, "{states}: {name}");
+        }
+        assert!(!got.contains_key("site.1.pre") && got.contains_key("site.1.static_pre"));
+    }
+}

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     CheckpointError,
     form::{Eps, Form, Gate, Mix},
-    recognise::Parts,
+    parts::Parts,
     settings::{EPS, ITERATIONS, NORM_EPS, Setting, Values},
 };
 

@@ -5,7 +5,7 @@ use super::{Dialect, FN_ROLES, Flat, PLAIN, attention, feed_forward, rows};
 use crate::{
     CheckpointError,
     form::{Eps, Form, Gate, Mix},
-    recognise::Parts,
+    parts::Parts,
     settings::{EPS, NORM_EPS_5, Setting, Values},
 };
 

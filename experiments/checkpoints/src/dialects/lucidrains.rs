@@ -6,7 +6,7 @@ use super::{Dialect, Last, PLAIN, any, as_it_is, columns};
 use crate::{
     CheckpointError,
     form::{Eps, Form, Gate, Mix, Predictor},
-    recognise::Parts,
+    parts::Parts,
     settings::{ITERATIONS, Values},
     sinkhorn::{Direction, Divisor, Sinkhorn},
 };

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     CheckpointError,
     form::{Eps, Form, Gate},
-    recognise::Parts,
+    parts::Parts,
     settings::{ITERATIONS, Setting, Values},
 };
 

@@ -5,7 +5,7 @@ use super::{Dialect, Last, PLAIN, any, as_it_is, columns, lucidrains};
 use crate::{
     CheckpointError,
     form::{Eps, Form, Gate, Mix, Predictor},
-    recognise::Parts,
+    parts::Parts,
     settings::{ITERATIONS, Values},
 };
 

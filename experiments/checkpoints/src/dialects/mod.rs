@@ -17,7 +17,8 @@ use crate::{
     CheckpointError,
     files::Tensor,
     form::{Eps, Form, Gate, Mix, Predictor},
-    recognise::{Kind, Parts},
+    parts::Parts,
+    recognise::Kind,
     settings::{Config, Setting, Values},
     sinkhorn::{Direction, Divisor, Sinkhorn},
 };
@@ -76,6 +77,22 @@ pub struct Dialect {
     pub(crate) last: Last,
     /// Whether matrices exist without states of streams.
     pub(crate) fixed: bool,
+}
+
+impl Dialect {
+    /// Whether matrices exist without states of streams.
+    pub fn has_matrices(&self) -> bool {
+        self.fixed
+    }
+
+    /// The endings of the names of its tensors, roles in braces.
+    pub fn names(&self) -> Vec<String> {
+        let spellings: Vec<_> = self.roles.iter().map(|(text, _)| *text).collect();
+        let roles = format!("{{{}}}", spellings.join(","));
+        let sites = self.sites.iter().map(|ending| ending.text);
+        let all = sites.chain(self.heads.iter().copied());
+        all.map(|text| text.replace('*', &roles)).collect()
+    }
 }
 
 /// The end of the names of the tensors of a site.

@@ -5,7 +5,7 @@ use super::{Dialect, Flat, Last, PLAIN, attention, feed_forward, rows};
 use crate::{
     CheckpointError,
     form::{Eps, Form, Gate, Mix},
-    recognise::Parts,
+    parts::Parts,
     settings::{ITERATIONS, Setting, Values},
     sinkhorn::{Direction, Divisor, Sinkhorn},
 };

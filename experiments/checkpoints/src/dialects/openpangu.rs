@@ -5,7 +5,7 @@ use super::{Dialect, PLAIN, as_it_is, attention, deepseek_v4, feed_forward, soft
 use crate::{
     CheckpointError,
     form::{Eps, Form, Gate},
-    recognise::Parts,
+    parts::Parts,
     settings::{ITERATIONS, NORM_EPS, Setting, Values},
 };
 

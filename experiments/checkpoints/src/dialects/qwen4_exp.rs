@@ -6,7 +6,7 @@ use super::{Dialect, Last, PLAIN, attention, feed_forward, rows};
 use crate::{
     CheckpointError,
     form::{Eps, Form, Gate, Mix, Predictor},
-    recognise::Parts,
+    parts::Parts,
     settings::{NORM_EPS, Values},
 };
 

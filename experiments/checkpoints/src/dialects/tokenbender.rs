@@ -5,7 +5,7 @@ use super::{Dialect, Last, PLAIN, any};
 use crate::{
     CheckpointError,
     form::{Form, Gate, Mix},
-    recognise::Parts,
+    parts::Parts,
     settings::{ITERATIONS, Setting, Values},
     sinkhorn::{Direction, Divisor, Sinkhorn},
 };

@@ -5,7 +5,7 @@ use super::{Dialect, Last, PLAIN, attention, deepseek_v4, feed_forward};
 use crate::{
     CheckpointError,
     form::{Eps, Form, Gate, Mix},
-    recognise::Parts,
+    parts::Parts,
     settings::{EPS, ITERATIONS, NORM_EPS, Setting, Values},
     sinkhorn::{Direction, Divisor, Sinkhorn},
 };

@@ -7,6 +7,7 @@ mod safetensors;
 
 pub use folder::Store;
 pub use npz::StateFile;
+pub use safetensors::metadata_keys;
 
 use crate::CheckpointError;
 use std::{

@@ -7,7 +7,7 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, Visitor},
 };
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fmt,
     fs::File,
     io::{Read, Take},
@@ -53,8 +53,8 @@ struct Info {
     data_offsets: [u64; 2],
 }
 
-/// The entries of a file, every one inside it; `index` is the number of the file.
-pub(super) fn entries(path: &Path, index: usize) -> Result<Vec<(String, Entry)>, CheckpointError> {
+/// The bytes of the header of a file, and the size of the file.
+fn header(path: &Path) -> Result<(Vec<u8>, u64), CheckpointError> {
     let malformed = |reason: String| CheckpointError::malformed(path, reason);
     let mut file = File::open(path).map_err(CheckpointError::unreadable(path))?;
     let whole = file
@@ -75,9 +75,33 @@ pub(super) fn entries(path: &Path, index: usize) -> Result<Vec<(String, Entry)>,
         )));
     }
     let header = read_all(file.take(length)).map_err(CheckpointError::unreadable(path))?;
+    Ok((header, whole))
+}
+
+/// The keys of the metadata of a safetensors file.
+///
+/// # Errors
+/// [`CheckpointError::Unreadable`], and [`CheckpointError::Malformed`] if it is none.
+pub fn metadata_keys(path: &Path) -> Result<Vec<String>, CheckpointError> {
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__", default)]
+        metadata: BTreeMap<String, IgnoredAny>,
+    }
+    let (bytes, _) = header(path)?;
+    let header: Header = serde_json::from_slice(&bytes).map_err(|error| {
+        CheckpointError::malformed(path, format!("the header cannot be read: {error}"))
+    })?;
+    Ok(header.metadata.into_keys().collect())
+}
+
+/// The entries of a file, every one inside it; `index` is the number of the file.
+pub(super) fn entries(path: &Path, index: usize) -> Result<Vec<(String, Entry)>, CheckpointError> {
+    let malformed = |reason: String| CheckpointError::malformed(path, reason);
+    let (header, whole) = header(path)?;
+    let data = 8 + header.len() as u64;
     let header: Unique<Info> = serde_json::from_slice(&header)
         .map_err(|error| malformed(format!("the header cannot be read: {error}")))?;
-    let data = 8 + length;
     let entries = header.0.into_iter().map(|(name, info)| {
         let [start, end] = info.data_offsets;
         let inside = start <= end && data.checked_add(end).is_some_and(|end| end <= whole);
