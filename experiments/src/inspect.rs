@@ -1,6 +1,9 @@
 //! `inspect`: what a trained network's connections have learned.
 
-use super::output::{Failure, note, print, say, usage, write_into};
+use super::{
+    checkpoint,
+    output::{Failure, note, print, say, usage, write_into},
+};
 use figures::terminal::{Colour, stdout_width};
 use lab::{
     inspect::{InspectedNetwork, Inspection, Trace, page, summary, to_csv, to_npy},
@@ -14,9 +17,10 @@ const MOST_WINDOWS: usize = 100_000;
 /// matrix, patterns, gains, and what the loss says when parts are taken away.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run directory, or a safetensors file with weights and their configuration
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
+    /// A run directory, a safetensors file with weights and their configuration, or a checkpoint of
+    /// another program (a folder, .safetensors, .gguf)
+    #[arg(value_name = "RUN", required_unless_present = "dialect")]
+    run: Option<PathBuf>,
     /// The text that drives dynamic coefficients: a file, or a folder, of which the validation part
     /// is read [default: the validation part of the network's own data]
     #[arg(long, value_name = "PATH")]
@@ -36,17 +40,33 @@ pub struct Args {
     /// Write every picture as PNG too
     #[arg(long, requires = "out")]
     png: bool,
+    #[command(flatten)]
+    checkpoint: checkpoint::CheckpointArgs,
 }
 
 impl Args {
     /// Looks, prints and writes.
     pub fn run(self) -> Result<(), Failure> {
+        if self.checkpoint.lists() {
+            return checkpoint::CheckpointArgs::list();
+        }
+        let Some(run) = self.run.as_deref() else {
+            return Err(usage(
+                "--dialect needs a checkpoint beside it, or is `list`",
+            ));
+        };
+        if self.checkpoint.are_for(run) {
+            let (layer, out) = (self.layer, self.out.as_deref());
+            return self
+                .checkpoint
+                .inspect(run, layer, &self.with, out, self.png);
+        }
         let windows = self.windows;
         if !(1..=MOST_WINDOWS).contains(&windows) {
             let message = format!("--windows is {windows}, expected 1 to {MOST_WINDOWS}");
             return Err(usage(message));
         }
-        let network = self.open(&self.run)?;
+        let network = self.open(run)?;
         let sublayers = network.config.model.sublayers();
         if let Some(layer) = self.layer
             && !(1..=sublayers).contains(&layer)
@@ -54,12 +74,12 @@ impl Args {
             let message = format!("--layer is {layer}, expected 1 to {sublayers}");
             return Err(usage(message));
         }
-        let records = match self.run.is_dir() {
-            true => read_coefficients(&self.run)?,
+        let records = match run.is_dir() {
+            true => read_coefficients(run)?,
             false => Vec::new(),
         };
         let trace = Trace::of(&network);
-        let mut found = Inspection::of(&name_of(&self.run), &network, &trace, &records);
+        let mut found = Inspection::of(&name_of(run), &network, &trace, &records);
         if self.layer.is_some() && found.layers.is_empty() {
             let message = format!("--layer: {} has no coefficients of streams", found.label);
             return Err(usage(message));
@@ -119,7 +139,7 @@ impl Args {
 }
 
 /// The last two parts of a path: `dhc4/seed0`.
-fn name_of(run: &Path) -> String {
+pub(super) fn name_of(run: &Path) -> String {
     let parts: Vec<_> = run.iter().map(|part| part.to_string_lossy()).collect();
     parts[parts.len().saturating_sub(2)..].join("/")
 }

@@ -2,6 +2,7 @@
 
 mod backend;
 mod bench;
+mod checkpoint;
 mod graph;
 mod inspect;
 mod output;

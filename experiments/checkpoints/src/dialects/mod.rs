@@ -88,7 +88,7 @@ impl Dialect {
     /// The endings of the names of its tensors, roles in braces.
     pub fn names(&self) -> Vec<String> {
         let spellings: Vec<_> = self.roles.iter().map(|(text, _)| *text).collect();
-        let roles = format!("{{{}}}", spellings.join(","));
+        let roles = format!("{{{}}}", spellings.join(", "));
         let sites = self.sites.iter().map(|ending| ending.text);
         let all = sites.chain(self.heads.iter().copied());
         all.map(|text| text.replace('*', &roles)).collect()

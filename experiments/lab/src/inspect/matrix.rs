@@ -31,7 +31,8 @@ impl Matrix {
         finite.fold(0.0, |max, x| f64::max(max, x.abs()))
     }
 
-    fn named(self, name: impl Into<String>, title: impl Into<String>) -> Self {
+    /// The same with a name for files and a title.
+    pub(super) fn named(self, name: impl Into<String>, title: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             title: title.into(),
@@ -40,7 +41,7 @@ impl Matrix {
     }
 
     /// C(i), with the embedding as column 0 and the end as the last row.
-    fn unfolded(last: &str, values: &[Vec<f64>]) -> Self {
+    pub(super) fn unfolded(last: &str, values: &[Vec<f64>]) -> Self {
         let count = values.len() - 1;
         let rows = (1..=count).map(|k| k.to_string()).chain([last.to_owned()]);
         let kept = values.iter().enumerate().map(|(k, row)| {
@@ -57,7 +58,7 @@ impl Matrix {
 
     /// The matrix HC of Eq. 1 without its corner that is always 0: `[A_m | A_r]` by source
     /// stream, and below it B.
-    fn coefficients(layer: &LayerCoefficients) -> Self {
+    pub(super) fn coefficients(layer: &LayerCoefficients) -> Self {
         let n = layer.rate();
         let numbers = || (1..=n).map(|i| i.to_string());
         let some = |row: &[f32]| row.iter().map(|&x| Some(x.into())).collect();

@@ -5,12 +5,16 @@
 //! Every measure is defined where it is computed, and in `docs/inspection.md`.
 
 mod align;
+mod checkpoint;
+mod checkpoint_files;
+mod checkpoint_text;
 mod gain;
 mod inspection;
 mod interventions;
 mod matrix;
 mod measures;
 mod network;
+mod npz;
 mod page;
 mod patterns;
 mod pictures;
@@ -18,11 +22,14 @@ mod summary;
 mod terminal;
 mod trace;
 
+pub use checkpoint::{CheckpointView, opened};
+pub use checkpoint_text::{dialects, recognised};
 pub use gain::{Gain, LayerGain};
 pub use inspection::Inspection;
 pub use matrix::{Matrix, to_csv, to_npy};
 pub use measures::{Band, DepthView};
 pub use network::{InspectError, InspectedNetwork};
+pub use npz::to_npz;
 pub use page::page;
 pub use summary::summary;
 pub use trace::{LayerTrace, Trace};

@@ -9,7 +9,7 @@ const TEMPLATE: &str = include_str!("page.html");
 /// Where the template has room for the data.
 const PLACE: &str = "/*DATA*/";
 /// Letters of the text whose coefficients the page has: what keeps it below a megabyte.
-const LETTERS: usize = 192;
+pub(super) const LETTERS: usize = 192;
 /// Records over training that the page has.
 const STEPS: usize = 64;
 
@@ -45,6 +45,11 @@ pub fn page(
     round(&mut text, thousandths);
     data["steps"] = steps;
     data["text"] = text;
+    filled(&data)
+}
+
+/// The page of rounded data.
+pub(super) fn filled(data: &Value) -> String {
     // Inside of a script element no tag may begin.
     let data = data.to_string().replace('<', "\\u003c");
     TEMPLATE.replace(PLACE, &data)
@@ -79,16 +84,16 @@ fn letters(trace: &Trace, text: &[u8], window: usize) -> Option<Value> {
     Some(json!({"letters": letters, "window": window, "sites": sites?}))
 }
 
-fn thousandths(x: f64) -> f64 {
+pub(super) fn thousandths(x: f64) -> f64 {
     (x * 1e3).round() / 1e3
 }
 
-fn six_digits(x: f64) -> f64 {
+pub(super) fn six_digits(x: f64) -> f64 {
     format!("{x:.5e}").parse().expect("a number")
 }
 
 /// Rounds every fraction in it.
-fn round(value: &mut Value, to: fn(f64) -> f64) {
+pub(super) fn round(value: &mut Value, to: fn(f64) -> f64) {
     match value {
         Value::Array(all) => all.iter_mut().for_each(|value| round(value, to)),
         Value::Object(all) => all.values_mut().for_each(|value| round(value, to)),

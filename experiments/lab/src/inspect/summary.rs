@@ -86,7 +86,8 @@ fn one_layer(found: &Inspection, k: usize, width: usize, colour: Colour) -> Stri
     text
 }
 
-fn patterns(found: &Patterns, width: usize, colour: Colour) -> String {
+/// The table of patterns.
+pub(super) fn patterns(found: &Patterns, width: usize, colour: Colour) -> String {
     let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.2}"));
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     let joined = |all: Vec<String>, between: &str| match &*all {

@@ -1,0 +1,296 @@
+//! Checkpoints of other programs as matrices, pictures, JSON and a page.
+
+use super::{
+    checkpoint::{CheckpointView, PARTS, per_token, spread},
+    matrix::Matrix,
+    page::{LETTERS, filled, round, six_digits, thousandths},
+    patterns::Reference,
+};
+use checkpoints::{Checkpoint, Coefficients, SiteAnalysis, layer};
+use figures::{
+    plot::{HeatMap, Picture},
+    unfold::{LayerCoefficients, Unfolded},
+};
+use serde_json::{Value, json};
+
+/// Colours are deepest here, if there are entries beyond it.
+const LIMIT: f64 = 2.0;
+
+impl CheckpointView {
+    /// The matrices of one site: static, and of states the standard deviation and the mean; the
+    /// last is what acts.
+    pub(super) fn site_matrices(&self, k: usize) -> Vec<Matrix> {
+        let site = &self.analysis.sites[k];
+        let mut parts = Vec::new();
+        parts.extend(site.fixed.clone().map(|fixed| ("static", fixed)));
+        if let (Some(mean), false) = (site.mean(), site.tokens.is_empty()) {
+            parts.push(("spread", spread(&site.tokens, &mean)));
+            parts.push(("mean", mean));
+        }
+        let matrices = parts.into_iter().filter_map(|(part, of)| {
+            let title = format!("{} {}: {part}", k + 1, site.label);
+            let name = format!("site_{k}_{part}");
+            Some(Matrix::coefficients(&layer(&of)?).named(name, title))
+        });
+        matrices.collect()
+    }
+
+    /// The reach of each logit of a site by source stream.
+    pub(super) fn reach(&self, k: usize) -> Matrix {
+        let n = self.checkpoint.streams;
+        let rows = &self.analysis.sites[k].reach_by_stream;
+        let named = |i: usize| match i / n.max(1) {
+            part @ (0 | 1) => format!("{} {}", PARTS[part], i % n + 1),
+            _ => format!("mix {}", i - 2 * n + 1),
+        };
+        Matrix {
+            name: format!("site_{k}_reach"),
+            title: format!("{}: reach of each logit (row) by source stream", k + 1),
+            rows: (0..rows.len()).map(named).collect(),
+            columns: (1..=n).map(|i| i.to_string()).collect(),
+            values: rows
+                .iter()
+                .map(|row| row.iter().map(|&x| Some(x)).collect())
+                .collect(),
+        }
+    }
+
+    pub(super) fn unfolded_matrices(&self) -> Vec<Matrix> {
+        let Some((unfolded, contributions, _)) = &self.unfolded else {
+            return Vec::new();
+        };
+        let title = "C(0): what every sublayer (row) reads of every output (column, 0 = embedding)";
+        let inputs = Matrix::unfolded("out", &unfolded.inputs).named("unfolded_0", title);
+        let streams = unfolded
+            .streams
+            .iter()
+            .zip(1..)
+            .map(|(values, i): (_, usize)| {
+                let title = format!("C({i}): what stream {i} holds once sublayer (row) has mixed");
+                Matrix::unfolded("end", values).named(format!("unfolded_{i}"), title)
+            });
+        let title = "relative contributions: entries of C(0) over the rms of the row";
+        let relative = Matrix::unfolded("out", contributions).named("contributions", title);
+        [inputs]
+            .into_iter()
+            .chain(streams)
+            .chain([relative])
+            .collect()
+    }
+
+    /// Measures of every site, one column each.
+    fn measures(&self) -> Matrix {
+        let sites = &self.analysis.sites;
+        let mut columns: Vec<(String, Vec<Option<f64>>)> = Vec::new();
+        let mut put = |name: &str, of: &dyn Fn(usize, &SiteAnalysis) -> Option<f64>| {
+            let values = sites.iter().enumerate().map(|(k, site)| of(k, site));
+            columns.push((name.to_owned(), values.collect()));
+        };
+        for (part, name) in PARTS.iter().enumerate() {
+            put(&format!("reach of the {name}"), &|_, site| {
+                Some(site.reach[part])
+            });
+        }
+        put("distance to identity", &|_, site| {
+            Some(site.mix.as_ref()?.identity)
+        });
+        put("distance to a permutation", &|_, site| {
+            Some(site.mix.as_ref()?.permutation)
+        });
+        put("distance to uniform", &|_, site| {
+            Some(site.mix.as_ref()?.uniform)
+        });
+        put("doubly stochastic defect", &|_, site| {
+            Some(site.mix.as_ref()?.defect)
+        });
+        put("saturation", &|_, site| site.saturation);
+        let gain = |k: usize| self.gains.get(k);
+        put("forward", &|k, _| Some(gain(k)?.single.forward));
+        put("backward", &|k, _| Some(gain(k)?.single.backward));
+        put("spectral norm", &|k, _| Some(gain(k)?.single.spectral_norm));
+        put("composed forward", &|k, _| Some(gain(k)?.composed.forward));
+        put("composed backward", &|k, _| {
+            Some(gain(k)?.composed.backward)
+        });
+        put("composed spectral norm", &|k, _| {
+            Some(gain(k)?.composed.spectral_norm)
+        });
+        put("read usage", &|k, _| Some(gain(k)?.read_usage));
+        put("write usage", &|k, _| Some(gain(k)?.write_usage));
+        Matrix {
+            name: "sites".into(),
+            title: "measures by site".into(),
+            rows: sites.iter().map(|site| site.name.clone()).collect(),
+            columns: columns.iter().map(|(name, _)| name.clone()).collect(),
+            values: (0..sites.len())
+                .map(|k| columns.iter().map(|(_, of)| of[k]).collect())
+                .collect(),
+        }
+    }
+
+    /// All matrices.
+    pub fn matrices(&self) -> Vec<Matrix> {
+        let mut all = self.unfolded_matrices();
+        all.push(self.measures());
+        for k in 0..self.sites() {
+            all.extend(self.site_matrices(k));
+            all.push(self.reach(k));
+        }
+        all
+    }
+
+    /// Every picture with the name of its file: the unfolded matrices, and what acts at every
+    /// site.
+    pub fn pictures(&self) -> Vec<(String, Picture)> {
+        let unfolded = self.unfolded_matrices().into_iter();
+        let sites = (0..self.sites()).filter_map(|k| self.site_matrices(k).pop());
+        let shown = unfolded.chain(sites).map(|matrix| {
+            let limit = matrix.largest().min(LIMIT);
+            let map = HeatMap {
+                title: matrix.title,
+                note: "row = source or reader, column = destination or output".into(),
+                rows: matrix.rows,
+                columns: matrix.columns,
+                values: matrix.values,
+                limit,
+            };
+            (matrix.name, map.draw())
+        });
+        shown.collect()
+    }
+
+    /// The page of an inspection with what is known without the network.
+    pub fn page(&self) -> String {
+        let of = &self.checkpoint;
+        let sites = &self.analysis.sites;
+        let column = |of: &dyn Fn(&SiteAnalysis) -> Option<f64>| {
+            sites.iter().map(of).collect::<Vec<Option<f64>>>()
+        };
+        let reach = [0, 1, 2].map(|part| json!([PARTS[part], column(&|s| Some(s.reach[part]))]));
+        let distances = json!([
+            ["identity", column(&|s| Some(s.mix.as_ref()?.identity))],
+            [
+                "a permutation",
+                column(&|s| Some(s.mix.as_ref()?.permutation))
+            ],
+            ["uniform", column(&|s| Some(s.mix.as_ref()?.uniform))],
+        ]);
+        let defect = json!([["defect", column(&|s| Some(s.mix.as_ref()?.defect))]]);
+        let shown = |one: &Coefficients| layer(one);
+        let parts = |site: &SiteAnalysis| {
+            let mean = shown(&site.mean()?)?;
+            let fixed = shown(site.fixed.as_ref()?)?;
+            let minus = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect();
+            let dynamic = LayerCoefficients {
+                alpha: minus(&mean.alpha, &fixed.alpha),
+                beta: minus(&mean.beta, &fixed.beta),
+            };
+            let spread = shown(&spread(&site.tokens, &site.mean()?))?;
+            Some(json!({"mean": mean, "static": fixed, "dynamic": dynamic, "spread": spread}))
+        };
+        let layers: Option<Vec<Value>> = sites.iter().map(parts).collect();
+        let unfolded = self.unfolded.as_ref();
+        let matrices = unfolded.map(|(unfolded, ..)| {
+            let Unfolded { inputs, streams } = unfolded;
+            [inputs].into_iter().chain(streams).collect::<Vec<_>>()
+        });
+        let contributions = unfolded.map(|(_, contributions, _)| contributions);
+        let rate = layers.as_ref().and(contributions).map(|_| of.streams);
+        let references = Reference::ALL.map(|known| (known.name(), known.matrix(sites.len())));
+        let mut data = json!({
+            "name": self.name, "label": of.dialect.title, "rate": rate,
+            "about": format!(
+                "{} sites of {} streams; {}", sites.len(), of.streams,
+                match self.tokens() {
+                    0 => "static coefficients, the network was not run".to_owned(),
+                    tokens => format!("means over {tokens} tokens of the states"),
+                }
+            ),
+            "sites": sites.iter().map(|site| &site.label).collect::<Vec<_>>(),
+            "layers": layers, "unfolded": matrices, "contributions": contributions,
+            "patterns": unfolded.map(|(.., patterns)| patterns), "references": references,
+            "last": self.analysis.last(), "similarity": [], "depth": [], "interventions": [],
+            "gains": self.gains, "steps": [],
+            "charts": [
+                {"title": "Reach of the dynamic part, in logits", "series": reach, "log": true},
+                {"title": "Distance of the static mix to", "series": distances, "log": false},
+                {"title": "Doubly stochastic defect of the static mix", "series": defect, "log": true},
+            ],
+        });
+        round(&mut data, six_digits);
+        let mut text = json!(self.token_view());
+        round(&mut text, thousandths);
+        data["text"] = text;
+        filled(&data)
+    }
+
+    /// The number of tokens of the states at the first site.
+    fn tokens(&self) -> usize {
+        self.analysis
+            .sites
+            .first()
+            .map_or(0, |site| site.tokens.len())
+    }
+
+    /// The coefficients of the first tokens, which have numbers for letters.
+    fn token_view(&self) -> Option<Value> {
+        let tokens = per_token(&self.analysis)?;
+        let count = tokens.len().min(LETTERS);
+        let of_site = |k: usize| {
+            let all = || tokens[..count].iter().map(|layers| &layers[k]);
+            let alpha: Vec<f32> = all().flat_map(|of| of.alpha.iter().copied()).collect();
+            let beta: Vec<f32> = all().flat_map(|of| of.beta.iter().copied()).collect();
+            json!({"alpha": alpha, "beta": beta})
+        };
+        let sites: Vec<Value> = (0..self.sites()).map(of_site).collect();
+        let letters: Vec<String> = (1..=count).map(|t| format!("{t} ")).collect();
+        Some(json!({"letters": letters, "window": count, "sites": sites}))
+    }
+
+    /// As JSON: what was recognised, and everything computed.
+    pub fn to_json(&self) -> Vec<u8> {
+        let coefficients =
+            |of: &Coefficients| json!({"read": of.read, "write": of.write, "mix": of.mix});
+        let site = |site: &SiteAnalysis| {
+            let mix = site.mix.as_ref().map(|mix| {
+                json!({
+                    "identity": mix.identity, "permutation": mix.permutation,
+                    "uniform": mix.uniform, "defect": mix.defect,
+                })
+            });
+            json!({
+                "name": site.name, "kind": site.kind.short(), "reach": site.reach,
+                "reach_by_stream": site.reach_by_stream, "saturation": site.saturation,
+                "static": site.fixed.as_ref().map(coefficients), "mix": mix,
+                "mean": site.mean().as_ref().map(coefficients),
+                "tokens": site.tokens.iter().map(coefficients).collect::<Vec<_>>(),
+            })
+        };
+        let sites = |of: &[SiteAnalysis]| of.iter().map(site).collect::<Vec<Value>>();
+        let Checkpoint {
+            dialect,
+            settings,
+            streams,
+            width,
+            missing,
+            ..
+        } = &self.checkpoint;
+        let settings = settings
+            .iter()
+            .map(|one| json!({"name": one.name, "value": one.value, "key": one.key}));
+        let unfolded = self.unfolded.as_ref();
+        let all = json!({
+            "name": self.name, "dialect": dialect.name, "title": dialect.title,
+            "streams": streams, "width": width, "settings": settings.collect::<Vec<_>>(),
+            "missing": missing, "sites": sites(&self.analysis.sites),
+            "predicted": sites(&self.analysis.predicted),
+            "end": {"what": self.analysis.end.what, "static": self.analysis.end.fixed,
+                "tokens": self.analysis.end.tokens},
+            "gains": self.gains, "unfolded": unfolded.map(|(unfolded, ..)| unfolded),
+            "contributions": unfolded.map(|(_, contributions, _)| contributions),
+            "patterns": unfolded.map(|(.., patterns)| patterns),
+            "compared": self.compared,
+        });
+        serde_json::to_vec(&all).expect("plain data becomes JSON")
+    }
+}

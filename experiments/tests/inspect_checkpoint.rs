@@ -1,0 +1,141 @@
+//! `inspect` of checkpoints that other programs wrote, as a user of the command line meets it.
+
+use safetensors::SafeTensors;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn inspect(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_experiments"))
+        .current_dir(given(""))
+        .arg("inspect")
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// What a successful command prints.
+fn shown(arguments: &[&str]) -> String {
+    let output = inspect(arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    assert!(
+        shown.lines().all(|line| line.chars().count() <= 80),
+        "{shown}"
+    );
+    shown
+}
+
+fn given(name: &str) -> PathBuf {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tests/folders");
+    folders.join(name)
+}
+
+#[test]
+fn a_folder_is_recognised_and_written_into_files() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (out, tensors) = (root.path().join("out"), root.path().join("got.safetensors"));
+    let states = "deepseek_v4.expected.safetensors";
+    let arguments = [
+        "deepseek_v4",
+        "--states",
+        states,
+        "--tensors",
+        &tensors.display().to_string(),
+        "--with",
+        "glm5_next_bf16",
+        "--out",
+        &out.display().to_string(),
+    ];
+    let shown = shown(&arguments);
+    for words in [
+        "DeepSeek-V4",
+        "6 sites, 4 streams of width 16",
+        "iterations 20",
+        "layer 2 ffn",
+        "C(0)",
+        "Lambda shape",
+        "stand for 1 to 4",
+        "At the end: learned",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let bytes = fs::read(&tensors).expect("tensors");
+    let got = SafeTensors::deserialize(&bytes).expect("a file");
+    assert_eq!(got.tensor("site.5.comb").expect("there").shape(), [5, 4, 4]);
+    assert_eq!(got.tensor("head.weights").expect("there").shape(), [5, 4]);
+    let json = fs::read(out.join("inspection.json")).expect("JSON");
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert_eq!(json["sites"].as_array().map(Vec::len), Some(6));
+    assert_eq!(json["dialect"], "deepseek_v4");
+    let page = fs::read_to_string(out.join("index.html")).expect("a page");
+    assert!(page.contains("layer 2 ffn") && page.contains("Reach of the dynamic part"));
+    for file in [
+        "matrices.csv",
+        "matrices.npz",
+        "npy/sites.npy",
+        "pictures/unfolded_0.svg",
+    ] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn files_without_a_configuration_say_what_is_assumed() {
+    let one = shown(&["lucidrains/model.safetensors"]);
+    assert!(one.contains("by names alone") && one.contains("the sum of the streams"));
+    let gguf = shown(&["deepseek_v4.gguf", "--layer", "1"]);
+    assert!(gguf.contains("Site 1") && gguf.contains("reach of each logit"));
+    let without = shown(&["qwen4_exp"]);
+    assert!(without.contains("no static matrices"), "{without}");
+    let delayed = shown(&["deepseek_v41"]);
+    assert!(delayed.contains("read of sublayer 0 = e_0"), "{delayed}");
+    let list = shown(&["--dialect", "list"]);
+    for word in [
+        "deepseek_v4:",
+        "hc_attn_{fn, base, scale}",
+        "tokenbender:",
+        "source:",
+    ] {
+        assert!(list.contains(word), "{word}: {list}");
+    }
+}
+
+#[test]
+fn mistakes_end_with_one_line_and_a_status() {
+    let fails = |arguments: &[&str], status: i32, words: &[&str]| {
+        let output = inspect(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{said}");
+        }
+        assert!(!said.contains("panicked"), "{said}");
+        said
+    };
+    let folder = "deepseek_v4";
+    fails(
+        &[folder, "--dialect", "deepsek_v4"],
+        2,
+        &["did you mean deepseek_v4"],
+    );
+    fails(&["--dialect", "hy_v4"], 2, &["--dialect"]);
+    fails(&[folder, "--layer", "7"], 2, &["expected 1 to 6"]);
+    fails(&[folder, "--dialect", "motif3"], 1, &["no tensor"]);
+    fails(
+        &[folder, "--states", "/nowhere"],
+        1,
+        &["cannot read /nowhere"],
+    );
+    let root = tempfile::tempdir().expect("a directory");
+    let pickle = root.path().join("model.pt");
+    fs::write(&pickle, b"PK\x03\x04").expect("written");
+    let said = fails(&[&pickle.display().to_string()], 1, &["import torch"]);
+    assert!(said.lines().count() <= 4, "{said}");
+}
