@@ -76,6 +76,7 @@ fn a_folder_is_recognised_and_written_into_files() {
     assert_eq!(json["dialect"], "deepseek_v4");
     let page = fs::read_to_string(out.join("index.html")).expect("a page");
     assert!(page.contains("layer 2 ffn") && page.contains("Reach of the dynamic part"));
+    assert!(page.contains("uniform, attn") && page.contains("uniform, ffn"));
     for file in [
         "matrices.csv",
         "matrices.npz",

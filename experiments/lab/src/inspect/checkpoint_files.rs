@@ -6,7 +6,7 @@ use super::{
     page::{LETTERS, filled, round, six_digits, thousandths},
     patterns::Reference,
 };
-use checkpoints::{Checkpoint, Coefficients, SiteAnalysis, layer};
+use checkpoints::{Checkpoint, Coefficients, Kind, MixMeasures, SiteAnalysis, layer};
 use figures::{
     plot::{HeatMap, Picture},
     unfold::{LayerCoefficients, Unfolded},
@@ -163,19 +163,19 @@ impl CheckpointView {
     pub fn page(&self) -> String {
         let of = &self.checkpoint;
         let sites = &self.analysis.sites;
-        let column = |of: &dyn Fn(&SiteAnalysis) -> Option<f64>| {
-            sites.iter().map(of).collect::<Vec<Option<f64>>>()
-        };
-        let reach = [0, 1, 2].map(|part| json!([PARTS[part], column(&|s| Some(s.reach[part]))]));
-        let distances = json!([
-            ["identity", column(&|s| Some(s.mix.as_ref()?.identity))],
-            [
-                "a permutation",
-                column(&|s| Some(s.mix.as_ref()?.permutation))
-            ],
-            ["uniform", column(&|s| Some(s.mix.as_ref()?.uniform))],
-        ]);
-        let defect = json!([["defect", column(&|s| Some(s.mix.as_ref()?.defect))]]);
+        let parts = PARTS.iter().enumerate();
+        let reach: Vec<_> = parts
+            .flat_map(|(part, name)| by_kind(sites, name, &|s| Some(s.reach[part])))
+            .collect();
+        type Of = fn(&MixMeasures) -> f64;
+        let of_mix = |name: &str, of: Of| by_kind(sites, name, &|s| s.mix.as_ref().map(of));
+        let distances = [
+            of_mix("identity", |mix| mix.identity),
+            of_mix("a permutation", |mix| mix.permutation),
+            of_mix("uniform", |mix| mix.uniform),
+        ]
+        .concat();
+        let defect = of_mix("defect", |mix| mix.defect);
         let shown = |one: &Coefficients| layer(one);
         let parts = |site: &SiteAnalysis| {
             let mean = shown(&site.mean()?)?;
@@ -293,4 +293,23 @@ impl CheckpointView {
         });
         serde_json::to_vec(&all).expect("plain data becomes JSON")
     }
+}
+
+/// A series for a chart of each kind of site, null at the others.
+fn by_kind(
+    sites: &[SiteAnalysis],
+    name: &str,
+    of: &dyn Fn(&SiteAnalysis) -> Option<f64>,
+) -> Vec<(String, Vec<Option<f64>>)> {
+    let kinds = [Kind::Attention, Kind::FeedForward, Kind::Unknown].into_iter();
+    let there = kinds.filter(|&kind| sites.iter().any(|site| site.kind == kind));
+    let series = there.map(|kind| {
+        let value = |site: &SiteAnalysis| of(site).filter(|_| site.kind == kind);
+        let label = match kind {
+            Kind::Unknown => name.to_owned(),
+            kind => format!("{name}, {}", kind.short()),
+        };
+        (label, sites.iter().map(value).collect())
+    });
+    series.collect()
 }
