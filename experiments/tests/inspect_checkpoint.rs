@@ -77,10 +77,12 @@ fn a_folder_is_recognised_and_written_into_files() {
     let page = fs::read_to_string(out.join("index.html")).expect("a page");
     assert!(page.contains("layer 2 ffn") && page.contains("Reach of the dynamic part"));
     assert!(page.contains("uniform, attn") && page.contains("uniform, ffn"));
+    assert!(page.contains("keep of every stream"));
     for file in [
         "matrices.csv",
         "matrices.npz",
         "npy/sites.npy",
+        "npy/bands.npy",
         "pictures/unfolded_0.svg",
     ] {
         assert!(out.join(file).is_file(), "{file}");

@@ -3,6 +3,7 @@
 use super::{
     checkpoint::{CheckpointView, PARTS, per_token, spread},
     matrix::Matrix,
+    measures::{Band, Measure},
     page::{LETTERS, filled, round, six_digits, thousandths},
     patterns::Reference,
 };
@@ -128,10 +129,80 @@ impl CheckpointView {
         }
     }
 
+    /// Bands over the tokens of what acts, by stream and site: reads, writes, and the share that
+    /// a stream keeps of itself. Empty without states; `None` at sites without.
+    fn bands(&self) -> Vec<(&'static str, Vec<Vec<Option<Band>>>)> {
+        let (n, sites) = (self.checkpoint.streams, &self.analysis.sites);
+        type Of = fn(&Coefficients, usize) -> Option<f64>;
+        let parts: [(&str, Of); 3] = [
+            ("read", |of, i| of.read.get(i).copied()),
+            ("write", |of, i| of.write.get(i).copied()),
+            ("keep", |of, i| {
+                of.mix.get(i * (of.write.len() + 1)).copied()
+            }),
+        ];
+        let bands = parts.into_iter().map(|(part, of)| {
+            let band = |site: &SiteAnalysis, i: usize| {
+                let values: Option<Vec<f64>> = site.tokens.iter().map(|one| of(one, i)).collect();
+                values.filter(|values| !values.is_empty()).map(Band::of)
+            };
+            let stream = |i| sites.iter().map(|site| band(site, i)).collect::<Vec<_>>();
+            (part, (0..n).map(stream).collect::<Vec<_>>())
+        });
+        let some = |(_, streams): &(_, Vec<Vec<Option<Band>>>)| {
+            streams.iter().flatten().any(Option::is_some)
+        };
+        bands.filter(some).collect()
+    }
+
+    /// The bands as one matrix, three columns for each stream.
+    fn bands_matrix(&self) -> Option<Matrix> {
+        let ends: [Measure<Band>; 3] = [
+            ("p5", |band| band.low),
+            ("median", |band| band.median),
+            ("p95", |band| band.high),
+        ];
+        let mut columns: Vec<(String, Vec<Option<f64>>)> = Vec::new();
+        for (part, streams) in self.bands() {
+            for (i, sites) in streams.iter().enumerate() {
+                columns.extend(ends.map(|(end, of)| {
+                    let values = sites.iter().map(|band| band.as_ref().map(of));
+                    (format!("{part} {} {end}", i + 1), values.collect())
+                }));
+            }
+        }
+        let sites = &self.analysis.sites;
+        let row = |k: usize| columns.iter().map(|(_, of)| of[k]).collect();
+        (!columns.is_empty()).then(|| Matrix {
+            name: "bands".into(),
+            title: "percentiles over the tokens of reads, writes and what a stream keeps".into(),
+            rows: sites.iter().map(|site| site.name.clone()).collect(),
+            columns: columns.iter().map(|(name, _)| name.clone()).collect(),
+            values: (0..sites.len()).map(row).collect(),
+        })
+    }
+
+    /// The bands as charts of the page.
+    fn band_charts(&self) -> Vec<Value> {
+        let charts = self.bands().into_iter().map(|(part, streams)| {
+            let series = streams.iter().zip(1..).map(|(sites, i)| {
+                let points = sites.iter().zip(1..).filter_map(|(band, k)| {
+                    let band = band.as_ref()?;
+                    Some(json!({"x": k, "y": band.median, "low": band.low, "high": band.high}))
+                });
+                json!({"name": format!("stream {i}"), "points": points.collect::<Vec<_>>()})
+            });
+            let title = format!("{part} of every stream: median, 5 to 95 % of the tokens");
+            json!({"title": title, "series": series.collect::<Vec<_>>()})
+        });
+        charts.collect()
+    }
+
     /// All matrices.
     pub fn matrices(&self) -> Vec<Matrix> {
         let mut all = self.unfolded_matrices();
         all.push(self.measures());
+        all.extend(self.bands_matrix());
         for k in 0..self.sites() {
             all.extend(self.site_matrices(k));
             all.push(self.reach(k));
@@ -211,6 +282,7 @@ impl CheckpointView {
             "patterns": unfolded.map(|(.., patterns)| patterns), "references": references,
             "last": self.analysis.last(), "similarity": [], "depth": [], "interventions": [],
             "gains": self.gains, "steps": [],
+            "bands": self.band_charts(),
             "charts": [
                 {"title": "Reach of the dynamic part, in logits", "series": reach, "log": true},
                 {"title": "Distance of the static mix to", "series": distances, "log": false},
