@@ -7,12 +7,11 @@ use super::{
     signals::stop_flag,
 };
 use lab::{
-    config::{Layers, RunConfig},
+    config::{Layers, RunConfig, size},
     data::Data,
     device::Selected,
     invocation::{arguments, command_line, path_argument},
     measure::Measure,
-    memory,
     preset::{PRESETS, Preset},
     progress::Progress,
     run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary},
@@ -74,7 +73,7 @@ impl Args {
             true => None,
             false => check_new(slice::from_ref(&config), self.preset)?,
         };
-        memory::of_training(&config).map_err(unusable)?;
+        size::of_training(&config).map_err(unusable)?;
         let data = Data::open(&config)?;
         let trainer = || Trainer::new(&config, &data).map_err(failure);
         if self.dry_run {

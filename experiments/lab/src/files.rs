@@ -44,6 +44,14 @@ pub fn read_bytes(file: &mut File) -> io::Result<Vec<u8>> {
     read_at_most(file, available() / 4)
 }
 
+/// Name of a file without its directory; the whole path where it has none.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(
+        || path.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
 fn read_at_most(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
     let about = file.metadata()?;
     let mut bytes = Vec::new();

@@ -1,10 +1,9 @@
 //! Trained networks: from run directories and from files of weights.
 
 use crate::{
-    config::{ConfigError, RunConfig},
+    config::{ConfigError, RunConfig, size},
     data::{TokenKind, VOCABULARY},
     invocation::{command_line, path_argument},
-    memory,
     run_dir::{CONFIG_FILE, Status, WEIGHTS_FILE, read_summary},
     state::{self, Found, StateError},
 };
@@ -113,7 +112,7 @@ fn of_weights(model: ModelConfig) -> RunConfig {
 
 /// The network, so that what was read can be compared with it before there is memory for it.
 fn shapes(config: &RunConfig) -> Result<Params, ConfigError> {
-    memory::usable(config)?;
+    size::usable(config)?;
     Ok(config.model.shapes()?)
 }
 

@@ -20,10 +20,10 @@ use lab::{
         Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers,
         distinct_seeds,
     },
-    config::{ConfigError, nearest_word},
+    config::{ConfigError, nearest_word, size},
     data::{LISTED_WHEN_ASKED, Source},
     invocation::{arguments, command_line, shell_line},
-    memory::{available, of_training, readable},
+    memory::{available, readable},
     preset::Preset,
     run_dir::{Environment, RunError, read_summary},
 };
@@ -297,7 +297,9 @@ fn memory_of_a_run(sweep: &Sweep, jobs: &[Job]) -> Result<Option<u64>, Failure> 
             arms.insert(job.arm);
         }
     }
-    let needed = arms.into_iter().map(|arm| of_training(&sweep.configs[arm]));
+    let needed = arms
+        .into_iter()
+        .map(|arm| size::of_training(&sweep.configs[arm]));
     let needed: Result<Vec<u64>, ConfigError> = needed.collect();
     let needed = needed.map_err(|error| planning(SweepError::Config(error)))?;
     Ok(needed.into_iter().max())

@@ -3,15 +3,12 @@
 use super::{
     ConfigError, RunConfig,
     earlier::current_names,
-    resolve::{resolve, section_mut},
+    resolve::{TYPE, resolve, section_mut},
     types::change_type,
 };
 use crate::files::{parse_toml, read_text};
 use std::path::Path;
 use toml::{Table, Value};
-
-/// The key that says which kind of thing a table describes.
-pub(super) const TYPE: &str = "type";
 
 /// Parts of a key at most.
 pub(crate) const DEEPEST: usize = 16;

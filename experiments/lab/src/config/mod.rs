@@ -9,6 +9,7 @@ mod error;
 mod layers;
 mod nearest;
 mod resolve;
+pub mod size;
 mod types;
 
 pub use earlier::{current_name, current_names};
@@ -249,7 +250,7 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError::Invalid`].
     pub fn validate(&self) -> Result<(), ConfigError> {
-        crate::memory::conceivable(self)?;
+        size::conceivable(self)?;
         self.model.validate()?;
         let (data, optim, train) = (&self.data, &self.optim, &self.train);
         match self.model.objective() {

@@ -10,6 +10,9 @@ use super::{
 };
 use toml::{Table, Value};
 
+/// The key that says which kind of thing a table describes.
+pub(super) const TYPE: &str = "type";
+
 /// The configuration that the settings describe.
 pub(super) fn resolve(settings: &Table) -> Result<RunConfig, ConfigError> {
     read(settings).map_err(|complaint| explain(settings, &complaint))

@@ -7,8 +7,7 @@
 
 use super::{
     earlier::fill_in,
-    layers::TYPE,
-    resolve::{missing_field, read, section_mut},
+    resolve::{TYPE, missing_field, read, section_mut},
 };
 use toml::{Table, Value};
 

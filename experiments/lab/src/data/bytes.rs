@@ -35,6 +35,11 @@ pub(super) fn most_bytes() -> u64 {
     available() / 4
 }
 
+/// The most bytes of a text that are read, whatever the memory.
+pub(super) fn most_text() -> u64 {
+    most_bytes().min(4 << 30)
+}
+
 /// A regular file without its compression.
 pub(super) struct Unpacked<'p> {
     pub(super) path: &'p Path,

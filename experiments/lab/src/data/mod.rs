@@ -27,24 +27,16 @@ pub use error::DataError;
 pub use kind::FileKind;
 pub use nanogpt::Vocabulary;
 pub use source::{Data, Source};
-pub use tokens::{TokenKind, Tokens};
+pub use tokens::{TokenKind, Tokens, VOCABULARY};
 pub use windows::{Batch, Windows};
 
-use crate::run_dir::is_run_directory;
-use bytes::most_bytes;
+use crate::{files::file_name, run_dir::is_run_directory};
+use bytes::most_text;
 use models::weights::hex;
 use sha2::{Digest, Sha256};
 use split::Split;
 use std::path::Path;
 use text_files::{Folder, TextFile};
-
-/// Number of distinct tokens of a byte-level corpus.
-pub const VOCABULARY: usize = 256;
-
-/// The most bytes of a text that are read, whatever the memory.
-fn most_text() -> u64 {
-    most_bytes().min(4 << 30)
-}
 
 /// A folder with this many images for each text is one of images.
 const IMAGES_FOR_A_TEXT: usize = 10;
@@ -175,11 +167,4 @@ pub fn read_text(path: &Path) -> Result<Vec<u8>, DataError> {
 /// Bits per byte of a loss in nats per byte-level token: `nats / ln 2`.
 pub fn bits_per_byte(nats: f64) -> f64 {
     nats / std::f64::consts::LN_2
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(
-        || path.display().to_string(),
-        |name| name.to_string_lossy().into_owned(),
-    )
 }

@@ -3,11 +3,12 @@
 
 use super::{
     Corpus, DataAccount, DataError, FileRead, Tokens, Unit,
-    bytes::entries,
-    file_name, kind_of, most_text,
+    bytes::{entries, most_text},
+    kind_of,
     pickle::{Pickle, Value},
     text_files,
 };
+use crate::files::file_name;
 use models::weights::hex;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fs, io::Read, path::Path, rc::Rc};

@@ -2,9 +2,8 @@
 
 use super::{
     DataError, LeftOut,
-    bytes::Unpacked,
+    bytes::{Unpacked, most_text},
     decode::{Decoded, decode},
-    most_text,
 };
 use crate::run_dir::is_run_directory;
 use sha2::{Digest, Sha256};

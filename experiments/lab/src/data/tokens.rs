@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
+/// Number of distinct tokens of a byte-level corpus.
+pub const VOCABULARY: usize = 256;
+
 /// Kinds of tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

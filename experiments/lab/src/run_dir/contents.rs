@@ -3,7 +3,7 @@
 use super::{
     COEFFICIENTS_FILE, COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, EVENTS_FILE, Environment,
     METRICS_FILE, PREVIOUS_STATE_FILE, RunError, STATE_FILE, STATE_MAGIC, SUMMARY_FILE,
-    WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, read_if_there, write::process_of,
+    WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
 };
 use crate::{
     config::{Layers, RunConfig, current_names},
@@ -175,4 +175,20 @@ fn first_difference(stored: &Table, wanted: &Table) -> Option<Difference> {
                 wanted.map(Value::to_string),
             )),
         })
+}
+
+/// Warnings of a run.
+pub fn read_warnings(directory: &Path) -> Vec<String> {
+    let path = directory.join(WARNINGS_FILE);
+    let text = read_text(&path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Text of a file; `None` if it is not there.
+pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, RunError> {
+    match read_text(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(RunError::reading(path, error)),
+    }
 }

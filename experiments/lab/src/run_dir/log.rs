@@ -251,7 +251,8 @@ impl<R: Record> Lines<R> {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::run_dir::MetricsRecord;

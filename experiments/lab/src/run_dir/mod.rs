@@ -26,10 +26,11 @@ mod event_record;
 mod lock;
 mod log;
 mod metrics;
+mod names;
 mod summary;
 mod write;
 
-pub use contents::check_config;
+pub use contents::{check_config, read_warnings};
 pub use environment::{Build, Environment, Git, version_of};
 pub use error::RunError;
 pub use event_log::{EVENTS_FILE, EventLog};
@@ -38,6 +39,11 @@ pub use metrics::{
     CoefficientLog, CoefficientRecord, LossByNoiseLevel, MetricsLog, MetricsRecord, NOISE_LEVELS,
     read_coefficients, read_metrics,
 };
+pub(crate) use names::STATE_MAGIC;
+pub use names::{
+    COEFFICIENTS_FILE, COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE,
+    PREVIOUS_STATE_FILE, RunId, STATE_FILE, SUMMARY_FILE, SWEEP_FILE, WARNINGS_FILE, WEIGHTS_FILE,
+};
 pub use summary::{Ended, RouterSummary, Status, Summary, read_summary};
 pub(crate) use write::Replacement;
 pub use write::{remove_stale, write_atomically};
@@ -45,92 +51,9 @@ pub use write::{remove_stale, write_atomically};
 pub use lock::Lock;
 use log::read_log;
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
-
-/// Name of the configuration file.
-pub const CONFIG_FILE: &str = "config.toml";
-/// Name of the file with the command line.
-pub const COMMAND_FILE: &str = "command.txt";
-/// Name of the environment file.
-pub const ENVIRONMENT_FILE: &str = "env.json";
-/// Name of the metrics file.
-pub const METRICS_FILE: &str = "metrics.jsonl";
-/// Name of the file with recorded coefficients.
-pub const COEFFICIENTS_FILE: &str = "coefficients.jsonl";
-/// Name of the file with the settings of a sweep.
-pub const SWEEP_FILE: &str = "sweep.toml";
-/// Name of the file with the state that a run goes on from.
-pub const STATE_FILE: &str = "state.bin";
-/// Name of the state file before it.
-pub const PREVIOUS_STATE_FILE: &str = "state.previous.bin";
-/// First bytes of a state file.
-pub(crate) const STATE_MAGIC: &[u8; 8] = b"HCSTATE\n";
-/// Name of the file with the weights of a run that has ended or was stopped.
-pub const WEIGHTS_FILE: &str = "model.safetensors";
-/// Name of the summary file.
-pub const SUMMARY_FILE: &str = "summary.json";
-
-/// Name of the file with what a run was warned of, a line each.
-pub const WARNINGS_FILE: &str = "warnings.txt";
-
-/// Warnings of a run.
-pub fn read_warnings(directory: &Path) -> Vec<String> {
-    let path = directory.join(WARNINGS_FILE);
-    let text = crate::files::read_text(&path).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
-}
-
-/// Which run of a sweep: its arm, its seed, and where its files are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RunId {
-    /// Name of the arm.
-    pub arm: String,
-    /// Seed.
-    pub seed: u64,
-    /// The run directory.
-    pub path: PathBuf,
-}
-
-impl RunId {
-    /// The run of `arm` and `seed` below `<root>/<sweep>`. Touches no file.
-    ///
-    /// # Errors
-    /// [`RunError::BadName`] unless both names consist of ASCII letters, digits and `-_.+`, do
-    /// not begin with a dot and have 1 to 100 characters.
-    pub fn new(root: &Path, sweep: &str, arm: &str, seed: u64) -> Result<Self, RunError> {
-        check_name(sweep)?;
-        check_name(arm)?;
-        Ok(Self {
-            arm: arm.to_owned(),
-            seed,
-            path: root.join(sweep).join(arm).join(format!("seed{seed}")),
-        })
-    }
-
-    /// All runs of a sweep directory, sorted by arm and seed.
-    ///
-    /// # Errors
-    /// [`RunError::Unreadable`] if a directory cannot be listed.
-    pub fn find_all(sweep: &Path) -> Result<Vec<Self>, RunError> {
-        let mut runs = Vec::new();
-        for (arm, arm_path) in subdirectories(sweep)? {
-            if check_name(&arm).is_err() {
-                continue;
-            }
-            for (name, path) in subdirectories(&arm_path)? {
-                let seed = name.strip_prefix("seed").and_then(|seed| seed.parse().ok());
-                if let Some(seed) = seed {
-                    let arm = arm.clone();
-                    runs.push(Self { arm, seed, path });
-                }
-            }
-        }
-        runs.sort();
-        Ok(runs)
-    }
-}
 
 /// A run directory that this process alone writes to, until the value is dropped.
 #[derive(Debug)]
@@ -249,41 +172,4 @@ impl RunDir {
 pub fn is_run_directory(path: &Path) -> bool {
     let has = |name: &str| path.join(name).is_file();
     contents::is_run(path) || has(SWEEP_FILE) && has("results.json")
-}
-
-fn check_name(name: &str) -> Result<(), RunError> {
-    let good = (1..=100).contains(&name.len())
-        && !name.starts_with('.')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte));
-    if good {
-        Ok(())
-    } else {
-        Err(RunError::BadName {
-            name: name.to_owned(),
-        })
-    }
-}
-
-fn subdirectories(path: &Path) -> Result<Vec<(String, PathBuf)>, RunError> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path).map_err(|error| RunError::reading(path, error))? {
-        let path = entry
-            .map_err(|error| RunError::reading(path, error))?
-            .path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        if let (Some(name), true) = (name, path.is_dir()) {
-            found.push((name.to_owned(), path));
-        }
-    }
-    Ok(found)
-}
-
-fn read_if_there(path: &Path) -> Result<Option<String>, RunError> {
-    match crate::files::read_text(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(RunError::reading(path, error)),
-    }
 }

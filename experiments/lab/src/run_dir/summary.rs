@@ -1,8 +1,8 @@
 //! How a run ended: `summary.json`.
 
 use super::{
-    LossByNoiseLevel, METRICS_FILE, MetricsRecord, RunError, SUMMARY_FILE, environment::cpu,
-    log::read_log, read_if_there,
+    LossByNoiseLevel, METRICS_FILE, MetricsRecord, RunError, SUMMARY_FILE, contents::read_if_there,
+    environment::cpu, log::read_log,
 };
 use crate::data_account::DataAccount;
 use models::weights::hex;

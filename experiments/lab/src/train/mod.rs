@@ -7,6 +7,7 @@
 
 mod diffusion;
 mod error;
+mod observer;
 mod plan;
 mod profile;
 mod recorder;
@@ -16,21 +17,21 @@ mod task;
 mod vision;
 mod warnings;
 
+pub use crate::run_dir::WEIGHTS_FILE;
 pub use diffusion::Diffusion;
 pub use error::TrainError;
+pub use observer::{Observer, Quiet};
 pub use plan::describe;
 pub use profile::profile;
 pub use resume::check_same_data;
-pub use run::{Observer, Quiet, WEIGHTS_FILE};
 pub(crate) use task::check_tokens;
 pub use task::{Language, NoiseLevels, Score, Task};
 pub use vision::Vision;
 
 use crate::{
-    config::{ConfigError, RunConfig},
+    config::{ConfigError, RunConfig, size},
     data::Data,
     device::Selected,
-    memory,
     run_dir::LossByNoiseLevel,
 };
 use engine::{
@@ -147,7 +148,7 @@ impl Trainer {
     /// [`TrainError::Data`] if the corpus is too short or the images do not fit.
     pub fn new(config: &RunConfig, data: impl Into<Data>) -> Result<Self, TrainError> {
         config.validate()?;
-        memory::of_training(config)?;
+        size::of_training(config)?;
         let key = Key::new(config.train.seed).named("init");
         let (task, params) = new_task(config, data.into(), key)?;
         Ok(Self::with_task(config, task, params))

@@ -1,42 +1,18 @@
 //! A whole run: steps, validation, records, saved states.
 
 use super::{
-    StepReport, TrainError, Trainer, Validation,
-    recorder::Recorder,
-    warnings::{Noting, worse_than_guessing},
+    Observer, StepReport, TrainError, Trainer, Validation, observer::Noting, recorder::Recorder,
+    warnings::worse_than_guessing,
 };
 use crate::{
     run_dir::{Ended, EventLog, MetricsLog, MetricsRecord, RunDir, Status, Summary},
     state::{self, Logs},
 };
-use nn::guard::{Finding, WATCHED_STEPS};
+use nn::guard::WATCHED_STEPS;
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
-
-pub use crate::run_dir::WEIGHTS_FILE;
-
-/// Is told what happens during a run.
-pub trait Observer: Send {
-    /// The run begins, or goes on after these steps.
-    fn begun(&mut self, _steps_done: u64) {}
-
-    /// A step is done; with the validation loss, where it was measured.
-    fn step(&mut self, _report: &StepReport, _validation: Option<f64>) {}
-
-    /// Something does not learn.
-    fn not_learning(&mut self, _findings: &[Finding]) {}
-
-    /// Something that the run can live with.
-    fn warning(&mut self, _message: &str) {}
-}
-
-/// An observer that looks away.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Quiet;
-
-impl Observer for Quiet {}
 
 impl Trainer {
     /// Trains to the last step, or until `stop` is set: the step in progress is

@@ -1,6 +1,9 @@
 //! Arms that are written down one by one.
 
-use super::{SweepFileError, check_count, grid, known_keys, meant, published_name, take, wrong};
+use super::{
+    error::{SweepFileError, check_count, meant, wrong},
+    grid, known_keys, published_name, take,
+};
 use crate::{
     ablation::{Arm, Tanh},
     config::{Layers, nearest_word},

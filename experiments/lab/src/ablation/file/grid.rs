@@ -1,6 +1,6 @@
 //! Axes of settings and their combinations.
 
-use super::{SEEDS_ARE_NO_SETTING, SweepFileError, check_count, wrong};
+use super::error::{SEEDS_ARE_NO_SETTING, SweepFileError, check_count, wrong};
 use crate::{
     ablation::Arm,
     config::{DEEPEST, insert, nearest_word},

@@ -25,7 +25,10 @@
 //! otherwise. docs/experiments.md has every key.
 
 mod arms;
+mod error;
 mod grid;
+
+pub use error::SweepFileError;
 
 use super::{Arm, Tanh};
 use crate::{
@@ -34,67 +37,11 @@ use crate::{
     paper::{PAPER_TABLES, PaperTable},
 };
 use clap::ValueEnum;
+use error::{SEEDS_ARE_NO_SETTING, check_count, wrong};
 use grid::{Axis, Combination};
 use serde::de::DeserializeOwned;
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
-use thiserror::Error;
+use std::path::Path;
 use toml::{Table, Value};
-
-/// A sweep file that cannot be used: which key, what is wrong, what to do about it.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SweepFileError {
-    /// The file cannot be read.
-    #[error("sweep {} cannot be read ({source}): check the path and its permissions", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's answer.
-        source: io::Error,
-    },
-    /// The file is not TOML.
-    #[error("the sweep is not TOML at line {line}: {reason}")]
-    NotToml {
-        /// Line of the mistake, counted from 1.
-        line: usize,
-        /// The mistake.
-        reason: String,
-    },
-    /// A key that sweep files do not have.
-    #[error("a sweep has no key {key}{}", meant(nearest))]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// The existing one most like it.
-        nearest: Option<String>,
-    },
-    /// A baseline that is no arm.
-    #[error("baseline: there is no arm {name}{}", meant(nearest))]
-    UnknownArm {
-        /// The name given.
-        name: String,
-        /// The arm most like it.
-        nearest: Option<String>,
-    },
-    /// A key with a value that makes no sense.
-    #[error("{key}: {reason}")]
-    Wrong {
-        /// The key.
-        key: String,
-        /// The mistake.
-        reason: String,
-    },
-}
-
-fn meant(nearest: &Option<String>) -> String {
-    let hint = nearest
-        .as_ref()
-        .map(|nearest| format!(": did you mean {nearest}?"));
-    hint.unwrap_or_default()
-}
 
 /// A comparison as a file describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -257,15 +204,6 @@ fn published_name(label: &str) -> String {
     label.replace(" x", "×")
 }
 
-fn wrong(key: &str, reason: impl Into<String>) -> SweepFileError {
-    SweepFileError::Wrong {
-        key: key.to_owned(),
-        reason: reason.into(),
-    }
-}
-
-const SEEDS_ARE_NO_SETTING: &str = "seeds are no axis: write seeds = 5, or seeds = [0, 3, 7]";
-
 /// Returns whether settings choose a seed, which every run has from the sweep.
 fn sets_seed(settings: &Table) -> bool {
     let train = settings.get("train").and_then(Value::as_table);
@@ -279,24 +217,6 @@ fn known_keys(section: &str, table: &Table, known: &[&str]) -> Result<(), SweepF
             key: format!("{section}{key}"),
             nearest: nearest_word(key, known.iter().copied()),
         }),
-    }
-}
-
-/// Each arm is a network to configure and a row to read.
-const MOST_ARMS: usize = 5000;
-
-/// A number of arms, `None` if it is too large to be counted.
-fn check_count(key: &str, arms: Option<usize>) -> Result<(), SweepFileError> {
-    match arms {
-        Some(..=MOST_ARMS) => Ok(()),
-        Some(arms) => Err(wrong(
-            key,
-            format!("{arms} arms, expected at most {MOST_ARMS}"),
-        )),
-        None => Err(wrong(
-            key,
-            format!("more arms than can be counted, expected at most {MOST_ARMS}"),
-        )),
     }
 }
 

@@ -344,7 +344,7 @@ fn mistakes_in_what_built_in_tables_use_are_named_too() {
 #[test]
 fn every_built_in_table_is_a_file_of_a_user() {
     let folder = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-    let files = |name: &str| -> Vec<PathBuf> {
+    let files = |name: &str| -> Vec<std::path::PathBuf> {
         let entries = std::fs::read_dir(folder(name)).expect("a folder");
         entries
             .map(|entry| entry.expect("an entry").path())

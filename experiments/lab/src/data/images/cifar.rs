@@ -3,15 +3,14 @@
 
 use super::{
     ImageSizes, Part,
-    open::{Contents, Layout, Measured, Reading},
+    layout::{Contents, Layout, Measured, Reading},
 };
 use crate::{
     data::{
         DataAccount, DataError,
         bytes::{Unpacked, entries},
-        file_name,
     },
-    files::read_text,
+    files::{file_name, read_text},
 };
 use std::path::{Path, PathBuf};
 

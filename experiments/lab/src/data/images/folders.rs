@@ -11,12 +11,12 @@
 
 use super::{
     ImageSizes, Part,
-    open::{Contents, Layout, Measured, Reading},
+    layout::{Contents, Layout, Measured, Reading},
     pictures::{self, format_of},
 };
 use crate::{
-    data::{DataAccount, DataError, bytes::entries, file_name},
-    files::read_text,
+    data::{DataAccount, DataError, bytes::entries},
+    files::{file_name, read_text},
 };
 use std::{
     collections::BTreeMap,

@@ -6,13 +6,15 @@
 //! `emnist-letters-test-labels-idx1-ubyte.gz`).
 
 use super::{
-    ImageSizes, LONGEST, Part,
-    open::{Contents, Layout, Measured, Reading},
+    ImageSizes, Part,
+    layout::{Contents, LONGEST, Layout, Measured, Reading},
 };
-use crate::data::{
-    DataAccount, DataError,
-    bytes::{Unpacked, entries},
-    file_name,
+use crate::{
+    data::{
+        DataAccount, DataError,
+        bytes::{Unpacked, entries},
+    },
+    files::file_name,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

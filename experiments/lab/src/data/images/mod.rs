@@ -15,96 +15,19 @@ mod batches;
 mod cifar;
 mod folders;
 mod idx;
+mod layout;
 mod open;
 mod pictures;
 mod shapes;
 
 pub use batches::{ImageBatch, ImageBatches};
-pub use open::Measured;
+pub use layout::{ImageSizes, Measured, Part};
+pub(crate) use shapes::SHAPES;
 
-use super::{DataAccount, DataError, FileRead, Unit, bytes::most_bytes};
+use super::{DataAccount, DataError, FileRead, Unit};
 use nn::patch_embed::Patches;
 use sha2::{Digest, Sha256};
-use std::{fmt, path::Path};
-
-/// The longest side of an image.
-const LONGEST: usize = 1 << 14;
-
-/// The side and the channels of square images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageSizes {
-    /// Rows, and columns.
-    pub side: usize,
-    /// 1 for grey, 3 for red, green and blue.
-    pub channels: usize,
-}
-
-impl ImageSizes {
-    /// Elements of an image.
-    pub fn elements(&self) -> usize {
-        self.channels * self.side * self.side
-    }
-
-    /// Returns whether there is room for so many images of these sizes.
-    fn check_room(self, images: usize, path: &Path) -> Result<(), DataError> {
-        let factors = [images, self.channels, self.side, self.side];
-        let bytes = factors
-            .iter()
-            .try_fold(1_u64, |bytes, &factor| bytes.checked_mul(factor as u64));
-        let limit = most_bytes();
-        match bytes.is_some_and(|bytes| bytes <= limit) {
-            true => Ok(()),
-            false => Err(DataError::TooLarge {
-                path: path.to_owned(),
-                limit,
-            }),
-        }
-    }
-}
-
-impl fmt::Display for ImageSizes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { side, channels } = self;
-        let s = if *channels == 1 { "" } else { "s" };
-        write!(f, "{side} x {side} with {channels} channel{s}")
-    }
-}
-
-/// Images `[channels, side, side]` of bytes, one after the other, with their labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// All images.
-    pub pixels: Vec<u8>,
-    /// The class of each.
-    pub labels: Vec<u8>,
-}
-
-impl Part {
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// The pixels of one image.
-    pub fn image(&self, index: usize, sizes: ImageSizes) -> &[u8] {
-        &self.pixels[index * sizes.elements()..][..sizes.elements()]
-    }
-
-    fn select(&self, indices: &[usize], sizes: ImageSizes) -> Self {
-        Self {
-            pixels: indices
-                .iter()
-                .flat_map(|&i| self.image(i, sizes).iter().copied())
-                .collect(),
-            labels: indices.iter().map(|&i| self.labels[i]).collect(),
-        }
-    }
-}
+use std::path::Path;
 
 /// Labelled images in a training and a test part.
 #[derive(Clone, Debug)]
@@ -122,8 +45,6 @@ pub struct ImageSet {
     pub account: DataAccount,
 }
 
-/// Generated images to train on, and to test on.
-pub(crate) const SHAPES: [usize; 2] = [9000, 1000];
 /// Fewest images that can be cut.
 const FEWEST: usize = 20;
 

@@ -1,8 +1,12 @@
 //! From a path to a set: which layout it is, what is in it, and how it is cut.
 
-use super::{FEWEST, ImageSet, ImageSizes, Part, cifar, folders, idx};
+use super::{
+    FEWEST, ImageSet, ImageSizes, Part, cifar, folders, idx,
+    layout::{Contents, Layout},
+};
 use crate::{
-    data::{DataAccount, DataError, FileRead, Unit, bytes::entries, file_name},
+    data::{DataError, Unit, bytes::entries},
+    files::file_name,
     run_dir::is_run_directory,
 };
 use engine::rng::Key;
@@ -11,37 +15,6 @@ use std::{
     collections::HashSet,
     path::{Path, PathBuf},
 };
-
-/// Sizes and classes of images, as a network has to know them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measured {
-    /// Their sizes; of images that can be resized, those that suit most of them.
-    pub sizes: ImageSizes,
-    /// Number of classes.
-    pub classes: usize,
-    /// `true` if they come in these sizes and no others.
-    pub exact: bool,
-}
-
-impl Measured {
-    /// The side of images for patches of this side: their own, or if they can be resized the
-    /// largest multiple below it.
-    pub fn side(&self, patch: usize) -> usize {
-        match (self.exact, patch) {
-            (true, _) | (_, 0) => self.sizes.side,
-            (false, patch) => (self.sizes.side / patch).max(1) * patch,
-        }
-    }
-}
-
-/// Where images are and how they are told apart, before any pixel of them is read.
-pub(super) trait Layout {
-    /// Sizes and classes.
-    fn measure(&self) -> Result<Measured, DataError>;
-
-    /// All images; those that can be resized are brought to `sizes`.
-    fn read(self: Box<Self>, sizes: ImageSizes) -> Result<Contents, DataError>;
-}
 
 /// The layout of what is at a path.
 pub(super) fn find(path: &Path, partial: bool) -> Result<Box<dyn Layout>, DataError> {
@@ -67,54 +40,6 @@ fn known(path: &Path, partial: bool) -> Result<Option<Box<dyn Layout>>, DataErro
     }
     let folders = folders::find(path)?;
     Ok(folders.map(|folders| Box::new(folders) as Box<dyn Layout>))
-}
-
-/// Everything that was read.
-pub(super) struct Contents {
-    /// One part that is to be cut, or one to train on and one to test on.
-    pub(super) parts: Vec<Reading>,
-    pub(super) classes: Vec<String>,
-    pub(super) sizes: ImageSizes,
-    pub(super) account: DataAccount,
-}
-
-/// A part and the files that it is from.
-#[derive(Default)]
-pub(super) struct Reading {
-    pub(super) part: Part,
-    /// Name, kind and number of images.
-    files: Vec<(String, String, usize)>,
-}
-
-impl Reading {
-    /// Appends the images of a file, or of a folder that is read as one thing.
-    pub(super) fn add(&mut self, name: &str, kind: &str, part: Part) {
-        self.files
-            .push((name.to_owned(), kind.to_owned(), part.len()));
-        if self.part.is_empty() {
-            self.part = part;
-        } else {
-            self.part.pixels.extend(part.pixels);
-            self.part.labels.extend(part.labels);
-        }
-    }
-
-    /// Enters the files, of whose images those with the numbers `test` (ascending) are to test on.
-    fn enter(&self, account: &mut DataAccount, test: &[usize]) {
-        let mut start = 0;
-        for (name, kind, images) in &self.files {
-            let before = |end: usize| test.partition_point(|&index| index < end);
-            let validation = before(start + images) - before(start);
-            account.read(FileRead {
-                name: name.clone(),
-                kind: kind.clone(),
-                training: (images - validation) as u64,
-                validation: validation as u64,
-                ..FileRead::default()
-            });
-            start += images;
-        }
-    }
 }
 
 /// The images at a path, in a training and a test part.

@@ -5,7 +5,7 @@
 //! Transparent parts are shown on white. Samples of 16 bits are rounded to 8. A file that
 //! ends before its image does is refused.
 
-use super::{ImageSizes, LONGEST};
+use super::{ImageSizes, layout::LONGEST};
 use crate::data::{
     DataError,
     bytes::{DEFLATE_RATIO, Unpacked, guarded},
