@@ -1,15 +1,29 @@
 //! Contents of a tape: values, records and the memory that both use again.
 
-use super::{Edit, Noise};
 use crate::{
     backend::{Backend, CpuBackend, Operand, Stored},
     buffer::Pool,
     op::Op,
     params::{ParamId, Params},
     profile::Profile,
+    rng::Key,
     shape::Shape,
 };
 use std::{mem, ops::Range, sync::Arc};
+
+/// Source of the random numbers of a training step.
+#[derive(Clone, Copy, Debug)]
+pub struct Noise {
+    /// The key of this step.
+    pub key: Key,
+    /// The number of this tape's first sequence within the batch, so that a mask
+    /// does not depend on how the batch is cut into shards.
+    pub first_sequence: usize,
+}
+
+/// Changes a value: sees its path, its shape and its elements, and says whether it has changed
+/// any.
+pub type Edit = Box<dyn FnMut(&str, Shape, &mut [f32]) -> bool + Send>;
 
 /// The contents of a [`Tape`](super::Tape).
 pub(super) struct Arena {

@@ -7,11 +7,12 @@ mod record;
 mod scope;
 mod var;
 
+pub use arena::{Edit, Noise};
 pub use graph::{Call, Graph, GraphValue, Origin};
-pub use scope::{Edit, ScopeGuard};
+pub use scope::ScopeGuard;
 pub use var::Var;
 
-use crate::{backend::Backend, buffer::Pool, params::Params, profile::Profile, rng::Key};
+use crate::{backend::Backend, buffer::Pool, params::Params, profile::Profile};
 use arena::Arena;
 use std::{cell::RefCell, sync::Arc};
 
@@ -33,16 +34,6 @@ use std::{cell::RefCell, sync::Arc};
 #[derive(Default)]
 pub struct Tape {
     inner: RefCell<Arena>,
-}
-
-/// Source of the random numbers of a training step.
-#[derive(Clone, Copy, Debug)]
-pub struct Noise {
-    /// The key of this step.
-    pub key: Key,
-    /// The number of this tape's first sequence within the batch, so that a mask
-    /// does not depend on how the batch is cut into shards.
-    pub first_sequence: usize,
 }
 
 impl Tape {

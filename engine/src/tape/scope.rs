@@ -1,8 +1,7 @@
 //! Names for what is recorded: scopes, values offered to be inspected or changed, and
 //! mistakes that say where they are.
 
-use super::{Tape, Var};
-use crate::shape::Shape;
+use super::{Edit, Tape, Var};
 use std::sync::Arc;
 
 /// Restores the outer scope when dropped.
@@ -65,10 +64,6 @@ impl Tape {
         }
     }
 }
-
-/// Changes a value: sees its path, its shape and its elements, and says whether it has changed
-/// any.
-pub type Edit = Box<dyn FnMut(&str, Shape, &mut [f32]) -> bool + Send>;
 
 impl Tape {
     /// Passes what layers [offer](Tape::edited) to `edit` from now on.

@@ -27,7 +27,7 @@ use lab::{
     preset::Preset,
     run_dir::{Environment, RunError, read_summary},
 };
-use shown::Shown;
+use shown::{Beside, Shown};
 use std::{
     collections::BTreeSet,
     io::{Write, stdout},
@@ -277,15 +277,6 @@ impl RunArgs {
         }
         Ok(())
     }
-}
-
-/// Output after the table.
-#[derive(Debug, Default)]
-struct Beside {
-    /// Printed text.
-    text: String,
-    /// The name and the content of a file.
-    file: Option<(&'static str, String)>,
 }
 
 /// The most that one of the runs still to be done takes; `None` if all have ended.

@@ -1,12 +1,20 @@
 //! Output of a sweep while it runs, and the files of its results.
 
-use super::Beside;
 use figures::terminal::{Colour, stderr_width};
 use lab::{
     ablation::{Progress, Report, Results, Study},
     run_dir::{RunError, write_atomically},
 };
 use serde_json::json;
+
+/// Output after the table.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// Printed text.
+    pub(super) text: String,
+    /// The name and the content of a file.
+    pub(super) file: Option<(&'static str, String)>,
+}
 
 /// Output while and after the runs.
 pub(super) struct Shown<'a> {

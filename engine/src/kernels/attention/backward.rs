@@ -3,9 +3,9 @@
 use std::array::from_fn;
 use std::ops::Range;
 
+use super::head::{BLOCK, Head, take};
 use super::pack::{HeadRows, pack_rows, row_products, scale_row, transpose_panel};
 use super::tile::*;
-use super::{BLOCK, Head, take};
 use crate::kernels::rotary::rotate_back;
 use crate::simd::exp_nonpositive;
 use crate::simd::register::{LANES, Register, store};

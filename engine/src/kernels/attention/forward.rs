@@ -1,8 +1,8 @@
 //! The forward pass of one head.
 
+use super::head::{BLOCK, Head, take};
 use super::pack::{pack_rows, scale_row, transpose_panel};
 use super::tile::*;
-use super::{BLOCK, Head, take};
 use crate::simd::exp_nonpositive;
 use crate::simd::register::{LANES, Register, store};
 

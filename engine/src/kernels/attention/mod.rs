@@ -14,10 +14,9 @@
 // Loops over the rows and vectors of a register tile index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use std::ops::Range;
-
 mod backward;
 mod forward;
+mod head;
 mod pack;
 mod parallel;
 mod tile;
@@ -26,14 +25,11 @@ pub use parallel::{attention_backward, attention_forward};
 
 use super::rotary::Rotary;
 use super::{Grad, expect_len};
-use crate::simd::{F32, register};
+use crate::simd::F32;
 use backward::{HeadGradients, Saved, backward_head};
 use forward::forward_head;
+use head::{Head, packed_stride};
 use pack::HeadRows;
-use tile::{BLOCK_COLUMNS, GROUP, PANEL, Queries};
-
-/// Keys of a block: a panel's scores for it stay in the first-level cache.
-const BLOCK: usize = 128;
 
 /// Shape of a self-attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,61 +195,6 @@ fn backward_sequences(
     }
 }
 
-/// One head of one sequence.
-#[derive(Clone, Copy)]
-struct Head<'a> {
-    seq: usize,
-    head_dim: usize,
-    causal: bool,
-    scale: f32,
-    rotary: Option<Rotary<'a>>,
-    queries: HeadRows<'a>,
-    keys: HeadRows<'a>,
-    values: HeadRows<'a>,
-}
-
-impl Head<'_> {
-    /// Number of keys that a query sees; a query past the end as the last one.
-    #[inline(always)]
-    fn keys_seen_by(&self, query: usize) -> usize {
-        if self.causal {
-            self.seq.min(query + 1)
-        } else {
-            self.seq
-        }
-    }
-
-    /// The end of the keys of a block that the first half of the panel from `first_query`
-    /// on sees: from there on only the second half counts.
-    #[inline(always)]
-    fn seen_by_half(&self, first_query: usize, block: Range<usize>) -> usize {
-        if self.causal {
-            (first_query + PANEL / 2).clamp(block.start, block.end)
-        } else {
-            block.end
-        }
-    }
-
-    /// Floats from one packed row to the next.
-    #[inline(always)]
-    fn stride(&self) -> usize {
-        packed_stride(self.head_dim)
-    }
-
-    /// The blocks of a transposed panel that are not all padding.
-    #[inline(always)]
-    fn blocks<'a>(&self, columns: &'a [Queries]) -> &'a [[Queries; BLOCK_COLUMNS]] {
-        &columns.as_chunks().0[..self.head_dim.div_ceil(BLOCK_COLUMNS)]
-    }
-
-    /// Returns whether a query of the panel from `first_query` on does not see all keys of
-    /// the group from `key` on.
-    #[inline(always)]
-    fn hides_some(&self, key: usize, first_query: usize) -> bool {
-        key + GROUP > self.keys_seen_by(first_query)
-    }
-}
-
 #[track_caller]
 fn check_scratch(op: &str, len: usize, workers: usize, needed: usize) {
     assert!(workers > 0, "{op}: workers is 0, expected at least 1");
@@ -261,11 +202,6 @@ fn check_scratch(op: &str, len: usize, workers: usize, needed: usize) {
         len >= needed,
         "{op}: scratch has {len} floats, expected at least {needed}"
     );
-}
-
-/// Floats from one packed row to the next: whole registers and whole blocks of columns.
-fn packed_stride(head_dim: usize) -> usize {
-    head_dim.next_multiple_of(register::LANES.max(BLOCK_COLUMNS))
 }
 
 /// Floats in a cache line.
@@ -281,11 +217,4 @@ fn worker_scratch(floats: usize) -> usize {
 fn aligned(scratch: &mut [f32]) -> &mut [f32] {
     let offset = scratch.as_ptr().align_offset(align_of::<F32>()).min(LINE);
     &mut scratch[offset..]
-}
-
-/// Takes some floats off the front of the scratch.
-fn take<'a>(scratch: &mut &'a mut [f32], floats: usize) -> &'a mut [f32] {
-    scratch
-        .split_off_mut(..floats)
-        .expect("the scratch was checked")
 }

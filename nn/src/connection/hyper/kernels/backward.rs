@@ -2,8 +2,8 @@
 //! that stay in the cache.
 
 use super::forward::{Write, WriteRows, carried};
-use super::memory::{BlockGrad, Saved, Sums};
-use super::predictor::{Folded, Gradients, expect_parts};
+use super::memory::{BlockGrad, Gradients, Saved, Sums};
+use super::predictor::{Folded, expect_parts};
 use super::rows::{Inflow, collect, prefetch_row};
 use super::{Dims, Grad, block_rows, by_rate, fixed, take};
 use crate::connection::streams::{

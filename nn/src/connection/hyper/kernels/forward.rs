@@ -1,7 +1,7 @@
 //! The forward passes.
 
-use super::memory::Outputs;
-use super::predictor::{Folded, block_len, expect_parts};
+use super::memory::{Outputs, block_len};
+use super::predictor::{Folded, expect_parts};
 use super::{Dims, block_rows, by_rate, fixed, take};
 use crate::connection::streams::{
     PerRow,

@@ -1,8 +1,15 @@
 //! The memory of the passes: outputs, saved values, and sums.
 
-use super::predictor::{Gradients, block_len};
-use super::{Dims, block_rows, padded, stats_len, take};
-use crate::connection::streams::expect_len;
+use super::{Dims, Grad, block_rows, padded, stats_len, take};
+use crate::connection::streams::{expect_len, predictor::Predictor};
+
+/// Where the gradients of a predictor go.
+pub(super) type Gradients<'a> = Predictor<Option<Grad<'a>>>;
+
+/// Elements of the coefficients of a block of rows, `[rows, rate, rate + 2]`.
+pub(super) fn block_len(rate: usize) -> usize {
+    block_rows(rate) * rate * (rate + 2)
+}
 
 /// Where the forward writes.
 pub(super) struct Outputs<'a> {

@@ -144,7 +144,7 @@ pub fn stats_len(dims: Dims) -> usize {
 
 /// Elements of scratch memory for any kernel of this module.
 pub fn scratch_len(dims: Dims) -> usize {
-    let pattern = padded(predictor::block_len(dims.rate));
+    let pattern = padded(memory::block_len(dims.rate));
     2 * (dims.rate + 2) * padded(dims.d) + padded(dims.rate * dims.d) + 9 * pattern
 }
 

@@ -7,9 +7,9 @@
 //! forward saved and `u` the gradient of them,
 //! `dH = rstd (sum_c u_c column_c - (H - mean) rstd (sum_c u_c p_c) / d)`.
 
-use super::memory::{BlockGrad, Outputs, Saved, Sums};
+use super::memory::{BlockGrad, Gradients, Outputs, Saved, Sums, block_len};
 use super::rows::{Predicted, outer, project};
-use super::{Dims, Grad, block_rows, fixed, padded, take};
+use super::{Dims, block_rows, fixed, padded, take};
 use crate::connection::streams::{
     expect_len,
     predictor::{Predictor, PredictorForm, PredictorNorm},
@@ -17,11 +17,6 @@ use crate::connection::streams::{
     rows::stream_sums,
 };
 use engine::simd::{F32, LANES, load_partial, store_partial, tanh};
-
-/// Elements of the coefficients of a block of rows, `[rows, rate, rate + 2]`.
-pub(super) fn block_len(rate: usize) -> usize {
-    block_rows(rate) * rate * (rate + 2)
-}
 
 /// Panics unless every part of a predictor that is there has its length.
 #[track_caller]
@@ -338,9 +333,6 @@ impl<'s, const C: usize> Folded<'s, C> {
         }
     }
 }
-
-/// Where the gradients of a predictor go.
-pub(super) type Gradients<'a> = Predictor<Option<Grad<'a>>>;
 
 /// Of sums of all coefficients, those of alpha.
 fn of_alpha(sums: &[f32], n: usize) -> impl Iterator<Item = f32> {
