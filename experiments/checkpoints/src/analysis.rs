@@ -6,7 +6,7 @@ use crate::{
     files::StateFile,
     form::{Coefficients, Form},
     measures::{MixMeasures, part},
-    recognise::{Kind, Site},
+    site::{Kind, Site},
 };
 use figures::unfold::LayerCoefficients;
 

@@ -6,8 +6,9 @@ use crate::{
     files::Store,
     form::Form,
     parts::Parts,
-    recognise::{self, Kind, Site},
+    recognise,
     settings::{Chosen, Config, Values},
+    site::{Kind, Site},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -17,6 +17,7 @@ mod parts;
 mod recognise;
 mod settings;
 mod sinkhorn;
+mod site;
 mod tensors;
 
 pub use analysis::{Analysis, End, SiteAnalysis, layer};
@@ -26,7 +27,8 @@ pub use error::CheckpointError;
 pub use files::{StateFile, Store, Tensor, metadata_keys};
 pub use form::{Coefficients, Eps, Form, Gate, Mix, Predictor};
 pub use measures::MixMeasures;
-pub use recognise::{Kind, Site, named};
+pub use recognise::named;
 pub use settings::{Chosen, Setting};
 pub use sinkhorn::{Direction, Divisor, Sinkhorn};
+pub use site::{Kind, Site};
 pub use tensors::to_safetensors;

@@ -3,7 +3,7 @@
 use crate::{
     CheckpointError,
     files::{Store, Tensor},
-    recognise::Site,
+    site::Site,
 };
 use std::collections::BTreeMap;
 

@@ -18,9 +18,9 @@ use crate::{
     files::Tensor,
     form::{Eps, Form, Gate, Mix, Predictor},
     parts::Parts,
-    recognise::Kind,
     settings::{Config, Setting, Values},
     sinkhorn::{Direction, Divisor, Sinkhorn},
+    site::Kind,
 };
 
 /// All dialects, the most common first.
