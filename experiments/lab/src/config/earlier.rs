@@ -1,6 +1,6 @@
 //! Settings that had other names, or did not exist, when earlier runs were begun.
 //!
-//! Old names are read wherever settings are, and are written nowhere.
+//! Old names are read wherever settings are, and are written into no file of settings.
 //!
 //! A run writes every setting into its configuration. Where one is missing there, the run began
 //! before it existed, and goes on with what the program did then: that is what the setting reads

@@ -17,7 +17,7 @@ pub struct Gain {
     pub spectral_norm: f64,
     /// The smallest singular value.
     pub smallest: f64,
-    /// The [effective rank](effective_rank).
+    /// Effective rank: exp of the entropy of the singular values, as shares of their sum.
     pub effective_rank: f64,
 }
 
