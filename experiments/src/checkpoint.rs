@@ -60,8 +60,14 @@ impl CheckpointArgs {
                 let named = path.file_name() == Some(OsStr::new("config.json"));
                 (known || named) && !is_own(&path)
             };
-            let files = fs::read_dir(path).into_iter().flatten().flatten();
-            return !is_run_directory(path) && files.map(|file| file.path()).any(of_others);
+            let files: Vec<PathBuf> = fs::read_dir(path)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|file| file.path())
+                .collect();
+            let none_ours = !files.iter().any(|file| is_own(file));
+            return !is_run_directory(path) && (none_ours || files.into_iter().any(of_others));
         }
         match extension(path).as_deref() {
             Some("safetensors") | None => {

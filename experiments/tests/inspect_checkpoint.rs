@@ -142,3 +142,16 @@ fn mistakes_end_with_one_line_and_a_status() {
     let said = fails(&[&pickle.display().to_string()], 1, &["import torch"]);
     assert!(said.lines().count() <= 4, "{said}");
 }
+
+#[test]
+fn a_folder_of_neither_a_run_nor_a_checkpoint_is_told_what_is_wanted() {
+    let root = tempfile::tempdir().expect("a directory");
+    fs::write(root.path().join("notes.txt"), "no weights").expect("space");
+    let output = inspect(&[&root.path().display().to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(
+        error.contains("no weights are in this folder; name the directory of a run"),
+        "{error}"
+    );
+}

@@ -105,8 +105,8 @@ impl Store {
             (true, None) => {
                 return Err(CheckpointError::malformed(
                     folder,
-                    "no safetensors file is in this folder; name a folder with config.json and \
-                     *.safetensors, or one .safetensors or .gguf file",
+                    "no weights are in this folder; name the directory of a run, a folder with \
+                     config.json and *.safetensors, or one .safetensors or .gguf file",
                 ));
             }
         }
