@@ -263,7 +263,7 @@ fn a_gguf_of_another_version_or_size_is_refused() {
 #[test]
 fn what_is_no_checkpoint_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
-    says(folder.path(), &["no safetensors file"]);
+    says(folder.path(), &["no weights are in this folder"]);
     says(&folder.path().join("nothing"), &["cannot read"]);
     let path = folder.path().join("m.safetensors");
     let mut tensors = Tensors::new();
