@@ -73,7 +73,7 @@ impl CheckpointView {
 /// Opens and computes a checkpoint, without states.
 ///
 /// # Errors
-/// Those of [`Checkpoint::open`] and [`Analysis::of`].
+/// As of [`Checkpoint::open`] and [`Analysis::of`].
 pub fn opened(
     name: &str,
     path: &std::path::Path,
