@@ -54,20 +54,16 @@ impl CheckpointArgs {
             return true;
         }
         let extension = |path: &Path| path.extension().and_then(OsStr::to_str).map(str::to_owned);
+        let known = |path: &Path| extension(path).is_some_and(|e| EXTENSIONS.contains(&&*e));
         if path.is_dir() {
-            let of_others = |path: PathBuf| {
-                let known = extension(&path).is_some_and(|e| EXTENSIONS.contains(&e.as_str()));
-                let named = path.file_name() == Some(OsStr::new("config.json"));
-                (known || named) && !is_own(&path)
-            };
-            let files: Vec<PathBuf> = fs::read_dir(path)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|file| file.path())
-                .collect();
-            let none_ours = !files.iter().any(|file| is_own(file));
-            return !is_run_directory(path) && (none_ours || files.into_iter().any(of_others));
+            let files = fs::read_dir(path).into_iter().flatten().flatten();
+            // Opening a pipe would wait for its other end.
+            let weights = files.map(|file| file.path());
+            let mut weights = weights
+                .filter(|file| known(file) && file.is_file())
+                .peekable();
+            let ours = weights.peek().is_some() && weights.all(|file| is_own(&file));
+            return !is_run_directory(path) && (path.join("config.json").is_file() || !ours);
         }
         match extension(path).as_deref() {
             Some("safetensors") | None => {
@@ -77,7 +73,7 @@ impl CheckpointArgs {
                     Err(_) => beside && path.is_file(),
                 }
             }
-            Some(extension) => path.is_file() && EXTENSIONS.contains(&extension),
+            Some(_) => path.is_file() && known(path),
         }
     }
 

@@ -147,6 +147,11 @@ fn mistakes_end_with_one_line_and_a_status() {
 fn a_folder_of_neither_a_run_nor_a_checkpoint_is_told_what_is_wanted() {
     let root = tempfile::tempdir().expect("a directory");
     fs::write(root.path().join("notes.txt"), "no weights").expect("space");
+    #[cfg(unix)]
+    for pipe in ["pipe", "pipe.safetensors"] {
+        let made = Command::new("mkfifo").arg(root.path().join(pipe)).status();
+        assert!(made.expect("mkfifo starts").success());
+    }
     let output = inspect(&[&root.path().display().to_string()]);
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);

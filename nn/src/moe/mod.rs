@@ -97,7 +97,7 @@ impl MoeConfig {
 /// The auxiliary losses of one or several routers, not yet weighted, and their weighted
 /// sum.
 ///
-/// They are statistics of the tokens on the tape: where a batch is cut into
+/// Both are statistics of the tokens on the tape: where a batch is cut into
 /// micro-batches, each balances its own tokens, and the loss is the mean over them.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterLosses<'t> {

@@ -47,16 +47,7 @@ pub(super) static CONSTRAINED: Dialect = Dialect {
     title: "hyper-connections 0.4 (lucidrains): manifold-constrained (mHC)",
     source: "hyper-connections 0.4.11, manifold_constrained_hyper_connections.py and mHCv2.py",
     roles: CONSTRAINED_ROLES,
-    required: &[
-        "static_alpha",
-        "static_beta",
-        "alpha_fn",
-        "beta_fn",
-        "read_scale",
-        "mix_scale",
-        "beta_scale",
-        "gamma",
-    ],
+    required: CONSTRAINED_REQUIRED,
     settings: &[ITERATIONS],
     fits: |shape| {
         shape("read_scale").is_some() && shape("alpha_fn").is_some_and(|shape| shape.len() == 3)
@@ -77,6 +68,17 @@ pub(super) const CONSTRAINED_ROLES: &[(&str, &str)] = &[
     ("residual_scale", "mix_scale"),
     ("h_post_scale", "beta_scale"),
     ("norm.gamma", "gamma"),
+];
+
+pub(super) const CONSTRAINED_REQUIRED: &[&str] = &[
+    "static_alpha",
+    "static_beta",
+    "alpha_fn",
+    "beta_fn",
+    "read_scale",
+    "mix_scale",
+    "beta_scale",
+    "gamma",
 ];
 
 /// The eps of PyTorch's `normalize`.

@@ -15,16 +15,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     source: "copies of hyper_conn/mhc.py and mhc_lite.py in forks (wz1119/KromHC)",
     sites: &[any("*")],
     roles: lucidrains::CONSTRAINED_ROLES,
-    required: &[
-        "static_alpha",
-        "static_beta",
-        "alpha_fn",
-        "beta_fn",
-        "read_scale",
-        "mix_scale",
-        "beta_scale",
-        "gamma",
-    ],
+    required: lucidrains::CONSTRAINED_REQUIRED,
     settings: &[ITERATIONS],
     streams: &["num_residual_streams", "num_streams", "hyper_conn_n"],
     fits: |shape| {
