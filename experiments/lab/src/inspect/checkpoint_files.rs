@@ -2,15 +2,15 @@
 
 use super::{
     checkpoint::{CheckpointView, PARTS, per_token, spread},
-    matrix::Matrix,
-    measures::{Band, Measure},
+    matrix::{Matrix, PERCENTILES},
+    measures::{Band, difference},
     page::{LETTERS, filled, round, six_digits, thousandths},
     patterns::Reference,
 };
 use checkpoints::{Checkpoint, Coefficients, Kind, MixMeasures, SiteAnalysis, layer};
 use figures::{
     plot::{HeatMap, Picture},
-    unfold::{LayerCoefficients, Unfolded},
+    unfold::Unfolded,
 };
 use serde_json::{Value, json};
 
@@ -60,23 +60,11 @@ impl CheckpointView {
         let Some((unfolded, contributions, _)) = &self.unfolded else {
             return Vec::new();
         };
-        let title = "C(0): what every sublayer (row) reads of every output (column, 0 = embedding)";
-        let inputs = Matrix::unfolded("out", &unfolded.inputs).named("unfolded_0", title);
-        let streams = unfolded
-            .streams
-            .iter()
-            .zip(1..)
-            .map(|(values, i): (_, usize)| {
-                let title = format!("C({i}): what stream {i} holds once sublayer (row) has mixed");
-                Matrix::unfolded("end", values).named(format!("unfolded_{i}"), title)
-            });
         let title = "relative contributions: entries of C(0) over the rms of the row";
         let relative = Matrix::unfolded("out", contributions).named("contributions", title);
-        [inputs]
-            .into_iter()
-            .chain(streams)
-            .chain([relative])
-            .collect()
+        let mut all = Matrix::all_unfolded(unfolded);
+        all.push(relative);
+        all
     }
 
     /// Measures of every site, one column each.
@@ -118,15 +106,12 @@ impl CheckpointView {
         });
         put("read usage", &|k, _| Some(gain(k)?.read_usage));
         put("write usage", &|k, _| Some(gain(k)?.write_usage));
-        Matrix {
-            name: "sites".into(),
-            title: "measures by site".into(),
-            rows: sites.iter().map(|site| site.name.clone()).collect(),
-            columns: columns.iter().map(|(name, _)| name.clone()).collect(),
-            values: (0..sites.len())
-                .map(|k| columns.iter().map(|(_, of)| of[k]).collect())
-                .collect(),
-        }
+        Matrix::of_columns(self.site_names(), columns).named("sites", "measures by site")
+    }
+
+    fn site_names(&self) -> Vec<String> {
+        let sites = self.analysis.sites.iter();
+        sites.map(|site| site.name.clone()).collect()
     }
 
     /// Bands over the tokens of what acts, by stream and site: reads, writes, and the share that
@@ -157,29 +142,18 @@ impl CheckpointView {
 
     /// The bands as one matrix, three columns for each stream.
     fn bands_matrix(&self) -> Option<Matrix> {
-        let ends: [Measure<Band>; 3] = [
-            ("p5", |band| band.low),
-            ("median", |band| band.median),
-            ("p95", |band| band.high),
-        ];
         let mut columns: Vec<(String, Vec<Option<f64>>)> = Vec::new();
         for (part, streams) in self.bands() {
             for (i, sites) in streams.iter().enumerate() {
-                columns.extend(ends.map(|(end, of)| {
+                columns.extend(PERCENTILES.map(|(end, of)| {
                     let values = sites.iter().map(|band| band.as_ref().map(of));
                     (format!("{part} {} {end}", i + 1), values.collect())
                 }));
             }
         }
-        let sites = &self.analysis.sites;
-        let row = |k: usize| columns.iter().map(|(_, of)| of[k]).collect();
-        (!columns.is_empty()).then(|| Matrix {
-            name: "bands".into(),
-            title: "percentiles over the tokens of reads, writes and what a stream keeps".into(),
-            rows: sites.iter().map(|site| site.name.clone()).collect(),
-            columns: columns.iter().map(|(name, _)| name.clone()).collect(),
-            values: (0..sites.len()).map(row).collect(),
-        })
+        let title = "percentiles over the tokens of reads, writes and what a stream keeps";
+        (!columns.is_empty())
+            .then(|| Matrix::of_columns(self.site_names(), columns).named("bands", title))
     }
 
     /// The bands as charts of the page.
@@ -251,11 +225,7 @@ impl CheckpointView {
         let parts = |site: &SiteAnalysis| {
             let mean = shown(&site.mean()?)?;
             let fixed = shown(site.fixed.as_ref()?)?;
-            let minus = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect();
-            let dynamic = LayerCoefficients {
-                alpha: minus(&mean.alpha, &fixed.alpha),
-                beta: minus(&mean.beta, &fixed.beta),
-            };
+            let dynamic = difference(&mean, &fixed);
             let spread = shown(&spread(&site.tokens, &site.mean()?))?;
             Some(json!({"mean": mean, "static": fixed, "dynamic": dynamic, "spread": spread}))
         };

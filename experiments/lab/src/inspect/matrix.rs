@@ -5,7 +5,7 @@ use super::{
     inspection::Inspection,
     measures::{Band, DepthView, LayerView, Measure},
 };
-use figures::unfold::LayerCoefficients;
+use figures::unfold::{LayerCoefficients, Unfolded};
 use std::fmt::Write;
 
 /// A matrix with its names.
@@ -52,6 +52,29 @@ impl Matrix {
             rows: rows.collect(),
             columns: (0..=count).map(|j| j.to_string()).collect(),
             values: kept.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// C(0), then C(1) to C(n).
+    pub(super) fn all_unfolded(unfolded: &Unfolded) -> Vec<Self> {
+        let title = "C(0): what every sublayer (row) reads of every output (column, 0 = embedding)";
+        let inputs = Self::unfolded("out", &unfolded.inputs).named("unfolded_0", title);
+        let streams = unfolded.streams.iter().zip(1..).map(|(values, i)| {
+            let title = format!("C({i}): what stream {i} holds once sublayer (row) has mixed");
+            Self::unfolded("end", values).named(format!("unfolded_{i}"), title)
+        });
+        [inputs].into_iter().chain(streams).collect()
+    }
+
+    /// One column after the other, each with its name and an entry for every row.
+    pub(super) fn of_columns(rows: Vec<String>, columns: Vec<(String, Vec<Option<f64>>)>) -> Self {
+        let row = |k: usize| columns.iter().map(|(_, of)| of[k]).collect();
+        let values = (0..rows.len()).map(row).collect();
+        Self {
+            rows,
+            values,
+            columns: columns.into_iter().map(|(name, _)| name).collect(),
             ..Self::default()
         }
     }
@@ -109,20 +132,20 @@ pub const PARTS: [Part; 5] = [
     ("change", |view| &view.change),
 ];
 
+/// The percentiles of a band.
+pub(super) const PERCENTILES: [Measure<Band>; 3] = [
+    ("p5", |band| band.low),
+    ("median", |band| band.median),
+    ("p95", |band| band.high),
+];
+
 impl Inspection {
     /// C(0) of the mean of all tokens, then C(1) to C(n); none without streams.
     pub fn unfolded_matrices(&self) -> Vec<Matrix> {
-        let Some(unfolded) = &self.unfolded else {
-            return Vec::new();
-        };
-        let of_tokens = &unfolded.mean_of_tokens;
-        let title = "C(0): what every sublayer (row) reads of every output (column, 0 = embedding)";
-        let inputs = Matrix::unfolded("out", &of_tokens.inputs).named("unfolded_0", title);
-        let streams = of_tokens.streams.iter().zip(1..).map(|(values, i)| {
-            let title = format!("C({i}): what stream {i} holds once sublayer (row) has mixed");
-            Matrix::unfolded("end", values).named(format!("unfolded_{i}"), title)
-        });
-        [inputs].into_iter().chain(streams).collect()
+        let unfolded = self.unfolded.as_ref();
+        unfolded.map_or_else(Vec::new, |unfolded| {
+            Matrix::all_unfolded(&unfolded.mean_of_tokens)
+        })
     }
 
     /// C(0) as relative contributions.
@@ -161,13 +184,8 @@ impl Inspection {
         let layers = 0..self.layers.len();
         all.extend(layers.flat_map(|k| PARTS.map(|part| self.layer_matrix(k, part))));
         let (sites, depth, gains) = (&self.sites, &self.depth, &self.gains);
-        let similarity: &[Measure<Band>] = &[
-            ("p5", |band| band.low),
-            ("median", |band| band.median),
-            ("p95", |band| band.high),
-        ];
         let title = "cosine of the inputs of a sublayer and the next, over the tokens";
-        let similarity = Matrix::table(sites, &self.similarity, similarity);
+        let similarity = Matrix::table(sites, &self.similarity, &PERCENTILES);
         all.push(similarity.named("similarity", title));
         let by_depth: &[Measure<DepthView>] = &[
             ("input rms", |view| view.input_rms),

@@ -182,7 +182,8 @@ fn static_parts(network: &InspectedNetwork, params: &Params) -> Vec<LayerCoeffic
     sites.iter().map(|site| site.token(0)).collect()
 }
 
-fn difference(a: &LayerCoefficients, b: &LayerCoefficients) -> LayerCoefficients {
+/// Entry by entry, `a - b`.
+pub(super) fn difference(a: &LayerCoefficients, b: &LayerCoefficients) -> LayerCoefficients {
     let minus = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect();
     LayerCoefficients {
         alpha: minus(&a.alpha, &b.alpha),
