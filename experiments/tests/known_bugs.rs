@@ -185,11 +185,18 @@ fn no_connection_is_accused_in_the_smallest_preset() {
             all.extend(said.iter().map(|said| format!("{overrides:?}: {said}")));
         }
     }
+    // With two streams, all parameters may move alike for a while.
     let hyper = "model.connection.type=hyper";
-    for more in ["model.connection.dynamic=false", "model.connection.rate=2"] {
-        let said = findings_of_smoke(&[hyper, more]);
-        all.extend(said.iter().map(|said| format!("{more}: {said}")));
+    for dynamic in [true, false] {
+        let dynamic = format!("model.connection.dynamic={dynamic}");
+        for seed in 0..12 {
+            let seed = format!("train.seed={seed}");
+            let overrides = [hyper, "model.connection.rate=2", &dynamic, &seed];
+            let said = findings_of_smoke(&overrides);
+            all.extend(said.iter().map(|said| format!("{overrides:?}: {said}")));
+        }
     }
+    all.extend(findings_of_smoke(&[hyper, "model.connection.dynamic=false"]));
     assert!(all.is_empty(), "{all:#?}");
     // The symmetry of bug 10 is seen here as well.
     let uniform = "model.connection.read_init=uniform";

@@ -23,14 +23,16 @@ use serde::{Deserialize, Serialize};
 /// scale for one step; experts may be idle for a few.
 pub const WATCHED_STEPS: u32 = 10;
 
-/// Streams are identical if no element of them differs from their mean by more than this
-/// part of the sum of all learning rates so far, times the root mean square of the largest output
-/// of a sublayer before (or of the streams, if that is smaller).
+/// Streams are identical if nowhere in the network an element of them differs from their mean by
+/// more than this part of `S min(1, n² S)`, S the sum of all learning rates so far and n the number
+/// of streams, times the root mean square of the largest output of a sublayer before (or of the
+/// streams, if that is smaller).
 ///
 /// An update moves a parameter by about the learning rate, so streams that the network can
-/// tell apart separate in proportion to their sum, and to what sublayers write into them. A
-/// symmetry keeps them equal up to rounding; where an exact gradient is zero, AdamW blows rounding
-/// up to the size of a learning rate, but that parts streams by the square of the sum only.
+/// tell apart separate in proportion to S, and to what sublayers write into them; slower by far if
+/// all parameters of a sublayer happen to move alike. A symmetry keeps them equal up to rounding;
+/// where an exact gradient is zero, AdamW blows rounding up to the size of a learning rate, but that
+/// parts streams by the square of S only.
 pub const IDENTICAL: f64 = 0.1;
 
 /// A difference of streams that is rounding, whatever the learning rates.
@@ -122,7 +124,7 @@ impl Guard {
     /// sublayer is not looked at: replication has just made it.
     pub fn values(&self, tape: &Tape) -> Vec<Finding> {
         let probes = tape.probes();
-        let mut findings = Vec::new();
+        let (mut findings, mut streams) = (Vec::new(), Vec::new());
         let mut states = 0;
         // Of the outputs so far, the largest root mean square.
         let mut written: Option<f64> = None;
@@ -143,10 +145,12 @@ impl Guard {
                 let (spread, size) =
                     var.with_value(|state| (spread(state, rate, d), root_mean_square(state)));
                 let unit = written.map_or(size, |written| written.min(size));
-                let identical = IDENTICAL * self.learning_rates * unit;
-                if spread <= identical.max(ROUNDING * size) {
-                    findings.push(Finding::IdenticalStreams { site, rate });
-                }
+                streams.push(Streams {
+                    site,
+                    rate,
+                    copies: spread <= ROUNDING * size,
+                    alike: spread <= self.separation(rate) * unit,
+                });
             } else if let Some(site) = scope_of(&name, hooks::STOCHASTIC_ALPHA) {
                 let site = site.to_owned();
                 let distance = distance_from_corners(var);
@@ -155,8 +159,29 @@ impl Guard {
                 }
             }
         }
+        let all_alike = streams.iter().all(|of| of.alike || of.copies);
+        let identical = streams.into_iter().filter(|of| of.copies || all_alike);
+        findings.extend(identical.map(|Streams { site, rate, .. }| {
+            Finding::IdenticalStreams { site, rate }
+        }));
         findings
     }
+
+    /// The separation that streams of a network which cannot tell them apart may reach.
+    fn separation(&self, rate: usize) -> f64 {
+        let moved = self.learning_rates;
+        IDENTICAL * moved * (rate.pow(2) as f64 * moved).min(1.0)
+    }
+}
+
+/// The streams that reach a sublayer.
+struct Streams {
+    site: String,
+    rate: usize,
+    /// They differ by rounding alone.
+    copies: bool,
+    /// They differ by no more than those that a symmetry keeps equal.
+    alike: bool,
 }
 
 fn root_mean_square(x: &[f32]) -> f64 {
@@ -309,6 +334,31 @@ mod tests {
             ("d", "hidden", &[1, 1, 1, 4], &same),
         ]);
         assert_eq!(found, ["c"]);
+    }
+
+    /// One place where they differ is enough for them to be told apart.
+    #[test]
+    fn streams_that_differ_little_are_named_where_they_do_so_everywhere() {
+        let mut tape = Tape::new();
+        tape.set_probing();
+        let probe = |site: &str, difference: f32| {
+            let _scope = tape.enter(&Arc::from(site));
+            let state = tape.constant([1, 1, 2, 2], &[1.0, 1.0, 1.0, 1.0 + 2.0 * difference]);
+            tape.probe("hidden", state);
+        };
+        let guard = Guard {
+            learning_rates: 0.01,
+            ..Guard::new(&Params::default())
+        };
+        // A tenth of (2 · 0.01)².
+        assert!((guard.separation(2) - 4e-5).abs() < 1e-12);
+        for site in ["a", "b", "c"] {
+            probe(site, 3e-5);
+        }
+        let named: Vec<Finding> = guard.values(&tape);
+        assert_eq!(named.len(), 2, "{named:?}");
+        probe("d", 5e-5);
+        assert_eq!(guard.values(&tape), []);
     }
 
     #[test]
