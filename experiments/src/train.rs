@@ -7,6 +7,7 @@ use super::{
     signals::stop_flag,
 };
 use lab::{
+    ablation::{clock, seconds},
     config::{Layers, RunConfig, size},
     data::Data,
     device::Selected,
@@ -175,11 +176,13 @@ fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), F
         }
     }
     if let Some(loss) = summary.final_val_loss {
-        let minutes = summary.wall_seconds / 60.0;
         let worth = worth(summary, measure, loss);
-        say(&format!(
-            "{worth}, after {steps} steps and {minutes:.1} minutes"
-        ))?;
+        let time = clock(seconds(summary.wall_seconds));
+        let steps = match steps {
+            1 => "1 step".to_owned(),
+            steps => format!("{steps} steps"),
+        };
+        say(&format!("{worth}, after {steps} in {time}"))?;
     }
     if let Some(levels) = summary.final_val_loss_by_noise_level {
         let losses = levels.map(|loss| loss.map_or("-".to_owned(), |x| format!("{x:.3}")));

@@ -2,12 +2,12 @@
 //! shown follows the slider, the choices and the mouse. Skipped with a line where there is no
 //! Chromium.
 
+#[path = "common/browser.rs"]
+mod browser;
+
+use browser::{chromium, shown, width_in, written};
 use engine::skipped::skipped;
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 /// Before the page's own script: remembers everything that goes wrong.
 const WATCH: &str = "<script>window.wrong=[];\
@@ -42,19 +42,6 @@ out.textContent = '[[' + JSON.stringify(seen).replace(/[<>&]/g, '') + ']]';
 document.body.append(out);
 </script>"#;
 
-fn chromium() -> Option<&'static str> {
-    ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find(|name| {
-            let mut command = Command::new(name);
-            command
-                .arg("--version")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        })
-}
-
 fn experiments(arguments: &[&str]) {
     let output = Command::new(env!("CARGO_BIN_EXE_experiments"))
         .args(arguments)
@@ -65,44 +52,13 @@ fn experiments(arguments: &[&str]) {
 }
 
 /// What the driven page has written down.
-fn driven(browser: &str, root: &Path, page: &str) -> serde_json::Value {
+fn driven(browser: &Path, root: &Path, page: &str) -> serde_json::Value {
     let page = page
         .replacen("<head>", &format!("<head>{WATCH}"), 1)
         .replacen("</body>", &format!("{DRIVE}</body>"), 1);
     let file = root.join("driven.html");
     fs::write(&file, page).expect("space");
-    let output = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-        ])
-        .args([
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-sync",
-        ])
-        .args([
-            "--disable-component-update",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-        ])
-        .arg(format!(
-            "--user-data-dir={}",
-            root.join("profile").display()
-        ))
-        .args(["--virtual-time-budget=5000", "--dump-dom"])
-        .arg(format!("file://{}", file.display()))
-        .stderr(Stdio::null())
-        .output()
-        .expect("the browser starts");
-    let dom = String::from_utf8(output.stdout).expect("text");
-    // The script itself comes before what it has written.
-    let (_, after) = dom
-        .rsplit_once("[[")
-        .expect("the page was driven to its end");
-    let (json, _) = after.split_once("]]").expect("the end of it");
-    serde_json::from_str(json).expect("JSON")
+    serde_json::from_str(&written(&shown(browser, root, &file))).expect("JSON")
 }
 
 #[test]
@@ -137,7 +93,7 @@ fn the_page_follows_slider_choices_and_mouse_without_a_network() {
         "the page reaches out"
     );
 
-    let seen = driven(browser, root, &page);
+    let seen = driven(&browser, root, &page);
     let text = |name: &str| seen[name].as_str().expect("text").to_owned();
     assert_eq!(seen["wrong"], serde_json::json!([]));
     assert_eq!(seen["fetched"], 0);
@@ -169,4 +125,40 @@ fn the_page_follows_slider_choices_and_mouse_without_a_network() {
     // 192 letters of windows of 32.
     assert_eq!(seen["cuts"], 5);
     assert_eq!(seen["logarithmic"], true);
+}
+
+/// Of a deep network, whose matrices have many columns, and of a run that recorded no steps.
+#[test]
+fn the_page_is_as_wide_as_a_phone_or_a_desktop() {
+    let Some(browser) = chromium() else {
+        skipped("there is no chromium");
+        return;
+    };
+    let root = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| root.path().join(name).display().to_string();
+    for (name, layers, connection) in [
+        ("deep", 20, "hyper"),
+        ("flat", 2, "mhc"),
+        ("one", 2, "altup"),
+    ] {
+        let (run, out) = (place(name), place(&format!("{name}-page")));
+        let layers = format!("--set=model.layers={layers}");
+        let connection = format!("--set=model.connection.type={connection}");
+        let few = "--set=train.steps=1";
+        experiments(&[
+            "train",
+            "--preset=smoke",
+            "--out",
+            &run,
+            &layers,
+            &connection,
+            few,
+        ]);
+        experiments(&["inspect", &run, "--windows=1", "--out", &out]);
+        let page = fs::read_to_string(Path::new(&out).join("index.html")).expect("the page");
+        for window in [390, 1280] {
+            let width = width_in(&browser, root.path(), &page, window);
+            assert!(width <= window, "{name}: {width} of {window} pixels");
+        }
+    }
 }

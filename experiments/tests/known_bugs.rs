@@ -196,7 +196,10 @@ fn no_connection_is_accused_in_the_smallest_preset() {
             all.extend(said.iter().map(|said| format!("{overrides:?}: {said}")));
         }
     }
-    all.extend(findings_of_smoke(&[hyper, "model.connection.dynamic=false"]));
+    all.extend(findings_of_smoke(&[
+        hyper,
+        "model.connection.dynamic=false",
+    ]));
     assert!(all.is_empty(), "{all:#?}");
     // The symmetry of bug 10 is seen here as well.
     let uniform = "model.connection.read_init=uniform";

@@ -1,11 +1,15 @@
 //! `report`: everything from the files of runs.
 
+#[path = "common/browser.rs"]
+mod browser;
+
+use browser::{chromium, shown, width_in};
 use engine::skipped::skipped;
 use serde_json::json;
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 const LOSSES: [(&str, [f64; 3]); 3] = [
@@ -349,15 +353,6 @@ fn png_without_the_feature_says_how_to_build_it() {
     assert!(text(&output.stderr).contains("--features png-plots"));
 }
 
-/// Chromium, where the machine has it.
-fn chromium() -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    env::split_paths(&path)
-        .flat_map(|folder| names.map(|name| folder.join(name)))
-        .find(|program| program.is_file())
-}
-
 #[test]
 fn a_browser_shows_the_page_without_complaint() {
     let Some(chromium) = chromium() else {
@@ -366,30 +361,8 @@ fn a_browser_shows_the_page_without_complaint() {
     };
     let (root, sweep) = made();
     assert!(report(&[sweep.to_str().expect("a path")]).status.success());
-    let output = Command::new(chromium)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-        ])
-        .args(["--disable-sync", "--enable-logging=stderr", "--dump-dom"])
-        .arg(format!(
-            "--user-data-dir={}",
-            root.path().join("profile").display()
-        ))
-        .arg(format!(
-            "file://{}",
-            sweep.join("report/report.html").display()
-        ))
-        .stdin(Stdio::null())
-        .output()
-        .expect("it runs");
+    let file = sweep.join("report/report.html");
+    let output = shown(&chromium, root.path(), &file);
     let (page, said) = (
         text(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -397,4 +370,16 @@ fn a_browser_shows_the_page_without_complaint() {
     assert!(page.contains("<h1>ablation-rate:"), "{said}");
     assert!(page.matches("<svg").count() >= 4, "{said}");
     assert!(!said.contains("CONSOLE"), "{said}");
+
+    // A fingerprint is the longest word there is.
+    let page = fs::read_to_string(file).expect("the page");
+    let page = page.replacen(
+        "<li>",
+        &format!("<li>data, SHA-256 {}, ", "0a".repeat(32)),
+        1,
+    );
+    for window in [390, 1280] {
+        let width = width_in(&chromium, root.path(), &page, window);
+        assert!(width <= window, "{width} of {window} pixels");
+    }
 }

@@ -161,9 +161,9 @@ impl Guard {
         }
         let all_alike = streams.iter().all(|of| of.alike || of.copies);
         let identical = streams.into_iter().filter(|of| of.copies || all_alike);
-        findings.extend(identical.map(|Streams { site, rate, .. }| {
-            Finding::IdenticalStreams { site, rate }
-        }));
+        findings.extend(
+            identical.map(|Streams { site, rate, .. }| Finding::IdenticalStreams { site, rate }),
+        );
         findings
     }
 

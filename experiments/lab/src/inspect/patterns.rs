@@ -39,7 +39,7 @@ pub struct Patterns {
     pub embedding_in_layers: f64,
     /// The last row leaves the embedding out: below 0.1 there but not in the layers.
     pub embedding_eliminated: bool,
-    /// Sublayers k whose successor hears nothing of them, `|r[k + 1][k]| < 0.1`: the two could
+    /// Sublayers k whose output the next one does not read, `|r[k + 1][k]| < 0.1`: the two could
     /// run in parallel.
     pub parallel_pairs: Vec<usize>,
     /// Of attention outputs: mean `|r|` at lags above 4 over the mean at all lags.
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn every_attention_of_a_parallel_block_is_unheard_by_its_feed_forward_layer() {
+    fn every_attention_of_a_parallel_block_is_not_read_by_its_feed_forward_layer() {
         let patterns = of(&Reference::ParallelBlock.matrix(6));
         assert_eq!(patterns.parallel_pairs, [1, 3, 5]);
     }

@@ -8,6 +8,7 @@ use super::{
     patterns::{LAMBDA, NOTHING, Patterns},
     terminal::{heat_map, side_by_side},
 };
+use crate::ablation::signed;
 use figures::{
     table::Table,
     terminal::{Colour, wrapped},
@@ -102,7 +103,10 @@ pub(super) fn patterns(found: &Patterns, width: usize, colour: Colour) -> String
             "Lambda shape",
             format!(
                 "{} (decay {}, above {}; bottom access {}, above {})",
-                yes(found.lambda),
+                found
+                    .decay
+                    .and(found.bottom_access)
+                    .map_or("-", |_| yes(found.lambda)),
                 number(found.decay),
                 LAMBDA[0],
                 number(found.bottom_access),
@@ -120,7 +124,7 @@ pub(super) fn patterns(found: &Patterns, width: usize, colour: Colour) -> String
         ),
         (
             "parallel-like pairs",
-            format!("{} (unheard by the next)", list(&found.parallel_pairs)),
+            format!("{} (not read by the next)", list(&found.parallel_pairs)),
         ),
         (
             "long range",
@@ -132,7 +136,7 @@ pub(super) fn patterns(found: &Patterns, width: usize, colour: Colour) -> String
         ),
         ("sign-paired streams", joined(pairs.collect(), ", ")),
         ("wasted sublayers", list(&found.wasted)),
-        ("as nothing counts", format!("less than {NOTHING}")),
+        ("counts as nothing", format!("less than {NOTHING}")),
         ("definitions", "docs/inspection.md".to_owned()),
     ];
     let what = "Patterns of the contributions (1 everywhere in pre-norm):";
@@ -180,7 +184,7 @@ fn interventions(all: &[Intervention], width: usize, colour: Colour) -> String {
             None => "everywhere".into(),
         })
         .right("loss", |one| format!("{:.4}", one.loss))
-        .right("difference", |one| format!("{:+.4}", one.difference))
+        .right("difference", |one| signed(one.difference, 4))
         .table()
         .to_text(width, colour)
 }

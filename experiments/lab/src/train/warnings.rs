@@ -4,6 +4,8 @@ use crate::data::DataAccount;
 
 /// A kind of file whose shares of the two parts differ by more than this makes them unlike.
 const UNLIKE: f64 = 0.3;
+/// A network whose training loss is below this part of that of guessing has learned something.
+const LEARNED: f64 = 0.9;
 
 /// Returns a remark on a `validation` loss above `guess`, that of whoever answers without looking;
 /// `None` of one below it. The likely reason is in the data, in the `training` loss, or unknown.
@@ -31,13 +33,13 @@ pub(super) fn worse_than_guessing(
                  of the training part {training:.0} %"
             )
         }
-        (_, Some(loss)) if loss < guess => format!(
+        (_, Some(loss)) if loss < LEARNED * guess => format!(
             "the training loss is {loss:.3}, so the network knows the {} {} of the training part \
              and nothing that holds beyond them: train on more data, or for fewer steps",
             data.training.amount,
             data.unit.name()
         ),
-        _ => "the training loss is no better: try a smaller train.learning_rate or more steps"
+        _ => "the training loss is hardly better, if at all: try a smaller train.learning_rate or more steps"
             .to_owned(),
     };
     Some(format!(
@@ -74,6 +76,8 @@ mod tests {
         assert!(say(2.0, &unlike).contains("100 % of it is"));
         let overfitted = say(0.5, &even);
         assert!(overfitted.contains("knows the 900 bytes"), "{overfitted}");
-        assert!(say(6.0, &even).contains("smaller train.learning_rate"));
+        for loss in [5.4, 6.0] {
+            assert!(say(loss, &even).contains("smaller train.learning_rate"));
+        }
     }
 }
