@@ -1,6 +1,6 @@
 //! Corpora and windows as a user of the crate sees them.
 
-use lab::data::{BUILTIN_CRATES, Corpus, DataError, Tokens, Windows, bits_per_byte};
+use lab::data::{Builtin, Corpus, DataError, Tokens, Windows, bits_per_byte};
 use std::{collections::BTreeSet, fs, path::Path};
 
 fn write(directory: &Path, name: &str, content: impl AsRef<[u8]>) {
@@ -30,16 +30,46 @@ fn overlap(train: &[u8], validation: &[u8], length: usize) -> [f64; 2] {
     [shared, covered].map(|all| all.iter().filter(|one| **one).count() as f64 / all.len() as f64)
 }
 
-/// docs/results/README.md says so.
 #[test]
-fn the_built_in_corpus_shares_what_the_docs_say() {
-    let corpus = Corpus::builtin().expect("the sources are there");
-    let shares = overlap(bytes(&corpus.train), bytes(&corpus.validation), 64);
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/results/README.md");
-    let page = fs::read_to_string(page).expect("a page");
-    for share in shares.map(|share| format!("{:.1} %", 100.0 * share)) {
-        assert!(page.contains(&share), "the page does not say {share}");
+fn the_built_in_corpora_share_what_the_docs_say() {
+    for (builtin, page) in [
+        (Builtin::Files, "results/README.md"),
+        (Builtin::Crates, "data.md"),
+    ] {
+        let corpus = Corpus::builtin(builtin).expect("the sources are there");
+        let shares = overlap(bytes(&corpus.train), bytes(&corpus.validation), 64);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../docs")
+            .join(page);
+        let text = fs::read_to_string(path).expect("a page");
+        for share in shares.map(|share| format!("{:.1} %", 100.0 * share)) {
+            assert!(text.contains(&share), "{page} does not say {share}");
+        }
     }
+}
+
+#[test]
+fn the_default_corpus_validates_on_whole_crates_of_its_own() {
+    let corpus = Corpus::builtin(Builtin::default()).expect("the sources are there");
+    let account = &corpus.account;
+    let held_out: BTreeSet<&str> = Builtin::Crates.held_out().collect();
+    for file in &account.files {
+        let (name, _) = file.name.split_once('/').expect("crate/file");
+        let validates = held_out.contains(name);
+        assert_eq!(
+            (file.validation > 0, file.training > 0),
+            (validates, !validates)
+        );
+    }
+    assert!(held_out.len() >= 10 && account.validation.files >= 100);
+    assert!(corpus.validation.len() >= 1_000_000);
+    assert_ne!(
+        account.fingerprint,
+        Corpus::builtin(Builtin::Files)
+            .expect("sources")
+            .account
+            .fingerprint
+    );
 }
 
 fn bytes(tokens: &Tokens) -> &[u8] {
@@ -136,7 +166,7 @@ fn every_bad_source_is_named_with_a_way_out() {
     fs::create_dir(dir.path().join("folder")).expect("create directory");
     let complaint = |name: &str| {
         let path = dir.path().join(name);
-        let error = Corpus::open(Some(&path)).expect_err(name);
+        let error = Corpus::open(Some(&path), Builtin::default()).expect_err(name);
         let text = error.to_string();
         assert!(text.contains(&path.display().to_string()), "{text}");
         (error, text)
@@ -154,7 +184,8 @@ fn every_bad_source_is_named_with_a_way_out() {
 #[cfg(unix)]
 #[test]
 fn an_endless_device_is_refused_before_it_is_read() {
-    let error = Corpus::open(Some(Path::new("/dev/zero"))).expect_err("a device");
+    let error =
+        Corpus::open(Some(Path::new("/dev/zero")), Builtin::default()).expect_err("a device");
     assert!(matches!(error, DataError::NotRegular { .. }));
 }
 
@@ -175,7 +206,7 @@ fn a_circle_of_links_does_not_trap_the_reader() {
 
 #[test]
 fn the_builtin_corpus_is_large_plain_source_and_the_same_every_time() {
-    let corpus = Corpus::builtin().expect("the sources this test was built from");
+    let corpus = Corpus::builtin(Builtin::Files).expect("the sources this test was built from");
     let total = corpus.train.len() + corpus.validation.len();
     println!(
         "{total} bytes, {} for validation, {} files, {} skipped, {}",
@@ -186,9 +217,9 @@ fn the_builtin_corpus_is_large_plain_source_and_the_same_every_time() {
     );
     assert!(total >= 2_000_000, "{total}");
     assert!((total / 12..total / 9).contains(&corpus.validation.len()));
-    assert!(corpus.account.files_read as usize > 10 * BUILTIN_CRATES.len());
+    assert!(corpus.account.files_read as usize > 10 * Builtin::Files.crates().len());
     assert_eq!(corpus.account.training.amount as usize, corpus.train.len());
-    assert_eq!(Corpus::builtin().expect("again"), corpus);
+    assert_eq!(Corpus::builtin(Builtin::Files).expect("again"), corpus);
     assert!(
         std::str::from_utf8(bytes(&corpus.train))
             .expect("text")
@@ -198,7 +229,7 @@ fn the_builtin_corpus_is_large_plain_source_and_the_same_every_time() {
 
 #[test]
 fn training_and_validation_of_the_builtin_corpus_share_no_long_passage() {
-    let corpus = Corpus::builtin().expect("corpus");
+    let corpus = Corpus::builtin(Builtin::Files).expect("corpus");
     let window = 2047;
     let blocks: BTreeSet<&[u8]> = bytes(&corpus.validation)
         .windows(window)

@@ -8,7 +8,7 @@ mod tokens;
 use flate2::{Compression, write::GzEncoder};
 use lab::{
     config::RunConfig,
-    data::{Corpus, DataAccount, DataError, TokenKind},
+    data::{Builtin, Corpus, DataAccount, DataError, TokenKind},
 };
 use std::{
     fs,

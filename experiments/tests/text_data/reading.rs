@@ -235,11 +235,12 @@ fn special_files_circles_and_broken_links_are_named_and_never_hang() {
         ]
     );
     for path in [&fifo, Path::new("/dev/zero")] {
-        let error = Corpus::open(Some(path)).expect_err("no regular file");
+        let error = Corpus::open(Some(path), Builtin::default()).expect_err("no regular file");
         assert!(matches!(error, DataError::NotRegular { .. }), "{error}");
     }
     // Files without length that the kernel answers from; some of them never do.
-    let error = Corpus::open(Some(Path::new("/proc/self/status"))).expect_err("no length");
+    let error = Corpus::open(Some(Path::new("/proc/self/status")), Builtin::default())
+        .expect_err("no length");
     assert!(matches!(error, DataError::Empty { .. }), "{error}");
 }
 
@@ -257,7 +258,7 @@ fn few_files_validate_in_blocks_so_that_no_kind_validates_alone() {
 
 #[test]
 fn the_split_of_many_files_and_of_the_builtin_corpus_is_that_of_earlier_versions() {
-    let corpus = Corpus::builtin().expect("sources");
+    let corpus = Corpus::builtin(Builtin::Files).expect("sources");
     assert!(corpus.account.fingerprint.starts_with("f6965be5c683476c"));
     let dir = directory();
     for i in 0..30 {

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn nanogpts_files_are_read_as_the_tokens_they_are_with_their_own_split() {
     let dir = tokens(&ids(900, 65), &ids(100, 65), Some(65));
-    let corpus = Corpus::open(Some(dir.path())).expect("tokens");
+    let corpus = Corpus::open(Some(dir.path()), Builtin::default()).expect("tokens");
     assert_eq!(corpus.train.kind(), TokenKind::Ids);
     assert_eq!((corpus.train.len(), corpus.validation.len()), (900, 100));
     assert_eq!(corpus.vocabulary, 65);
@@ -23,13 +23,13 @@ fn nanogpts_files_are_read_as_the_tokens_they_are_with_their_own_split() {
         "{lines}"
     );
     let without = tokens(&ids(900, 65), &ids(100, 65), None);
-    let corpus = Corpus::open(Some(without.path())).expect("tokens");
+    let corpus = Corpus::open(Some(without.path()), Builtin::default()).expect("tokens");
     assert_eq!(corpus.vocabulary, 50_257);
 }
 
 #[test]
 fn tokens_that_cannot_be_right_are_errors_that_name_the_file() {
-    let open = |dir: &TempDir| match Corpus::open(Some(dir.path())) {
+    let open = |dir: &TempDir| match Corpus::open(Some(dir.path()), Builtin::default()) {
         Err(error) => error,
         other => panic!("{other:?}"),
     };
@@ -143,7 +143,8 @@ fn tokens_that_no_vocabulary_is_known_to_have_are_named_with_their_file() {
 fn an_empty_or_lost_train_bin_beside_tokens_is_an_error() {
     let dir = tokens(&[], &ids(100, 65), Some(65));
     let refused = |reason: &str| {
-        let error = Corpus::open(Some(dir.path())).expect_err("no tokens to train on");
+        let error =
+            Corpus::open(Some(dir.path()), Builtin::default()).expect_err("no tokens to train on");
         let text = error.to_string();
         assert!(
             text.contains("train.bin") && text.contains(reason),
@@ -192,7 +193,7 @@ fn the_train_bin_of_cifar_100_is_of_images() {
     let dir = directory();
     write(dir.path(), "train.bin", [0; 3 * 3074]);
     write(dir.path(), "test.bin", [0; 3074]);
-    let error = Corpus::open(Some(dir.path())).expect_err("images");
+    let error = Corpus::open(Some(dir.path()), Builtin::default()).expect_err("images");
     assert!(matches!(error, DataError::FolderOfImages { .. }), "{error}");
 }
 
@@ -200,7 +201,7 @@ fn the_train_bin_of_cifar_100_is_of_images() {
 fn numbers_of_another_width_or_order_are_not_taken_for_tokens() {
     let numbers = |dir: &TempDir, bytes: Vec<u8>| {
         write(dir.path(), "train.bin", bytes);
-        match Corpus::open(Some(dir.path())) {
+        match Corpus::open(Some(dir.path()), Builtin::default()) {
             Err(error @ DataError::OtherNumbers { .. }) => error.to_string(),
             other => panic!("{other:?}"),
         }

@@ -6,7 +6,10 @@ use super::{
     resolve::{TYPE, resolve, section_mut},
     types::change_type,
 };
-use crate::files::{parse_toml, read_text};
+use crate::{
+    data::Builtin,
+    files::{parse_toml, read_text},
+};
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -104,7 +107,13 @@ impl Layers {
     /// # Errors
     /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`].
     pub fn read(self) -> Result<RunConfig, ConfigError> {
-        resolve(&self.settings)
+        let mut config = resolve(&self.settings)?;
+        let reads_builtin =
+            config.data.path.is_empty() && config.model.objective().patches().is_none();
+        if !reads_builtin {
+            config.data.builtin = Builtin::of_earlier_runs();
+        }
+        Ok(config)
     }
 
     /// The finished configuration, valid as a whole.

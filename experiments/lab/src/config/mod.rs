@@ -18,7 +18,7 @@ pub use layers::Layers;
 pub(crate) use layers::{DEEPEST, insert};
 pub use nearest::nearest_word;
 
-use crate::data::{TokenKind, VOCABULARY};
+use crate::data::{Builtin, TokenKind, VOCABULARY};
 use models::{model::ModelConfig, network::Objective};
 use nn::{
     optim::AdamWConfig,
@@ -154,6 +154,13 @@ pub struct DataConfig {
     /// A text file or a directory of text, or a directory of images, as the network wants;
     /// empty for the built-in corpus or generated shapes.
     pub path: String,
+    /// Built-in corpus of a text network without a path; that of [earlier
+    /// runs](Builtin::of_earlier_runs) where it has no effect. Not written back then.
+    #[serde(
+        default = "Builtin::of_earlier_runs",
+        skip_serializing_if = "Builtin::is_of_earlier_runs"
+    )]
+    pub builtin: Builtin,
     /// Mixup's alpha for batches of images; 0 mixes nothing.
     pub mixup: f32,
     /// Takes a set of images of which some training batches are missing. Not written back when

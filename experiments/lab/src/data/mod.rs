@@ -22,7 +22,7 @@ mod windows;
 pub use crate::data_account::{
     DataAccount, FileRead, LISTED_AT_START, LISTED_WHEN_ASKED, LeftOut, Share, Unit, kind_of,
 };
-pub use builtin::BUILTIN_CRATES;
+pub use builtin::Builtin;
 pub use error::DataError;
 pub use kind::FileKind;
 pub use nanogpt::Vocabulary;
@@ -52,20 +52,20 @@ pub struct Corpus {
     pub vocabulary: usize,
     /// Where that number is from, as half a sentence.
     pub vocabulary_from: String,
-    /// Account of what was read. Its name is that of the file or directory, or `built-in`; its
-    /// fingerprint is of the training part followed by the validation part: for a single file, of
+    /// Account of what was read. Its name is that of the file or directory, or of the built-in
+    /// corpus; its fingerprint is of the training part followed by the validation part: for a single file, of
     /// its text.
     pub account: DataAccount,
 }
 
 impl Corpus {
-    /// The text at `path`, a file or a directory; the built-in corpus if there is no path.
+    /// The text at `path`, a file or a directory; a built-in corpus if there is no path.
     ///
     /// # Errors
     /// As [`Corpus::from_file`], [`Corpus::from_directory`] and [`Corpus::builtin`].
-    pub fn open(path: Option<&Path>) -> Result<Self, DataError> {
+    pub fn open(path: Option<&Path>, builtin: Builtin) -> Result<Self, DataError> {
         match path {
-            None => Self::builtin(),
+            None => Self::builtin(builtin),
             Some(path) if path.is_dir() => Self::from_directory(path),
             Some(path) => Self::from_file(path),
         }
@@ -119,19 +119,26 @@ impl Corpus {
         Ok(Self::new(file_name(path), split::by_file(files), left_out))
     }
 
-    /// The Rust source text of [`BUILTIN_CRATES`], in the versions this program was built with:
-    /// the `.rs` files of their `src` directories, without files over 200 kB or with lines over
-    /// 1000 bytes (generated tables). The same for everyone with the same `Cargo.lock`.
+    /// The Rust source text of [crates](Builtin::crates) in the versions this program was built
+    /// with: the `.rs` files of their `src` directories, without files over 200 kB or with lines
+    /// over 1000 bytes (generated tables). The same for everyone with the same `Cargo.lock`.
     ///
     /// # Errors
     /// If the source of one of the crates is not where cargo keeps it, or is unreadable.
-    pub fn builtin() -> Result<Self, DataError> {
-        let (files, left_out) = builtin::read_sources()?;
-        Ok(Self::new(
-            "built-in".to_owned(),
-            split::by_file(files),
-            left_out,
-        ))
+    pub fn builtin(builtin: Builtin) -> Result<Self, DataError> {
+        let (files, left_out) = builtin::read_sources(builtin)?;
+        let held_out: Vec<String> = builtin.held_out().map(|name| format!("{name}/")).collect();
+        let split = match builtin {
+            Builtin::Files => split::by_file(files),
+            Builtin::Crates => {
+                let how = format!("the whole of {} crates", held_out.len());
+                split::whole_files(&files, how, |index| {
+                    let file = &files[index].name;
+                    held_out.iter().any(|folder| file.starts_with(folder))
+                })
+            }
+        };
+        Ok(Self::new(builtin.name().to_owned(), split, left_out))
     }
 
     fn new(name: String, split: Split, left_out: Vec<LeftOut>) -> Self {

@@ -1,7 +1,7 @@
 //! Whatever a network learns from.
 
 use super::{
-    Corpus, DataAccount, DataError,
+    Builtin, Corpus, DataAccount, DataError,
     images::{ImageSet, ImageSizes},
     nanogpt::{self, Vocabulary},
 };
@@ -20,8 +20,8 @@ pub enum Data {
 /// Where the data of a network come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A text file, a directory of text, or the built-in corpus.
-    Text(Option<PathBuf>),
+    /// A text file, a directory of text, or a built-in corpus.
+    Text(Option<PathBuf>, Builtin),
     /// A directory of images of these sizes, which may be a partial set, or generated shapes.
     Images(Option<PathBuf>, ImageSizes, bool),
 }
@@ -30,7 +30,7 @@ impl Source {
     /// The source of the data of a configuration's network.
     pub fn of(config: &RunConfig) -> Self {
         match config.model.objective().patches() {
-            None => Self::Text(config.data.path()),
+            None => Self::Text(config.data.path(), config.data.builtin),
             Some(patches) => {
                 let sizes = ImageSizes {
                     side: patches.image,
@@ -47,8 +47,8 @@ impl Source {
     /// As [`Corpus::open`] and [`ImageSet::open`].
     pub fn open(&self) -> Result<Data, DataError> {
         match self {
-            Self::Text(path) => {
-                let corpus = Corpus::open(path.as_deref())?;
+            Self::Text(path, builtin) => {
+                let corpus = Corpus::open(path.as_deref(), *builtin)?;
                 Ok(Data::Text(Arc::new(corpus)))
             }
             Self::Images(path, sizes, partial) => {

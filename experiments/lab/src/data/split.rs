@@ -79,13 +79,26 @@ pub(super) fn by_file(mut files: Vec<TextFile>) -> Split {
     if !are_many || taken < share / 2 {
         return by_block(&files, &group_of);
     }
+    let how = "a tenth in whole files, those that share passages of 2 kB on one side";
+    whole_files(&files, how.to_owned(), |index| {
+        for_validation[group_of[index]]
+    })
+}
+
+/// Files that validate as a whole, chosen by their index, and the others. Both parts keep the given
+/// order.
+pub(super) fn whole_files(
+    files: &[TextFile],
+    how: String,
+    for_validation: impl Fn(usize) -> bool,
+) -> Split {
     let mut split = Split {
-        how: "a tenth in whole files, those that share passages of 2 kB on one side".to_owned(),
+        how,
         ..Split::default()
     };
-    for (file, group) in files.iter().zip(group_of) {
+    for (index, file) in files.iter().enumerate() {
         let mut read = entry(file);
-        if for_validation[group] {
+        if for_validation(index) {
             read.validation = append(&mut split.validation, &file.bytes);
         } else {
             read.training = append(&mut split.train, &file.bytes);

@@ -65,7 +65,7 @@ impl InspectedNetwork {
                 }
                 folder => {
                     let own = config.data.path();
-                    let corpus = Corpus::open(folder.or(own.as_deref()))?;
+                    let corpus = Corpus::open(folder.or(own.as_deref()), config.data.builtin)?;
                     check_tokens(&config, model, &corpus).map_err(TrainError::from)?;
                     let windows = Windows::new(&corpus, model.seq)?;
                     let mut batches = windows.validation_batches(1, rows)?;

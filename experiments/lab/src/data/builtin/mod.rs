@@ -11,20 +11,68 @@ use super::{
     text_files::{self, TextFile},
 };
 use crate::run_dir::version_of;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{
     cell::LazyCell,
     collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::LazyLock,
 };
 
-/// The crates whose source makes up the built-in corpus: ordinary hand-written Rust from the
-/// tree of a default build on any platform.
-pub static BUILTIN_CRATES: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| include_str!("builtin_crates.txt").lines().collect());
+/// A built-in corpus: ordinary hand-written Rust from the tree of a default build on any
+/// platform.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Builtin {
+    /// Validated on crates of which no file is trained on.
+    #[default]
+    Crates,
+    /// Validated on a tenth of the files of all crates: the corpus of runs begun before
+    /// [`Builtin::Crates`] existed.
+    Files,
+}
+
+impl Builtin {
+    /// The corpus of a run that does not name one.
+    pub fn of_earlier_runs() -> Self {
+        Self::Files
+    }
+
+    /// Returns whether this is the corpus of a run that does not name one.
+    pub fn is_of_earlier_runs(&self) -> bool {
+        *self == Self::of_earlier_runs()
+    }
+
+    /// Name in accounts and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crates => "built-in crates",
+            Self::Files => "built-in",
+        }
+    }
+
+    /// Crates with a file that is trained on.
+    pub fn training(self) -> impl Iterator<Item = &'static str> {
+        match self {
+            Self::Crates => include_str!("training.txt").lines(),
+            Self::Files => include_str!("split_by_file.txt").lines(),
+        }
+    }
+
+    /// Crates that are validated on and not trained on.
+    pub fn held_out(self) -> impl Iterator<Item = &'static str> {
+        match self {
+            Self::Crates => include_str!("held_out.txt").lines(),
+            Self::Files => "".lines(),
+        }
+    }
+
+    /// All crates, in order.
+    pub fn crates(self) -> BTreeSet<&'static str> {
+        self.training().chain(self.held_out()).collect()
+    }
+}
 
 /// Larger files are generated more often than written.
 const MAX_FILE_BYTES: usize = 200_000;
@@ -32,13 +80,14 @@ const MAX_FILE_BYTES: usize = 200_000;
 const MAX_LINE_BYTES: usize = 1_000;
 
 /// The source files of all crates in order, and what is left out, with the reason.
-pub(super) fn read_sources() -> Result<(Vec<TextFile>, Vec<LeftOut>), DataError> {
+pub(super) fn read_sources(corpus: Builtin) -> Result<(Vec<TextFile>, Vec<LeftOut>), DataError> {
     let mut files: Vec<TextFile> = Vec::new();
     let mut left_out = Vec::new();
     let mut seen = BTreeSet::new();
     let registry = cargo_home().join("registry").join("src");
-    let located = locate(&registry, || ask_cargo(&[]))?;
-    for (name, source) in BUILTIN_CRATES.iter().zip(located) {
+    let crates = corpus.crates();
+    let located = locate(&crates, &registry, || ask_cargo(&[]))?;
+    for (name, source) in crates.iter().zip(located) {
         let named = |path: &Path| {
             let below = path.strip_prefix(&source).unwrap_or(path);
             format!("{name}/{}", below.display())
@@ -75,16 +124,17 @@ fn is_written_by_hand(bytes: &[u8]) -> bool {
             .all(|line| line.len() <= MAX_LINE_BYTES)
 }
 
-/// The directory of each crate, in the order of [`BUILTIN_CRATES`]: below `registry`, else where
-/// cargo says, which is asked once at most.
+/// The directory of each crate: below `registry`, else where cargo says, which is asked once at
+/// most.
 fn locate(
+    crates: &BTreeSet<&str>,
     registry: &Path,
     ask_cargo: impl Fn() -> Vec<MetadataPackage>,
 ) -> Result<Vec<PathBuf>, DataError> {
     let mut registries = entries(registry).unwrap_or_default();
     registries.retain(|path| path.is_dir());
     let asked_cargo = LazyCell::new(ask_cargo);
-    BUILTIN_CRATES
+    crates
         .iter()
         .map(|&name| {
             let version = version_of(name).unwrap_or_default();
@@ -152,19 +202,25 @@ fn ask_cargo(more_arguments: &[&str]) -> Vec<MetadataPackage> {
 mod tests {
     use super::*;
 
+    const CORPORA: [Builtin; 2] = [Builtin::Crates, Builtin::Files];
+
     #[test]
-    fn every_crate_of_the_list_is_locked_at_one_version() {
-        for name in BUILTIN_CRATES.iter() {
-            assert!(version_of(name).is_some(), "{name}");
+    fn every_crate_is_locked_at_one_version_and_held_out_or_not() {
+        for corpus in CORPORA {
+            for name in corpus.crates() {
+                assert!(version_of(name).is_some(), "{name}");
+            }
+            let both = corpus.training().chain(corpus.held_out()).count();
+            assert_eq!(corpus.crates().len(), both, "{corpus:?}");
         }
-        assert!(BUILTIN_CRATES.is_sorted());
     }
 
     fn vendored() -> Vec<MetadataPackage> {
-        BUILTIN_CRATES
-            .iter()
+        CORPORA
+            .into_iter()
+            .flat_map(Builtin::crates)
             .map(|name| MetadataPackage {
-                name: (*name).to_owned(),
+                name: name.to_owned(),
                 version: version_of(name).expect("locked").to_owned(),
                 manifest_path: Path::new("vendor").join(name).join("Cargo.toml"),
             })
@@ -174,15 +230,18 @@ mod tests {
     #[test]
     fn the_registry_is_enough_where_it_has_all_crates() {
         let registry = cargo_home().join("registry").join("src");
-        let located = locate(&registry, || panic!("cargo was asked")).expect("sources");
-        assert_eq!(located.len(), BUILTIN_CRATES.len());
+        for crates in CORPORA.map(Builtin::crates) {
+            let located = locate(&crates, &registry, || panic!("cargo was asked"));
+            assert_eq!(located.expect("sources").len(), crates.len());
+        }
     }
 
     #[test]
     fn crates_outside_the_registry_are_where_cargo_says() {
         let empty = tempfile::tempdir().expect("directory");
-        let located = locate(empty.path(), vendored).expect("as told");
-        for (name, located) in BUILTIN_CRATES.iter().zip(located) {
+        let crates = Builtin::Crates.crates();
+        let located = locate(&crates, empty.path(), vendored).expect("as told");
+        for (name, located) in crates.iter().zip(located) {
             assert_eq!(located, Path::new("vendor").join(name));
         }
     }
@@ -190,15 +249,19 @@ mod tests {
     #[test]
     fn a_crate_that_is_nowhere_or_in_another_version_is_named() {
         let empty = tempfile::tempdir().expect("directory");
+        let crates = Builtin::Files.crates();
         let other_version = || {
             let mut packages = vendored();
-            packages[3].version = "0.0.0".to_owned();
+            let winnow = packages
+                .iter_mut()
+                .filter(|package| package.name == "winnow");
+            winnow.for_each(|package| package.version = "0.0.0".to_owned());
             packages
         };
-        let error = locate(empty.path(), other_version).expect_err("another version");
+        let error = locate(&crates, empty.path(), other_version).expect_err("another version");
         let text = error.to_string();
         assert!(
-            text.contains(BUILTIN_CRATES[3]) && text.contains("cargo fetch"),
+            text.contains("winnow") && text.contains("cargo fetch"),
             "{text}"
         );
     }
