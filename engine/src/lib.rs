@@ -33,6 +33,7 @@ pub mod parallel;
 pub mod params;
 pub mod profile;
 pub mod rng;
+pub mod scalar;
 pub mod shape;
 pub mod simd;
 pub mod skipped;

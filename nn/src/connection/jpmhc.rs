@@ -56,7 +56,7 @@ impl Default for JpmHcConfig {
 }
 
 impl JpmHcConfig {
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         Settings {
             rate: self.rate,
             rule: Rule::CayleySteps {

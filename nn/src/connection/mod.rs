@@ -11,6 +11,7 @@
 pub mod constrained;
 pub mod hyper;
 pub mod ops;
+pub mod plain;
 mod reduction;
 pub mod streams;
 

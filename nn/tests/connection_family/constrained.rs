@@ -9,180 +9,22 @@ use nn::connection::{
         kernels::{Gates, MOST_STREAMS, Rule},
         ops::coefficients,
     },
+    plain::constrained as plain,
     streams::ops::{Coefficients, Slots},
 };
 
-fn permutations(items: &[usize]) -> Vec<Vec<usize>> {
-    if items.is_empty() {
-        return vec![Vec::new()];
-    }
-    let firsts = items.iter().flat_map(|&first| {
-        let others: Vec<usize> = items.iter().copied().filter(|&x| x != first).collect();
-        permutations(&others).into_iter().map(move |mut rest| {
-            rest.insert(0, first);
-            rest
-        })
-    });
-    firsts.collect()
-}
-
-fn kronecker(a: &[Vec<f64>], b: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let size = a.len() * b.len();
-    let element = |i: usize, j: usize| a[i / b.len()][j / b.len()] * b[i % b.len()][j % b.len()];
-    (0..size)
-        .map(|i| (0..size).map(|j| element(i, j)).collect())
-        .collect()
-}
-
-/// `A⁻¹ B` by Gauss-Jordan with pivoting.
-fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-    let n = a.len();
-    for column in 0..n {
-        let pivot = (column..n)
-            .max_by(|&i, &j| a[i][column].abs().total_cmp(&a[j][column].abs()))
-            .unwrap();
-        a.swap(column, pivot);
-        b.swap(column, pivot);
-        let divisor = a[column][column];
-        a[column].iter_mut().for_each(|x| *x /= divisor);
-        b[column].iter_mut().for_each(|x| *x /= divisor);
-        let (a_pivot, b_pivot) = (a[column].clone(), b[column].clone());
-        for i in (0..n).filter(|&i| i != column) {
-            let factor = a[i][column];
-            for j in 0..n {
-                a[i][j] -= factor * a_pivot[j];
-                b[i][j] -= factor * b_pivot[j];
-            }
-        }
-    }
-    b
-}
-
-/// `H_res` of the logits of one token, from the definitions.
-#[expect(
-    clippy::needless_range_loop,
-    reason = "the indices are those of the formulas"
-)]
-fn naive_mix(rule: Rule, n: usize, z: &[f64]) -> Vec<Vec<f64>> {
-    let identity: Vec<Vec<f64>> = (0..n)
-        .map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect())
-        .collect();
-    match rule {
-        _ if n == 1 => identity,
-        Rule::Identity => identity,
-        Rule::Sinkhorn { iterations } => {
-            let largest = z.iter().fold(f64::MIN, |a, &b| a.max(b));
-            let mut m: Vec<Vec<f64>> = z
-                .chunks(n)
-                .map(|row| row.iter().map(|z| (z - largest).exp()).collect())
-                .collect();
-            for _ in 0..iterations {
-                for j in 0..n {
-                    let sum: f64 = m.iter().map(|row| row[j]).sum();
-                    m.iter_mut().for_each(|row| row[j] /= sum);
-                }
-                for row in &mut m {
-                    let sum: f64 = row.iter().sum();
-                    row.iter_mut().for_each(|x| *x /= sum);
-                }
-            }
-            m
-        }
-        Rule::Permutations => {
-            let largest = z.iter().fold(f64::MIN, |a, &b| a.max(b));
-            let e: Vec<f64> = z.iter().map(|z| (z - largest).exp()).collect();
-            let sum: f64 = e.iter().sum();
-            let mut m = vec![vec![0.0; n]; n];
-            let all: Vec<usize> = (0..n).collect();
-            for (q, e) in permutations(&all).iter().zip(e) {
-                for i in 0..n {
-                    m[i][q[i]] += e / sum;
-                }
-            }
-            m
-        }
-        Rule::Kronecker => z.chunks(2).fold(vec![vec![1.0]], |m, z| {
-            let p = 1.0 / (1.0 + (z[1] - z[0]).exp());
-            kronecker(&m, &[vec![p, 1.0 - p], vec![1.0 - p, p]])
-        }),
-        Rule::Cayley => {
-            let (mut minus, mut plus) = (identity.clone(), identity);
-            let mut next = z.iter();
-            for i in 0..n {
-                for j in i + 1..n {
-                    let s = next.next().unwrap();
-                    (plus[i][j], plus[j][i]) = (*s, -s);
-                    (minus[i][j], minus[j][i]) = (-s, *s);
-                }
-            }
-            solve(minus, plus)
-        }
-        Rule::CayleySteps { iterations } => {
-            let mut skew = vec![vec![0.0; n]; n];
-            let mut next = z.iter();
-            for i in 0..n {
-                for j in i + 1..n {
-                    let s = *next.next().unwrap();
-                    (skew[i][j], skew[j][i]) = (s, -s);
-                }
-            }
-            let plus_identity = |m: &[Vec<f64>], factor: f64| -> Vec<Vec<f64>> {
-                let pairs = m.iter().zip(&identity);
-                let row = |(m, i): (&Vec<f64>, &Vec<f64>)| {
-                    m.iter().zip(i).map(|(m, i)| factor * m + i).collect()
-                };
-                pairs.map(row).collect()
-            };
-            let mut h = plus_identity(&skew, 2.0);
-            for _ in 0..iterations {
-                let sum = plus_identity(&h, 1.0);
-                let product: Vec<Vec<f64>> = (0..n)
-                    .map(|i| {
-                        (0..n)
-                            .map(|j| (0..n).map(|k| skew[i][k] * sum[k][j]).sum())
-                            .collect()
-                    })
-                    .collect();
-                h = plus_identity(&product, 1.0);
-            }
-            h
-        }
-    }
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-#[expect(
-    clippy::needless_range_loop,
-    reason = "the indices are those of the formulas"
-)]
+/// The coefficients of rows of tokens, from the definitions.
 fn naive(gates: Gates, rule: Rule, n: usize, x: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let gate_logits = gates.logits(n);
     let (mut alpha, mut beta) = (Vec::new(), Vec::new());
-    for row in x[0].chunks(2 * gate_logits + rule.logits(n)) {
-        let z = |family: usize, c: usize| {
-            x[1 + 2 * family][0] * row[family * gate_logits + c] + x[2 + 2 * family][c]
-        };
-        let logits: Vec<f64> = (0..rule.logits(n)).map(|c| z(2, c)).collect();
-        let mix = naive_mix(rule, n, &logits);
-        // Of H_pre[g, i], whose rows sum to 1, and of H_post[i, g], whose columns do.
-        let share = |family: usize, g: usize, i: usize| {
-            let sum: f64 = (0..n).map(|j| z(family, g * n + j).exp()).sum();
-            z(family, g * n + i).exp() / sum
-        };
-        let sum = |family: usize, i: usize| (0..n).map(|g| share(family, g, i)).sum::<f64>();
-        for i in 0..n {
-            let (read, write) = match gates {
-                Gates::Sigmoid => (sigmoid(z(0, i)), 2.0 * sigmoid(z(1, i))),
-                Gates::Softmax => (sum(0, i) / n as f64, sum(1, i)),
-            };
-            alpha.push(read);
-            // A_r is the transpose of H_res.
-            alpha.extend((0..n).map(|j| mix[j][i]));
-            beta.push(write);
-        }
+    let family = |family: usize| match x.get(1 + 2 * family) {
+        Some(scale) => (scale[0], &*x[2 + 2 * family]),
+        None => (1.0, &[][..]),
+    };
+    for row in x[0].chunks(2 * gates.logits(n) + rule.logits(n)) {
+        let affine = [0, 1, 2].map(family);
+        let [of_alpha, of_beta] = plain::coefficients((gates, rule), n, row, affine);
+        alpha.extend(of_alpha);
+        beta.extend(of_beta);
     }
     vec![alpha, beta]
 }

@@ -4,7 +4,7 @@ use engine::{
     check::{Check, CheckInput},
     tape::Var,
 };
-use nn::connection::{PredictorNorm, streams::flat_projection::flat_projection};
+use nn::connection::{PredictorNorm, plain, streams::flat_projection::flat_projection};
 
 const EPS: f32 = 1e-2;
 
@@ -39,29 +39,13 @@ fn the_flattened_state_is_normalised_and_projected() {
                     vec![flat_projection(norm, v[0], &v[1..=count], weight, EPS)]
                 },
                 |x| {
+                    let weight = weighted.then(|| &*x[1 + count]);
                     let rows = x[0].chunks(inputs_len).flat_map(|row| {
-                        let centre = match norm {
-                            PredictorNorm::RmsNorm | PredictorNorm::None => 0.0,
-                            PredictorNorm::LayerNorm => row.iter().sum::<f64>() / inputs_len as f64,
-                        };
-                        let square: f64 = row.iter().map(|x| (x - centre).powi(2)).sum();
-                        let root = match norm {
-                            PredictorNorm::None => 1.0,
-                            _ => (square / inputs_len as f64 + f64::from(EPS)).sqrt(),
-                        };
-                        let weight = |i: usize| if weighted { x[1 + count][i] } else { 1.0 };
-                        let normed = (0..inputs_len)
-                            .map(|i| (row[i] - centre) / root * weight(i))
-                            .collect::<Vec<f64>>();
-                        let mut out = Vec::new();
-                        for (k, &columns) in columns.iter().enumerate() {
-                            out.extend((0..columns).map(|c| {
-                                (0..inputs_len)
-                                    .map(|i| normed[i] * x[1 + k][i * columns + c])
-                                    .sum::<f64>()
-                            }));
-                        }
-                        out
+                        let normed = plain::norm(norm, row, weight, None, EPS);
+                        let projections = columns.iter().zip(&x[1..]);
+                        projections
+                            .flat_map(|(&columns, phi)| plain::project(&normed, phi, columns))
+                            .collect::<Vec<f64>>()
                     });
                     vec![rows.collect()]
                 },

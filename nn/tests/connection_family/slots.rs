@@ -6,6 +6,7 @@ use engine::{
 };
 use nn::connection::{
     PredictorNorm,
+    plain::slots as plain,
     streams::{
         ops::{Coefficients, Slots, read, write},
         predictor::{Predictor, PredictorForm},
@@ -28,46 +29,27 @@ const SIZES: [[usize; 3]; 8] = [
     [4, 4, 18],
 ];
 
+/// The coefficients of a row: of `len` numbers, per row or shared.
+fn of_row(x: &[f64], row: usize, len: usize) -> &[f64] {
+    &x[if x.len() == len { 0 } else { row * len }..][..len]
+}
+
 fn naive_read(x: &[Vec<f64>], [n, r, w]: [usize; 3], columns: usize) -> Vec<f64> {
-    let alpha_len = n * columns;
-    let shared = x[1].len() == alpha_len;
-    let mut out = vec![0.0; ROWS * r * w];
-    for row in 0..ROWS {
-        let alpha = &x[1][if shared { 0 } else { row * alpha_len }..];
-        for j in 0..r {
-            for c in 0..w {
-                out[(row * r + j) * w + c] = (0..n)
-                    .map(|i| alpha[i * columns + j] * x[0][(row * n + i) * w + c])
-                    .sum();
-            }
-        }
-    }
-    out
+    let rows = x[0].chunks(n * w).enumerate();
+    rows.flat_map(|(row, state)| plain::read(n, r, state, of_row(&x[1], row, n * columns)))
+        .collect()
 }
 
 fn naive_write(x: &[Vec<f64>], [n, r, w]: [usize; 3], form: WriteForm) -> Vec<f64> {
-    let (alpha_len, columns) = (n * (r + n), r + n);
     let beta_len = if form == WriteForm::Full { n * r } else { n };
-    let mut out = vec![0.0; ROWS * n * w];
-    for row in 0..ROWS {
-        let start = |len: usize, one: usize| if len == one { 0 } else { row * one };
-        let alpha = &x[1][start(x[1].len(), alpha_len)..];
-        let beta = &x[2][start(x[2].len(), beta_len)..];
-        for j in 0..n {
-            for c in 0..w {
-                let output = |i: usize| x[3][(row * r + i) * w + c];
-                let carried: f64 = (0..n)
-                    .map(|i| alpha[i * columns + r + j] * x[0][(row * n + i) * w + c])
-                    .sum();
-                let written: f64 = match form {
-                    WriteForm::Full => (0..r).map(|i| beta[j * r + i] * output(i)).sum(),
-                    WriteForm::Diagonal => beta[j] * output(j),
-                };
-                out[(row * n + j) * w + c] = carried + written;
-            }
-        }
-    }
-    out
+    let rows = x[0].chunks(n * w).enumerate();
+    rows.flat_map(|(row, state)| {
+        let alpha = of_row(&x[1], row, n * (r + n));
+        let beta = of_row(&x[2], row, beta_len);
+        let output = of_row(&x[3], row, r * w);
+        plain::write([n, r], form, state, alpha, beta, output)
+    })
+    .collect()
 }
 
 #[test]
@@ -124,48 +106,38 @@ fn a_write_mixes_the_slots_and_adds_the_output() {
 const EPS: f32 = 1e-2;
 const TAU: f32 = 1.5;
 
-fn naive_predict(
-    x: &[Vec<f64>],
-    [n, w]: [usize; 2],
-    norm: PredictorNorm,
-    tanh: bool,
-) -> Vec<Vec<f64>> {
-    let columns = [x[3].len() / n, x[4].len() / n];
-    let mut out = columns.map(|c| vec![0.0; ROWS * n * c]);
-    for row in 0..ROWS * n {
-        let slot = &x[0][row * w..][..w];
-        let mean = match norm {
-            PredictorNorm::LayerNorm => slot.iter().sum::<f64>() / w as f64,
-            _ => 0.0,
-        };
-        let square: f64 = slot.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / w as f64;
-        let root = (square + f64::from(EPS)).sqrt();
-        let normed: Vec<f64> = (0..w)
-            .map(|c| match norm {
-                PredictorNorm::LayerNorm => (slot[c] - mean) / root * x[7][c] + x[8][c],
-                PredictorNorm::RmsNorm => slot[c] / root * x[7][c],
-                PredictorNorm::None => slot[c],
-            })
-            .collect();
-        for which in 0..2 {
-            let (weight, statics, scale) = (&x[1 + which], &x[3 + which], &x[5 + which]);
-            for c in 0..columns[which] {
-                let u: f64 = (0..w)
-                    .map(|k| normed[k] * weight[k * columns[which] + c])
-                    .sum::<f64>()
-                    / f64::from(TAU);
-                let t = if tanh { u.tanh() } else { u };
-                let at = row % n * columns[which] + c;
-                let scale = if scale.len() == 1 {
-                    scale[0]
-                } else {
-                    scale[at]
-                };
-                out[which][row * columns[which] + c] = scale * t + statics[at];
-            }
-        }
+/// The parameters in the order of the check's inputs, of which the state is the first.
+fn predicting<T>(form: PredictorForm, part: impl Fn(usize) -> Option<T>) -> Predictor<T> {
+    let [
+        alpha_fn,
+        beta_fn,
+        static_alpha,
+        static_beta,
+        alpha_scale,
+        beta_scale,
+    ] = [1, 2, 3, 4, 5, 6].map(|i| part(i).expect("a parameter"));
+    Predictor {
+        form,
+        static_alpha,
+        static_beta,
+        alpha_fn,
+        beta_fn,
+        alpha_scale,
+        beta_scale,
+        norm_weight: part(7),
+        norm_bias: part(8),
     }
-    out.into()
+}
+
+fn naive_predict(x: &[Vec<f64>], [n, w]: [usize; 2], form: PredictorForm) -> Vec<Vec<f64>> {
+    let with = predicting(form, |i| x.get(i).map(|x| &**x));
+    let (mut alpha, mut beta) = (Vec::new(), Vec::new());
+    for row in x[0].chunks(n * w) {
+        let [of_alpha, of_beta] = plain::predict(n, row, &with, TAU);
+        alpha.extend(of_alpha);
+        beta.extend(of_beta);
+    }
+    vec![alpha, beta]
 }
 
 #[test]
@@ -177,6 +149,8 @@ fn each_slot_predicts_its_row_of_the_coefficients() {
             (PredictorNorm::RmsNorm, true, false),
             (PredictorNorm::None, true, true),
         ] {
+            let eps = EPS;
+            let form = PredictorForm { norm, eps, tanh };
             let scale = |columns: usize| if one_scale { 1 } else { n * columns };
             let mut inputs = vec![
                 CheckInput::normal([ROWS, n, w], 1.0, 1),
@@ -197,26 +171,12 @@ fn each_slot_predicts_its_row_of_the_coefficients() {
                 "slot_predictor",
                 inputs,
                 |_, v: &[Var<'_>]| {
-                    let params = Predictor {
-                        form: PredictorForm {
-                            norm,
-                            eps: EPS,
-                            tanh,
-                        },
-                        static_alpha: v[3],
-                        static_beta: v[4],
-                        alpha_fn: v[1],
-                        beta_fn: v[2],
-                        alpha_scale: v[5],
-                        beta_scale: v[6],
-                        norm_weight: v.get(7).copied(),
-                        norm_bias: v.get(8).copied(),
-                    };
+                    let params = predicting(form, |i| v.get(i).copied());
                     let slots = Slots::of_streams("check", v[0], 1);
                     let Coefficients { alpha, beta } = predict(slots, v[0], &params, TAU);
                     vec![alpha, beta]
                 },
-                |x| naive_predict(x, [n, w], norm, tanh),
+                |x| naive_predict(x, [n, w], form),
             )
             .run();
         }

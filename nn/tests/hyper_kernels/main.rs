@@ -6,7 +6,7 @@ mod subjects;
 
 use check::{Subject, assert_close, check, numbers, poisoned};
 use engine::kernels::broadcast::{replicate, sum_streams};
-use naive::NormKind;
+use nn::connection::PredictorNorm;
 use nn::connection::hyper::kernels::{
     Dims, Read, Source, Write, read, scratch_len, write_then_sum,
 };
@@ -29,7 +29,11 @@ fn sizes() -> impl Iterator<Item = Dims> {
 
 fn every_predictor(mut body: impl FnMut(Setting)) {
     for dims in sizes() {
-        for kind in [NormKind::None, NormKind::Rms, NormKind::Layer] {
+        for kind in [
+            PredictorNorm::None,
+            PredictorNorm::RmsNorm,
+            PredictorNorm::LayerNorm,
+        ] {
             for tanh in [true, false] {
                 let shared = tanh;
                 body(Setting {
@@ -48,7 +52,7 @@ fn every_sharing(mut body: impl FnMut(Setting)) {
         for shared in [true, false] {
             body(Setting {
                 dims,
-                kind: NormKind::None,
+                kind: PredictorNorm::None,
                 tanh: false,
                 shared,
             });
@@ -102,7 +106,7 @@ fn coefficients_of_each_norm_stay_accurate_far_from_zero() {
     };
     let setting = Setting {
         dims,
-        kind: NormKind::Layer,
+        kind: PredictorNorm::LayerNorm,
         tanh: false,
         shared: false,
     };
@@ -262,7 +266,7 @@ fn at_initialisation_every_stream_is_the_pre_norm_residual() {
         };
         let setting = Setting {
             dims,
-            kind: NormKind::Layer,
+            kind: PredictorNorm::LayerNorm,
             tanh: true,
             shared: true,
         };
@@ -408,7 +412,7 @@ fn no_rows_give_zero_gradients_of_what_is_shared() {
     };
     let setting = Setting {
         dims,
-        kind: NormKind::Layer,
+        kind: PredictorNorm::LayerNorm,
         tanh: true,
         shared: true,
     };

@@ -7,12 +7,12 @@ use nn::connection::streams::predictor::{Predictor, PredictorForm};
 use nn::connection::streams::slots::{self, SlotDims, WriteForm};
 
 use crate::check::{Subject, Target, numbers, poisoned};
-use crate::naive::{self, EPS, NormKind, Tensor};
+use crate::naive::{self, EPS, Tensor};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     pub dims: Dims,
-    pub kind: NormKind,
+    pub kind: PredictorNorm,
     pub tanh: bool,
     /// True if the coefficients that are given, not computed, are shared by all rows.
     pub shared: bool,
@@ -42,8 +42,16 @@ impl Setting {
     fn parameters(&self) -> Vec<(&'static str, Vec<f32>)> {
         let Dims { rate, d, .. } = self.dims;
         // No norm has no parameters, the rms norm no bias.
-        let weights = if self.kind == NormKind::None { 0 } else { d };
-        let biases = if self.kind == NormKind::Layer { d } else { 0 };
+        let weights = if self.kind == PredictorNorm::None {
+            0
+        } else {
+            d
+        };
+        let biases = if self.kind == PredictorNorm::LayerNorm {
+            d
+        } else {
+            0
+        };
         let weight = numbers(11, weights).iter().map(|x| x + 1.0).collect();
         vec![
             ("norm.weight", weight),
@@ -59,17 +67,14 @@ impl Setting {
 
     fn form(&self) -> PredictorForm {
         PredictorForm {
-            norm: match self.kind {
-                NormKind::None => PredictorNorm::None,
-                NormKind::Rms => PredictorNorm::RmsNorm,
-                NormKind::Layer => PredictorNorm::LayerNorm,
-            },
+            norm: self.kind,
             eps: EPS,
             tanh: self.tanh,
         }
     }
 
-    pub fn dynamic<'a>(&self, parameters: &'a [Vec<f32>]) -> Predictor<&'a [f32]> {
+    /// The parameters, of kernels in f32 and of equations in f64.
+    pub fn dynamic<'a, T>(&self, parameters: &'a [Vec<T>]) -> Predictor<&'a [T]> {
         Predictor {
             form: self.form(),
             static_alpha: &parameters[2],
@@ -78,8 +83,8 @@ impl Setting {
             beta_fn: &parameters[5],
             alpha_scale: &parameters[6],
             beta_scale: &parameters[7],
-            norm_weight: (self.kind != NormKind::None).then_some(&parameters[0]),
-            norm_bias: (self.kind == NormKind::Layer).then_some(&parameters[1]),
+            norm_weight: (self.kind != PredictorNorm::None).then_some(&*parameters[0]),
+            norm_bias: (self.kind == PredictorNorm::LayerNorm).then_some(&*parameters[1]),
         }
     }
 
@@ -91,21 +96,6 @@ impl Setting {
             slots: rate,
             reads: 1,
             width: d,
-        }
-    }
-
-    fn naive_dynamic<'a>(&self, parameters: &'a [Tensor]) -> naive::Dynamic<'a> {
-        naive::Dynamic {
-            kind: self.kind,
-            tanh: self.tanh,
-            norm_weight: &parameters[0],
-            norm_bias: &parameters[1],
-            static_alpha: &parameters[2],
-            static_beta: &parameters[3],
-            dynamic_alpha_fn: &parameters[4],
-            dynamic_beta_fn: &parameters[5],
-            dynamic_alpha_scale: parameters[6][0],
-            dynamic_beta_scale: parameters[7][0],
         }
     }
 
@@ -121,8 +111,8 @@ impl Setting {
             beta_fn: bf.grad(),
             alpha_scale: s_a.grad(),
             beta_scale: s_b.grad(),
-            norm_weight: (self.kind != NormKind::None).then(|| weight.grad()),
-            norm_bias: (self.kind == NormKind::Layer).then(|| bias.grad()),
+            norm_weight: (self.kind != PredictorNorm::None).then(|| weight.grad()),
+            norm_bias: (self.kind == PredictorNorm::LayerNorm).then(|| bias.grad()),
         }
     }
 
@@ -383,7 +373,7 @@ impl Subject for ReadOnly {
 
     fn naive(&self, inputs: &[Tensor]) -> Vec<Tensor> {
         let Dims { rate, d, .. } = self.0.dims;
-        let dynamic = self.0.naive_dynamic(&inputs[1..]);
+        let dynamic = self.0.dynamic(&inputs[1..]);
         let (alpha, beta) = naive::coefficients(rate, d, &inputs[0], &dynamic);
         let (hidden, _) = naive::width(rate, d, &inputs[0], &alpha);
         vec![hidden, alpha, beta]
@@ -445,7 +435,7 @@ impl Subject for WriteThenRead {
     fn naive(&self, inputs: &[Tensor]) -> Vec<Tensor> {
         let Dims { rate, d, .. } = self.0.dims;
         let next = naive_write(&self.0, inputs);
-        let dynamic = self.0.naive_dynamic(&inputs[4..]);
+        let dynamic = self.0.dynamic(&inputs[4..]);
         let (alpha, beta) = naive::coefficients(rate, d, &next, &dynamic);
         let (hidden, _) = naive::width(rate, d, &next, &alpha);
         vec![hidden, alpha, beta, next]

@@ -8,7 +8,7 @@ use engine::{
     check::{Check, CheckInput},
     tape::Var,
 };
-use naive::{EPS, NormKind, Tensor};
+use naive::{EPS, Tensor};
 use nn::connection::{
     PredictorNorm,
     hyper::ops::{coefficients, read, write_then_read, write_then_read_static, write_then_sum},
@@ -34,11 +34,11 @@ const SIZES: [(usize, usize); 8] = [
     (8, 5),
 ];
 
-const PREDICTORS: [(NormKind, bool); 4] = [
-    (NormKind::Layer, true),
-    (NormKind::Layer, false),
-    (NormKind::Rms, true),
-    (NormKind::None, true),
+const PREDICTORS: [(PredictorNorm, bool); 4] = [
+    (PredictorNorm::LayerNorm, true),
+    (PredictorNorm::LayerNorm, false),
+    (PredictorNorm::RmsNorm, true),
+    (PredictorNorm::None, true),
 ];
 
 fn normal(shape: &[usize], std: f32, seed: u64) -> CheckInput {
@@ -68,7 +68,7 @@ fn write(n: usize, d: usize, per_token: bool) -> Vec<CheckInput> {
 }
 
 /// The parameters of a predictor, in the order of [`on_tape`] and [`in_f64`].
-fn predictor(n: usize, d: usize, kind: NormKind) -> Vec<CheckInput> {
+fn predictor(n: usize, d: usize, kind: PredictorNorm) -> Vec<CheckInput> {
     let mut inputs = vec![
         normal(&[n, n + 1], 1.0, 5),
         normal(&[n], 1.0, 6),
@@ -77,51 +77,49 @@ fn predictor(n: usize, d: usize, kind: NormKind) -> Vec<CheckInput> {
         around_one(&[1], 9),
         around_one(&[1], 10),
     ];
-    if kind != NormKind::None {
+    if kind != PredictorNorm::None {
         inputs.push(around_one(&[d], 11));
     }
-    if kind == NormKind::Layer {
+    if kind == PredictorNorm::LayerNorm {
         inputs.push(normal(&[d], 0.3, 12));
     }
     inputs
 }
 
-fn on_tape<'t>(v: &[Var<'t>], kind: NormKind, tanh: bool) -> Predictor<Var<'t>> {
-    let norm = match kind {
-        NormKind::Layer => PredictorNorm::LayerNorm,
-        NormKind::Rms => PredictorNorm::RmsNorm,
-        NormKind::None => PredictorNorm::None,
-    };
+/// The parameters in their order, on a tape or in f64.
+fn predicting<T>(
+    norm: PredictorNorm,
+    tanh: bool,
+    mut part: impl FnMut(usize) -> Option<T>,
+) -> Predictor<T> {
+    let eps = EPS;
+    let [
+        static_alpha,
+        static_beta,
+        alpha_fn,
+        beta_fn,
+        alpha_scale,
+        beta_scale,
+    ] = [0, 1, 2, 3, 4, 5].map(|i| part(i).expect("a parameter"));
     Predictor {
-        form: PredictorForm {
-            norm,
-            eps: EPS,
-            tanh,
-        },
-        static_alpha: v[0],
-        static_beta: v[1],
-        alpha_fn: v[2],
-        beta_fn: v[3],
-        alpha_scale: v[4],
-        beta_scale: v[5],
-        norm_weight: v.get(6).copied(),
-        norm_bias: v.get(7).copied(),
+        form: PredictorForm { norm, eps, tanh },
+        static_alpha,
+        static_beta,
+        alpha_fn,
+        beta_fn,
+        alpha_scale,
+        beta_scale,
+        norm_weight: part(6),
+        norm_bias: part(7),
     }
 }
 
-fn in_f64(x: &[Tensor], kind: NormKind, tanh: bool) -> naive::Dynamic<'_> {
-    naive::Dynamic {
-        kind,
-        tanh,
-        norm_weight: x.get(6).map_or(&[], |x| x),
-        norm_bias: x.get(7).map_or(&[], |x| x),
-        static_alpha: &x[0],
-        static_beta: &x[1],
-        dynamic_alpha_fn: &x[2],
-        dynamic_beta_fn: &x[3],
-        dynamic_alpha_scale: x[4][0],
-        dynamic_beta_scale: x[5][0],
-    }
+fn on_tape<'t>(v: &[Var<'t>], kind: PredictorNorm, tanh: bool) -> Predictor<Var<'t>> {
+    predicting(kind, tanh, |i| v.get(i).copied())
+}
+
+fn in_f64(x: &[Tensor], kind: PredictorNorm, tanh: bool) -> Predictor<&[f64]> {
+    predicting(kind, tanh, |i| x.get(i).map(|x| &**x))
 }
 
 fn pending<'t>(v: &[Var<'t>]) -> PendingWrite<'t> {

@@ -38,7 +38,7 @@ macro_rules! family {
         }
 
         impl $config {
-            fn settings(&self) -> Settings {
+            pub(in crate::connection) fn settings(&self) -> Settings {
                 let rule: fn(&Self) -> Rule = $rule;
                 Settings {
                     rate: self.rate,

@@ -87,14 +87,22 @@ pub(in crate::connection) enum Form {
 }
 
 impl Form {
-    pub(super) fn gates(self) -> Gates {
+    pub(in crate::connection) fn gates(self) -> Gates {
         match self {
             Self::Mhc { .. } => Gates::Sigmoid,
             Self::JpmHc { .. } => Gates::Softmax,
         }
     }
 
-    pub(super) fn norm(self) -> PredictorNorm {
+    /// The fixed factor of the logits of the mix; `None` where factors are learned.
+    pub(in crate::connection) fn mix_scale(self) -> Option<f32> {
+        match self {
+            Self::Mhc { .. } => None,
+            Self::JpmHc { mix_scale } => Some(mix_scale),
+        }
+    }
+
+    pub(in crate::connection) fn norm(self) -> PredictorNorm {
         match self {
             Self::Mhc { .. } => PredictorNorm::RmsNorm,
             Self::JpmHc { .. } => PredictorNorm::LayerNorm,

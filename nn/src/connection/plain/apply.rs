@@ -1,0 +1,176 @@
+//! A whole connection around a sublayer.
+
+use super::{constrained::coefficients, linear, norm, project, slots};
+use crate::connection::{
+    BlockSelection, ConnectionConfig,
+    constrained::Settings,
+    streams::{
+        predictor::{Predictor, PredictorForm},
+        slots::WriteForm,
+    },
+};
+use engine::scalar::Real;
+
+/// The place of a connection, its parameters and its sublayer.
+pub struct Around<'a, T> {
+    /// The number of the sublayer, from 0.
+    pub index: usize,
+    /// The width of the network.
+    pub dim: usize,
+    /// The constant under the root of norms.
+    pub eps: f32,
+    /// A parameter by its name below the connection.
+    pub param: &'a dyn Fn(&str) -> &'a [T],
+    /// The sublayer with its norm, `[dim]` to `[dim]`.
+    pub sublayer: &'a dyn Fn(&[T]) -> Vec<T>,
+}
+
+/// The state of a token after a sublayer; `None` for connections that carry more from sublayer to
+/// sublayer than their state, or need more of the sublayer than its output.
+pub fn apply<T: Real>(
+    connection: &ConnectionConfig,
+    around: &Around<'_, T>,
+    state: &[T],
+) -> Option<Vec<T>> {
+    let param = around.param;
+    let added = |factor: &dyn Fn(usize) -> T| -> Vec<T> {
+        let output = (around.sublayer)(state);
+        let terms = state.iter().zip(output).enumerate();
+        terms.map(|(i, (&x, y))| x + factor(i) * y).collect()
+    };
+    let slotted = |[n, reads]: [usize; 2], form, [alpha, beta]: [Vec<T>; 2]| {
+        let input = slots::read(n, reads, state, &alpha);
+        let output = (around.sublayer)(&input);
+        slots::write([n, reads], form, state, &alpha, &beta, &output)
+    };
+    let constrained = |settings: &Settings| {
+        let made = around.constrained(settings, state);
+        slotted([settings.rate, 1], WriteForm::Full, made)
+    };
+    use ConnectionConfig as Of;
+    Some(match connection {
+        // The sublayer here has no norm.
+        Of::PreNorm(_) => added(&|_| T::from(1.0)),
+        Of::Rezero(of) if !of.shared => added(&|_| param("alpha")[0]),
+        Of::LayerScale(_) => added(&|i| param("lambda")[i]),
+        Of::Highway(_) => {
+            let logits = linear(state, param("gate.weight"));
+            let output = (around.sublayer)(state);
+            let gated = |i: usize| {
+                let t = (logits[i] + param("gate.bias")[i]).sigmoid();
+                t * output[i] + (T::from(1.0) - t) * state[i]
+            };
+            (0..state.len()).map(gated).collect()
+        }
+        Of::Altup(of) => {
+            let (k, d) = (of.blocks, around.dim);
+            let chosen = match of.selection {
+                BlockSelection::Alternating => around.index % k,
+                BlockSelection::Same => 0,
+            };
+            let predicted = slots::read(k, k, state, param("prediction"));
+            let block = &state[chosen * d..][..d];
+            let output = (around.sublayer)(block);
+            let corrected = |(at, &x): (usize, &T)| {
+                let error = block[at % d] + output[at % d] - predicted[chosen * d + at % d];
+                x + param("correction")[at / d] * error
+            };
+            predicted.iter().enumerate().map(corrected).collect()
+        }
+        Of::Hyper(of) => {
+            let form = of.dynamic.then(|| around.form(of.norm, of.tanh));
+            let made = around.predicted(of.rate, state, form, 1.0);
+            slotted([of.rate, 1], WriteForm::Full, made)
+        }
+        Of::Frac(of) => {
+            let m = of.fractions;
+            let form = of.dynamic.then(|| around.form(of.norm, of.tanh));
+            let made = around.predicted(m, state, form, 1.0);
+            slotted([m, m], WriteForm::Diagonal, made)
+        }
+        Of::VirtualWidth(of) => {
+            let form = of.dynamic.then(|| around.form(of.norm, of.tanh));
+            let width = (around.dim / of.fractions) as f32;
+            let tau = of.tau.unwrap_or(width.sqrt());
+            let made = around.predicted(of.slots, state, form, tau);
+            slotted([of.slots, of.fractions], WriteForm::Full, made)
+        }
+        Of::Mhc(of) => constrained(&of.settings()),
+        Of::MhcLite(of) => constrained(&of.settings()),
+        Of::KromHc(of) => constrained(&of.settings()),
+        Of::IdentityHc(of) => constrained(&of.settings()),
+        Of::Cayley(of) => constrained(&of.settings()),
+        Of::Jpmhc(of) => constrained(&of.settings()),
+        _ => return None,
+    })
+}
+
+impl<T: Real> Around<'_, T> {
+    fn form(&self, norm: super::PredictorNorm, tanh: bool) -> PredictorForm {
+        let eps = self.eps;
+        PredictorForm { norm, eps, tanh }
+    }
+
+    /// The coefficients of n slots, static where there is no form.
+    fn predicted(
+        &self,
+        n: usize,
+        state: &[T],
+        form: Option<PredictorForm>,
+        tau: f32,
+    ) -> [Vec<T>; 2] {
+        const NAMES: [&str; 8] = [
+            "static_alpha",
+            "static_beta",
+            "dynamic_alpha_fn",
+            "dynamic_beta_fn",
+            "dynamic_alpha_scale",
+            "dynamic_beta_scale",
+            "norm.weight",
+            "norm.bias",
+        ];
+        match form {
+            Some(form) => {
+                let with = Predictor::from_fn(form, |part| (self.param)(NAMES[part]));
+                slots::predict(n, state, &with, tau)
+            }
+            None => [0, 1].map(|part| (self.param)(NAMES[part]).to_vec()),
+        }
+    }
+
+    fn constrained(&self, settings: &Settings, state: &[T]) -> [Vec<T>; 2] {
+        let &Settings {
+            rate: n,
+            rule,
+            form,
+            ..
+        } = settings;
+        let gates = form.gates();
+        let weight = Some((self.param)("norm.weight"));
+        let normed = norm(form.norm(), state, weight, None, self.eps);
+        let counts = [gates.logits(n), gates.logits(n), rule.logits(n)];
+        let families = ["pre", "post", "res"].into_iter().zip(counts);
+        let families: Vec<_> = families.filter(|(_, count)| *count > 0).collect();
+        let projected = families.iter().flat_map(|&(name, count)| {
+            project(&normed, (self.param)(&format!("phi_{name}")), count)
+        });
+        let projected: Vec<T> = projected.collect();
+        let zeros = vec![T::from(0.0); counts.into_iter().max().unwrap_or(0)];
+        let affine = |family: usize| match (form.mix_scale(), families.get(family)) {
+            (None, Some((name, _))) => {
+                let [scale, bias] =
+                    ["alpha", "bias"].map(|part| (self.param)(&format!("{part}_{name}")));
+                (scale[0], bias)
+            }
+            (scale, _) => {
+                let scale = if family == 2 {
+                    scale.unwrap_or(1.0)
+                } else {
+                    1.0
+                };
+                (T::from(f64::from(scale)), &*zeros)
+            }
+        };
+        coefficients((gates, rule), n, &projected, [0, 1, 2].map(affine))
+    }
+}
