@@ -3,7 +3,9 @@
 mod backend;
 mod bench;
 mod checkpoint;
+mod export;
 mod graph;
+mod import;
 mod inspect;
 mod output;
 mod parity;
@@ -52,6 +54,10 @@ enum Command {
     Sample(sample::Args),
     /// Show what the connections of a trained network have learned
     Inspect(inspect::Args),
+    /// Write a trained network as a PyTorch program
+    Export(export::Args),
+    /// Take weights back that PyTorch has changed
+    Import(import::Args),
     /// Draw what a tape has recorded, with values and gradients
     Graph(graph::Args),
     /// Lessons that compute
@@ -76,6 +82,8 @@ impl Command {
             Command::Report(args) => args.run(),
             Command::Watch(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Export(args) => args.run(),
+            Command::Import(args) => args.run(),
             Command::Graph(args) => args.run(),
             Command::Teach(args) => args.run(),
             Command::Sweep(args) => args.run(),

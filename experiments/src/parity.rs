@@ -1,25 +1,69 @@
 //! `parity`: this engine against reference values of another one.
 
-use super::output::{Failure, print, print_json, shown};
+use super::output::{Failure, print, print_json, say, shown, usage};
 use engine::backend::{Backend, CpuBackend};
 use figures::{
     table::{Cell, Table, Tone},
     terminal::scientific,
 };
-use lab::parity::{Agreement, Worst, check_on};
+use lab::{
+    parity::{Agreement, Worst, check_on, export},
+    run_dir::write_atomically,
+};
 use serde::Serialize;
 use std::{path::PathBuf, sync::Arc};
 
 /// Executes files of reference values (docs/parity.md) and compares outputs, losses,
 /// gradients and training with them
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Files to check
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print one JSON line per file
     #[arg(long)]
     json: bool,
+}
+
+/// What else there is to do with such files.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Writes reference values for the authors of kernels: one connection with every parameter in
+    /// general position, its output and its exact gradients, computed in f64
+    Export(Export),
+}
+
+#[derive(Debug, clap::Args)]
+struct Export {
+    /// The type of the connection, as in a configuration file
+    #[arg(long, value_name = "TYPE")]
+    connection: String,
+    /// A setting of the connection, or batch, seq, dim, eps, sublayer_index; can be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The file to write; there must be none yet
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Export {
+    fn run(self) -> Result<(), Failure> {
+        let out = self.out.display();
+        if self.out.file_name().is_none() {
+            return Err(usage(format!("--out {out}: expected the name of a file")));
+        }
+        if self.out.symlink_metadata().is_ok() {
+            let message = format!("{out} is there already: remove it, or name another file");
+            return Err(Failure::Failed(message));
+        }
+        let content =
+            export(&self.connection, &self.set).map_err(|error| usage(error.to_string()))?;
+        write_atomically(&self.out, &content)?;
+        say(&format!("{out}: reference values of {}", self.connection))
+    }
 }
 
 /// A file that could not be checked, in JSON.
@@ -33,6 +77,9 @@ struct Unchecked<'a> {
 impl Args {
     /// Checks every file, prints what was found, and fails if any did not pass.
     pub fn run(self) -> Result<(), Failure> {
+        if let Some(Other::Export(export)) = self.other {
+            return export.run();
+        }
         let cpu: Arc<dyn Backend> = Arc::new(CpuBackend);
         print_reports(&self.files, self.json, &cpu)
     }

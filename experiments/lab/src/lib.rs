@@ -29,6 +29,7 @@ pub mod report;
 pub mod run_dir;
 pub mod sample;
 pub mod state;
+pub mod torch;
 pub mod train;
 pub mod trained;
 pub mod watch;

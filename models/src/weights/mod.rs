@@ -13,7 +13,7 @@ mod write;
 
 pub use error::WeightsError;
 pub use read::TensorFile;
-pub use write::{hex, to_bytes, to_bytes_at};
+pub use write::{Values, hex, named_to_bytes, to_bytes, to_bytes_at};
 
 /// The version of the layout described above.
 const FORMAT_VERSION: &str = "1";

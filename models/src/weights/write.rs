@@ -1,7 +1,10 @@
 //! From parameters to the content of a file.
 
 use super::FORMAT_VERSION;
-use engine::params::{Params, Part};
+use engine::{
+    params::{Params, Part},
+    shape::Shape,
+};
 use safetensors::Dtype;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use sha2::{Digest, Sha256};
@@ -28,43 +31,81 @@ pub fn to_bytes_at(params: &Params, config: &impl Serialize, step: u64) -> Vec<u
 fn file(params: &Params, config: &impl Serialize, step: Option<String>) -> Vec<u8> {
     let config = serde_json::to_string(config).expect("weights: a configuration fits JSON");
     let parts: Vec<&Part> = params.parts().collect();
-    let elements: usize = parts.iter().map(|part| part.shape.len()).sum();
-    let mut data = Vec::with_capacity(4 * elements);
-    let mut ends = Vec::with_capacity(parts.len());
-    for part in &parts {
-        let values = &params.slab()[part.range.clone()];
-        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        ends.push(data.len());
-    }
-    let tensors = parts.iter().zip(&ends).map(|(part, &end)| Tensor {
+    let values = parts.iter().map(|part| &params.slab()[part.range.clone()]);
+    let values = values.map(little_endian).collect::<Vec<_>>();
+    let tensors = parts.iter().zip(&values).map(|(part, bytes)| Tensor {
         name: &part.name,
         dtype: Dtype::F32,
         shape: part.shape.dims(),
-        bytes: &data[end - 4 * part.shape.len()..end],
+        bytes,
     });
+    let tensors: Vec<Tensor<'_>> = tensors.collect();
     let metadata = [Some(FORMAT_VERSION), Some(&config), step.as_deref()];
-    let header = Header {
-        metadata: HeaderMetadata {
-            format_version: FORMAT_VERSION,
-            config: &config,
-            step: step.as_deref(),
-            sha256: checksum(&metadata, tensors.collect()),
-        },
-        parts: &parts,
+    let metadata = HeaderMetadata {
+        format_version: FORMAT_VERSION,
+        config: &config,
+        step: step.as_deref(),
+        sha256: checksum(&metadata, tensors.clone()),
     };
+    assembled(metadata, &tensors)
+}
+
+/// The elements of a tensor.
+#[derive(Clone, Debug)]
+pub enum Values {
+    /// Numbers, stored as F32.
+    Floats(Vec<f32>),
+    /// Indices, stored as I32.
+    Indices(Vec<u32>),
+}
+
+/// Named tensors in this order, with their shapes, as the content of a file; `metadata` is a
+/// record of texts.
+///
+/// # Panics
+/// If the metadata cannot be represented as JSON.
+pub fn named_to_bytes(metadata: &impl Serialize, tensors: &[(String, Shape, Values)]) -> Vec<u8> {
+    let stored = tensors.iter().map(|(.., values)| match values {
+        Values::Floats(values) => (Dtype::F32, little_endian(values)),
+        Values::Indices(values) => {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+            (Dtype::I32, bytes.collect())
+        }
+    });
+    let stored: Vec<(Dtype, Vec<u8>)> = stored.collect();
+    let tensors = tensors.iter().zip(&stored);
+    let tensors = tensors.map(|((name, shape, _), (dtype, bytes))| Tensor {
+        name,
+        dtype: *dtype,
+        shape: shape.dims(),
+        bytes,
+    });
+    assembled(metadata, &tensors.collect::<Vec<_>>())
+}
+
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+fn assembled(metadata: impl Serialize, tensors: &[Tensor<'_>]) -> Vec<u8> {
+    let header = Header { metadata, tensors };
     let mut header = serde_json::to_vec(&header).expect("weights: names and shapes fit JSON");
     header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
-    let mut bytes = Vec::with_capacity(8 + header.len() + data.len());
+    let data: usize = tensors.iter().map(|tensor| tensor.bytes.len()).sum();
+    let mut bytes = Vec::with_capacity(8 + header.len() + data);
     bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(header);
-    bytes.extend(data);
+    tensors.iter().for_each(|tensor| bytes.extend(tensor.bytes));
     bytes
 }
 
 /// The header, in registration order; a hash map would change the bytes of every file.
-struct Header<'a> {
-    metadata: HeaderMetadata<'a>,
-    parts: &'a [&'a Part],
+struct Header<'a, M> {
+    metadata: M,
+    tensors: &'a [Tensor<'a>],
 }
 
 #[derive(Serialize)]
@@ -78,31 +119,32 @@ struct HeaderMetadata<'a> {
 
 #[derive(Serialize)]
 struct HeaderTensor<'a> {
-    dtype: &'static str,
+    dtype: Dtype,
     shape: &'a [usize],
     data_offsets: [usize; 2],
 }
 
-impl Serialize for Header<'_> {
+impl<M: Serialize> Serialize for Header<'_, M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("__metadata__", &self.metadata)?;
         let mut end = 0;
-        for part in self.parts {
+        for tensor in self.tensors {
             let start = end;
-            end += 4 * part.shape.len();
-            let tensor = HeaderTensor {
-                dtype: "F32",
-                shape: part.shape.dims(),
+            end += tensor.bytes.len();
+            let of_header = HeaderTensor {
+                dtype: tensor.dtype,
+                shape: tensor.shape,
                 data_offsets: [start, end],
             };
-            map.serialize_entry(&part.name, &tensor)?;
+            map.serialize_entry(tensor.name, &of_header)?;
         }
         map.end()
     }
 }
 
-/// A tensor as the checksum sees it.
+/// A tensor of a file.
+#[derive(Clone, Copy)]
 pub(super) struct Tensor<'a> {
     pub name: &'a str,
     pub dtype: Dtype,

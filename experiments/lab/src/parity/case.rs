@@ -1,9 +1,12 @@
 //! The subjects of parity files: a connection around one layer, or a network.
 
-use super::reference::{ParityError, Reference};
+use super::{
+    around::Around,
+    reference::{ParityError, Reference},
+};
 use engine::{
     ops::gelu,
-    params::{Builder, Init, Params},
+    params::{Builder, Params},
     rng::Key,
     shape::Shape,
     tape::{Tape, Var},
@@ -17,9 +20,7 @@ use models::{
     weights::TensorFile,
 };
 use nn::{
-    connection::{ConnectionConfig, Site, State, Sublayer},
-    linear::Linear,
-    norm::NormKind,
+    connection::{ConnectionConfig, State, Sublayer},
     optim::AdamWConfig,
 };
 use serde::Deserialize;
@@ -115,37 +116,18 @@ impl Case {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AroundConfig {
-    batch: usize,
-    seq: usize,
-    dim: usize,
-    eps: f32,
-    connection: ConnectionConfig,
-    sublayer_index: usize,
-}
-
 /// One connection around `T(x) = gelu(x Wᵀ)`.
 fn connection(reference: &Reference) -> Result<(Forward, Params), ParityError> {
-    let config: AroundConfig = reference.config(reference.json.clone())?;
-    let AroundConfig {
+    let config: Around = reference.config(reference.json.clone())?;
+    let Around {
         batch, seq, dim, ..
     } = config;
-    let spec = config.connection.spec();
-    spec.validate(dim)
-        .map_err(|message| reference.invalid(format!("connection: {message}")))?;
+    config
+        .validate()
+        .map_err(|message| reference.invalid(message))?;
     if let ConnectionConfig::ValueResidual(_) = config.connection {
         let what = "a connection of type \"value_residual\" around a layer that is no attention";
         return Err(reference.unsupported(what.to_owned()));
-    }
-    // Of use for initialisation, which the file replaces, and at the ends of a network,
-    // where some parts of a connection have nothing to do: here is neither end.
-    const MOST_SUBLAYERS: usize = 20_000;
-    if config.sublayer_index > MOST_SUBLAYERS {
-        let index = config.sublayer_index;
-        let reason = format!("sublayer_index is {index}, expected at most {MOST_SUBLAYERS}");
-        return Err(reference.invalid(reason));
     }
     // What follows takes memory for these sizes: they have to be those of the tensors.
     reference
@@ -159,26 +141,11 @@ fn connection(reference: &Reference) -> Result<(Forward, Params), ParityError> {
         let reason = format!("batch {batch}, seq {seq}, dim {dim}: input.hidden is {found:?}");
         return Err(reference.invalid(reason));
     }
-    let site = Site {
-        index: config.sublayer_index,
-        count: config.sublayer_index + 2,
-        dim,
-        norm: NormKind::LayerNorm,
-        eps: config.eps,
-    };
-    let build = |mut b: Builder| {
-        let connection = b.scope("connection", |b| spec.build(site, b));
-        let sublayer = Linear::new(&mut b, "sublayer", dim, dim, Init::Zeros);
-        (connection, sublayer, b.finish())
-    };
-    let (.., shapes) = build(Builder::of_shapes(Key::new(KEY)));
+    let (.., shapes) = config.build(Builder::of_shapes(Key::new(KEY)));
     reference.file.check("param.", &shapes)?;
-    let (connection, sublayer, params) = build(Builder::new(Key::new(KEY)));
-    let tape = Tape::new();
-    tape.bind(&params);
-    let flat = Shape::from([batch, seq, dim]);
-    let zeros = tape.constant(flat, &vec![0.0; flat.len()]);
-    let state = connection.expand(zeros).hidden.shape();
+    let (connection, sublayer, params) = config.build(Builder::new(Key::new(KEY)));
+    let flat = config.flat();
+    let state = config.state(&*connection, &params);
     let shape = if found == flat.dims() { flat } else { state };
     let values = reference.floats("input.hidden", shape)?;
     let cotangent = reference.floats("input.output_cotangent", shape)?;

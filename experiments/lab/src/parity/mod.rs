@@ -4,11 +4,14 @@
 //! them: outputs, losses, gradients, and a few steps of training. The format is
 //! described in `docs/parity.md`.
 
+mod around;
 mod case;
 mod compare;
+mod export;
 mod reference;
 
 pub use compare::Worst;
+pub use export::{ExportError, export};
 pub use reference::ParityError;
 
 use case::{Case, Train};

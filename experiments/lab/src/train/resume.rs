@@ -10,7 +10,7 @@ use crate::{
     },
     state::{self, Found, Logs, StateError, TrainState},
 };
-use models::weights::{self, TensorFile};
+use models::weights::{self, TensorFile, WeightsError};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -106,6 +106,31 @@ impl Trainer {
 }
 
 impl Trainer {
+    /// Takes the weights of a file in place of the initial ones.
+    ///
+    /// # Errors
+    /// As [`TensorFile::load`].
+    pub fn start_from(&mut self, weights: &TensorFile) -> Result<(), WeightsError> {
+        weights.load("", &mut self.params)
+    }
+
+    /// Writes weights and state as they are before the first step into a directory without a run's
+    /// files, so that a training begins with them.
+    ///
+    /// # Errors
+    /// [`TrainError::Run`], [`TrainError::State`].
+    pub fn save_start(&self, directory: &RunDir) -> Result<(), TrainError> {
+        let none = std::iter::empty();
+        let log = MetricsLog::open_at(&directory.path().join(METRICS_FILE), 0, None, none)?;
+        let mut state = self.state(0.0);
+        state.logs = Some(Logs {
+            metrics: log.mark(),
+            coefficients: None,
+        });
+        self.write_weights(directory)?;
+        Ok(state::save(directory.path(), &state)?)
+    }
+
     /// Everything that the next step depends on. `seconds` is the wall time so far. Logs, if
     /// there are any, are for the caller to add.
     pub fn state(&self, seconds: f64) -> TrainState {

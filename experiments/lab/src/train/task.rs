@@ -9,12 +9,14 @@ use crate::{
 use engine::{
     params::Params,
     rng::Key,
+    shape::Shape,
     tape::{Tape, Var},
 };
 use models::{
     loss::Loss,
     network::Network,
     transformer::{Transformer, TransformerConfig},
+    weights::Values,
 };
 use nn::connection::Connection;
 use std::{
@@ -37,6 +39,12 @@ pub trait Task: Send + Sync {
 
     /// Results of the network on these validation rows, without what only training adds.
     fn validate<'t>(&self, tape: &'t Tape, rows: Range<usize>) -> Score<'t>;
+
+    /// All validation rows for other programs, `inputs` and `targets`; nothing where a loss is
+    /// made of more than these.
+    fn validation_data(&self) -> Vec<(String, Shape, Values)> {
+        Vec::new()
+    }
 
     /// The configuration of the network.
     fn network(&self) -> &dyn Network;
@@ -160,6 +168,15 @@ impl Task for Language {
             correct: None,
             noise_levels: None,
         }
+    }
+
+    fn validation_data(&self) -> Vec<(String, Shape, Values)> {
+        let all = &self.validation;
+        let shape = Shape::from([all.rows, all.seq_len]);
+        let named = [("inputs", &all.inputs), ("targets", &all.targets)];
+        let tensor =
+            |(name, ids): (&str, &Vec<u32>)| (name.to_owned(), shape, Values::Indices(ids.clone()));
+        named.map(tensor).into()
     }
 
     fn network(&self) -> &dyn Network {

@@ -5,11 +5,12 @@ use crate::data::{
     DataAccount,
     images::{ImageBatch, ImageBatches, ImageSet},
 };
-use engine::{params::Params, rng::Key, tape::Tape};
+use engine::{params::Params, rng::Key, shape::Shape, tape::Tape};
 use models::{
     loss::Loss,
     network::Network,
     vit::{Vit, VitConfig},
+    weights::Values,
 };
 use nn::connection::Connection;
 use std::{ops::Range, sync::Arc};
@@ -89,6 +90,23 @@ impl Task for Vision {
             correct: Some(correct),
             noise_levels: None,
         }
+    }
+
+    fn validation_data(&self) -> Vec<(String, Shape, Values)> {
+        let labels = Values::Indices(self.test.labels.clone());
+        let images = self.model.config().patches().batch(self.test.images.len());
+        vec![
+            (
+                "inputs".to_owned(),
+                images.into(),
+                Values::Floats(self.test.images.clone()),
+            ),
+            (
+                "targets".to_owned(),
+                [self.test.labels.len()].into(),
+                labels,
+            ),
+        ]
     }
 
     fn network(&self) -> &dyn Network {

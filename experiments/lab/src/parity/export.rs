@@ -1,0 +1,299 @@
+//! Files of reference values for the authors of kernels: one connection with every parameter in
+//! general position, computed in f64 by the formulas that the checks of its kernels use, with
+//! exact gradients.
+
+use super::around::Around;
+use engine::{
+    params::{Builder, Params, Part},
+    rng::Key,
+    scalar::{Real, Trace, Traced},
+    shape::Shape,
+};
+use models::weights::{self, named_to_bytes};
+use nn::connection::plain::{self, linear};
+use rand::distr::Distribution;
+use rand_distr::Normal;
+use serde::Serialize;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+/// The scalars that are recorded of a token: about half a gigabyte.
+const MOST_OF_A_TOKEN: usize = 1 << 24;
+/// The scalars of a file: a minute or so.
+const MOST_SCALARS: usize = 1 << 31;
+/// One token of so many is small: its mean square is about `eps`.
+const SMALL: usize = 3;
+/// The standard deviation of logits and, of those that a mix is normalised from, of their biases.
+const LOGITS: f32 = 1.5;
+const BIASES_OF_MIX: f32 = 3.0;
+
+/// Why there are no reference values.
+#[derive(Debug, Error)]
+pub enum ExportError {
+    /// A setting that cannot be read.
+    #[error("--set {text}: expected KEY=VALUE, such as rate=2 or dim=64")]
+    Setting {
+        /// The setting.
+        text: String,
+    },
+    /// A configuration that makes no sense.
+    #[error("--connection {connection}: {reason}")]
+    Invalid {
+        /// The type of the connection.
+        connection: String,
+        /// The mistake.
+        reason: String,
+    },
+    /// A connection that a file of this format cannot express.
+    #[error(
+        "--connection {connection}: no reference values, since with these settings it carries more \
+         from sublayer to sublayer than its state, or parts of it do not learn"
+    )]
+    NotExpressible {
+        /// The type of the connection.
+        connection: String,
+    },
+    /// More numbers than are computed one by one.
+    #[error(
+        "--connection {connection}: {scalars} numbers would be computed one by one, at most \
+         {most} are: set a smaller dim, rate, batch or seq"
+    )]
+    TooLarge {
+        /// The type of the connection.
+        connection: String,
+        /// How many it would take, about.
+        scalars: String,
+        /// How many are computed.
+        most: usize,
+    },
+}
+
+/// The content of a file of the format of [`check`](super::check). `settings` are `KEY=VALUE`
+/// with the keys of the file's configuration or of its connection.
+///
+/// # Errors
+/// [`ExportError`].
+pub fn export(connection: &str, settings: &[String]) -> Result<Vec<u8>, ExportError> {
+    let config = configuration(connection, settings)?;
+    let invalid = |reason: String| ExportError::Invalid {
+        connection: connection.to_owned(),
+        reason,
+    };
+    let config: Around =
+        serde_json::from_value(config).map_err(|error| invalid(error.to_string()))?;
+    config.validate().map_err(invalid)?;
+    for (key, value) in [
+        ("batch", config.batch),
+        ("seq", config.seq),
+        ("dim", config.dim),
+    ] {
+        if value == 0 {
+            return Err(invalid(format!("{key} is 0, expected at least 1")));
+        }
+    }
+    if !(config.eps > 0.0 && config.eps.is_finite()) {
+        let eps = config.eps;
+        return Err(invalid(format!("eps is {eps}, expected a positive number")));
+    }
+    let too_large = |scalars: u128, most: usize| ExportError::TooLarge {
+        connection: connection.to_owned(),
+        scalars: scalars.to_string(),
+        most,
+    };
+    let layer = 2 * (config.dim as u128).pow(2);
+    if layer > MOST_OF_A_TOKEN as u128 {
+        return Err(too_large(layer, MOST_OF_A_TOKEN));
+    }
+    let (shapes_of, _, shapes) = config.build(Builder::of_shapes(Key::new(0)));
+    let of_token = layer + shapes_of.cost().flops as u128 + shapes.elements() as u128;
+    let all = of_token * config.batch as u128 * config.seq as u128;
+    for (scalars, most) in [(of_token, MOST_OF_A_TOKEN), (all, MOST_SCALARS)] {
+        if scalars > most as u128 {
+            return Err(too_large(scalars, most));
+        }
+    }
+    if shapes.iter().any(|(_, param)| !param.trainable) {
+        let connection = connection.to_owned();
+        return Err(ExportError::NotExpressible { connection });
+    }
+    let values = Values::new(&config);
+    let results = values.results(&config);
+    let results = results.ok_or_else(|| ExportError::NotExpressible {
+        connection: connection.to_owned(),
+    })?;
+    Ok(values.file(&config, results))
+}
+
+/// The configuration as JSON: the settings over those for a small file.
+fn configuration(connection: &str, settings: &[String]) -> Result<Value, ExportError> {
+    let mut config = json!({
+        "batch": 2, "seq": 4, "dim": 16, "eps": 1e-5, "sublayer_index": 1,
+        "connection": {"type": connection},
+    });
+    for text in settings {
+        let (key, value) = text
+            .split_once('=')
+            .filter(|(key, _)| !matches!(key.trim(), "" | "type" | "connection"))
+            .ok_or_else(|| ExportError::Setting { text: text.clone() })?;
+        let (key, value) = (key.trim(), value.trim());
+        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        match config.get_mut(key) {
+            Some(place) => *place = value,
+            None => config["connection"][key] = value,
+        }
+    }
+    Ok(config)
+}
+
+/// The inputs of a file and the parameters, in f32.
+struct Values {
+    params: Params,
+    state: Shape,
+    hidden: Vec<f32>,
+    cotangent: Vec<f32>,
+}
+
+/// The state after the sublayer, and the gradients of its product with the cotangent.
+struct Results {
+    hidden: Vec<f32>,
+    hidden_grad: Vec<f32>,
+    /// Of the parameters, in their order.
+    grads: Vec<f64>,
+}
+
+impl Values {
+    fn new(config: &Around) -> Self {
+        let key = Key::new(0).named("parity");
+        let (connection, _, mut params) = config.build(Builder::new(key));
+        let parts: Vec<Part> = params.parts().cloned().collect();
+        for part in parts {
+            params.set(part.range.clone(), &in_general_position(key, &part));
+        }
+        let state = config.state(&*connection, &params);
+        let of_token = state.len() / (config.batch * config.seq);
+        let mut hidden = normal(key.named("hidden"), state.len(), 1.0);
+        for (at, x) in hidden.iter_mut().enumerate() {
+            // A mean other than 0, for what is centred.
+            *x += 0.4;
+            if at / of_token % SMALL == SMALL - 1 {
+                *x *= config.eps.sqrt();
+            }
+        }
+        let cotangent = normal(key.named("cotangent"), state.len(), 1.0);
+        Self {
+            params,
+            state,
+            hidden,
+            cotangent,
+        }
+    }
+
+    /// `None` if the connection cannot be computed from a state alone.
+    fn results(&self, config: &Around) -> Option<Results> {
+        let of_token = self.state.len() / (config.batch * config.seq);
+        let tokens = self.hidden.chunks(of_token);
+        let mut results = Results {
+            hidden: Vec::new(),
+            hidden_grad: Vec::new(),
+            grads: vec![0.0; self.params.slab().len()],
+        };
+        for (hidden, cotangent) in tokens.zip(self.cotangent.chunks(of_token)) {
+            let trace = Trace::new();
+            let inputs = |values: &[f32]| -> Vec<Traced<'_>> {
+                let wide = values.iter().map(|&x| trace.input(x.into()));
+                wide.collect()
+            };
+            let (hidden, slab) = (inputs(hidden), inputs(self.params.slab()));
+            let param = |name: &str| -> &[Traced<'_>] {
+                let part = self.params.part(name);
+                &slab[part.expect("a registered parameter").range.clone()]
+            };
+            let around = plain::Around {
+                index: config.sublayer_index,
+                dim: config.dim,
+                eps: config.eps,
+                param: &|name| param(&format!("connection.{name}")),
+                sublayer: &|x| {
+                    let output = linear(x, param("sublayer.weight"));
+                    output.into_iter().map(Real::gelu).collect()
+                },
+            };
+            let next = plain::apply(&config.connection, &around, &hidden)?;
+            let factors = cotangent.iter().map(|&c| f64::from(c));
+            let outputs: Vec<_> = next.iter().copied().zip(factors).collect();
+            let sought = [&hidden[..], &slab[..]].concat();
+            let grads = trace.gradient(&outputs, &sought);
+            let (of_hidden, of_slab) = grads.split_at(of_token);
+            results.hidden.extend(next.iter().map(|x| x.value() as f32));
+            results
+                .hidden_grad
+                .extend(of_hidden.iter().map(|&x| x as f32));
+            let sums = results.grads.iter_mut().zip(of_slab);
+            sums.for_each(|(sum, grad)| *sum += grad);
+        }
+        Some(results)
+    }
+
+    fn file(self, config: &Around, results: Results) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Metadata {
+            kind: &'static str,
+            config: String,
+        }
+        let metadata = Metadata {
+            kind: "connection",
+            config: serde_json::to_string(config).expect("a configuration fits JSON"),
+        };
+        let floats = weights::Values::Floats;
+        let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect();
+        let mut tensors = Vec::new();
+        for part in self.params.parts() {
+            let name = &part.name;
+            let values = self.params.slab()[part.range.clone()].to_vec();
+            let grads = narrow(&results.grads[part.range.clone()]);
+            tensors.push((format!("param.{name}"), part.shape, floats(values)));
+            tensors.push((format!("grad.{name}"), part.shape, floats(grads)));
+        }
+        for (name, values) in [
+            ("input.hidden", self.hidden),
+            ("input.output_cotangent", self.cotangent),
+            ("expect.hidden", results.hidden),
+            ("grad.hidden", results.hidden_grad),
+        ] {
+            tensors.push((name.to_owned(), self.state, floats(values)));
+        }
+        named_to_bytes(&metadata, &tensors)
+    }
+}
+
+fn normal(key: Key, count: usize, std: f32) -> Vec<f32> {
+    let mut rng = key.rng();
+    let normal = Normal::new(0.0, std).expect("a finite standard deviation");
+    (0..count).map(|_| normal.sample(&mut rng)).collect()
+}
+
+/// Values of a parameter that nothing is symmetric in, nothing at its start, and in whose logits
+/// an eps and the order of normalisations show.
+fn in_general_position(key: Key, part: &Part) -> Vec<f32> {
+    let key = key.named(&part.name);
+    let name = part.name.strip_prefix("connection.").unwrap_or(&part.name);
+    let dims = part.shape.dims();
+    let count = part.shape.len();
+    let is_static = ["static_", "bias_", "prediction", "correction"]
+        .iter()
+        .any(|start| name.starts_with(start));
+    match name {
+        "norm.weight" => {
+            let deviations = normal(key, count, 0.4);
+            deviations.iter().map(|x| 1.0 + x).collect()
+        }
+        "bias_res" => normal(key, count, BIASES_OF_MIX),
+        // A factor of logits.
+        _ if count == 1 => vec![normal(key, 1, 0.2)[0] + 0.9],
+        _ if dims.len() == 2 && !is_static => {
+            let inputs = dims[0].max(dims[1]) as f32;
+            normal(key, count, LOGITS / inputs.sqrt())
+        }
+        _ => normal(key, count, 1.0),
+    }
+}

@@ -1,0 +1,252 @@
+//! Reference values for the authors of kernels: this engine reproduces them, PyTorch in float64
+//! agrees, and mistakes that kernels are written with do not pass.
+
+use lab::parity::{check, export};
+use safetensors::SafeTensors;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// Type and settings of every connection that can be exported.
+const CASES: &[(&str, &[&str])] = &[
+    ("pre_norm", &[]),
+    ("rezero", &[]),
+    ("layer_scale", &[]),
+    ("highway", &[]),
+    ("altup", &["blocks=3"]),
+    ("hyper", &[]),
+    ("hyper", &["rate=1"]),
+    ("hyper", &["rate=3", "dynamic=false", "norm=none"]),
+    ("hyper", &["rate=2", "tanh=false", "norm=rmsnorm"]),
+    ("hyper", &["rate=8", "norm=none", "dim=12", "eps=1e-3"]),
+    ("frac", &["fractions=4"]),
+    ("frac", &["fractions=2", "dynamic=false"]),
+    ("frac", &["fractions=2", "tanh=false"]),
+    ("mhc", &[]),
+    ("mhc", &["rate=2", "sinkhorn_iters=3"]),
+    ("mhc_lite", &[]),
+    ("mhc_lite", &["rate=3"]),
+    ("krom_hc", &[]),
+    ("krom_hc", &["rate=8"]),
+    ("identity_hc", &[]),
+    ("cayley", &[]),
+    ("cayley", &["rate=3"]),
+    ("jpmhc", &[]),
+    ("virtual_width", &[]),
+    ("virtual_width", &["fractions=2", "slots=6", "tau=1.5"]),
+];
+
+fn exported(connection: &str, settings: &[&str]) -> Vec<u8> {
+    let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+    export(connection, &settings).unwrap()
+}
+
+fn write_cases(folder: &Path) -> Vec<PathBuf> {
+    let files = CASES.iter().enumerate();
+    files
+        .map(|(i, (connection, settings))| {
+            let path = folder.join(format!("{i}_{connection}.safetensors"));
+            fs::write(&path, exported(connection, settings)).unwrap();
+            path
+        })
+        .collect()
+}
+
+#[test]
+fn the_engine_reproduces_every_exported_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in write_cases(folder.path()) {
+        let found = check(&file).unwrap();
+        assert!(found.passed, "{found:#?}");
+        assert!(found.outputs.is_some() && found.gradients.is_some());
+    }
+}
+
+/// No two numbers of a file are the same, none is 0, and every parameter has a gradient.
+#[test]
+fn everything_is_in_general_position() {
+    for (connection, settings) in CASES {
+        let bytes = exported(connection, settings);
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let mut inputs = Vec::new();
+        for (name, view) in file.iter() {
+            let (words, _) = view.data().as_chunks();
+            let values: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+            assert!(
+                values.iter().all(|x| x.is_finite() && *x != 0.0),
+                "{connection}: {name}"
+            );
+            if !name.starts_with("grad.") && !name.starts_with("expect.") {
+                inputs.extend(values.iter().map(|x| x.to_bits()));
+            }
+        }
+        let count = inputs.len();
+        inputs.sort_unstable();
+        inputs.dedup();
+        // Two of a few thousand normal numbers in f32 may be the same.
+        assert!(
+            inputs.len() + 3 > count,
+            "{connection}: {} of {count}",
+            inputs.len()
+        );
+    }
+}
+
+/// Settings that stand for a mistake.
+#[test]
+fn a_file_does_not_pass_with_other_settings() {
+    for (connection, from, to) in [
+        ("hyper", "\"tanh\":true", "\"tanh\":false"),
+        ("hyper", "\"layernorm\"", "\"rmsnorm\""),
+        ("hyper", "\"eps\":0.00001", "\"eps\":0.00002"),
+        ("frac", "\"tanh\":true", "\"tanh\":false"),
+        ("mhc", "\"sinkhorn_iters\":20", "\"sinkhorn_iters\":19"),
+        ("virtual_width", "\"tau\":null", "\"tau\":1.0"),
+    ] {
+        let bytes = exported(connection, &[]);
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let mut metadata = header.metadata().clone().unwrap();
+        let config = metadata.get_mut("config").unwrap();
+        assert!(config.contains(from), "{config}");
+        *config = config.replace(from, to);
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        // A norm without bias has no parameter for it.
+        let kept = |name: &str| to != "\"rmsnorm\"" || !name.ends_with("norm.bias");
+        let tensors = file.iter().filter(|(name, _)| kept(name));
+        let changed = safetensors::serialize(tensors, Some(metadata)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("changed.safetensors");
+        fs::write(&path, changed).unwrap();
+        assert!(!check(&path).unwrap().passed, "{to}");
+    }
+}
+
+fn python(program: &str, arguments: &[&str]) -> Output {
+    let python = Command::new("python3")
+        .args(["-c", program])
+        .args(arguments)
+        .output();
+    python.expect("python3 starts")
+}
+
+#[test]
+fn pytorch_in_float64_agrees_and_mistakes_are_noticed() {
+    if !Command::new("python3")
+        .args(["-c", "import torch"])
+        .output()
+        .is_ok_and(|x| x.status.success())
+    {
+        println!("skipped: python3 cannot import torch");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_cases(folder.path());
+    let files: Vec<&str> = files.iter().map(|path| path.to_str().unwrap()).collect();
+    let output = python(include_str!("reference.py"), &files);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let mut count = 0;
+    for line in lines.lines() {
+        let found: serde_json::Value = serde_json::from_str(line).unwrap();
+        let pair =
+            |pair: &serde_json::Value| [0, 1].map(|i| pair[i].as_f64().unwrap_or(f64::INFINITY));
+        let error = pair(&found["error"]);
+        println!("{} {error:?}", found["file"]);
+        assert!(error.iter().all(|error| *error < 1e-6), "{line}");
+        for (mistake, error) in found["wrong"].as_object().unwrap() {
+            let error = pair(error);
+            println!("    {mistake} {error:?}");
+            // Ten times what passes, in outputs or in gradients.
+            let noticed = error[0] > 1e-4 || error[1] > 1e-3;
+            assert!(noticed, "{}: {mistake}: {error:?}", found["file"]);
+        }
+        count += 1;
+    }
+    assert_eq!(count, CASES.len());
+}
+
+fn experiments(arguments: &[&str]) -> Output {
+    let program = Command::new(env!("CARGO_BIN_EXE_experiments"))
+        .args(arguments)
+        .output();
+    program.unwrap()
+}
+
+#[test]
+fn the_command_writes_a_file_that_it_accepts_and_overwrites_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mhc.safetensors");
+    let path = path.to_str().unwrap();
+    let arguments = [
+        "parity",
+        "export",
+        "--connection",
+        "mhc",
+        "--set",
+        "rate=2",
+        "--out",
+        path,
+    ];
+    let output = experiments(&arguments);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(experiments(&["parity", path]).status.success());
+    let before = fs::read(path).unwrap();
+    let output = experiments(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is there already"));
+    assert_eq!(fs::read(path).unwrap(), before);
+}
+
+#[test]
+fn what_cannot_be_exported_is_said_in_one_line() {
+    for (connection, settings, message) in [
+        (
+            "hypest",
+            &[][..],
+            "unknown variant `hypest`, expected one of",
+        ),
+        (
+            "dense_former",
+            &[],
+            "it carries more from sublayer to sublayer than its state",
+        ),
+        ("attention_residual", &[], "it carries more"),
+        ("hyper", &["frozen=[\"read\"]"], "parts of it do not learn"),
+        ("mhc", &["sublayer_index=0"], "parts of it do not learn"),
+        ("hyper", &["rate"], "--set rate: expected KEY=VALUE"),
+        (
+            "hyper",
+            &["type=frac"],
+            "--set type=frac: expected KEY=VALUE",
+        ),
+        ("hyper", &["ratte=2"], "unknown field `ratte`"),
+        ("hyper", &["rate=0"], "rate is 0"),
+        ("hyper", &["batch=0"], "batch is 0"),
+        ("hyper", &["eps=0"], "eps is 0"),
+        ("hyper", &["eps=big"], "invalid type"),
+        ("frac", &["dim=15"], "expected a divisor of dim 15"),
+        ("hyper", &["dim=1000000000000"], "at most 16777216 are"),
+        ("hyper", &["batch=1000000000000"], "at most 2147483648 are"),
+        ("mhc", &["rate=256", "dim=1024"], "at most 16777216 are"),
+        (
+            "mhc",
+            &["rate=256", "sinkhorn_iters=10000"],
+            "at most 16777216 are",
+        ),
+    ] {
+        let settings: Vec<String> = settings
+            .iter()
+            .map(|&text: &&str| text.to_owned())
+            .collect();
+        let error = export(connection, &settings).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}

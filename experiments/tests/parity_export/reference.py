@@ -1,0 +1,214 @@
+"""Files of `parity export` against PyTorch in float64, and with mistakes that kernels are written with.
+
+Written from the papers' equations, not from the program. For each file one line of JSON: the worst error of
+output and gradients, and the same of every mistake that makes sense for the file's connection.
+"""
+
+import itertools, json, math, struct, sys
+
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+
+
+def load(path):
+    raw = open(path, "rb").read()
+    (length,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + length])
+    config = json.loads(header.pop("__metadata__")["config"])
+    tensors = {}
+    for name, at in header.items():
+        start, end = (8 + length + offset for offset in at["data_offsets"])
+        values = torch.frombuffer(bytearray(raw[start:end]), dtype=torch.float32)
+        tensors[name] = values.double().reshape(at["shape"])
+    return tensors, config
+
+
+def norm(kind, x, weight, bias, eps, wrong):
+    if kind == "none":
+        return x
+    if kind == "layernorm" and wrong != "norm not centred":
+        x = x - x.mean(-1, keepdim=True)
+    squares = x.square()
+    squares = squares.sum(-1, keepdim=True) if wrong == "sum of squares for their mean" else squares.mean(-1, keepdim=True)
+    x = x / (squares.sqrt() + eps) if wrong == "eps outside the root" else x / (squares + (0 if wrong == "no eps" else eps)).sqrt()
+    if wrong == "norm without weight":
+        weight = torch.ones_like(weight)
+    return x * weight + (0 if bias is None else bias)
+
+
+def slots(p, c, x, eps, alpha_shape, tau, wrong):
+    """[.., n, alpha columns], [.., n, beta columns]"""
+    alpha, beta = p["static_alpha"], p["static_beta"].reshape(p["static_alpha"].shape[0], -1)
+    if c["dynamic"]:
+        normed = norm(c["norm"], x, p.get("norm.weight"), p.get("norm.bias"), eps, wrong)
+        squash = torch.tanh if c["tanh"] and wrong != "no tanh" else lambda z: z
+        if wrong == "tanh after the scale":
+            squash = lambda z: z
+        fn = p["dynamic_beta_fn"].reshape(x.shape[-1], -1)
+        tau = 1 if wrong == "no 1/sqrt of the width" else tau
+        a = p["dynamic_alpha_scale"] * squash(normed @ p["dynamic_alpha_fn"] / tau)
+        b = p["dynamic_beta_scale"].reshape(-1, fn.shape[1]) * squash(normed @ fn / tau)
+        if wrong == "tanh after the scale":
+            a, b = a.tanh(), b.tanh()
+        alpha, beta = alpha + a, beta + b
+    return alpha, beta
+
+
+def sinkhorn(z, iterations, eps, wrong):
+    m = z.exp()
+    if wrong == "eps in the divisors":
+        eps = 1e-6
+    first, second = (-1, -2) if wrong == "rows before columns" else (-2, -1)
+    for _ in range(iterations - (wrong == "one iteration too few")):
+        m = m / (m.sum(first, keepdim=True) + eps)
+        m = m / (m.sum(second, keepdim=True) + eps)
+    return m
+
+
+def mix(kind, c, z, n, wrong):
+    if kind == "mhc":
+        return sinkhorn(z.unflatten(-1, (n, n)), c["sinkhorn_iters"], 0, wrong)
+    if kind == "mhc_lite":
+        orders = list(itertools.permutations(range(n)))
+        if wrong == "permutations in reverse":
+            orders.reverse()
+        eye = torch.eye(n)
+        matrices = torch.stack([eye[list(q)] for q in orders])
+        return torch.einsum("...q,qij->...ij", z.softmax(-1), matrices)
+    if kind == "krom_hc":
+        h = torch.ones(*z.shape[:-1], 1, 1)
+        pairs = z.unflatten(-1, (-1, 2)).softmax(-1).unbind(-2)
+        for pair in reversed(pairs) if wrong == "factors in reverse" else pairs:
+            u = torch.stack([pair, pair.flip(-1)], -2)
+            size = h.shape[-1] * 2
+            h = torch.einsum("...ij,...kl->...ikjl", h, u).reshape(*h.shape[:-2], size, size)
+        return h
+    s = torch.zeros(*z.shape[:-1], n, n)
+    above = torch.triu_indices(n, n, 1)
+    s[..., above[0], above[1]] = z
+    s = s - s.mT
+    eye = torch.eye(n)
+    if kind == "cayley":
+        return torch.linalg.inv(eye - s) @ (eye + s)
+    h = eye + 2 * s
+    for _ in range(c["iterations"]):
+        h = eye + s @ (eye + h)
+    return h
+
+
+def constrained(p, c, x, eps, wrong):
+    """H_pre [.., n], H_post [.., n], H_res [.., n, n], rows of which are destinations"""
+    kind, n = c["type"], x.shape[-2]
+    flat = x if wrong == "norm of each stream" else x.flatten(-2)
+    weight = p["norm.weight"].reshape(flat.shape[-2:]) if wrong == "norm of each stream" else p["norm.weight"]
+    flat = norm("layernorm" if kind == "jpmhc" else "rmsnorm", flat, weight, None, eps, wrong)
+    flat = flat.flatten(-2) if wrong == "norm of each stream" else flat
+    families = {}
+    for name in ("pre", "post", "res"):
+        if f"phi_{name}" in p:
+            z = flat @ p[f"phi_{name}"]
+            if kind != "jpmhc":
+                scale = 1 if wrong == "no scale of the logits" else p[f"alpha_{name}"]
+                z = scale * z + p[f"bias_{name}"].flatten()
+            families[name] = z
+    pre, post = families["pre"], families["post"]
+    if kind == "jpmhc":
+        pre = pre.unflatten(-1, (n, n)).softmax(-1).mean(-2)
+        post = post.unflatten(-1, (n, n)).softmax(-1).sum(-2)
+        families["res"] = families["res"] * c["step"] / 2
+    else:
+        pre, post = pre.sigmoid(), post.sigmoid() * (1 if wrong == "no 2 before the write's sigmoid" else 2)
+    if "res" not in families:
+        return pre, post, torch.eye(n).expand(*pre.shape, n)
+    h = mix(kind, c, families["res"], n, wrong)
+    return pre, post, h.mT if wrong == "transposed mix" else h
+
+
+def after(p, c, config, x, layer, wrong):
+    kind, eps = c["type"], config["eps"]
+    if kind in ("pre_norm",):
+        return x + layer(x)
+    if kind == "rezero":
+        return x + p["alpha"] * layer(x)
+    if kind == "layer_scale":
+        return x + p["lambda"] * layer(x)
+    if kind == "highway":
+        t = torch.sigmoid(F.linear(x, p["gate.weight"], p["gate.bias"]))
+        return t * layer(x) + (1 - t) * x
+    if kind == "altup":
+        predicted = torch.einsum("ji,...jd->...id", p["prediction"], x)
+        s = config["sublayer_index"] % c["blocks"]
+        block = x[..., s, :]
+        error = block + layer(block) - predicted[..., s, :]
+        return predicted + p["correction"][:, None] * error.unsqueeze(-2)
+    if kind in ("hyper", "frac", "virtual_width"):
+        n = {"hyper": "rate", "frac": "fractions", "virtual_width": "slots"}[kind]
+        n, m = c[n], 1 if kind == "hyper" else c["fractions"]
+        h = x.unflatten(-1, (n, -1)) if kind == "frac" else x
+        tau = (c.get("tau") or math.sqrt(h.shape[-1])) if kind == "virtual_width" else 1
+        alpha, beta = slots(p, c, h, eps, n, tau, wrong)
+        carried = alpha[..., m:] @ h if wrong == "transposed mix" else alpha[..., m:].mT @ h
+        y = layer((alpha[..., :m].mT @ h).flatten(-2)).unflatten(-1, (m, -1))
+        if wrong == "write before the mix":
+            h = h + (beta @ y)
+            return alpha[..., m:].mT @ h
+        if kind == "frac":
+            return (carried + beta * y).flatten(-2)
+        return carried + beta @ y
+    pre, post, h = constrained(p, c, x, eps, wrong)
+    y = layer(torch.einsum("...i,...id->...d", pre, x))
+    return h @ x + post.unsqueeze(-1) * y.unsqueeze(-2)
+
+
+def worst(path, wrong=None):
+    """The largest error of output and of gradients, by the rule of the page's table."""
+    tensors, config = load(path)
+    param = {n.removeprefix("param."): t.clone().requires_grad_() for n, t in tensors.items() if n.startswith("param.")}
+    own = {n.removeprefix("connection."): t for n, t in param.items()}
+    hidden = tensors["input.hidden"].clone().requires_grad_()
+    approximate = "tanh" if wrong == "gelu by tanh" else "none"
+    layer = lambda x: F.gelu(x @ param["sublayer.weight"].T, approximate=approximate)
+    output = after(own, config["connection"], config, hidden, layer, wrong)
+    output.backward(tensors["input.output_cotangent"])
+    grads = {"hidden": hidden.grad} | {n: torch.zeros_like(t) if t.grad is None else t.grad for n, t in param.items()}
+    expected = {name: tensors[f"grad.{name}"] for name in grads}
+    floor = 0.01 * max(t.abs().max() for t in expected.values())
+    error = lambda a, b, floor: ((a - b).abs().max() / b.abs().max().clamp(min=floor)).item()
+    of_grads = max(error(grads[n], expected[n], floor) for n in grads)
+    return error(output, tensors["expect.hidden"], 0.0), of_grads
+
+
+SLOTS = ["norm not centred", "sum of squares for their mean", "eps outside the root", "no eps", "norm without weight"]
+MISTAKES = {
+    "hyper": ["transposed mix", "write before the mix", "gelu by tanh"],
+    "frac": ["transposed mix"],
+    "virtual_width": ["transposed mix", "no 1/sqrt of the width"],
+    "mhc": ["rows before columns", "one iteration too few", "eps in the divisors"],
+    "mhc_lite": ["permutations in reverse"],
+    "krom_hc": ["factors in reverse"],
+}
+FAMILY = ["norm of each stream", "no scale of the logits", "no 2 before the write's sigmoid"]
+
+
+def mistakes(c):
+    kind = c["type"]
+    some = list(MISTAKES.get(kind, []))
+    if kind in ("hyper", "frac", "virtual_width"):
+        if c["dynamic"]:
+            some += ["tanh after the scale", "no tanh"] if c["tanh"] else []
+            if c["norm"] != "none":
+                some += SLOTS[0 if c["norm"] == "layernorm" else 1 :]
+    elif kind in ("mhc", "mhc_lite", "krom_hc", "identity_hc", "cayley", "jpmhc"):
+        some += SLOTS[0 if kind == "jpmhc" else 1 :]
+        some += FAMILY if kind != "jpmhc" else []
+        # The mix of KromHC is symmetric.
+        some += [] if kind in ("krom_hc", "identity_hc") else ["transposed mix"]
+    return dict.fromkeys(some)
+
+
+for path in sys.argv[1:]:
+    c = load(path)[1]["connection"]
+    wrong = {mistake: worst(path, mistake) for mistake in mistakes(c)}
+    print(json.dumps({"file": path, "type": c["type"], "error": worst(path), "wrong": wrong}))
