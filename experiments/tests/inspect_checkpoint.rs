@@ -62,6 +62,7 @@ fn a_folder_is_recognised_and_written_into_files() {
         "C(0)",
         "Lambda shape",
         "stand for 1 to 4",
+        "6 of glm5_next_bf16",
         "At the end: learned",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
@@ -78,12 +79,22 @@ fn a_folder_is_recognised_and_written_into_files() {
     assert!(page.contains("layer 2 ffn") && page.contains("Reach of the dynamic part"));
     assert!(page.contains("uniform, attn") && page.contains("uniform, ffn"));
     assert!(page.contains("keep of every stream"));
+    assert!(page.contains("\"others\":[{\"layers\":"));
     for file in [
         "matrices.csv",
         "matrices.npz",
         "npy/sites.npy",
         "npy/bands.npy",
         "pictures/unfolded_0.svg",
+        "pictures/site_5_mean.svg",
+        "pictures/with_1_site_5.svg",
+        "npy/with_1_site_5.npy",
+        "pictures/reach.svg",
+        "pictures/distances.svg",
+        "pictures/defect.svg",
+        "pictures/gain.svg",
+        "pictures/band_read.svg",
+        "pictures/band_keep.svg",
     ] {
         assert!(out.join(file).is_file(), "{file}");
     }

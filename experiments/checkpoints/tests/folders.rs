@@ -24,6 +24,22 @@ fn static_and_dynamic_coefficients_are_those_of_the_libraries() {
     }
 }
 
+/// Nothing in a file tells whether there was a tanh. The values are those of the library's module.
+#[test]
+fn lucidrains_without_tanh_has_to_be_named() {
+    let expected = given("lucidrains_no_tanh.expected.safetensors");
+    let want = parsed(&fs::read(&expected).expect("expected values"));
+    let off = |dialect| {
+        worst(
+            &computed(&given("lucidrains"), dialect, Some(&expected)),
+            &want,
+        )
+    };
+    let named = off(Some("lucidrains_no_tanh"));
+    assert!(named < 1e-6, "{named:e}");
+    assert!(off(None) > 0.1);
+}
+
 #[test]
 fn families_sizes_and_sites_are_recognised() {
     for (folder, dialect) in FOLDERS {

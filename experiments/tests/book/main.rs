@@ -2,7 +2,6 @@
 
 mod claims;
 mod pages;
-mod pytorch;
 
 use pages::{Page, all_pages, book, normal};
 use std::{

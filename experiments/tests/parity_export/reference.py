@@ -38,8 +38,8 @@ def norm(kind, x, weight, bias, eps, wrong):
     return x * weight + (0 if bias is None else bias)
 
 
-def slots(p, c, x, eps, alpha_shape, tau, wrong):
-    """[.., n, alpha columns], [.., n, beta columns]"""
+def slots(p, c, x, eps, tau, wrong):
+    """alpha [.., n, reads + n], beta [.., n, reads]"""
     alpha, beta = p["static_alpha"], p["static_beta"].reshape(p["static_alpha"].shape[0], -1)
     if c["dynamic"]:
         normed = norm(c["norm"], x, p.get("norm.weight"), p.get("norm.bias"), eps, wrong)
@@ -56,20 +56,18 @@ def slots(p, c, x, eps, alpha_shape, tau, wrong):
     return alpha, beta
 
 
-def sinkhorn(z, iterations, eps, wrong):
+def sinkhorn(z, iterations, wrong):
     m = z.exp()
-    if wrong == "eps in the divisors":
-        eps = 1e-6
     first, second = (-1, -2) if wrong == "rows before columns" else (-2, -1)
     for _ in range(iterations - (wrong == "one iteration too few")):
-        m = m / (m.sum(first, keepdim=True) + eps)
-        m = m / (m.sum(second, keepdim=True) + eps)
+        m = m / m.sum(first, keepdim=True)
+        m = m / m.sum(second, keepdim=True)
     return m
 
 
 def mix(kind, c, z, n, wrong):
     if kind == "mhc":
-        return sinkhorn(z.unflatten(-1, (n, n)), c["sinkhorn_iters"], 0, wrong)
+        return sinkhorn(z.unflatten(-1, (n, n)), c["sinkhorn_iters"], wrong)
     if kind == "mhc_lite":
         orders = list(itertools.permutations(range(n)))
         if wrong == "permutations in reverse":
@@ -128,7 +126,7 @@ def constrained(p, c, x, eps, wrong):
 
 def after(p, c, config, x, layer, wrong):
     kind, eps = c["type"], config["eps"]
-    if kind in ("pre_norm",):
+    if kind == "pre_norm":
         return x + layer(x)
     if kind == "rezero":
         return x + p["alpha"] * layer(x)
@@ -146,17 +144,17 @@ def after(p, c, config, x, layer, wrong):
     if kind in ("hyper", "frac", "virtual_width"):
         n = {"hyper": "rate", "frac": "fractions", "virtual_width": "slots"}[kind]
         n, m = c[n], 1 if kind == "hyper" else c["fractions"]
-        h = x.unflatten(-1, (n, -1)) if kind == "frac" else x
+        h = x if kind == "hyper" else x.unflatten(-1, (n, -1))
         tau = (c.get("tau") or math.sqrt(h.shape[-1])) if kind == "virtual_width" else 1
-        alpha, beta = slots(p, c, h, eps, n, tau, wrong)
+        alpha, beta = slots(p, c, h, eps, tau, wrong)
         carried = alpha[..., m:] @ h if wrong == "transposed mix" else alpha[..., m:].mT @ h
         y = layer((alpha[..., :m].mT @ h).flatten(-2)).unflatten(-1, (m, -1))
         if wrong == "write before the mix":
-            h = h + (beta @ y)
-            return alpha[..., m:].mT @ h
+            return alpha[..., m:].mT @ (h + beta @ y)
         if kind == "frac":
             return (carried + beta * y).flatten(-2)
-        return carried + beta @ y
+        after = carried + beta @ y
+        return after if kind == "hyper" else after.flatten(-2)
     pre, post, h = constrained(p, c, x, eps, wrong)
     y = layer(torch.einsum("...i,...id->...d", pre, x))
     return h @ x + post.unsqueeze(-1) * y.unsqueeze(-2)
@@ -185,7 +183,7 @@ MISTAKES = {
     "hyper": ["transposed mix", "write before the mix", "gelu by tanh"],
     "frac": ["transposed mix"],
     "virtual_width": ["transposed mix", "no 1/sqrt of the width"],
-    "mhc": ["rows before columns", "one iteration too few", "eps in the divisors"],
+    "mhc": ["rows before columns", "one iteration too few"],
     "mhc_lite": ["permutations in reverse"],
     "krom_hc": ["factors in reverse"],
 }
@@ -205,7 +203,9 @@ def mistakes(c):
         some += FAMILY if kind != "jpmhc" else []
         # The mix of KromHC is symmetric.
         some += [] if kind in ("krom_hc", "identity_hc") else ["transposed mix"]
-    return dict.fromkeys(some)
+    if c.get("rate") == 1:
+        some.remove("transposed mix")
+    return some
 
 
 for path in sys.argv[1:]:

@@ -11,7 +11,20 @@ use crate::{
     sinkhorn::{Direction, Divisor, Sinkhorn},
 };
 
-pub(super) static HYPER: Dialect = Dialect {
+/// Hyper-connections whose predictions go through tanh, the default.
+pub(super) static HYPER: Dialect = PREDICTED;
+
+/// The same without tanh: nothing in a file tells the two apart, so it has to be named.
+pub(super) static WITHOUT_TANH: Dialect = Dialect {
+    name: "lucidrains_no_tanh",
+    title: "hyper-connections 0.4 (lucidrains): hyper-connections without tanh",
+    source: "hyper-connections 0.4.11, hyper_connections.py with tanh = False; by --dialect alone",
+    fits: |_| false,
+    form: |parts, _| hyper(parts, false),
+    ..PREDICTED
+};
+
+const PREDICTED: Dialect = Dialect {
     name: "lucidrains",
     title: "hyper-connections 0.4 (lucidrains): hyper-connections",
     source: "hyper-connections 0.4.11, hyper_connections.py (tanh = True, its default)",
@@ -37,7 +50,7 @@ pub(super) static HYPER: Dialect = Dialect {
     settings: &[],
     streams: &["num_residual_streams", "num_streams"],
     fits: |shape| shape("alpha_scale").is_some(),
-    form: hyper,
+    form: |parts, _| hyper(parts, true),
     last: Last::Sum,
     ..PLAIN
 };
@@ -84,13 +97,13 @@ pub(super) const CONSTRAINED_REQUIRED: &[&str] = &[
 /// The eps of PyTorch's `normalize`.
 pub(super) const NORMALIZE: f64 = 1e-12;
 
-fn hyper(parts: &mut Parts<'_>, _: &Values) -> Result<Form, CheckpointError> {
+fn hyper(parts: &mut Parts<'_>, tanh: bool) -> Result<Form, CheckpointError> {
     let (streams, base) = fixed(parts)?;
     let alpha = parts.vector("alpha_scale", 1)?[0];
     let beta = parts.vector("beta_scale", 1)?[0];
     Ok(Form {
         streams,
-        predictor: Some(predictor(parts, streams, true)?),
+        predictor: Some(predictor(parts, streams, tanh)?),
         base,
         scale: [alpha, beta, alpha],
         read: Gate::Linear,

@@ -34,6 +34,7 @@ pub static DIALECTS: &[&Dialect] = &[
     &xing4::DIALECT,
     &qwen4_exp::DIALECT,
     &lucidrains::HYPER,
+    &lucidrains::WITHOUT_TANH,
     &lucidrains::CONSTRAINED,
     &mhc_lite::DIALECT,
     &tokenbender::DIALECT,

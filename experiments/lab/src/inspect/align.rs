@@ -55,6 +55,25 @@ pub fn align(first: &[LayerCoefficients], second: &[LayerCoefficients]) -> Optio
     })
 }
 
+impl Alignment {
+    /// The coefficients of a sublayer of the second network with its streams in the order of the
+    /// first.
+    pub(super) fn applied(&self, layer: &LayerCoefficients) -> LayerCoefficients {
+        let columns = layer.rate() + 1;
+        let order = || self.permutation.iter().map(|stream| stream - 1);
+        let row = |from: usize| {
+            let row = &layer.alpha[from * columns..][..columns];
+            [row[0]]
+                .into_iter()
+                .chain(order().map(move |to| row[1 + to]))
+        };
+        LayerCoefficients {
+            alpha: order().flat_map(row).collect(),
+            beta: order().map(|from| layer.beta[from]).collect(),
+        }
+    }
+}
+
 /// The sum of squared differences of a and the permuted b.
 fn difference(a: &LayerCoefficients, b: &LayerCoefficients, permutation: &[usize]) -> f64 {
     let (rate, columns) = (a.rate(), a.rate() + 1);
@@ -118,6 +137,8 @@ mod tests {
         let found = align(&first, &second).expect("the same shape");
         assert_eq!(found.permutation, [2, 4, 1, 3]);
         assert!(found.distance < 1e-6);
+        let aligned: Vec<_> = second.iter().map(|layer| found.applied(layer)).collect();
+        assert_eq!(aligned, first);
         assert!(found.distance_as_they_are > 0.1 && found.distance_by_chance > 0.1);
     }
 

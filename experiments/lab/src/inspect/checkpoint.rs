@@ -21,7 +21,16 @@ pub struct CheckpointView {
     pub(super) layers: Option<Vec<LayerCoefficients>>,
     pub(super) gains: Vec<LayerGain>,
     pub(super) unfolded: Option<(Unfolded, Vec<Vec<f64>>, Patterns)>,
-    pub(super) compared: Vec<(String, Option<Alignment>)>,
+    pub(super) compared: Vec<Compared>,
+}
+
+/// Another checkpoint beside this one.
+#[derive(Debug)]
+pub(super) struct Compared {
+    pub(super) name: String,
+    pub(super) alignment: Option<Alignment>,
+    /// Its coefficients with streams in the order of this one's; none without an alignment.
+    pub(super) layers: Vec<LayerCoefficients>,
 }
 
 impl CheckpointView {
@@ -60,8 +69,15 @@ impl CheckpointView {
     /// Matches the streams of another checkpoint to those of this one.
     pub fn compare(&mut self, other: &Self) {
         let both = self.layers.as_deref().zip(other.layers.as_deref());
-        let aligned = both.and_then(|(mine, theirs)| align(mine, theirs));
-        self.compared.push((other.name.clone(), aligned));
+        let alignment = both.and_then(|(mine, theirs)| align(mine, theirs));
+        let theirs = other.layers.iter().flatten();
+        self.compared.push(Compared {
+            name: other.name.clone(),
+            layers: alignment.as_ref().map_or_else(Vec::new, |alignment| {
+                theirs.map(|layer| alignment.applied(layer)).collect()
+            }),
+            alignment,
+        });
     }
 
     /// The number of sites.

@@ -1,21 +1,16 @@
-//! Checkpoints of other programs as matrices, pictures, JSON and a page.
+//! Checkpoints of other programs as matrices, JSON and a page.
 
 use super::{
-    checkpoint::{CheckpointView, PARTS, per_token, spread},
+    checkpoint::{CheckpointView, Compared, PARTS, per_token, spread},
     matrix::{Matrix, PERCENTILES},
     measures::{Band, difference},
     page::{LETTERS, filled, round, six_digits, thousandths},
     patterns::Reference,
 };
 use checkpoints::{Checkpoint, Coefficients, Kind, MixMeasures, SiteAnalysis, layer};
-use figures::{
-    plot::{HeatMap, Picture},
-    unfold::Unfolded,
-};
+use figures::unfold::Unfolded;
+use serde::Serialize;
 use serde_json::{Value, json};
-
-/// Colours are deepest here, if there are entries beyond it.
-const LIMIT: f64 = 2.0;
 
 impl CheckpointView {
     /// The matrices of one site: static, and of states the standard deviation and the mean; the
@@ -32,6 +27,17 @@ impl CheckpointView {
             let title = format!("{} {}: {part}", k + 1, site.label);
             let name = format!("site_{k}_{part}");
             Some(Matrix::coefficients(&layer(&of)?).named(name, title))
+        });
+        matrices.collect()
+    }
+
+    /// The same site of every checkpoint that this one is compared with, streams aligned.
+    pub(super) fn compared_matrices(&self, k: usize) -> Vec<Matrix> {
+        let others = self.compared.iter().zip(1..);
+        let matrices = others.filter_map(|(other, number)| {
+            let title = format!("{} of {}", k + 1, other.name);
+            let matrix = Matrix::coefficients(other.layers.get(k)?);
+            Some(matrix.named(format!("with_{number}_site_{k}"), title))
         });
         matrices.collect()
     }
@@ -116,7 +122,7 @@ impl CheckpointView {
 
     /// Bands over the tokens of what acts, by stream and site: reads, writes, and the share that
     /// a stream keeps of itself. Empty without states; `None` at sites without.
-    fn bands(&self) -> Vec<(&'static str, Vec<Vec<Option<Band>>>)> {
+    pub(super) fn bands(&self) -> Vec<(&'static str, Vec<Vec<Option<Band>>>)> {
         let (n, sites) = (self.checkpoint.streams, &self.analysis.sites);
         type Of = fn(&Coefficients, usize) -> Option<f64>;
         let parts: [(&str, Of); 3] = [
@@ -156,6 +162,47 @@ impl CheckpointView {
             .then(|| Matrix::of_columns(self.site_names(), columns).named("bands", title))
     }
 
+    /// Measures over depth as charts.
+    pub(super) fn charts(&self) -> [Chart; 3] {
+        let sites = &self.analysis.sites;
+        let parts = PARTS.iter().enumerate();
+        let reach =
+            parts.flat_map(|(part, name)| by_kind(sites, name, &|site| Some(site.reach[part])));
+        type Of = fn(&MixMeasures) -> f64;
+        let of_mix = |name: &str, of: Of| by_kind(sites, name, &|s| s.mix.as_ref().map(of));
+        let distances = [
+            of_mix("identity", |mix| mix.identity),
+            of_mix("a permutation", |mix| mix.permutation),
+            of_mix("uniform", |mix| mix.uniform),
+        ];
+        let chart = |file, title, series, log| Chart {
+            file,
+            title,
+            series,
+            log,
+        };
+        [
+            chart(
+                "reach",
+                "Reach of the dynamic part, in logits",
+                reach.collect(),
+                true,
+            ),
+            chart(
+                "distances",
+                "Distance of the static mix to",
+                distances.concat(),
+                false,
+            ),
+            chart(
+                "defect",
+                "Doubly stochastic defect of the static mix",
+                of_mix("defect", |mix| mix.defect),
+                true,
+            ),
+        ]
+    }
+
     /// The bands as charts of the page.
     fn band_charts(&self) -> Vec<Value> {
         let charts = self.bands().into_iter().map(|(part, streams)| {
@@ -179,48 +226,16 @@ impl CheckpointView {
         all.extend(self.bands_matrix());
         for k in 0..self.sites() {
             all.extend(self.site_matrices(k));
+            all.extend(self.compared_matrices(k));
             all.push(self.reach(k));
         }
         all
-    }
-
-    /// Every picture with the name of its file: the unfolded matrices, and what acts at every
-    /// site.
-    pub fn pictures(&self) -> Vec<(String, Picture)> {
-        let unfolded = self.unfolded_matrices().into_iter();
-        let sites = (0..self.sites()).filter_map(|k| self.site_matrices(k).pop());
-        let shown = unfolded.chain(sites).map(|matrix| {
-            let limit = matrix.largest().min(LIMIT);
-            let map = HeatMap {
-                title: matrix.title,
-                note: "row = source or reader, column = destination or output".into(),
-                rows: matrix.rows,
-                columns: matrix.columns,
-                values: matrix.values,
-                limit,
-            };
-            (matrix.name, map.draw())
-        });
-        shown.collect()
     }
 
     /// The page of an inspection with what is known without the network.
     pub fn page(&self) -> String {
         let of = &self.checkpoint;
         let sites = &self.analysis.sites;
-        let parts = PARTS.iter().enumerate();
-        let reach: Vec<_> = parts
-            .flat_map(|(part, name)| by_kind(sites, name, &|s| Some(s.reach[part])))
-            .collect();
-        type Of = fn(&MixMeasures) -> f64;
-        let of_mix = |name: &str, of: Of| by_kind(sites, name, &|s| s.mix.as_ref().map(of));
-        let distances = [
-            of_mix("identity", |mix| mix.identity),
-            of_mix("a permutation", |mix| mix.permutation),
-            of_mix("uniform", |mix| mix.uniform),
-        ]
-        .concat();
-        let defect = of_mix("defect", |mix| mix.defect);
         let shown = |one: &Coefficients| layer(one);
         let parts = |site: &SiteAnalysis| {
             let mean = shown(&site.mean()?)?;
@@ -238,6 +253,10 @@ impl CheckpointView {
         let contributions = unfolded.map(|(_, contributions, _)| contributions);
         let rate = layers.as_ref().and(contributions).map(|_| of.streams);
         let references = Reference::ALL.map(|known| (known.name(), known.matrix(sites.len())));
+        let aligned = |other: &&Compared| !other.layers.is_empty();
+        let others = self.compared.iter().filter(aligned);
+        let others = others.map(|other| json!({"name": other.name, "layers": other.layers}));
+        let others: Vec<Value> = others.collect();
         let mut data = json!({
             "name": self.name, "label": of.dialect.title, "rate": rate,
             "about": format!(
@@ -253,11 +272,7 @@ impl CheckpointView {
             "last": self.analysis.last(), "similarity": [], "depth": [], "interventions": [],
             "gains": self.gains, "steps": [],
             "bands": self.band_charts(),
-            "charts": [
-                {"title": "Reach of the dynamic part, in logits", "series": reach, "log": true},
-                {"title": "Distance of the static mix to", "series": distances, "log": false},
-                {"title": "Doubly stochastic defect of the static mix", "series": defect, "log": true},
-            ],
+            "charts": self.charts(), "others": others,
         });
         round(&mut data, six_digits);
         let mut text = json!(self.token_view());
@@ -321,6 +336,10 @@ impl CheckpointView {
             .iter()
             .map(|one| json!({"name": one.name, "value": one.value, "key": one.key}));
         let unfolded = self.unfolded.as_ref();
+        let compared = self.compared.iter();
+        let compared: Vec<_> = compared
+            .map(|other| (&other.name, &other.alignment))
+            .collect();
         let all = json!({
             "name": self.name, "dialect": dialect.name, "title": dialect.title,
             "streams": streams, "width": width, "settings": settings.collect::<Vec<_>>(),
@@ -331,10 +350,22 @@ impl CheckpointView {
             "gains": self.gains, "unfolded": unfolded.map(|(unfolded, ..)| unfolded),
             "contributions": unfolded.map(|(_, contributions, _)| contributions),
             "patterns": unfolded.map(|(.., patterns)| patterns),
-            "compared": self.compared,
+            "compared": compared,
         });
         serde_json::to_vec(&all).expect("plain data becomes JSON")
     }
+}
+
+/// A measure of every site over depth.
+#[derive(Debug, Serialize)]
+pub(super) struct Chart {
+    /// A name for files.
+    #[serde(skip)]
+    pub(super) file: &'static str,
+    pub(super) title: &'static str,
+    pub(super) series: Vec<(String, Vec<Option<f64>>)>,
+    /// Whether its values are drawn by their logarithms.
+    pub(super) log: bool,
 }
 
 /// A series for a chart of each kind of site, null at the others.

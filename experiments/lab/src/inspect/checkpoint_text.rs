@@ -51,8 +51,16 @@ impl CheckpointView {
         } else if !self.checkpoint.whole() {
             text += &wrapped("Not all sites are here, so nothing is unfolded.", width);
         }
-        for (name, aligned) in &self.compared {
-            text += &wrapped(&compared(name, aligned.as_ref()), width);
+        for other in &self.compared {
+            text += &wrapped(&compared(&other.name, other.alignment.as_ref()), width);
+        }
+        if self.sites() <= SHOWN {
+            let pairs = (0..self.sites()).flat_map(|k| {
+                let theirs = self.compared_matrices(k);
+                let mine = self.site_matrices(k).pop().filter(|_| !theirs.is_empty());
+                mine.into_iter().chain(theirs)
+            });
+            text += &side_by_side(&pairs.collect::<Vec<_>>(), width, colour);
         }
         text
     }
@@ -121,7 +129,8 @@ impl CheckpointView {
             k + 1,
             site.name
         );
-        let matrices = self.site_matrices(k);
+        let mut matrices = self.site_matrices(k);
+        matrices.extend(self.compared_matrices(k));
         let mut text = wrapped(&what, width) + &side_by_side(&matrices, width, colour);
         text += &heat_map(&self.reach(k), width, colour);
         text

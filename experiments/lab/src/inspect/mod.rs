@@ -7,6 +7,7 @@
 mod align;
 mod checkpoint;
 mod checkpoint_files;
+mod checkpoint_pictures;
 mod checkpoint_text;
 mod gain;
 mod inspection;

@@ -75,13 +75,13 @@ impl Inspection {
 }
 
 /// Measures of the composed mixes.
-const GAINS: [Measure<Gain>; 3] = [
+pub(super) const GAINS: [Measure<Gain>; 3] = [
     ("forward", |gain| gain.forward),
     ("backward", |gain| gain.backward),
     ("spectral norm", |gain| gain.spectral_norm),
 ];
 
-fn by_depth<T>(sublayers: &[T], of: impl Fn(&T) -> f64) -> Vec<LinePoint> {
+pub(super) fn by_depth<T>(sublayers: &[T], of: impl Fn(&T) -> f64) -> Vec<LinePoint> {
     points(
         sublayers
             .iter()
@@ -97,7 +97,7 @@ fn points(places: impl Iterator<Item = (f64, f64)>) -> Vec<LinePoint> {
 }
 
 /// Axes with a logarithmic y.
-fn logarithmic(x: &str, y: &str) -> [Axis; 2] {
+pub(super) fn logarithmic(x: &str, y: &str) -> [Axis; 2] {
     let scale = Scale::Log;
     [
         Axis::new(x),
@@ -108,7 +108,11 @@ fn logarithmic(x: &str, y: &str) -> [Axis; 2] {
     ]
 }
 
-fn chart(title: &str, [x, y]: [Axis; 2], series: Vec<(String, Vec<LinePoint>)>) -> LineChart {
+pub(super) fn chart(
+    title: &str,
+    [x, y]: [Axis; 2],
+    series: Vec<(String, Vec<LinePoint>)>,
+) -> LineChart {
     let series = series.into_iter().zip(1..);
     LineChart {
         title: title.into(),
@@ -125,7 +129,7 @@ fn chart(title: &str, [x, y]: [Axis; 2], series: Vec<(String, Vec<LinePoint>)>) 
     }
 }
 
-fn heat_map(matrix: Matrix, note: &str) -> (String, Picture) {
+pub(super) fn heat_map(matrix: Matrix, note: &str) -> (String, Picture) {
     let limit = matrix.largest().min(LIMIT);
     let map = HeatMap {
         title: matrix.title,

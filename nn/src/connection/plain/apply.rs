@@ -77,7 +77,7 @@ pub fn apply<T: Real>(
             };
             predicted.iter().enumerate().map(corrected).collect()
         }
-        Of::Hyper(of) => {
+        Of::Hyper(of) if of.frozen.is_empty() => {
             let form = of.dynamic.then(|| around.form(of.norm, of.tanh));
             let made = around.predicted(of.rate, state, form, 1.0);
             slotted([of.rate, 1], WriteForm::Full, made)
