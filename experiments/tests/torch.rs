@@ -287,6 +287,18 @@ fn weights_of_another_network_are_refused_in_one_line() {
         ],
         "not a whole safetensors file",
     );
+    // The settings of another network with parameters of the same names and shapes.
+    fs::write(&file, &good).unwrap();
+    let settings = fs::read_to_string(torch.join(CONFIG_FILE)).unwrap();
+    let changed = settings.replace("tanh = true", "tanh = false");
+    assert_ne!(changed, settings);
+    fs::write(torch.join(CONFIG_FILE), changed).unwrap();
+    let back = place.path("back");
+    fails(
+        &["import", torch.to_str().unwrap(), "--out", &back],
+        "is of another network",
+    );
+    fs::write(torch.join(CONFIG_FILE), settings).unwrap();
     // Without metadata, as safetensors' own `save_file` writes.
     fs::write(&file, &good).unwrap();
     change(&file, |_| {});

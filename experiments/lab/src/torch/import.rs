@@ -9,7 +9,7 @@ use crate::{
     train::{TrainError, Trainer},
 };
 use engine::backend::CpuBackend;
-use models::weights::TensorFile;
+use models::{model::ModelConfig, weights::TensorFile};
 use std::path::Path;
 
 /// Makes a run directory of a directory that [`export`](super::export) has written, with the
@@ -26,6 +26,12 @@ pub fn import(from: &Path, to: &Path) -> Result<RunConfig, TorchError> {
     };
     let weights = TensorFile::open(&weights)?;
     let config = RunConfig::of_run(&weights.path().with_file_name(CONFIG_FILE))?;
+    // Others write none.
+    if weights.metadata("config").is_some() && weights.config::<ModelConfig>()? != config.model {
+        return Err(TorchError::OtherNetwork {
+            weights: weights.path().to_owned(),
+        });
+    }
     weights.check("", &config.model.shapes().map_err(TrainError::from)?)?;
     let data = Data::open(&config).map_err(TrainError::from)?;
     let mut trainer = Trainer::new(&config, &data)?;

@@ -13,7 +13,12 @@ mod import;
 pub use export::{Exported, export};
 pub use import::import;
 
-use crate::{config::ConfigError, run_dir::RunError, train::TrainError, trained::TrainedError};
+use crate::{
+    config::ConfigError,
+    run_dir::{CONFIG_FILE, RunError},
+    train::TrainError,
+    trained::TrainedError,
+};
 use models::weights::WeightsError;
 use std::{
     fs, io,
@@ -44,6 +49,15 @@ pub enum TorchError {
     NotExpressible {
         /// The part of the network.
         what: String,
+    },
+    /// Weights beside the settings of another network.
+    #[error(
+        "{weights} is of another network than {CONFIG_FILE} beside it says: change none of the \
+         settings under [model]"
+    )]
+    OtherNetwork {
+        /// The file of weights.
+        weights: PathBuf,
     },
     /// The settings cannot be used.
     #[error(transparent)]
