@@ -1,10 +1,17 @@
 //! `teach`: lessons that compute.
 
-use super::output::{Failure, say, usage};
+use super::output::{Failure, print, say, usage, write_into};
 use engine::rng::Key;
 use figures::terminal::stdout_width;
-use lessons::teach::{Board, LESSONS};
-use std::io::{self, IsTerminal, stdin, stdout};
+use lab::run_dir::write_atomically;
+use lessons::{
+    pages::{page_of, site},
+    teach::{Board, LESSONS},
+};
+use std::{
+    io::{self, IsTerminal, stdin, stdout},
+    path::{Path, PathBuf},
+};
 
 /// Computes a lesson and prints every number beside its equation.
 #[derive(Debug, clap::Args)]
@@ -21,12 +28,19 @@ pub struct Args {
     /// Where the numbers of the lesson come from
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Write the lesson's page for a browser to this file; without N, all pages and their index
+    /// into this directory
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["list", "step", "seed"])]
+    html: Option<PathBuf>,
 }
 
 impl Args {
     /// Prints the lesson or the list.
     pub fn run(self) -> Result<(), Failure> {
         let Some(number) = self.lesson else {
+            if let Some(directory) = &self.html {
+                return write_site(directory);
+            }
             for (i, lesson) in LESSONS.iter().enumerate() {
                 say(&format!("{:>2}  {}", i + 1, lesson.title))?;
             }
@@ -38,6 +52,9 @@ impl Args {
                 LESSONS.len()
             )));
         };
+        if let Some(file) = &self.html {
+            return write_page(number, file);
+        }
         let terminal = stdout().is_terminal();
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let mut wait = || -> io::Result<()> {
@@ -71,4 +88,16 @@ impl Args {
             ))),
         }
     }
+}
+
+fn write_site(directory: &Path) -> Result<(), Failure> {
+    let files = site()?.into_iter();
+    let files = files.map(|(name, text)| (name, text.into_bytes()));
+    print(&(write_into(directory, files)?.join("\n") + "\n"))
+}
+
+fn write_page(number: usize, file: &Path) -> Result<(), Failure> {
+    let page = page_of(number).expect("every lesson has a page");
+    write_atomically(file, page.alone()?.as_bytes())?;
+    print(&format!("{}\n", file.display()))
 }

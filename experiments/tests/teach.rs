@@ -64,6 +64,32 @@ fn an_unknown_lesson_is_a_usage_error() {
 }
 
 #[test]
+fn pages_are_written_one_by_one_or_as_a_site() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let file = path("lesson.html");
+    let written = run(&["teach", "9", "--html", &file], "");
+    assert!(written.status.success());
+    assert_eq!(text(&written), format!("{file}\n"));
+    let page = std::fs::read_to_string(&file).expect("a page");
+    assert!(page.starts_with("<!doctype html>") && page.contains("Sinkhorn"));
+    assert!(!page.contains("index.html"), "a page alone has no index");
+
+    let site = path("site");
+    let written = text(&run(&["teach", "--html", &site], ""));
+    assert!(written.lines().count() > 1);
+    for file in written.lines() {
+        let page = std::fs::read_to_string(file).expect("a page");
+        assert!(page.starts_with("<!doctype html>"), "{file}");
+    }
+    let blocked = format!("{file}/below");
+    assert_eq!(run(&["teach", "--html", &blocked], "").status.code(), Some(1));
+    assert_eq!(run(&["teach", "1", "--html", &blocked], "").status.code(), Some(1));
+    assert_eq!(run(&["teach", "10", "--html", &file], "").status.code(), Some(2));
+    assert_eq!(run(&["teach", "1", "--step", "--html", &file], "").status.code(), Some(2));
+}
+
+#[test]
 fn a_graph_is_two_files() {
     let directory = tempfile::tempdir().expect("a directory");
     let out = directory.path().join("new");

@@ -3,4 +3,5 @@
 
 pub mod graph;
 pub mod known_bugs;
+pub mod pages;
 pub mod teach;

@@ -27,7 +27,9 @@ const PARALLEL_EVEN: HyperMatrix<'static> = &[&[0., 0., 1.], &[0., 1., 0.], &[1.
 fn show(board: &mut Board<'_>, matrix: HyperMatrix<'_>) -> io::Result<()> {
     let rows = ["T output", "stream 1", "stream 2"].map(String::from);
     let columns = ["T input", "to 1", "to 2"].map(String::from);
-    board.matrix(&rows, &columns, |r, c| Some(matrix[r][c].into()))
+    board.matrix("HC: row = from, column = to", &rows, &columns, |r, c| {
+        Some(matrix[r][c].into())
+    })
 }
 
 /// Runs the same layers in sequence and in parallel.
@@ -134,5 +136,8 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         "Eq. 53 carries 2 s where a parallel block carries s. Why does the next layer not \
          notice, and who does? Change one entry of Eq. 19 so that T_even reads T_odd's \
          output as well: which arrangement is that?",
+        "The next layer begins with a norm, which removes the factor 2. The sum notices: what is added \
+         to 2 s later counts half as much beside it. Set A_m[1] of Eq. 19 to 1: T_even then reads \
+         (T_odd(s) + s) + s, so it comes after T_odd, in sequence, with the past counted twice.",
     )
 }

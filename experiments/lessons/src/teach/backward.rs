@@ -71,7 +71,9 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     )?;
     let streams = ["dĤ 1", "dĤ 2"].map(String::from);
     let columns: Vec<String> = (1..=DIM).map(|i| format!("{i}")).collect();
-    board.matrix(&streams, &columns, |r, c| Some(exact_g[r * DIM + c]))?;
+    board.matrix("G = dĤ", &streams, &columns, |r, c| {
+        Some(exact_g[r * DIM + c])
+    })?;
 
     board.step("Through the write")?;
     board.equation("of Eq. 5", "dH'_j = dĤ_j")?;
@@ -149,5 +151,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         "At initialisation W_m = W_r = 0. What is ds_alpha then, whatever the loss? And \
          which of s_alpha and W_m has to move first? (Lesson 6 counts it out.) `graph \
          lesson` draws this tape with these gradients.",
+        "ds_alpha is the sum of tanh(z) dA, and z = H̄ W = 0: zero, whatever the loss. W has to move \
+         first. Its gradient is H̄ᵀ (s_alpha dA), and s_alpha starts at 0.01, not at 0.",
     )
 }

@@ -22,6 +22,19 @@ pub struct Claim {
     pub holds: bool,
 }
 
+/// A piece of a lesson's words, without its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// The title of the next step.
+    Step(String),
+    /// A formula and its number in the paper.
+    Equation(String, String),
+    /// A paragraph.
+    Text(String),
+    /// The question at the end and its answer.
+    Question(String, String),
+}
+
 /// The page of a lesson; its methods fail where the output does.
 pub struct Board<'a> {
     out: &'a mut dyn Write,
@@ -30,6 +43,7 @@ pub struct Board<'a> {
     width: usize,
     steps: usize,
     claims: Vec<Claim>,
+    words: Vec<Passage>,
 }
 
 #[derive(Clone, Copy)]
@@ -50,6 +64,7 @@ impl<'a> Board<'a> {
             width: WIDTH,
             steps: 0,
             claims: Vec::new(),
+            words: Vec::new(),
         }
     }
 
@@ -74,6 +89,11 @@ impl<'a> Board<'a> {
     /// Claims, and whether they held.
     pub fn into_claims(self) -> Vec<Claim> {
         self.claims
+    }
+
+    /// The words of the lesson, for other places that tell the same.
+    pub fn into_words(self) -> Vec<Passage> {
+        self.words
     }
 
     fn styled(&self, style: Style, text: &str) -> String {
@@ -103,6 +123,7 @@ impl<'a> Board<'a> {
             }
         }
         self.steps += 1;
+        self.words.push(Passage::Step(title.to_owned()));
         let title = wrapped(&format!("{}. {title}", self.steps), self.width);
         let title = self.styled(Style::Bold, title.trim_end());
         writeln!(self.out, "\n{title}")
@@ -110,6 +131,8 @@ impl<'a> Board<'a> {
 
     /// A formula with its number in the paper.
     pub fn equation(&mut self, number: &str, formula: &str) -> io::Result<()> {
+        self.words
+            .push(Passage::Equation(number.to_owned(), formula.to_owned()));
         for line in self.broken(&format!("{number:<13} {formula}")) {
             let line = self.styled(Style::Equation, &line);
             writeln!(self.out, "{INDENT}{line}")?;
@@ -129,6 +152,7 @@ impl<'a> Board<'a> {
 
     /// A paragraph.
     pub fn text(&mut self, text: &str) -> io::Result<()> {
+        self.words.push(Passage::Text(text.to_owned()));
         self.paragraph("", "", text)
     }
 
@@ -203,14 +227,16 @@ impl<'a> Board<'a> {
         Ok(())
     }
 
-    /// A matrix with named rows and columns; columns that find no room follow below.
+    /// A matrix with a caption and named rows and columns; columns that find no room follow below.
     pub fn matrix(
         &mut self,
+        caption: &str,
         rows: &[String],
         columns: &[String],
         value: impl Fn(usize, usize) -> Option<f64>,
     ) -> io::Result<()> {
         const NAME: usize = 12;
+        self.line(caption)?;
         let fitting = (self.room().saturating_sub(NAME) / NUMBER).max(1);
         for from in (0..columns.len()).step_by(fitting) {
             let shown = from..(from + fitting).min(columns.len());
@@ -247,11 +273,15 @@ impl<'a> Board<'a> {
         self.out.write_all(coloured.as_bytes())
     }
 
-    /// Suggests what to try next.
-    pub fn question(&mut self, text: &str) -> io::Result<()> {
+    /// Suggests what to try next. The answer is among the words only, for the lesson's page, which
+    /// hides it until it is asked for.
+    pub fn question(&mut self, text: &str, answer: &str) -> io::Result<()> {
+        self.words
+            .push(Passage::Question(text.to_owned(), answer.to_owned()));
         let head = self.styled(Style::Bold, "To try:");
         writeln!(self.out, "\n{head}")?;
-        self.text(text)
+        self.paragraph("", "", text)?;
+        self.paragraph("", "", "(teach N --html FILE has the answer.)")
     }
 }
 
@@ -318,6 +348,18 @@ mod tests {
                 .unwrap()
                 .contains("[FAILS] two is three")
         );
+    }
+
+    #[test]
+    fn a_matrix_begins_with_its_caption() {
+        let rows = ["a".into()];
+        let text = written(|board| {
+            board
+                .matrix("C of a token", &rows, &rows, |_, _| Some(0.0))
+                .unwrap();
+        });
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines, ["C of a token", "a", "a                  0"]);
     }
 
     #[test]

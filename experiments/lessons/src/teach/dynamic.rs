@@ -239,5 +239,8 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         "The paper finds the network without tanh as good or better (Table 1). What keeps \
          H̄ W from growing without bound there? Which parameters does weight decay act on, \
          and which must it leave alone? (Lesson 8 breaks this.)",
+        "H̄ is normalised, so only W can grow, and W is decayed like any matrix. Decay must leave A_m, \
+         A_r and B alone: it would pull the carried streams to 0, layer by layer. Of s_alpha and \
+         s_beta the paper says nothing; here they are not decayed.",
     )
 }

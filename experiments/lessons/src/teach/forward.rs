@@ -26,30 +26,37 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.step("The token and the connection")?;
     board.text(
         "A residual network carries one vector per token. A hyper-connection carries n of \
-         them, the streams, as the rows of a matrix H (n x d). Here n = 2, d = 4. Read every \
-         matrix of coefficients so: row = the stream it comes from, column = where it goes.",
+         them, the streams, as the rows of a matrix H (n x d). Read every matrix of \
+         coefficients so: row = the stream it comes from, column = where it goes.",
+    )?;
+    board.text(
+        "Here n = 2 and d = 4. The equations come in the order in which their numbers are \
+         needed, which is not the order of the paper: first the coefficients that this token \
+         gets (Eq. 10 to 13), then what they do with it (Eq. 3 to 5, in one line Eq. 2).",
     )?;
     let columns = |count| (1..=count).map(|i| format!("{i}")).collect::<Vec<_>>();
     let streams = ["stream 1", "stream 2"].map(String::from);
-    board.equation(
-        "state",
+    board.matrix(
         "H, a few layers after the embedding was copied n times",
+        &streams,
+        &columns(DIM),
+        |r, c| Some(state[r * DIM + c].into()),
     )?;
-    board.matrix(&streams, &columns(DIM), |r, c| {
-        Some(state[r * DIM + c].into())
-    })?;
     let heads = ["A_m", "to 1", "to 2"].map(String::from);
-    board.equation("Eq. 7, 11", "static part: (A_m | A_r), and B below")?;
-    board.matrix(&streams, &heads, |r, c| {
+    let caption = "(A_m | A_r), static part: row = from, column = to";
+    board.matrix(caption, &streams, &heads, |r, c| {
         Some(static_alpha[r * 3 + c].into())
     })?;
-    board.matrix(&["B".into()], &columns(RATE), |_, c| {
-        Some(static_beta[c].into())
-    })?;
-    board.equation("Eq. 11-13", "predictors: (W_m | W_r | W_beta), d x (n + 2)")?;
+    board.matrix(
+        "B, static part",
+        &["B".into()],
+        &columns(RATE),
+        |_, c| Some(static_beta[c].into()),
+    )?;
     let channels: Vec<String> = (1..=DIM).map(|k| format!("channel {k}")).collect();
     let heads = ["W_m", "W_r 1", "W_r 2", "W_beta"].map(String::from);
-    board.matrix(&channels, &heads, |r, c| {
+    let caption = "(W_m | W_r | W_beta), the predictors, d x (n + 2)";
+    board.matrix(caption, &channels, &heads, |r, c| {
         Some(
             if c < 3 {
                 alpha_fn[r * 3 + c]
@@ -77,16 +84,19 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.equation("Eq. 11", "B(H)   = s_beta  tanh(H̄ W_beta) + B")?;
     board.equation("Eq. 12", "A_m(H) = s_alpha tanh(H̄ W_m) + A_m")?;
     board.equation("Eq. 13", "A_r(H) = s_alpha tanh(H̄ W_r) + A_r")?;
-    board.text("Row i is predicted from stream i alone. First H̄ [W_m | W_r | W_beta]:")?;
+    board.text(
+        "Row i is predicted from stream i alone: H̄ (W_m | W_r | W_beta), through tanh, times s, \
+         plus the static part.",
+    )?;
     let heads = ["m", "r 1", "r 2", "beta"].map(String::from);
-    board.matrix(&streams, &heads, |r, c| {
+    let caption = "H̄ (W_m | W_r | W_beta)";
+    board.matrix(caption, &streams, &heads, |r, c| {
         Some(if c < 3 {
             steps.alpha_z[r * 3 + c]
         } else {
             steps.beta_z[r]
         })
     })?;
-    board.text("then through tanh, times s, plus the static part:")?;
     board.heads("A_m, A_r: tape", "by hand", 3)?;
     let (alpha, beta) = (on_tape.coefficients.alpha, on_tape.coefficients.beta);
     both(board, &["from 1", "from 2"], alpha.value(), &steps.alpha)?;
@@ -103,14 +113,16 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     )?;
     let rows = ["T output", "stream 1", "stream 2"].map(String::from);
     let heads = ["T input", "to 1", "to 2"].map(String::from);
-    board.matrix(&rows, &heads, |r, c| match (r, c) {
+    let caption = "HC: row = from, column = to";
+    board.matrix(caption, &rows, &heads, |r, c| match (r, c) {
         (0, 0) => Some(0.0),
         (0, c) => Some(steps.beta[c - 1]),
         (r, c) => Some(steps.alpha[(r - 1) * 3 + c]),
     })?;
-    board.equation("Eq. 6", "depth connections: B, and the diagonal of A_r")?;
+    board.equation("Eq. 6", "DC = [ B ; diag(A_r) ]")?;
     let rows = ["B", "diag(A_r)"].map(String::from);
-    board.matrix(&rows, &columns(RATE), |r, c| {
+    let caption = "DC, the depth connections: B, and the diagonal of A_r";
+    board.matrix(caption, &rows, &columns(RATE), |r, c| {
         Some(if r == 0 {
             steps.beta[c]
         } else {
@@ -162,5 +174,9 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         "Which entries of HC must be 0, and which 1, for stream 2 to carry the \
          embedding past every layer unread and untouched? Is the token then still one that \
          a plain residual network could have made? (Lesson 3 has the matrix of that network.)",
+        "A_m[2] = 0, B_2 = 0, A_r[2, 2] = 1 and A_r[1, 2] = A_r[2, 1] = 0. With ones for stream 1 the \
+         layers make what a plain residual network makes, and the final sum holds the embedding \
+         once more. One stream cannot do that: what counts twice at its end counts twice for \
+         every layer.",
     )
 }

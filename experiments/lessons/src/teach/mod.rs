@@ -6,18 +6,18 @@
 mod arrangements;
 mod backward;
 mod board;
-mod break_it;
+pub mod break_it;
 mod dynamic;
 mod forward;
 mod hand;
 mod norms;
 mod sinkhorn;
 mod stack;
-mod symmetry;
+pub mod symmetry;
 pub mod token;
 mod unfolding;
 
-pub use board::{Board, Claim};
+pub use board::{Board, Claim, Passage};
 
 use engine::rng::Key;
 use std::io;

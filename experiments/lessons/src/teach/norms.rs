@@ -52,7 +52,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
          hyper-connection with one stream and this fixed matrix:"
     ))?;
     board.equation("Eq. 15", "HC = [0 1; 1 1]")?;
-    board.matrix(&rows, &columns, |r, c| {
+    board.matrix("HC: row = from, column = to", &rows, &columns, |r, c| {
         Some(if r + c == 0 { 0.0 } else { 1.0 })
     })?;
     let pre = Stack::new(key.named("stack"), LAYERS, DIM, &PreNormConfig::default());
@@ -91,7 +91,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     )?;
     board.equation("Eq. 16", "HC = [0 1/s; 1 1/s]")?;
     board.equation("", "s = sqrt(var(x) + var(C f) + 2 cov(x, C f))")?;
-    board.text("The entries are not trained, but each token has its own:")?;
+    board.text("The entries are not trained, but each token has its own.")?;
     let post = Stack::new(key.named("stack"), LAYERS, DIM, &PostNormConfig::default());
     tape.bind(&post.params);
     let start = layer_norm(x, None, None, EPS);
@@ -121,7 +121,9 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     }
     let tokens: Vec<String> = (1..=SHOWN).map(|i| format!("token {i}")).collect();
     let layers: Vec<String> = (1..=LAYERS).map(|k| format!("1/s of {k}")).collect();
-    board.matrix(&layers, &tokens, |k, i| Some(1.0 / deviations[k][i]))?;
+    board.matrix("1/s of every layer and token", &layers, &tokens, |k, i| {
+        Some(1.0 / deviations[k][i])
+    })?;
     largest = largest.max({
         let connected = post.connected(start);
         apart(&connected.value(), &state.value())
@@ -160,5 +162,8 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.question(
         "With n = 1, can one matrix fade the outputs of layers 2 and 3 but keep that of \
          layer 1? Try with two streams: which one would you never scale? (Lesson 5.)",
+        "No: the factor that fades layers 2 and 3 is on the whole stream, layer 1 included. With two \
+         streams, layer 1 writes to both, every layer reads both, and stream 2, which no later \
+         layer writes to, is never scaled.",
     )
 }

@@ -55,8 +55,7 @@ fn show(board: &mut Board<'_>, name: &str, m: &[f64]) -> io::Result<()> {
     let rows: Vec<String> = (1..=N).map(|i| format!("to {i}")).collect();
     let mut columns: Vec<String> = (1..=N).map(|j| format!("from {j}")).collect();
     columns.push("sum".into());
-    board.line(name)?;
-    board.matrix(&rows, &columns, |i, j| {
+    board.matrix(name, &rows, &columns, |i, j| {
         let row = &m[i * N..(i + 1) * N];
         Some(row.get(j).copied().unwrap_or_else(|| row.iter().sum()))
     })?;
@@ -84,7 +83,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     )?;
     show(
         board,
-        "M0",
+        "M0: row = to, column = from",
         &exact_logits.iter().map(|x| x.exp()).collect::<Vec<_>>(),
     )?;
     show(
@@ -236,5 +235,8 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         "With n = 2 every doubly stochastic matrix is [1-p p; p 1-p]: one number. What is left \
          of the +- pairs of streams that the paper finds in trained hyper-connections (one \
          stream carries x, another -x, the sum cancels), when no entry may be negative?",
+        "Nothing that lasts. x and -x become (1 - 2p) x and -(1 - 2p) x, so every mix shortens the \
+         pair unless p is 0 or 1. And none is ever written: mHC's read and write are sigmoids, \
+         so that no stream takes an output with a minus sign.",
     )
 }

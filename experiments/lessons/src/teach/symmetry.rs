@@ -4,7 +4,11 @@ use super::{
     board::Board,
     stack::{normal, spread},
 };
-use engine::{params::Gradients, rng::Key, tape::Tape};
+use engine::{
+    params::Gradients,
+    rng::Key,
+    tape::{Tape, Var},
+};
 use figures::{
     terminal::scientific,
     unfold::{LayerCoefficients, unfold},
@@ -33,8 +37,22 @@ struct Moment {
     spread: f64,
 }
 
-/// Trains a tiny decoder on a sequence in which a token follows from the two before it.
-fn train(key: Key, connection: HyperConfig) -> Vec<Moment> {
+/// The connections of a start: two streams, dynamic.
+pub fn connection(read_init: ReadInit) -> HyperConfig {
+    HyperConfig {
+        rate: 2,
+        read_init,
+        ..HyperConfig::default()
+    }
+}
+
+/// Trains a tiny decoder on a sequence in which a token follows from the two before it; `observe`
+/// sees the loss and the tape's probes at every step, before its update.
+pub fn train<T>(
+    key: Key,
+    connection: HyperConfig,
+    observe: impl Fn(usize, f32, &[(String, Var<'_>)]) -> T,
+) -> Vec<T> {
     let config = TransformerConfig {
         vocab_size: VOCABULARY,
         dim: 16,
@@ -68,15 +86,7 @@ fn train(key: Key, connection: HyperConfig) -> Vec<Moment> {
         tape.bind(&params);
         let loss = model.loss(&tape, &tokens[..BATCH * SEQ], &tokens[1..], SEQ);
         let probes = tape.probes();
-        let mut hidden = probes
-            .iter()
-            .filter(|(name, _)| name.ends_with(hooks::HIDDEN));
-        let (_, last) = hidden.next_back().expect("a probed state");
-        moments.push(Moment {
-            step,
-            loss: loss.item(),
-            spread: spread(*last),
-        });
+        moments.push(observe(step, loss.item(), &probes));
         gradients.clear();
         tape.backward(loss, &mut gradients);
         gradients.settle(&params);
@@ -85,6 +95,19 @@ fn train(key: Key, connection: HyperConfig) -> Vec<Moment> {
         optimiser.update(&mut params, &gradients, 1e-2);
     }
     moments
+}
+
+/// What the lesson prints of a step.
+fn moment(step: usize, loss: f32, probes: &[(String, Var<'_>)]) -> Moment {
+    let mut hidden = probes
+        .iter()
+        .filter(|(name, _)| name.ends_with(hooks::HIDDEN));
+    let (_, last) = hidden.next_back().expect("a probed state");
+    Moment {
+        step,
+        loss,
+        spread: spread(*last),
+    }
 }
 
 /// Random coefficients of `count` layers.
@@ -118,7 +141,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.step("What one stream cannot do")?;
     board.text(
         "Unfolded (Eq. 27, lesson 7), row k says what layer k takes of the output of every \
-         earlier layer j; column 0 is the embedding. Four layers, random coefficients, n = 1:",
+         earlier layer j; column 0 is the embedding. Four layers, random coefficients, n = 1.",
     )?;
     board.equation("Eq. 27", "c_kj = B^j (A_r^{j+1} ... A_r^{k-1}) A_m^k")?;
     let names = |last: &str| -> Vec<String> {
@@ -128,7 +151,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     };
     let columns: Vec<String> = (0..=4).map(|j| format!("T {j}")).collect();
     let show = |board: &mut Board<'_>, c: &[Vec<f64>]| {
-        board.matrix(&names("sum"), &columns, |k, j| (j <= k).then(|| c[k][j]))
+        let caption = "C: row = who reads, column = whose output";
+        board.matrix(caption, &names("sum"), &columns, |k, j| {
+            (j <= k).then(|| c[k][j])
+        })
     };
     let one = unfold(&random_layers(key.named("one"), 1, 4), &[1.0]).inputs;
     show(board, &one)?;
@@ -153,7 +179,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         ),
     )?;
     let two = unfold(&random_layers(key.named("two"), 2, 4), &[1.0; 2]).inputs;
-    board.text("The same with n = 2:")?;
+    board.text("The same with n = 2.")?;
     show(board, &two)?;
     let minor = largest_minor(&two);
     board.claim(
@@ -176,14 +202,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
          of 1e-5: with the usual 1e-12 AdamW makes steps of the rounding of gradients that are \
          zero, and even copies part."
     ))?;
-    let run = |read_init| {
-        let config = HyperConfig {
-            rate: 2,
-            read_init,
-            ..HyperConfig::default()
-        };
-        train(key, config)
-    };
+    let run = |read_init| train(key, connection(read_init), moment);
     let (uniform, one_hot) = (run(ReadInit::Uniform), run(ReadInit::OneHot));
     board.line("        uniform read             one-hot read")?;
     board.line("step    loss     spread          loss     spread")?;
@@ -219,5 +238,8 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.question(
         "Which tiny change to a uniform start would let streams part: noise on B, on A_m, or \
          on the embedding before it is copied? One of the three does nothing: which, and why?",
+        "Noise on the embedding does nothing: it is copied with it, and the streams are equal as \
+         before. Noise on B makes their contents differ, noise on A_m their gradients, and from \
+         then on all the rest.",
     )
 }

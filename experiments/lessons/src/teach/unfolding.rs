@@ -105,8 +105,11 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
             }
         })
         .collect();
-    let show = |board: &mut Board<'_>, c: &[Vec<f64>]| {
-        board.matrix(&rows, &columns, |k, j| (j <= k).then(|| c[k][j]))
+    let show = |board: &mut Board<'_>, token: usize, c: &[Vec<f64>]| {
+        let caption = format!("C of token {token}: row = who reads, column = whose output");
+        board.matrix(&caption, &rows, &columns, |k, j| {
+            (j <= k).then(|| c[k][j])
+        })
     };
 
     board.step("Follow one output")?;
@@ -121,10 +124,10 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
 
     board.step("At the start")?;
     board.text(&format!(
-        "{LAYERS} layers, d = {DIM}, dynamic, n = {RATE}, initialised by Eq. 14. Token 1:"
+        "{LAYERS} layers, d = {DIM}, dynamic, n = {RATE}, initialised by Eq. 14."
     ))?;
     let c = look(&stack, &data).matrix_of(0);
-    show(board, &c)?;
+    show(board, 1, &c)?;
     let is_pre_norm = c.iter().enumerate().all(|(k, row)| {
         let entry = if k == LAYERS { RATE as f64 } else { 1.0 };
         row[..=k].iter().all(|&x| x == entry)
@@ -136,13 +139,13 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     )?;
 
     board.step("After (pretended) training")?;
-    board.text("Every number of every connection moved at random. Tokens 1 and 2:")?;
+    board.text("Every number of every connection moved at random.")?;
     stack.move_connections(key, 0.4);
     let seen = look(&stack, &data);
     let c = seen.matrix_of(0);
-    show(board, &c)?;
+    show(board, 1, &c)?;
     let second = seen.matrix_of(1);
-    show(board, &second)?;
+    show(board, 2, &second)?;
     board.claim(
         c != second,
         "dynamic coefficients: every token has a matrix of its own",
@@ -203,5 +206,8 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.question(
         "Write down B, A_m and A_r of two layers so that c_{2,1} = 0 but both reach the final \
          sum: that is a parallel block. Can you do it with n = 1?",
+        "n = 2: B^1 = (1, 0), A_m^2 = (0, 1), A_r = I, and any B^2 but 0. T_1 writes to stream 1, T_2 \
+         reads stream 2. n = 1: c_21 = b^1 a_m^2. Either b^1 = 0, and T_1 is lost for everybody, \
+         or a_m^2 = 0, and T_2 reads nothing at all.",
     )
 }

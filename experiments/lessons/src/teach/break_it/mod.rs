@@ -2,6 +2,8 @@
 
 mod diagnostics;
 
+pub use diagnostics::{DIAGNOSTICS, Diagnostic};
+
 use super::{board::Board, hand::exact, stack::normal};
 use crate::known_bugs::{
     Bug,
@@ -9,21 +11,25 @@ use crate::known_bugs::{
         Rule, by_hand, finite_differences, gradient, off_by, on_tape, one_by_n, wrong_axis,
     },
 };
-use diagnostics::{DIAGNOSTICS, Diagnostic, Patient};
+use diagnostics::Patient;
 use engine::rng::Key;
 use figures::terminal::scientific;
 use std::io;
 
 /// A bug, where it has been seen or how it comes about, and the diagnostics that must
 /// notice it.
-struct Case {
-    bug: Bug,
-    name: &'static str,
-    story: &'static str,
+pub struct Case {
+    /// The bug.
+    pub bug: Bug,
+    /// Its name.
+    pub name: &'static str,
+    /// Where it has been seen and what it does.
+    pub story: &'static str,
     noticed_by: &'static [&'static str],
 }
 
-const CASES: &[Case] = &[
+/// Every bug of a network.
+pub const CASES: &[Case] = &[
     Case {
         bug: Bug::DeadMix,
         name: "dead A_r",
@@ -93,7 +99,8 @@ const CASES: &[Case] = &[
 /// A number that a diagnostic has read, and whether it is an alarm.
 type Reading = (f64, bool);
 
-fn examine(key: Key, bug: Option<Bug>) -> Vec<Reading> {
+/// Readings of all [`DIAGNOSTICS`] on a network with this bug, or none.
+pub fn examine(key: Key, bug: Option<Bug>) -> Vec<Reading> {
     let patient = Patient::new(key, bug);
     let read = |diagnostic: &Diagnostic| {
         let value = (diagnostic.measure)(&patient);
@@ -177,6 +184,9 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         "Six rows have a single '!'. Take one away with its column: would you ever have found \
          out? Which second test would you write for it? And which bug would still pass if the numbers of 'hand' were drawn \
          with A_r symmetric?",
+        "Not from the loss: with every one of these bugs a network trains. A second test reads the \
+         same fault elsewhere: numbers of another implementation beside 'hand', the list of \
+         decayed parameters beside 'drift'. With A_r symmetric the transposed A_r would pass.",
     )
 }
 
