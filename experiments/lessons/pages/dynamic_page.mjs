@@ -81,7 +81,7 @@ function update() {
 byId('site').append(...run.sites.map((_, k) => el('option', { value: k }, `T${sub(k + 1)} (${k % 2 ? 'ffn' : 'attention'})`)));
 byId('which').append(...NAMES.map((name, at) => el('option', { value: at }, name)));
 byId('text').append(...tokens.flatMap((letter, at) => {
-  const button = el('button', { onclick: () => { token = at; update(); } }, printed(letter));
+  const button = el('button', { class: at > 0 && at % run.window === 0 ? 'cut' : '', onclick: () => { token = at; update(); } }, printed(letter));
   return letter === '\n' ? [button, el('br')] : [button];
 }));
 byId('about').textContent = run.about;

@@ -94,7 +94,7 @@ function showCell(cell) {
 
 function restore() {
   if (chosen) showCell(chosen);
-  else byId('readout').replaceChildren(el('p', { class: 'faint' }, 'Rest on a number, an edge or a cell of C to read it.'));
+  else byId('readout').replaceChildren(el('p', { class: 'faint' }, 'Rest on a number, a line or a cell of C to read it. By keyboard: Tab to C, then the arrow keys.'));
 }
 
 // The network and its matrices
@@ -148,9 +148,22 @@ function build() {
   const cell = (k, j) => {
     if (j > k) return el('td', { class: 'none' });
     const pick = () => showCell([k, j]);
-    return el('td', { id: `c-${k}-${j}`, tabindex: '0', onpointerenter: pick, onpointerleave: restoreCell, onfocus: pick, onblur: restoreCell, onclick: () => { chosen = [k, j]; pick(); } });
+    return el('td', {
+      id: `c-${k}-${j}`, tabindex: k + j === 0 ? '0' : '-1', onpointerenter: pick, onpointerleave: restoreCell, onfocus: pick, onblur: restoreCell,
+      onclick: () => { chosen = [k, j]; pick(); }, onkeydown: event => step(event, k, j),
+    });
   };
   const restoreCell = () => showCell(chosen);
+  // One cell is in the order of the tab key; arrow keys go on from it.
+  const step = (event, k, j) => {
+    const [down, right] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key] ?? [0, 0];
+    const next = byId(`c-${k + down}-${j + right}`);
+    if (!down && !right || !next) return;
+    event.preventDefault();
+    byId(`c-${k}-${j}`).tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  };
   byId('unfolded').replaceChildren(
     el('tr', {}, el('td', { class: 'none' }), names.map(name => el('th', { scope: 'col' }, name))),
     ...names.map((_, k) => el('tr', {}, el('th', { scope: 'row' }, k < count ? `T${sub(k + 1)}` : 'sum'), names.map((_, j) => cell(k, j)))));

@@ -17,7 +17,7 @@ const AFTER: &str = r#"
 seen.fetched = performance.getEntriesByType('resource').length;
 seen.wrong = wrong;
 const out = document.createElement('pre');
-out.textContent = '[[' + JSON.stringify(seen).replace(/[<>&]/g, '') + ']]';
+out.textContent = '⟦' + JSON.stringify(seen).replace(/[<>&]/g, '') + '⟧';
 document.body.append(out);
 </script>"#;
 
@@ -71,8 +71,8 @@ pub fn driven(browser: &str, root: &Path, page: &str, script: &str) -> serde_jso
     let dom = String::from_utf8(output.stdout).expect("text");
     // The script itself comes before what it has written.
     let (_, after) = dom
-        .rsplit_once("[[")
+        .rsplit_once('⟦')
         .expect("the page was driven to its end");
-    let (json, _) = after.split_once("]]").expect("the end of it");
+    let (json, _) = after.split_once('⟧').expect("the end of it");
     serde_json::from_str(json).expect("JSON")
 }

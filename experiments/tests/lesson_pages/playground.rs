@@ -199,6 +199,8 @@ seen.step = Number(one.getAttribute('aria-valuenow')) - before;
 one.focus(); one.value = 'x'; one.dispatchEvent(new Event('input')); seen.invalid = one.getAttribute('aria-invalid'); one.dispatchEvent(new Event('change')); seen.kept = one.value;
 const drag = (e, dx) => { const at = (type, x) => e.dispatchEvent(new PointerEvent(type, { clientX: x, button: 0, bubbles: true, pointerId: 1 })); e.setPointerCapture = () => {}; at('pointerdown', 100); at('pointermove', 100 + dx); at('pointerup', 100 + dx); };
 one.blur(); drag(one, -50); seen.dragged = one.getAttribute('aria-valuenow');
+const corner = $('c-0-0'); corner.focus(); corner.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowDown' }));
+seen.focused = document.activeElement.id;
 seen.presets = [...document.querySelectorAll('#presets button')].map(b => { b.click(); return b.getAttribute('aria-pressed') + ' ' + $('about').textContent.length; });
 "##;
 
@@ -220,6 +222,7 @@ fn tour_puzzles_keys_and_dragging_work() {
     assert_eq!(text("invalid"), "true");
     assert_eq!(text("kept"), "1.1");
     assert_eq!(text("dragged"), "0.6");
+    assert_eq!(text("focused"), "c-1-0");
     for preset in seen["presets"].as_array().expect("buttons") {
         let preset = preset.as_str().expect("text");
         assert!(preset.starts_with("true ") && preset != "true 0", "{preset}");
