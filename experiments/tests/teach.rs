@@ -83,10 +83,24 @@ fn pages_are_written_one_by_one_or_as_a_site() {
         assert!(page.starts_with("<!doctype html>"), "{file}");
     }
     let blocked = format!("{file}/below");
-    assert_eq!(run(&["teach", "--html", &blocked], "").status.code(), Some(1));
-    assert_eq!(run(&["teach", "1", "--html", &blocked], "").status.code(), Some(1));
-    assert_eq!(run(&["teach", "10", "--html", &file], "").status.code(), Some(2));
-    assert_eq!(run(&["teach", "1", "--step", "--html", &file], "").status.code(), Some(2));
+    assert_eq!(
+        run(&["teach", "--html", &blocked], "").status.code(),
+        Some(1)
+    );
+    assert_eq!(
+        run(&["teach", "1", "--html", &blocked], "").status.code(),
+        Some(1)
+    );
+    assert_eq!(
+        run(&["teach", "10", "--html", &file], "").status.code(),
+        Some(2)
+    );
+    assert_eq!(
+        run(&["teach", "1", "--step", "--html", &file], "")
+            .status
+            .code(),
+        Some(2)
+    );
 }
 
 #[test]

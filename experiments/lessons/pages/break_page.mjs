@@ -1,7 +1,7 @@
 // The page of lesson 8.
 import { product } from './network.mjs';
 import { shown } from './numbers.mjs';
-import { byId, el, entry, recorded, tint } from './elements.mjs';
+import { byId, el, entry, letters, recorded } from './elements.mjs';
 
 const { diagnostics, healthy, bugs } = recorded('bugs');
 
@@ -23,7 +23,7 @@ const fired = list => diagnostics.filter((_, i) => list[i].fires).map(d => d.nam
 
 function choose(at) {
   document.querySelectorAll('#stories > div').forEach(div => { div.hidden = Number(div.dataset.bug) !== at; });
-  document.querySelectorAll('#bugs input').forEach(input => { input.checked = Number(input.value) === at; });
+  document.querySelectorAll('#cases input').forEach(input => { input.checked = Number(input.value) === at; });
   document.querySelectorAll('#all tr[data-bug]').forEach(row => row.classList.toggle('picked', Number(row.dataset.bug) === at));
   const readings = at < 0 ? healthy : bugs[at].readings;
   byId('right').textContent = at < 0 ? '' : LINES[at][0];
@@ -35,12 +35,12 @@ function choose(at) {
     el('tr', {}, ['measurement', 'reads', 'correct network', '', 'what it measures'].map(name => el('th', { scope: 'col' }, name))),
     ...diagnostics.map(({ name, about }, i) => el('tr', { class: readings[i].fires ? 'alarm' : '' },
       el('th', { scope: 'row' }, name), el('td', { 'data-value': readings[i].value }, reading(readings[i].value)), el('td', {}, reading(healthy[i].value)),
-      el('td', { class: 'mark' }, readings[i].fires ? 'alarm' : 'green'), el('td', { class: 'words' }, about))));
+      el('td', { class: 'mark' }, readings[i].fires ? 'alarm' : 'green'), el('td', { class: 'words' }, letters(about)))));
 }
 
 function overview() {
   const row = (name, readings, at) => el('tr', { 'data-bug': at, onclick: () => choose(at) },
-    el('th', { scope: 'row' }, name), readings.map((r, i) => el('td', { class: r.fires ? 'alarm' : 'green', 'aria-label': `${name}, ${diagnostics[i].name}: ${r.fires ? 'alarm' : 'green'}` }, r.fires ? '!' : '·')));
+    el('th', { scope: 'row' }, letters(name)), readings.map((r, i) => el('td', { class: r.fires ? 'alarm' : 'green', 'aria-label': `${name}, ${diagnostics[i].name}: ${r.fires ? 'alarm' : 'green'}` }, r.fires ? '!' : '·')));
   byId('all').replaceChildren(
     el('tr', {}, el('td'), diagnostics.map(d => el('th', { scope: 'col' }, d.name))),
     row('correct', healthy, -1), ...bugs.map((bug, at) => row(bug.name, bug.readings, at)));
@@ -73,10 +73,10 @@ function showMix() {
     byId(`${id}-words`).textContent = apart < 1e-9 ? 'test is green' : `off by ${shown(apart, 3)}`;
     return apart >= 1e-9;
   });
-  byId('mix-words').textContent = told.length === 2 ? 'This A_r tells all three apart.' : told.length === 1 ? 'One of the bugs passes with this A_r.' : 'With this A_r both bugs pass: nothing is mixed, so nothing can be mixed wrongly.';
+  byId('mix-words').replaceChildren(...letters(told.length === 2 ? 'This A_r tells all three apart.' : told.length === 1 ? 'One of the bugs passes with this A_r.' : 'With this A_r both bugs pass: nothing is mixed, so nothing can be mixed wrongly.'));
 }
 
-byId('bugs').append(...[{ name: 'correct' }, ...bugs].map(({ name }, i) => el('label', {}, el('input', { type: 'radio', name: 'bug', value: i - 1, onchange: () => choose(i - 1) }), name)));
+byId('cases').append(...[{ name: 'correct' }, ...bugs].map(({ name }, i) => el('label', {}, el('input', { type: 'radio', name: 'bug', value: i - 1, onchange: () => choose(i - 1) }), letters(name))));
 byId('mix').append(el('table', { 'aria-label': 'A_r' }, [0, 1].map(i => el('tr', {}, [0, 1].map(j => {
   const made = entry({ label: `A_r from stream ${i + 1} to stream ${j + 1}`, key: `mix.${i}.${j}`, value: mix[i][j], change: x => { mix[i][j] = x; showMix(); } });
   fields.push([made, i, j]);

@@ -67,7 +67,7 @@ function showReach() {
     : `Without tanh there is no bound: the farthest coefficient is ${shown(reach, 3)} from its static value, and s_alpha is ${shown(s, 3)}.`));
   const z = Array.from({ length: 61 }, (_, i) => (i - 30) / 10);
   byId('curve').replaceChildren(chart({
-    title: 'what becomes of H̄ W: s tanh(W × factor), and without tanh', xName: 'H̄ W', from: -3,
+    title: 'what becomes of H̄ W: s tanh(W × factor), and without tanh', xName: 'H̄ W', from: -3, to: 3,
     series: [{ name: 'now', kind: 'one', values: z.map(x => s * (tanh ? Math.tanh(predictors * x) : predictors * x)) }], range: [-2 * Math.max(s, 0.05), 2 * Math.max(s, 0.05)],
   }));
 }

@@ -22,9 +22,9 @@ export function recorded(id) {
   return JSON.parse(byId(id).textContent);
 }
 
-// Text in which A_m and A_r have real subscripts.
+// Text in which A_m, A_r, W_m and W_r have real subscripts.
 export function letters(text) {
-  return text.split(/(A_[mr])/).map(part => /^A_/.test(part) ? el('span', {}, 'A', el('sub', {}, part[2])) : part);
+  return text.split(/([AW]_[mr])/).map(part => /^[AW]_[mr]$/.test(part) ? el('span', {}, part[0], el('sub', {}, part[2])) : part);
 }
 
 // Colours a cell by its value: `scale` has the full colour.

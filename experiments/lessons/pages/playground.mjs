@@ -40,7 +40,7 @@ function load(layers, words = '') {
 }
 
 function about(words) {
-  byId('about').textContent = words;
+  byId('about').replaceChildren(...letters(words));
   document.querySelectorAll('#presets button').forEach(button => button.setAttribute('aria-pressed', words !== '' && button.dataset.about === words));
 }
 

@@ -32,10 +32,12 @@ function showUnfolded(id, n) {
 
 // The recorded training
 
+const degrees = cosine => Math.acos(Math.min(1, cosine)) * 180 / Math.PI;
+
 function hc({ cosine, alpha, beta }, k) {
   return el('figure', {},
-    el('figcaption', {}, `T${sub(k + 1)} (${k % 2 ? 'ffn' : 'attn'}), streams’ cosine `, el('b', { 'data-value': cosine }, shown(cosine, 3))),
-    el('span', { class: 'gauge', 'aria-hidden': 'true' }, el('span', { style: `width:${Math.max(0, 100 * cosine)}%` })),
+    el('figcaption', {}, `T${sub(k + 1)} (${k % 2 ? 'ffn' : 'attn'}), cosine `, el('b', { 'data-value': cosine }, shown(cosine, 4))),
+    el('span', { class: 'gauge', 'aria-hidden': 'true' }, el('span', { style: `width:${Math.min(100, 8 * degrees(cosine))}%` })),
     el('table', { class: 'small', 'aria-label': `mean HC of sublayer ${k + 1}: row = from, column = to` },
       el('tr', {}, el('td'), ['T', '1', '2'].map((name, at) => el('th', { scope: 'col', class: at ? '' : 'read' }, name))),
       el('tr', {}, el('th', { scope: 'row', class: 'write' }, 'T'), el('td', {}, '0'), beta.map(x => cellOf(x))),
@@ -49,11 +51,11 @@ function showStep() {
     byId(id).replaceChildren(...run[at].sublayers.map(hc));
     byId(`${id}-words`).textContent = `step ${at}: loss ${shown(run[at].loss, 3)}; mean coefficients over the tokens, row = from, column = to`;
   }
-  const cosines = run => run.map(moment => moment.sublayers[SUBLAYERS - 1].cosine);
+  const angles = run => run.map(moment => degrees(moment.sublayers[SUBLAYERS - 1].cosine));
   const losses = run => run.map(moment => moment.loss);
   const both = of => [{ name: 'uniform', kind: 'two', values: of(runs.uniform) }, { name: 'one-hot', kind: 'one', values: of(runs.one_hot) }];
   byId('charts').replaceChildren(
-    chart({ title: `cosine of the streams before T${sub(SUBLAYERS)}`, xName: 'step', at, series: both(cosines) }),
+    chart({ title: `angle between the streams before T${sub(SUBLAYERS)}, degrees`, xName: 'step', at, series: both(angles) }),
     chart({ title: 'loss, nats per token', xName: 'step', at, series: both(losses) }));
 }
 

@@ -1,7 +1,7 @@
 // The page of lessons 1 and 2.
 import { backward, differences, forward, statistics } from './token.mjs';
 import { noise, shown, sub } from './numbers.mjs';
-import { byId, el, entry, recorded, tint } from './elements.mjs';
+import { byId, el, entry, letters, recorded, tint } from './elements.mjs';
 
 const lesson = recorded('token');
 let { parts, G } = structuredClone(lesson);
@@ -29,8 +29,8 @@ function put(object, name, r, c, x) {
 }
 
 function table(caption, rows, columns, cell, kind = 'small') {
-  return el('figure', {}, el('figcaption', {}, caption), el('table', { class: kind, 'aria-label': caption },
-    el('tr', {}, el('td'), columns.map(name => el('th', { scope: 'col' }, name))),
+  return el('figure', {}, el('figcaption', {}, letters(caption)), el('table', { class: kind, 'aria-label': caption },
+    el('tr', {}, el('td'), columns.map(name => el('th', { scope: 'col' }, letters(name)))),
     rows.map((name, r) => el('tr', {}, el('th', { scope: 'row' }, name), columns.map((_, c) => cell(r, c))))));
 }
 
@@ -51,7 +51,7 @@ function computed(caption, rows, columns, read, how, key, digits = 4) {
   return table(caption, rows, columns, (r, c) => {
     const td = el('td', { 'data-key': `${key}.${r}.${c}` });
     if (how) {
-      const tell = () => { byId('how').textContent = how(r, c); };
+      const tell = () => { byId('how').replaceChildren(...letters(how(r, c))); };
       td.tabIndex = 0;
       td.addEventListener('pointerenter', tell);
       td.addEventListener('focus', tell);

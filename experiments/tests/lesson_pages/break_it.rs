@@ -41,7 +41,7 @@ fn recorded_readings_are_those_of_the_engine() {
 
 const DRIVE: &str = r##"
 const values = () => [...document.querySelectorAll('#readings [data-value]')].map(td => Number(td.dataset.value));
-const inputs = [...document.querySelectorAll('#bugs input')];
+const inputs = [...document.querySelectorAll('#cases input')];
 seen.bugs = inputs.map(input => { input.checked = true; input.dispatchEvent(new Event('change')); return {
     values: values(), verdict: document.getElementById('verdict').textContent,
     story: [...document.querySelectorAll('#stories > div')].filter(div => !div.hidden).map(div => div.querySelector('h2').textContent) }; });
@@ -61,12 +61,23 @@ fn the_page_shows_the_readings_of_the_bug_that_is_in() {
             0 => &recorded["healthy"],
             _ => &recorded["bugs"][at - 1]["readings"],
         };
-        let values: Vec<f64> = readings.as_array().expect("readings").iter().flat_map(|r| numbers(&r["value"])).collect();
+        let values: Vec<f64> = readings
+            .as_array()
+            .expect("readings")
+            .iter()
+            .flat_map(|r| numbers(&r["value"]))
+            .collect();
         assert_close(&numbers(&shown["values"]), &values, "readings");
         let title = shown["story"][0].as_str().expect("a title");
         let named = at == 0 || title.contains(CASES[at - 1].name);
         assert!(named, "{title}");
-        assert_eq!(shown["verdict"].as_str().expect("text").starts_with("Alarm"), at > 0);
+        assert_eq!(
+            shown["verdict"]
+                .as_str()
+                .expect("text")
+                .starts_with("Alarm"),
+            at > 0
+        );
     }
     assert_eq!(seen["identity"], json!(["test is green", "test is green"]));
     assert_eq!(seen["symmetric"][0], "test is green");

@@ -55,7 +55,12 @@ fn site(params: &Params, name: &str, hidden: &[f32], d: usize) -> Value {
     let rows = hidden.len() / d;
     let constant = |what: &str, shape: &[usize]| tape.constant(shape, &of(what));
     let norm = [constant("norm.weight", &[d]), constant("norm.bias", &[d])];
-    let normed = layer_norm(tape.constant([rows, d], hidden), Some(norm[0]), Some(norm[1]), 1e-12);
+    let normed = layer_norm(
+        tape.constant([rows, d], hidden),
+        Some(norm[0]),
+        Some(norm[1]),
+        1e-12,
+    );
     let z = matmul(normed, constant("dynamic_alpha_fn", &[d, 3])).value();
     let zb = matmul(normed, constant("dynamic_beta_fn", &[d, 1])).value();
     let short = |x: Vec<f32>| -> Vec<f64> { x.into_iter().map(|x| rounded(x, 4)).collect() };
@@ -75,7 +80,9 @@ fn coefficients_are_those_of_the_engine_for_any_scale_and_with_and_without_tanh(
     with_node(|| {
         let normal = |name: &str, count: usize| -> Vec<f32> {
             let mut rng = Key::new(2).named(name).rng();
-            (0..count).map(|_| StandardNormal.sample(&mut rng)).collect()
+            (0..count)
+                .map(|_| StandardNormal.sample(&mut rng))
+                .collect()
         };
         let [state, w, wb, a, b] = [
             ("state", TOKENS * 2 * D),
@@ -89,7 +96,12 @@ fn coefficients_are_those_of_the_engine_for_any_scale_and_with_and_without_tanh(
         let normed = layer_norm(tape.constant([TOKENS * 2, D], &state), None, None, 1e-5);
         let z = matmul(normed, tape.constant([D, 3], &w)).value();
         let zb = matmul(normed, tape.constant([D, 1], &wb)).value();
-        let settings = [(1.0_f32, 1.0_f32, true), (3.0, 0.5, true), (0.2, 20.0, true), (3.0, 2.0, false)];
+        let settings = [
+            (1.0_f32, 1.0_f32, true),
+            (3.0, 0.5, true),
+            (0.2, 20.0, true),
+            (3.0, 2.0, false),
+        ];
         let input = json!({
             "site": { "A": a, "B": b, "sa": 0.3, "sb": -0.2, "z": z, "zb": zb },
             "tokens": [0, 0, 0, 0, 0],
@@ -153,7 +165,11 @@ fn the_page_shows_the_token_that_was_chosen() {
         beta.chain((0..6).map(alpha)).collect()
     };
     assert_close(&numbers(&seen["token"]), &hc(40, 1.0), "a token");
-    assert_close(&numbers(&seen["off"]), &hc(40, 0.0), "without its dynamic part");
+    assert_close(
+        &numbers(&seen["off"]),
+        &hc(40, 0.0),
+        "without its dynamic part",
+    );
     assert_close(&numbers(&seen["other"]), &hc(50, 0.0), "another token");
     assert_eq!(numbers(&seen["c"]).len(), 9 * 10 / 2);
 }

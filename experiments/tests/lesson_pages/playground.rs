@@ -37,7 +37,8 @@ fn the_trained_networks_unfold_as_inspect_has_unfolded_them() {
         let recorded = include_str!("../../lessons/pages/recorded/trained.json");
         let runs: Value = serde_json::from_str(recorded).expect("JSON");
         let page = value(&["network"], "input.map(run => unfold(run.network))", &runs);
-        let composed = "input.map(run => gains(composed(run.network))).map(g => [g.forward, g.backward])";
+        let composed =
+            "input.map(run => gains(composed(run.network))).map(g => [g.forward, g.backward])";
         let gains = value(&["network"], composed, &runs);
         for (at, run) in runs.as_array().expect("runs").iter().enumerate() {
             let inspected = numbers(&run["unfolded"]);
@@ -52,7 +53,11 @@ fn buttons_make_the_networks_that_they_name() {
     with_node(|| {
         let names = |network: &str| -> Vec<String> {
             let said = format!("recognised(unfold({network})).map(said => said[0])");
-            let said = value(&["network", "presets", "patterns", "puzzles"], &said, &json!(0));
+            let said = value(
+                &["network", "presets", "patterns", "puzzles"],
+                &said,
+                &json!(0),
+            );
             serde_json::from_value(said).expect("names")
         };
         assert_eq!(names("preNorm(6)"), ["pre-norm"]);
@@ -67,10 +72,14 @@ fn buttons_make_the_networks_that_they_name() {
             );
             for (k, row) in start.as_array().expect("rows").iter().enumerate() {
                 let expected = if k == 5 { n } else { 1 };
-                assert!((0..=k).all(|j| row[j] == json!(expected)), "n = {n}, row {k}");
+                assert!(
+                    (0..=k).all(|j| row[j] == json!(expected)),
+                    "n = {n}, row {k}"
+                );
             }
         }
-        let mixes = "mhc(8, 4, 1).flatMap(layer => [defects(layer.mix), ...layer.read, ...layer.write])";
+        let mixes =
+            "mhc(8, 4, 1).flatMap(layer => [defects(layer.mix), ...layer.read, ...layer.write])";
         let numbers = numbers(&value(&["presets", "sinkhorn"], mixes, &json!(0)));
         let of_layer = 2 + 4 + 4;
         for layer in numbers.chunks(of_layer) {
@@ -83,7 +92,8 @@ fn buttons_make_the_networks_that_they_name() {
 
 #[test]
 fn puzzles_begin_unsolved_and_have_the_solutions_that_they_show() {
-    const MET: &str = "PUZZLES.map(({ start, solution, checks }) => [start(), ...(solution ? [solution()] : [])]
+    const MET: &str =
+        "PUZZLES.map(({ start, solution, checks }) => [start(), ...(solution ? [solution()] : [])]
         .map(network => checks.every(check => check.holds(unfold(network)))))";
     with_node(|| {
         let met = value(&["network", "puzzles"], MET, &json!(0));
@@ -107,7 +117,11 @@ fn one_stream_has_no_parallel_block() {
             .map(|seed| {
                 let mut network = random(Key::new(seed), 4, 1);
                 // Half of the numbers are 0, or hardly anything would be.
-                for (at, x) in network.iter_mut().flat_map(|layer| layer.alpha.iter_mut()).enumerate() {
+                for (at, x) in network
+                    .iter_mut()
+                    .flat_map(|layer| layer.alpha.iter_mut())
+                    .enumerate()
+                {
                     *x *= f32::from((seed >> at) % 2 == 0);
                 }
                 for (at, layer) in network.iter_mut().enumerate() {
@@ -166,13 +180,22 @@ fn the_page_shows_what_the_engine_computes_for_typed_networks() {
             .flat_map(|k| all[k * size..=k * size + k].to_vec())
             .collect();
         assert_close(&numbers(&shown["c"]), &triangle, "C");
-        for (text, x) in shown["text"].as_array().expect("cells").iter().zip(&triangle) {
+        for (text, x) in shown["text"]
+            .as_array()
+            .expect("cells")
+            .iter()
+            .zip(&triangle)
+        {
             let text = text.as_str().expect("text").replace('−', "-");
             if let Ok(read) = text.parse::<f64>() {
                 assert!((read - x).abs() <= 0.0051, "{text} for {x}");
             }
         }
-        assert_close(&numbers(&shown["mix"]), &composed(network).concat(), "the mix");
+        assert_close(
+            &numbers(&shown["mix"]),
+            &composed(network).concat(),
+            "the mix",
+        );
         assert_close(&numbers(&shown["gains"]), &gains(network), "the gains");
     }
 }
@@ -210,11 +233,24 @@ fn tour_puzzles_keys_and_dragging_work() {
         return;
     };
     let text = |name: &str| seen[name].as_str().expect("text").to_owned();
-    for (at, scene) in seen["scenes"].as_array().expect("scenes").iter().enumerate() {
+    for (at, scene) in seen["scenes"]
+        .as_array()
+        .expect("scenes")
+        .iter()
+        .enumerate()
+    {
         assert_eq!(scene, &json!(format!("1 {} of 7", at + 1)));
     }
-    assert!(text("product").contains("reads 1 × the output of T₁"), "{}", text("product"));
-    assert!(text("unused").contains("Nothing ever uses the output of T₂"), "{}", text("unused"));
+    assert!(
+        text("product").contains("reads 1 × the output of T₁"),
+        "{}",
+        text("product")
+    );
+    assert!(
+        text("unused").contains("Nothing ever uses the output of T₂"),
+        "{}",
+        text("unused")
+    );
     assert_eq!(seen["hole"], json!(["0", "1", "1"]));
     assert!(text("puzzle").contains("1. Fade"));
     assert!(text("solved").starts_with("Solved."), "{}", text("solved"));
@@ -225,6 +261,9 @@ fn tour_puzzles_keys_and_dragging_work() {
     assert_eq!(text("focused"), "c-1-0");
     for preset in seen["presets"].as_array().expect("buttons") {
         let preset = preset.as_str().expect("text");
-        assert!(preset.starts_with("true ") && preset != "true 0", "{preset}");
+        assert!(
+            preset.starts_with("true ") && preset != "true 0",
+            "{preset}"
+        );
     }
 }

@@ -43,7 +43,13 @@ fn matrix_and_gradient_are_those_of_the_engine() {
             let engine = on_tape(&[1], n, iterations, &logits, &g);
             assert_close(&numbers(&page[0]), &exact(&engine.mix), "the matrix");
             assert_close(&numbers(&page[1]), &exact(&engine.gradient), "the gradient");
-            let frozen = gradient(n, iterations, &exact(&logits), &exact(&g), Rule::FinalMatrix);
+            let frozen = gradient(
+                n,
+                iterations,
+                &exact(&logits),
+                &exact(&g),
+                Rule::FinalMatrix,
+            );
             assert_close(&numbers(&page[2]), &frozen, "the wrong gradient");
         }
     });
@@ -148,12 +154,25 @@ fn the_page_shows_what_the_engine_computes() {
         let shown = &numbers(&seen["compared"])[3 * at..3 * at + 3];
         assert_close(shown, &expected, &format!("library {at}"));
     }
-    for (at, pressed) in seen["pressed"].as_array().expect("buttons").iter().enumerate() {
+    for (at, pressed) in seen["pressed"]
+        .as_array()
+        .expect("buttons")
+        .iter()
+        .enumerate()
+    {
         assert_eq!(pressed.as_array().expect("names").len(), 1, "button {at}");
     }
     let text = |name: &str| seen[name].as_str().expect("text").to_owned();
-    assert!(text("words").starts_with("After 2 iterations rows are off by"), "{}", text("words"));
-    assert!(text("sixty").contains("mHC gain 1, norm 1,"), "{}", text("sixty"));
+    assert!(
+        text("words").starts_with("After 2 iterations rows are off by"),
+        "{}",
+        text("words")
+    );
+    assert!(
+        text("sixty").contains("mHC gain 1, norm 1,"),
+        "{}",
+        text("sixty")
+    );
     assert_ne!(text("one"), text("sixty"));
     assert!(text("sure").starts_with("b = 16"));
 }

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 /// The token as the page has it.
 fn as_json(token: &Token, g: &[f32]) -> Value {
     let [h, a, b, w, wb, sa, sb, l] = &token.parts;
-    let rows = |x: &[f32], width: usize| -> Value { x.chunks(width).map(|row| json!(row)).collect() };
+    let rows =
+        |x: &[f32], width: usize| -> Value { x.chunks(width).map(|row| json!(row)).collect() };
     json!({
         "parts": {
             "H": rows(h, 4), "A": rows(a, 3), "B": b, "W": rows(w, 3), "Wb": wb,
@@ -48,7 +49,10 @@ fn on_tape(token: &Token, g: &[f32]) -> (Named, Named) {
     let leaves = names.into_iter().zip(here.leaves);
     let mut values: Named = between.map(|(name, var)| (name, exact(var.value()))).into();
     values.push(("next", exact(here.next.value())));
-    (values, between.into_iter().chain(leaves).map(gradient).collect())
+    (
+        values,
+        between.into_iter().chain(leaves).map(gradient).collect(),
+    )
 }
 
 const ALL: &str = "({ values: forward(input.parts), gradients: backward(input.parts, input.G),
@@ -112,12 +116,22 @@ fn the_page_shows_what_the_tape_computes() {
     let (mut token, mut g) = (Token::new(key.named("token")), gradient_from_above(key));
     let check = |shown: &Value, token: &Token, g: &[f32]| {
         let (values, gradients) = on_tape(token, g);
-        let of = |list: &Named, name: &str| list.iter().find(|(n, _)| *n == name).expect("a name").1.clone();
+        let of = |list: &Named, name: &str| {
+            list.iter()
+                .find(|(n, _)| *n == name)
+                .expect("a name")
+                .1
+                .clone()
+        };
         assert_close(&numbers(&shown["next"]), &of(&values, "next"), "next");
         for name in ["H", "W", "L", "sa"] {
             assert_close(&numbers(&shown[name]), &of(&gradients, name), name);
         }
-        assert_close(&numbers(&shown["differences"]), &of(&gradients, "W"), "differences");
+        assert_close(
+            &numbers(&shown["differences"]),
+            &of(&gradients, "W"),
+            "differences",
+        );
     };
     check(&seen["lesson"], &token, &g);
     token.parts[0][6] = -0.7;
@@ -125,8 +139,18 @@ fn the_page_shows_what_the_tape_computes() {
     token.parts[5][0] = 0.8;
     g[4] = 2.0;
     check(&seen["changed"], &token, &g);
-    assert!(seen["how"].as_str().expect("text").starts_with("Ĥ₁, channel 1 = B₁ × output"));
+    assert!(
+        seen["how"]
+            .as_str()
+            .expect("text")
+            .starts_with("Ĥ₁, channel 1 = B₁ × output")
+    );
     // W = 0 leaves s_alpha without a gradient.
     assert_eq!(numbers(&seen["start"]), [0.0]);
-    assert!(seen["agreement"].as_str().expect("text").contains("gradients; they"));
+    assert!(
+        seen["agreement"]
+            .as_str()
+            .expect("text")
+            .contains("gradients; they")
+    );
 }

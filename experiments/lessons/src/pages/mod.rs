@@ -40,10 +40,7 @@ pub const PAGES: &[Page] = &[
                   matrix that they amount to, and puzzles. Begin here.",
         body: include_str!("../../pages/playground.html"),
         main: "playground",
-        recorded: &[(
-            "trained",
-            include_str!("../../pages/recorded/trained.json"),
-        )],
+        recorded: &[("trained", include_str!("../../pages/recorded/trained.json"))],
     },
     Page {
         file: "token.html",
@@ -63,10 +60,7 @@ pub const PAGES: &[Page] = &[
                   streams part, and one whose streams never do.",
         body: include_str!("../../pages/streams.html"),
         main: "streams_page",
-        recorded: &[(
-            "streams",
-            include_str!("../../pages/recorded/streams.json"),
-        )],
+        recorded: &[("streams", include_str!("../../pages/recorded/streams.json"))],
     },
     Page {
         file: "dynamic.html",
@@ -75,10 +69,7 @@ pub const PAGES: &[Page] = &[
         summary: "A text that a trained network has read: every letter has its own matrices.",
         body: include_str!("../../pages/dynamic.html"),
         main: "dynamic_page",
-        recorded: &[(
-            "dynamic",
-            include_str!("../../pages/recorded/dynamic.json"),
-        )],
+        recorded: &[("dynamic", include_str!("../../pages/recorded/dynamic.json"))],
     },
     Page {
         file: "break_it.html",

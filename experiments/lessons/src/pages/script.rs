@@ -78,7 +78,11 @@ mod tests {
             let start = format!("const {name}_module = (() =>");
             assert_eq!(script.matches(&start).count(), 1, "{name}");
         }
-        let at = |name: &str| script.find(&format!("const {name}_module = (")).expect("a module");
+        let at = |name: &str| {
+            script
+                .find(&format!("const {name}_module = ("))
+                .expect("a module")
+        };
         assert!(at("network") < at("presets") && at("presets") < at("playground"));
         assert!(!script.contains("\nimport ") && !script.contains("\nexport "));
     }

@@ -1,8 +1,9 @@
 //! The words of the lessons, put into pages.
 //!
 //! A page has places for them in double braces: `{{text 7.1.2}}` is the second paragraph of step 1
-//! of lesson 7, `{{equation 7.1.2}}` its second line of formulas, `{{step 7.1}}` the title and all
-//! paragraphs and formulas of the step, `{{question 7}}` the question with its answer.
+//! of lesson 7, `{{equation 7.1.2}}` its second line of formulas, `{{claim 7.2.1}}` its first claim,
+//! `{{step 7.1}}` the title and all paragraphs and formulas of the step, `{{question 7}}` the
+//! question with its answer.
 
 use crate::teach::{Board, LESSONS, Passage};
 use engine::rng::Key;
@@ -52,10 +53,15 @@ impl Words {
                 Passage::Question(..) => Some(html(passage)),
                 _ => None,
             }),
-            ("step", &[step]) => Some(of_step(lesson, step)?.iter().map(html).collect()),
-            ("text" | "equation", &[step, count]) => {
+            ("step", &[step]) => {
+                let passages = of_step(lesson, step)?.iter();
+                let words = passages.filter(|passage| !matches!(passage, Passage::Claim(_)));
+                Some(words.map(html).collect())
+            }
+            ("text" | "equation" | "claim", &[step, count]) => {
                 let wanted = |passage: &&Passage| match passage {
                     Passage::Text(_) => kind == "text",
+                    Passage::Claim(_) => kind == "claim",
                     Passage::Equation(..) => kind == "equation",
                     _ => false,
                 };
@@ -87,23 +93,34 @@ fn escaped(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
+/// A sentence in which A_m and its like have subscripts.
+fn sentence(text: &str) -> String {
+    let mut text = escaped(text);
+    for name in ["A_m", "A_r", "W_m", "W_r"] {
+        let (letter, index) = name.split_once('_').expect("a name with an index");
+        text = text.replace(name, &format!("{letter}<sub>{index}</sub>"));
+    }
+    text
+}
+
 fn html(passage: &Passage) -> String {
     let mut out = String::new();
     let written = match passage {
-        Passage::Step(title) => write!(out, "<h2>{}</h2>\n", escaped(title)),
-        Passage::Text(text) => write!(out, "<p>{}</p>\n", escaped(text)),
-        Passage::Equation(number, formula) => write!(
+        Passage::Step(title) => writeln!(out, "<h2>{}</h2>", sentence(title)),
+        Passage::Claim(text) => writeln!(out, "<p class=\"claim\">{}</p>", sentence(text)),
+        Passage::Text(text) => writeln!(out, "<p>{}</p>", sentence(text)),
+        Passage::Equation(number, formula) => writeln!(
             out,
-            "<p class=\"equation\"><code>{}</code><span>{}</span></p>\n",
+            "<p class=\"equation\"><code>{}</code><span>{}</span></p>",
             escaped(formula),
             escaped(number)
         ),
-        Passage::Question(question, answer) => write!(
+        Passage::Question(question, answer) => writeln!(
             out,
             "<section class=\"question\"><h2>A question to end with</h2><p>{}</p>\
-             <details><summary>Answer</summary><p>{}</p></details></section>\n",
-            escaped(question),
-            escaped(answer)
+             <details><summary>Answer</summary><p>{}</p></details></section>",
+            sentence(question),
+            sentence(answer)
         ),
     };
     written.expect("a string");
@@ -140,7 +157,15 @@ mod tests {
 
     #[test]
     fn places_without_words_are_none() {
-        for place in ["text 1.1.2", "text 2.1.1", "step 1.3", "step 1.0", "text", "word 1.1", "text 0.1.1"] {
+        for place in [
+            "text 1.1.2",
+            "text 2.1.1",
+            "step 1.3",
+            "step 1.0",
+            "text",
+            "word 1.1",
+            "text 0.1.1",
+        ] {
             assert_eq!(words().of_place(place), None, "{place}");
         }
     }

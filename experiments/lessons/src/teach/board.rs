@@ -31,6 +31,8 @@ pub enum Passage {
     Equation(String, String),
     /// A paragraph.
     Text(String),
+    /// What the numbers have borne out.
+    Claim(String),
     /// The question at the end and its answer.
     Question(String, String),
 }
@@ -256,6 +258,7 @@ impl<'a> Board<'a> {
 
     /// Says whether `text` is so.
     pub fn claim(&mut self, holds: bool, text: &str) -> io::Result<()> {
+        self.words.push(Passage::Claim(text.to_owned()));
         self.claims.push(Claim {
             text: text.to_owned(),
             holds,

@@ -206,8 +206,9 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.step("Who decides about whom")?;
     board.text(
         "H̄ W is taken row by row: what happens to stream i is predicted from stream i alone \
-         (mHC flattens all streams instead). Replace stream 2 of every token:",
+         (mHC flattens all streams instead).",
     )?;
+    board.text("Replace stream 2 of every token:")?;
     let before = with_predictors(1.0);
     let mut after = before.clone();
     let other = normal(key.named("other"), TOKENS * DIM, 1.0);

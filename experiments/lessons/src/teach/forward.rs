@@ -47,12 +47,9 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.matrix(caption, &streams, &heads, |r, c| {
         Some(static_alpha[r * 3 + c].into())
     })?;
-    board.matrix(
-        "B, static part",
-        &["B".into()],
-        &columns(RATE),
-        |_, c| Some(static_beta[c].into()),
-    )?;
+    board.matrix("B, static part", &["B".into()], &columns(RATE), |_, c| {
+        Some(static_beta[c].into())
+    })?;
     let channels: Vec<String> = (1..=DIM).map(|k| format!("channel {k}")).collect();
     let heads = ["W_m", "W_r 1", "W_r 2", "W_beta"].map(String::from);
     let caption = "(W_m | W_r | W_beta), the predictors, d x (n + 2)";

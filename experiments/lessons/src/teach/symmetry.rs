@@ -197,11 +197,11 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     )?;
     board.equation("Eq. 14", "A_m = e_(k mod n) at sublayer k, A_r = I, B = 1")?;
     board.text(&format!(
-        "A decoder of 2 blocks, d = 16, dynamic, n = 2, AdamW, {STEPS} steps, twice. Spread = \
-         the largest difference between streams before the last sublayer. The norms have an eps \
-         of 1e-5: with the usual 1e-12 AdamW makes steps of the rounding of gradients that are \
+        "A decoder of 2 blocks, d = 16, dynamic, n = 2, AdamW, {STEPS} steps, twice. The norms have an \
+         eps of 1e-5: with the usual 1e-12 AdamW makes steps of the rounding of gradients that are \
          zero, and even copies part."
     ))?;
+    board.text("Spread = the largest difference between streams before the last sublayer:")?;
     let run = |read_init| train(key, connection(read_init), moment);
     let (uniform, one_hot) = (run(ReadInit::Uniform), run(ReadInit::OneHot));
     board.line("        uniform read             one-hot read")?;

@@ -107,9 +107,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         .collect();
     let show = |board: &mut Board<'_>, token: usize, c: &[Vec<f64>]| {
         let caption = format!("C of token {token}: row = who reads, column = whose output");
-        board.matrix(&caption, &rows, &columns, |k, j| {
-            (j <= k).then(|| c[k][j])
-        })
+        board.matrix(&caption, &rows, &columns, |k, j| (j <= k).then(|| c[k][j]))
     };
 
     board.step("Follow one output")?;
