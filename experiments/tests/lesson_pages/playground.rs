@@ -1,12 +1,15 @@
 //! The playground.
 
 use crate::{
-    network::{as_json, composed, gains, random, unfolded},
+    network::{Sublayer, as_json, composed, gains, random, unfolded},
     node::{assert_close, numbers, value},
     seen, with_node,
 };
 use engine::rng::Key;
+use figures::unfold::unfold;
+use lab::inspect::{InspectedNetwork, Trace};
 use serde_json::{Value, json};
+use std::{env, fs, path::Path};
 
 #[test]
 fn random_networks_unfold_as_the_engine_unfolds_them() {
@@ -46,6 +49,27 @@ fn the_trained_networks_unfold_as_inspect_has_unfolded_them() {
             assert_close(&numbers(&gains[at]), &numbers(&run["gains"]), "the gains");
         }
     });
+}
+
+/// Writes `network`, `unfolded` and `gains` of a record in `recorded/trained.json` into the
+/// temporary directory; `RECORD_RUN` is the run directory of the command that the record names.
+#[test]
+#[ignore = "needs a trained run"]
+fn record_a_static_run() {
+    let run = env::var_os("RECORD_RUN").expect("a path");
+    let network = InspectedNetwork::open(Path::new(&run), None, 1).expect("a run");
+    let mean = Trace::of(&network).mean().expect("streams");
+    let layers: Vec<Sublayer> = mean
+        .iter()
+        .map(|layer| Sublayer {
+            alpha: layer.alpha.clone(),
+            beta: layer.beta.clone(),
+        })
+        .collect();
+    let unfolded = unfold(&mean, &vec![1.0; mean[0].rate()]).inputs;
+    let now = json!({ "network": as_json(&layers), "unfolded": unfolded, "gains": gains(&layers) });
+    let file = env::temp_dir().join("trained.json");
+    fs::write(file, now.to_string()).expect("space");
 }
 
 #[test]
