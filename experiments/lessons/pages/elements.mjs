@@ -22,9 +22,10 @@ export function recorded(id) {
   return JSON.parse(byId(id).textContent);
 }
 
-// Text in which A_m, A_r, W_m and W_r have real subscripts.
+// Text in which A_m, W_beta, s_alpha and their like have subscripts.
 export function letters(text) {
-  return text.split(/([AW]_[mr])/).map(part => /^[AW]_[mr]$/.test(part) ? el('span', {}, part[0], el('sub', {}, part[2])) : part);
+  const greek = { alpha: 'α', beta: 'β' };
+  return text.split(/([AWs]_(?:alpha|beta|[mr]))/).map((part, at) => at % 2 ? el('span', {}, part[0], el('sub', {}, greek[part.slice(2)] ?? part.slice(2))) : part);
 }
 
 // Colours a cell by its value: `scale` has the full colour.

@@ -31,7 +31,7 @@ function put(object, name, r, c, x) {
 function table(caption, rows, columns, cell, kind = 'small') {
   return el('figure', {}, el('figcaption', {}, letters(caption)), el('table', { class: kind, 'aria-label': caption },
     el('tr', {}, el('td'), columns.map(name => el('th', { scope: 'col' }, letters(name)))),
-    rows.map((name, r) => el('tr', {}, el('th', { scope: 'row' }, name), columns.map((_, c) => cell(r, c))))));
+    rows.map((name, r) => el('tr', {}, el('th', { scope: 'row' }, letters(name)), columns.map((_, c) => cell(r, c))))));
 }
 
 // Numbers that are typed or dragged: a part of the token, or G.

@@ -87,40 +87,79 @@ fn of_step(lesson: &[Passage], step: usize) -> Option<&[Passage]> {
     Some(&lesson[start..end.map_or(lesson.len(), |length| start + 1 + length)])
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-}
-
-/// A sentence in which A_m and its like have subscripts.
-fn sentence(text: &str) -> String {
-    let mut text = escaped(text);
-    for name in ["A_m", "A_r", "W_m", "W_r"] {
-        let (letter, index) = name.split_once('_').expect("a name with an index");
-        text = text.replace(name, &format!("{letter}<sub>{index}</sub>"));
+/// Text as HTML: escaped, with the indices of one letter (`A_r`, `s_alpha`, `c_{2,1}`) and powers
+/// (`B^j`) in their places.
+fn marked(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let letter = |at: Option<usize>| {
+        at.and_then(|at| chars.get(at))
+            .filter(|c| c.is_alphabetic())
+    };
+    let (mut out, mut at) = (String::new(), 0);
+    while let Some(&c) = chars.get(at) {
+        let before = at.checked_sub(1);
+        let tag = match c {
+            '^' => Some("sup"),
+            // Of a longer word only if the word is the derivative by one letter.
+            '_' if letter(before).is_some() => {
+                let first = letter(at.checked_sub(2));
+                first.is_none_or(|&first| first == 'd').then_some("sub")
+            }
+            _ => None,
+        };
+        let raised = match chars.get(at + 1) {
+            Some('{') => chars[at + 2..]
+                .iter()
+                .position(|&c| c == '}')
+                .map(|end| (at + 2, at + 2 + end, 1)),
+            _ => {
+                let rest = &chars[at + 1..];
+                let end = rest
+                    .iter()
+                    .position(|c| !c.is_alphanumeric())
+                    .unwrap_or(rest.len());
+                (end > 0).then_some((at + 1, at + 1 + end, 0))
+            }
+        };
+        match (tag, raised) {
+            (Some(tag), Some((from, to, brace))) => {
+                let index: String = chars[from..to].iter().collect();
+                let index = index.replace("alpha", "α").replace("beta", "β");
+                out += &format!("<{tag}>{index}</{tag}>");
+                at = to + brace;
+            }
+            _ => {
+                match c {
+                    '&' => out += "&amp;",
+                    '<' => out += "&lt;",
+                    '>' => out += "&gt;",
+                    c => out.push(c),
+                }
+                at += 1;
+            }
+        }
     }
-    text
+    out
 }
 
 fn html(passage: &Passage) -> String {
     let mut out = String::new();
     let written = match passage {
-        Passage::Step(title) => writeln!(out, "<h2>{}</h2>", sentence(title)),
-        Passage::Claim(text) => writeln!(out, "<p class=\"claim\">{}</p>", sentence(text)),
-        Passage::Text(text) => writeln!(out, "<p>{}</p>", sentence(text)),
+        Passage::Step(title) => writeln!(out, "<h2>{}</h2>", marked(title)),
+        Passage::Claim(text) => writeln!(out, "<p class=\"claim\">{}</p>", marked(text)),
+        Passage::Text(text) => writeln!(out, "<p>{}</p>", marked(text)),
         Passage::Equation(number, formula) => writeln!(
             out,
             "<p class=\"equation\"><code>{}</code><span>{}</span></p>",
-            escaped(formula),
-            escaped(number)
+            marked(formula),
+            marked(number)
         ),
         Passage::Question(question, answer) => writeln!(
             out,
             "<section class=\"question\"><h2>A question to end with</h2><p>{}</p>\
              <details><summary>Answer</summary><p>{}</p></details></section>",
-            sentence(question),
-            sentence(answer)
+            marked(question),
+            marked(answer)
         ),
     };
     written.expect("a string");
@@ -153,6 +192,22 @@ mod tests {
         assert!(page.contains("<p>Why?</p>") && page.contains("<p>Because.</p>"));
         let step = words().put_into("{{step 1.1}}");
         assert_eq!(step, "<h2>First</h2>\n<p>one</p>\n");
+    }
+
+    #[test]
+    fn indices_and_powers_are_marked() {
+        for (text, html) in [
+            ("A_m of T_1", "A<sub>m</sub> of T<sub>1</sub>"),
+            (
+                "c_kj = B^j A_r^{j+1}",
+                "c<sub>kj</sub> = B<sup>j</sup> A<sub>r</sub><sup>j+1</sup>",
+            ),
+            ("ds_alpha, W_beta", "ds<sub>α</sub>, W<sub>β</sub>"),
+            ("read_init < e_(k mod n)", "read_init &lt; e_(k mod n)"),
+            ("c_{2,1} = 0_", "c<sub>2,1</sub> = 0_"),
+        ] {
+            assert_eq!(marked(text), html);
+        }
     }
 
     #[test]

@@ -284,7 +284,11 @@ impl<'a> Board<'a> {
         let head = self.styled(Style::Bold, "To try:");
         writeln!(self.out, "\n{head}")?;
         self.paragraph("", "", text)?;
-        self.paragraph("", "", "(`teach N --html FILE` writes a page with the answer.)")
+        self.paragraph(
+            "",
+            "",
+            "(`teach N --html FILE` writes a page with the answer.)",
+        )
     }
 }
 
