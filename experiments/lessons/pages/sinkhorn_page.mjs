@@ -13,7 +13,7 @@ let rule = { ...MHC, iterations: 3 };
 let mixes = { constrained: [], free: [] };
 
 const square = (size, make) => Array.from({ length: size }, (_, i) => Array.from({ length: size }, (_, j) => make(i, j)));
-const tiny = x => x === 0 ? '0' : Math.abs(x) < 1e-3 || Math.abs(x) >= 1e4 ? x.toExponential(1).replace('-', '−').replace('e+', 'e').replace('e-', 'e−') : shown(x, 3);
+const tiny = x => x === 0 ? '0' : Math.abs(x) < 1e-3 || Math.abs(x) >= 1e4 ? x.toExponential(1).replace('-', '−').replace('e+', 'e').replace('e-', 'e−') : shown(x, Math.abs(x) < 100 ? 3 : 0);
 const counted = (count, what) => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 function grid(m, { sums = false, scale = 1, digits = 3, name }) {
@@ -149,7 +149,7 @@ function showProducts() {
     series: [{ name: 'mHC', kind: 'one', values: mixes.constrained.map(forwardGain) }, { name: 'free', kind: 'two', values: mixes.free.map(forwardGain) }],
   }));
   const spread = Math.max(...mixed.flatMap(row => row.map((x, j) => Math.abs(x - mixed[0][j]))));
-  byId('product-words').textContent = `After ${counted(count, 'layer')}: mHC gain ${shown(forwardGain(mixed), 3)}, norm ${shown(spectralNorm(mixed), 3)}, rows differ by ${tiny(spread)}; free gain ${tiny(forwardGain(free))}, norm ${tiny(spectralNorm(free))}. Nothing grows, and in return all streams end up with the same average.`;
+  byId('product-words').textContent = `After ${counted(count, 'layer')}: mHC gain ${shown(forwardGain(mixed), 3)}, norm ${shown(spectralNorm(mixed), 3)}, rows differ by ${tiny(spread)}; free gain ${tiny(forwardGain(free))}, norm ${tiny(spectralNorm(free))}. mHC grows nothing; in return, the deeper, the more all streams are the same average.`;
 }
 
 function sureStart(b) {
