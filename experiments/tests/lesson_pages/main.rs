@@ -2,8 +2,9 @@
 //! beside values of the engine. Skipped with a line where there is no Node, or no Chromium.
 
 mod break_it;
-#[path = "../browser/mod.rs"]
+#[path = "../common/browser.rs"]
 mod browser;
+mod driven;
 mod dynamic;
 mod network;
 mod node;
@@ -13,7 +14,7 @@ mod sinkhorn;
 mod streams;
 mod token;
 
-use browser::chromium;
+use browser::{chromium, width_in};
 use engine::skipped::skipped;
 use lessons::pages::{PAGES, page_of, site};
 use lessons::teach::LESSONS;
@@ -36,7 +37,7 @@ fn seen(file: &str, script: &str) -> Option<serde_json::Value> {
     let page = PAGES.iter().find(|page| page.file == file);
     let page = page.expect("a page").alone().expect("memory");
     let root = tempfile::tempdir().expect("a directory");
-    let seen = browser::driven(browser, root.path(), &page, script);
+    let seen = driven::driven(&browser, root.path(), &page, script);
     assert_eq!(seen["wrong"], serde_json::json!([]), "{file}");
     assert_eq!(seen["fetched"], 0, "{file}");
     Some(seen)
@@ -78,6 +79,20 @@ fn pages_load_without_complaint_and_their_controls_have_names() {
         assert_eq!(seen["headings"], 1, "{}", page.file);
         assert_eq!(seen["places"], false, "{}", page.file);
         assert!(seen["controls"].as_u64() > Some(3), "{}", page.file);
+    }
+}
+
+#[test]
+fn pages_fit_a_phone() {
+    let Some(browser) = chromium() else {
+        skipped("there is no chromium");
+        return;
+    };
+    let root = tempfile::tempdir().expect("a directory");
+    for page in PAGES {
+        let html = page.alone().expect("memory");
+        let width = width_in(&browser, root.path(), &html, 390);
+        assert!(width <= 390, "{}: {width} pixels", page.file);
     }
 }
 
