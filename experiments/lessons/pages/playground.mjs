@@ -75,20 +75,24 @@ function describeCell(k, j) {
   return [el('b', {}, who), el('div', { class: 'product', 'aria-hidden': 'true' }, el('span', {}, `${name} =`), factors, el('span', {}, `= ${shown(value)}`))];
 }
 
+// Lights up edges of the drawing and the same entries of the matrices; null: all alike.
+function light(keys) {
+  figure.light(keys);
+  shownEntries.forEach(({ input }, key) => input.classList.toggle('hot', keys !== null && keys.has(key)));
+}
+
 function showEntry(key) {
-  figure.light(key === null ? null : new Set([key]));
-  document.querySelectorAll('.entry.hot').forEach(input => input.classList.remove('hot'));
+  light(key === null ? null : new Set([key]));
   if (key === null) return restore();
-  shownEntries.get(key).input.classList.add('hot');
   byId('readout').replaceChildren(...describeEntry(key));
 }
 
 function showCell(cell) {
   document.querySelectorAll('#unfolded .picked').forEach(td => td.classList.remove('picked'));
-  if (cell === null) { figure.light(null); return restore(); }
+  if (cell === null) { light(null); return restore(); }
   const [k, j] = cell;
   byId(`c-${k}-${j}`).classList.add('picked');
-  figure.light(way(network, k, j));
+  light(way(network, k, j));
   byId('readout').replaceChildren(...describeCell(k, j));
 }
 
