@@ -314,6 +314,22 @@ mod tests {
     }
 
     #[test]
+    fn the_lesson_is_drawn_with_the_loss_of_lesson_2() {
+        let key = Key::new(0);
+        let graph = of_lesson(key);
+        let named = |name: &str| {
+            let found = graph
+                .values
+                .iter()
+                .find(|v| v.name.as_deref() == Some(name));
+            found.and_then(|value| value.gradient.clone())
+        };
+        // L = <G, Ĥ>, and the write passes G on to H'.
+        assert_eq!(named("Ĥ"), Some(gradient_from_above(key)));
+        assert_eq!(named("H'"), Some(gradient_from_above(key)));
+    }
+
+    #[test]
     fn the_model_has_every_parameter_once() {
         let graph = of_model(Key::new(0));
         let mut names: Vec<_> = graph

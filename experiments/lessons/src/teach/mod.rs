@@ -96,6 +96,25 @@ mod tests {
     }
 
     #[test]
+    fn zeros_are_plain_and_what_is_not_plain_is_explained() {
+        for lesson in LESSONS {
+            let (text, _) = taught(lesson, 0);
+            let words = text.split(|c: char| c.is_whitespace() || "();,".contains(c));
+            let zero = |word: &&str| {
+                let number = word.trim_start_matches('-');
+                number.contains('e') && number.parse::<f64>() == Ok(0.0)
+            };
+            assert_eq!(words.into_iter().find(zero), None, "{}", lesson.title);
+        }
+        let one_line = |lesson: usize| {
+            let (text, _) = taught(&LESSONS[lesson - 1], 0);
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert!(one_line(1).contains("which is not the order of the paper"));
+        assert!(one_line(9).contains("Gain = the forward gain"));
+    }
+
+    #[test]
     fn a_lesson_is_the_same_every_time_and_another_with_another_seed() {
         for lesson in LESSONS {
             assert_eq!(taught(lesson, 3).0, taught(lesson, 3).0);
