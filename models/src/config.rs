@@ -1,11 +1,14 @@
 //! Configuration that several networks share: feed-forward layers, and checks of settings.
 
-use nn::moe::MoeConfig;
+use nn::{
+    moe::MoeConfig,
+    settings::{Section, Setting, SettingError, Value, kind},
+};
 use serde::{Deserialize, Serialize};
 
 /// A feed-forward layer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
 pub enum FfnConfig {
     /// `down(silu(gate x) * up x)`.
     SwiGlu {
@@ -19,6 +22,25 @@ pub enum FfnConfig {
     },
     /// A mixture of SwiGLU experts.
     Moe(MoeConfig),
+}
+
+impl Setting for FfnConfig {
+    fn read(value: &Value) -> Result<Self, SettingError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Kind {
+            SwiGlu,
+            Gelu,
+            Moe,
+        }
+        let (kind, settings) = kind(value)?;
+        let hidden = || Section::of(&settings, &["hidden"])?.required("hidden");
+        Ok(match kind {
+            Kind::SwiGlu => Self::SwiGlu { hidden: hidden()? },
+            Kind::Gelu => Self::Gelu { hidden: hidden()? },
+            Kind::Moe => Self::Moe(MoeConfig::read(&settings)?),
+        })
+    }
 }
 
 impl FfnConfig {

@@ -39,68 +39,46 @@ use nn::{
     moe::RouterLosses,
     norm::NormConfig,
     patch_embed::{PatchEmbed, Patches, patches},
+    settings,
     sinusoid::{positions_2d, sinusoids},
 };
-use serde::{Deserialize, Serialize};
 
-/// A class-conditional denoiser of square images: fixed positions, no biases but those of the
-/// patch embedding, the embedding of timesteps, the modulations and the head.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DitConfig {
-    /// The side of an image.
-    pub image: usize,
-    /// Channels of an image.
-    pub channels: usize,
-    /// The side of a patch; it divides that of the image.
-    pub patch: usize,
-    /// Number of classes, "no class" not counted.
-    pub classes: usize,
-    /// The width of the network, a multiple of 4.
-    pub dim: usize,
-    /// Blocks of attention and feed-forward, two sublayers each.
-    pub layers: usize,
-    /// Attention heads; they share the width.
-    pub heads: usize,
-    /// RMS norm of whole q and k vectors before the split into heads, as in Table 10 of the
-    /// hyper-connections paper; the original DiT has none.
-    pub qk_norm: bool,
-    /// Sinusoids of a timestep.
-    pub timestep_features: usize,
-    /// The probability that training leaves out the class of an image.
-    pub label_dropout: f64,
-    /// Noise of images, in training and in sampling.
-    pub noise: NoiseConfig,
-    /// The standard deviation of the initial weights; the default is about that of
-    /// Glorot's rule for the default width.
-    pub init_std: f32,
-    /// Norms of sublayers, and the last one; none has parameters.
-    pub norm: NormConfig,
-    /// The feed-forward layers.
-    pub ffn: FfnConfig,
-    /// Configuration of the connections, which carry the hidden state past each sublayer.
-    pub connection: ConnectionConfig,
-}
-
-impl Default for DitConfig {
-    fn default() -> Self {
-        Self {
-            image: 28,
-            channels: 1,
-            patch: 4,
-            classes: 10,
-            dim: 64,
-            layers: 4,
-            heads: 4,
-            qk_norm: true,
-            timestep_features: 64,
-            label_dropout: 0.1,
-            noise: NoiseConfig::default(),
-            init_std: 0.1,
-            norm: NormConfig::default(),
-            ffn: FfnConfig::Gelu { hidden: 256 },
-            connection: ConnectionConfig::default(),
-        }
+settings! {
+    /// A class-conditional denoiser of square images: fixed positions, no biases but those of the
+    /// patch embedding, the embedding of timesteps, the modulations and the head.
+    pub struct DitConfig {
+        /// The side of an image.
+        pub image: usize = 28,
+        /// Channels of an image.
+        pub channels: usize = 1,
+        /// The side of a patch; it divides that of the image.
+        pub patch: usize = 4,
+        /// Number of classes, "no class" not counted.
+        pub classes: usize = 10,
+        /// The width of the network, a multiple of 4.
+        pub dim: usize = 64,
+        /// Blocks of attention and feed-forward, two sublayers each.
+        pub layers: usize = 4,
+        /// Attention heads; they share the width.
+        pub heads: usize = 4,
+        /// RMS norm of whole q and k vectors before the split into heads, as in Table 10 of the
+        /// hyper-connections paper; the original DiT has none.
+        pub qk_norm: bool = true,
+        /// Sinusoids of a timestep.
+        pub timestep_features: usize = 64,
+        /// The probability that training leaves out the class of an image.
+        pub label_dropout: f64 = 0.1,
+        /// Noise of images, in training and in sampling.
+        pub noise: NoiseConfig = NoiseConfig::default(),
+        /// The standard deviation of the initial weights; the default is about that of
+        /// Glorot's rule for the default width.
+        pub init_std: f32 = 0.1,
+        /// Norms of sublayers, and the last one; none has parameters.
+        pub norm: NormConfig = NormConfig::default(),
+        /// The feed-forward layers.
+        pub ffn: FfnConfig = FfnConfig::Gelu { hidden: 256 },
+        /// Configuration of the connections, which carry the hidden state past each sublayer.
+        pub connection: ConnectionConfig = ConnectionConfig::default(),
     }
 }
 

@@ -19,17 +19,20 @@ pub mod model {
         config::ConfigError, dit::DitConfig, network::Network, transformer::TransformerConfig,
         vit::VitConfig,
     };
-    use serde::{Deserialize, Serialize};
+    use nn::kinds;
+    use serde::Serialize;
     use std::ops::{Deref, DerefMut};
 
     macro_rules! networks {
         ($($(#[$doc:meta])* $variant:ident($config:ty),)*) => {
             /// Any network; in files, `type` names it. A [`Network`] in every respect.
-            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+            #[derive(Clone, Debug, PartialEq, Serialize)]
             #[serde(tag = "type", rename_all = "lowercase")]
             pub enum ModelConfig {
                 $($(#[$doc])* $variant($config),)*
             }
+
+            kinds!(ModelConfig, "lowercase", $($variant($config)),*);
 
             impl Deref for ModelConfig {
                 type Target = dyn Network;

@@ -18,55 +18,36 @@ use nn::{
     linear::Linear,
     moe::RouterLosses,
     norm::NormConfig,
+    settings,
 };
-use serde::{Deserialize, Serialize};
 
-/// An OLMo-style decoder: rotary positions, no biases, pre-norm sublayers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TransformerConfig {
-    /// Number of different tokens; 256 for bytes.
-    pub vocab_size: usize,
-    /// The width of the network.
-    pub dim: usize,
-    /// Blocks of attention and feed-forward, two sublayers each.
-    pub layers: usize,
-    /// Attention heads; they share the width.
-    pub heads: usize,
-    /// The longest sequence.
-    pub seq: usize,
-    /// RMS norm of whole q and k vectors before the split into heads.
-    pub qk_norm: bool,
-    /// The base of the rotary frequencies.
-    pub rope_theta: f64,
-    /// True if the head shares the weights of the embedding.
-    pub tied_embeddings: bool,
-    /// The standard deviation of the initial weights.
-    pub init_std: f32,
-    /// Norms of sublayers, and the last one.
-    pub norm: NormConfig,
-    /// The feed-forward layers.
-    pub ffn: FfnConfig,
-    /// Configuration of the connections, which carry the hidden state past each sublayer.
-    pub connection: ConnectionConfig,
-}
-
-impl Default for TransformerConfig {
-    fn default() -> Self {
-        Self {
-            vocab_size: 256,
-            dim: 64,
-            layers: 6,
-            heads: 4,
-            seq: 64,
-            qk_norm: false,
-            rope_theta: 10_000.0,
-            tied_embeddings: false,
-            init_std: 0.02,
-            norm: NormConfig::default(),
-            ffn: FfnConfig::SwiGlu { hidden: 176 },
-            connection: ConnectionConfig::default(),
-        }
+settings! {
+    /// An OLMo-style decoder: rotary positions, no biases, pre-norm sublayers.
+    pub struct TransformerConfig {
+        /// Number of different tokens; 256 for bytes.
+        pub vocab_size: usize = 256,
+        /// The width of the network.
+        pub dim: usize = 64,
+        /// Blocks of attention and feed-forward, two sublayers each.
+        pub layers: usize = 6,
+        /// Attention heads; they share the width.
+        pub heads: usize = 4,
+        /// The longest sequence.
+        pub seq: usize = 64,
+        /// RMS norm of whole q and k vectors before the split into heads.
+        pub qk_norm: bool = false,
+        /// The base of the rotary frequencies.
+        pub rope_theta: f64 = 10_000.0,
+        /// True if the head shares the weights of the embedding.
+        pub tied_embeddings: bool = false,
+        /// The standard deviation of the initial weights.
+        pub init_std: f32 = 0.02,
+        /// Norms of sublayers, and the last one.
+        pub norm: NormConfig = NormConfig::default(),
+        /// The feed-forward layers.
+        pub ffn: FfnConfig = FfnConfig::SwiGlu { hidden: 176 },
+        /// Configuration of the connections, which carry the hidden state past each sublayer.
+        pub connection: ConnectionConfig = ConnectionConfig::default(),
     }
 }
 

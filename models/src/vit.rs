@@ -22,6 +22,7 @@ use nn::{
     moe::RouterLosses,
     norm::NormConfig,
     patch_embed::{PatchEmbed, Patches},
+    settings, words,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,71 +36,51 @@ pub enum Pool {
     Mean,
 }
 
-/// A classifier of square images: patches, learned positions, no biases but those of the
-/// patch embedding, the head and the norms.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VitConfig {
-    /// The side of an image.
-    pub image: usize,
-    /// Channels of an image.
-    pub channels: usize,
-    /// The side of a patch; it divides that of the image.
-    pub patch: usize,
-    /// Number of classes.
-    pub classes: usize,
-    /// The width of the network.
-    pub dim: usize,
-    /// Blocks of attention and feed-forward, two sublayers each.
-    pub layers: usize,
-    /// Attention heads; they share the width.
-    pub heads: usize,
-    /// Where the vector of an image comes from.
-    pub pool: Pool,
-    /// RMS norm of whole q and k vectors before the split into heads.
-    pub qk_norm: bool,
-    /// The probability of dropping an element of the embedding or of a sublayer's
-    /// output in training.
-    pub dropout: f32,
-    /// The standard deviation of the initial weights; the default is about that of
-    /// Glorot's rule for the default width. Much smaller ones start slowly.
-    pub init_std: f32,
-    /// True if the class token and the positions decay; in timm they do not. Not written back
-    /// when on: runs from before it go on.
-    #[serde(skip_serializing_if = "is_on")]
-    pub decay_embeddings: bool,
-    /// Norms of sublayers, and the last one.
-    pub norm: NormConfig,
-    /// The feed-forward layers.
-    pub ffn: FfnConfig,
-    /// Configuration of the connections, which carry the hidden state past each sublayer.
-    pub connection: ConnectionConfig,
+words!(Pool);
+
+settings! {
+    /// A classifier of square images: patches, learned positions, no biases but those of the
+    /// patch embedding, the head and the norms.
+    pub struct VitConfig {
+        /// The side of an image.
+        pub image: usize = 28,
+        /// Channels of an image.
+        pub channels: usize = 1,
+        /// The side of a patch; it divides that of the image.
+        pub patch: usize = 4,
+        /// Number of classes.
+        pub classes: usize = 10,
+        /// The width of the network.
+        pub dim: usize = 64,
+        /// Blocks of attention and feed-forward, two sublayers each.
+        pub layers: usize = 4,
+        /// Attention heads; they share the width.
+        pub heads: usize = 4,
+        /// Where the vector of an image comes from.
+        pub pool: Pool = Pool::Cls,
+        /// RMS norm of whole q and k vectors before the split into heads.
+        pub qk_norm: bool = false,
+        /// The probability of dropping an element of the embedding or of a sublayer's
+        /// output in training.
+        pub dropout: f32 = 0.1,
+        /// The standard deviation of the initial weights; the default is about that of
+        /// Glorot's rule for the default width. Much smaller ones start slowly.
+        pub init_std: f32 = 0.1,
+        /// True if the class token and the positions decay; in timm they do not. Not written back
+        /// when on: runs from before it go on.
+        #[serde(skip_serializing_if = "is_on")]
+        pub decay_embeddings: bool = true,
+        /// Norms of sublayers, and the last one.
+        pub norm: NormConfig = NormConfig::default(),
+        /// The feed-forward layers.
+        pub ffn: FfnConfig = FfnConfig::Gelu { hidden: 256 },
+        /// Configuration of the connections, which carry the hidden state past each sublayer.
+        pub connection: ConnectionConfig = ConnectionConfig::default(),
+    }
 }
 
 fn is_on(setting: &bool) -> bool {
     *setting
-}
-
-impl Default for VitConfig {
-    fn default() -> Self {
-        Self {
-            image: 28,
-            channels: 1,
-            patch: 4,
-            classes: 10,
-            dim: 64,
-            layers: 4,
-            heads: 4,
-            pool: Pool::Cls,
-            qk_norm: false,
-            dropout: 0.1,
-            init_std: 0.1,
-            decay_embeddings: true,
-            norm: NormConfig::default(),
-            ffn: FfnConfig::Gelu { hidden: 256 },
-            connection: ConnectionConfig::default(),
-        }
-    }
 }
 
 impl VitConfig {

@@ -5,8 +5,13 @@ use models::{
     config::FfnConfig,
     loss::Loss,
     transformer::{Transformer, TransformerConfig},
+    weights::settings_of_json,
 };
-use nn::moe::{MoeConfig, OverLayers};
+use nn::{
+    moe::{MoeConfig, OverLayers},
+    settings::Setting,
+};
+use serde_json::json;
 
 const SEQ: usize = 5;
 const LAYERS: usize = 3;
@@ -61,9 +66,9 @@ fn router_losses_are_averaged_over_the_layers_unless_they_are_to_be_summed() {
 
 #[test]
 fn a_configuration_from_before_the_choice_sums() {
-    let text = r#"{"type": "moe", "experts": 8, "hidden": 64, "top_k": 2,
-        "load_balance_coef": 0.01, "router_z_coef": 0.001}"#;
-    let FfnConfig::Moe(stored) = serde_json::from_str(text).unwrap() else {
+    let json = json!({"type": "moe", "experts": 8, "hidden": 64, "top_k": 2,
+        "load_balance_coef": 0.01, "router_z_coef": 0.001});
+    let FfnConfig::Moe(stored) = FfnConfig::read(&settings_of_json(json)).unwrap() else {
         panic!("experts");
     };
     assert_eq!(stored.router_losses, OverLayers::Sum);

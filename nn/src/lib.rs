@@ -1,5 +1,8 @@
 //! Layers, hyper-connections and their relatives, diffusion, optimiser and schedules.
 
+#[macro_use]
+pub mod settings;
+
 pub mod ada_ln;
 pub mod attention;
 pub mod connection;

@@ -1,5 +1,6 @@
 //! Normalisation layers.
 
+use crate::settings::{Section, Setting, SettingError, TYPE, Value};
 use engine::{
     ops::{layer_norm, rms_norm},
     params::{Builder, Decay, Init, ParamId},
@@ -17,30 +18,38 @@ pub enum NormKind {
     RmsNorm,
 }
 
+words!(NormKind);
+
 /// A norm of a network: its kind and the constant under the root.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct NormConfig {
     /// Which one.
     #[serde(rename = "type")]
     pub kind: NormKind,
     /// The constant under the root.
-    #[serde(default = "default_eps")]
     pub eps: f32,
 }
 
 /// BERT's: far below the mean square of anything that is normalised. With 1e-5, states smaller
 /// than 0.003, such as the mean of many outputs of attention residuals, are shrunk by the norms,
 /// and a comparison of connections becomes one of their scales.
-fn default_eps() -> f32 {
-    1e-12
+const EPS: f32 = 1e-12;
+
+impl Setting for NormConfig {
+    fn read(value: &Value) -> Result<Self, SettingError> {
+        let norm = Section::of(value, &[TYPE, "eps"])?;
+        Ok(Self {
+            kind: norm.required(TYPE)?,
+            eps: norm.get("eps", EPS)?,
+        })
+    }
 }
 
 impl Default for NormConfig {
     fn default() -> Self {
         Self {
             kind: NormKind::LayerNorm,
-            eps: default_eps(),
+            eps: EPS,
         }
     }
 }

@@ -9,40 +9,27 @@ use engine::{
     params::{Decay, Gradients, Params},
 };
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// Elements of the slab that one task updates.
 const BLOCK: usize = 1 << 14;
 
-/// The settings of AdamW that do not change during a run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AdamWConfig {
-    /// The decay of the first moment.
-    pub beta1: f32,
-    /// The decay of the second moment.
-    pub beta2: f32,
-    /// Added to the root of the second moment.
-    pub eps: f32,
-    /// The decoupled weight decay of the parameters that decay.
-    pub weight_decay: f32,
-    /// Decays every parameter, against the rule of the paper: an ablation.
-    pub decay_everything: bool,
-    /// The largest norm of the gradient; longer ones are scaled down to it.
-    /// 0 switches clipping off.
-    pub clip: f32,
-}
-
-impl Default for AdamWConfig {
-    fn default() -> Self {
-        Self {
-            beta1: 0.9,
-            beta2: 0.95,
-            eps: 1e-8,
-            weight_decay: 0.1,
-            decay_everything: false,
-            clip: 1.0,
-        }
+settings! {
+    /// The settings of AdamW that do not change during a run.
+    #[derive(Copy)]
+    pub struct AdamWConfig {
+        /// The decay of the first moment.
+        pub beta1: f32 = 0.9,
+        /// The decay of the second moment.
+        pub beta2: f32 = 0.95,
+        /// Added to the root of the second moment.
+        pub eps: f32 = 1e-8,
+        /// The decoupled weight decay of the parameters that decay.
+        pub weight_decay: f32 = 0.1,
+        /// Decays every parameter, against the rule of the paper: an ablation.
+        pub decay_everything: bool = false,
+        /// The largest norm of the gradient; longer ones are scaled down to it.
+        /// 0 switches clipping off.
+        pub clip: f32 = 1.0,
     }
 }
 

@@ -13,6 +13,8 @@ pub enum ScheduleShape {
     Cosine,
 }
 
+words!(ScheduleShape);
+
 /// A learning rate as a function of the step.
 ///
 /// With peak `p`, `w` warm-up steps, `n` steps in all and smallest rate `f p`:

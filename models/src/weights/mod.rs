@@ -12,7 +12,7 @@ mod read;
 mod write;
 
 pub use error::WeightsError;
-pub use read::TensorFile;
+pub use read::{TensorFile, settings_of_json};
 pub use write::{Values, hex, named_to_bytes, to_bytes, to_bytes_at};
 
 /// The version of the layout described above.

@@ -5,8 +5,9 @@ use engine::{
     params::{Params, Part},
     shape::Shape,
 };
+use nn::settings::{Setting, Table, Value};
 use safetensors::{Dtype, SafeTensors};
-use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -141,7 +142,7 @@ impl TensorFile {
     /// # Errors
     /// [`WeightsError::Config`] if it is missing, of another format version or does
     /// not describe a `C`.
-    pub fn config<C: DeserializeOwned>(&self) -> Result<C, WeightsError> {
+    pub fn config<C: Setting>(&self) -> Result<C, WeightsError> {
         let fail = |reason| WeightsError::Config {
             file: self.path.clone(),
             reason,
@@ -165,7 +166,8 @@ impl TensorFile {
         let json = self
             .metadata("config")
             .ok_or_else(|| fail("__metadata__ has no config".into()))?;
-        serde_json::from_str(json).map_err(|error| fail(error.to_string()))
+        let json = serde_json::from_str(json).map_err(|error| fail(error.to_string()))?;
+        C::read(&settings_of_json(json)).map_err(|error| fail(error.to_string()))
     }
 
     /// The names of all tensors, sorted.
@@ -334,4 +336,23 @@ fn is_text(bytes: &[u8]) -> bool {
         Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
     };
     !whole.contains(|c: char| c.is_control() && !c.is_whitespace())
+}
+
+/// Settings that stand in a file as JSON. Those that are `null` are left out.
+pub fn settings_of_json(json: Json) -> Value {
+    match json {
+        Json::Null => Value::String("null".to_owned()),
+        Json::Bool(value) => Value::Boolean(value),
+        Json::Number(value) => match value.as_i64() {
+            Some(whole) => Value::Integer(whole),
+            None => Value::Float(value.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(value) => Value::String(value),
+        Json::Array(values) => Value::Array(values.into_iter().map(settings_of_json).collect()),
+        Json::Object(values) => {
+            let given = values.into_iter().filter(|(_, value)| !value.is_null());
+            let given = given.map(|(key, value)| (key, settings_of_json(value)));
+            Value::Table(given.collect::<Table>())
+        }
+    }
 }

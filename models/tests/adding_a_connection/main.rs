@@ -1,7 +1,12 @@
 //! The steps of `docs/adding_a_connection.md`: a file and a line make a connection.
 
 use engine::{params::Gradients, rng::Key, tape::Tape};
-use models::transformer::{Transformer, TransformerConfig};
+use models::{
+    transformer::{Transformer, TransformerConfig},
+    weights::settings_of_json,
+};
+use nn::settings::Setting;
+use serde_json::json;
 
 nn::connections! {
     /// `v' = gamma v + (1 - gamma) f(norm x)`, `x' = x + v'`.
@@ -23,8 +28,8 @@ fn the_file_and_the_line_are_those_of_the_page() {
 fn a_file_and_a_line_make_a_connection_of_configurations() {
     let all = ConnectionConfig::all();
     assert_eq!(all, [ConnectionConfig::Momentum(MomentumConfig::default())]);
-    let config: ConnectionConfig =
-        serde_json::from_str(r#"{ "type": "momentum", "init": 0.5 }"#).expect("a configuration");
+    let settings = settings_of_json(json!({ "type": "momentum", "init": 0.5 }));
+    let config = ConnectionConfig::read(&settings).expect("a configuration");
     assert_eq!(
         config,
         ConnectionConfig::Momentum(MomentumConfig { init: 0.5 })

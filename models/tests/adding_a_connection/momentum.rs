@@ -2,14 +2,14 @@
 
 use engine::params::{Builder, Decay, Init, ParamId};
 use nn::connection::{Cost, Connection, Site, Spec, State, Sublayer, ops::weighted_sum};
-use serde::{Deserialize, Serialize};
+use nn::settings;
 
-/// `v' = gamma v + (1 - gamma) f(norm x)`, `x' = x + v'`, gamma learned.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MomentumConfig {
-    /// Start of gamma; at 0 the network starts as pre-norm.
-    pub init: f32,
+settings! {
+    /// `v' = gamma v + (1 - gamma) f(norm x)`, `x' = x + v'`, gamma learned.
+    pub struct MomentumConfig {
+        /// Start of gamma; at 0 the network starts as pre-norm.
+        pub init: f32 = 0.0,
+    }
 }
 
 impl Spec for MomentumConfig {

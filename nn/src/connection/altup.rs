@@ -24,32 +24,25 @@ pub enum BlockSelection {
     Same,
 }
 
-/// With K blocks x_i and the block s that is computed: predict `x̂_i = sum_j p_ij x_j`,
-/// compute `x̃ = x_s + f(norm x_s)`, correct `x_i' = x̂_i + g_i (x̃ - x̂_s)`. The parameter
-/// `prediction` is the transpose of p, the source in the row as in all matrices here.
-///
-/// The embedding enters every block and the output is their sum (what the paper calls
-/// recycled AltUp, the variant without wider embedding tables). A layer of the paper is a
-/// sublayer here. The prediction starts as the identity and the corrections at one, so
-/// that the network starts as pre-norm with all blocks alike.
-///
-/// Source: Baykal et al., Alternating Updates for Efficient Transformers, NeurIPS 2023,
-/// arXiv 2301.13310.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AltUpConfig {
-    /// K: how many blocks.
-    pub blocks: usize,
-    /// Which of them a sublayer computes.
-    pub selection: BlockSelection,
-}
+words!(BlockSelection);
 
-impl Default for AltUpConfig {
-    fn default() -> Self {
-        Self {
-            blocks: 2,
-            selection: BlockSelection::default(),
-        }
+settings! {
+    /// With K blocks x_i and the block s that is computed: predict `x̂_i = sum_j p_ij x_j`,
+    /// compute `x̃ = x_s + f(norm x_s)`, correct `x_i' = x̂_i + g_i (x̃ - x̂_s)`. The parameter
+    /// `prediction` is the transpose of p, the source in the row as in all matrices here.
+    ///
+    /// The embedding enters every block and the output is their sum (what the paper calls
+    /// recycled AltUp, the variant without wider embedding tables). A layer of the paper is a
+    /// sublayer here. The prediction starts as the identity and the corrections at one, so
+    /// that the network starts as pre-norm with all blocks alike.
+    ///
+    /// Source: Baykal et al., Alternating Updates for Efficient Transformers, NeurIPS 2023,
+    /// arXiv 2301.13310.
+    pub struct AltUpConfig {
+        /// K: how many blocks.
+        pub blocks: usize = 2,
+        /// Which of them a sublayer computes.
+        pub selection: BlockSelection = BlockSelection::default(),
     }
 }
 

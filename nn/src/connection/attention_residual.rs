@@ -19,31 +19,24 @@ pub enum DepthSources {
     Block,
 }
 
-/// Sublayer k reads `h_k = sum_s p_s y_s`, `p = softmax over s of <w_k, RMSNorm(y_s)>`:
-/// y_0 the embedding, y_s the output of sublayer s (or a sum of them), w_k a learned
-/// query that all tokens share. The network's output is one more such average.
-///
-/// The queries start at zero: every average is then the plain mean, which is what a
-/// pre-norm network sums, over the number of sources; the norm of the sublayer removes
-/// that factor, so the network starts as pre-norm. The weight that RMSNorm has in the
-/// paper is left out: it multiplies w_k and cannot move while that is zero.
-///
-/// Source: Kimi Team, Attention Residuals, 2026, arXiv 2603.15031.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AttentionResidualConfig {
-    /// The vectors that are attended over.
-    pub sources: DepthSources,
-    /// Number of groups of sublayers, if blocks are attended over.
-    pub blocks: usize,
-}
+words!(DepthSources);
 
-impl Default for AttentionResidualConfig {
-    fn default() -> Self {
-        Self {
-            sources: DepthSources::default(),
-            blocks: 8,
-        }
+settings! {
+    /// Sublayer k reads `h_k = sum_s p_s y_s`, `p = softmax over s of <w_k, RMSNorm(y_s)>`:
+    /// y_0 the embedding, y_s the output of sublayer s (or a sum of them), w_k a learned
+    /// query that all tokens share. The network's output is one more such average.
+    ///
+    /// The queries start at zero: every average is then the plain mean, which is what a
+    /// pre-norm network sums, over the number of sources; the norm of the sublayer removes
+    /// that factor, so the network starts as pre-norm. The weight that RMSNorm has in the
+    /// paper is left out: it multiplies w_k and cannot move while that is zero.
+    ///
+    /// Source: Kimi Team, Attention Residuals, 2026, arXiv 2603.15031.
+    pub struct AttentionResidualConfig {
+        /// The vectors that are attended over.
+        pub sources: DepthSources = DepthSources::default(),
+        /// Number of groups of sublayers, if blocks are attended over.
+        pub blocks: usize = 8,
     }
 }
 

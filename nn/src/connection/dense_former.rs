@@ -6,36 +6,25 @@ use engine::{
     params::{Builder, Decay, Init, ParamId},
     tape::Var,
 };
-use serde::{Deserialize, Serialize};
 
-/// `y_i = sum over j <= i of a_ij x_j`: x_0 the embedding, x_i the output of block i (an
-/// ordinary pre-norm block) that read y_{i-1}.
-///
-/// `a_i` starts as one-hot at j = i, so that the network starts as pre-norm. With dilation
-/// k only j = i, i - k, i - 2k, .. take part; with period p only every p-th block is
-/// followed by an average.
-///
-/// Source: Pagliardini et al., DenseFormer: Enhancing Information Flow in Transformers
-/// via Depth Weighted Averaging, NeurIPS 2024, arXiv 2402.02622.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DenseFormerConfig {
-    /// The distance k between the blocks that are averaged.
-    pub dilation: usize,
-    /// The distance p between the averages.
-    pub period: usize,
-    /// Weight decay of the weights of the averages, as in the authors' code; the paper
-    /// does not say.
-    pub decay: bool,
-}
-
-impl Default for DenseFormerConfig {
-    fn default() -> Self {
-        Self {
-            dilation: 1,
-            period: 1,
-            decay: false,
-        }
+settings! {
+    /// `y_i = sum over j <= i of a_ij x_j`: x_0 the embedding, x_i the output of block i (an
+    /// ordinary pre-norm block) that read y_{i-1}.
+    ///
+    /// `a_i` starts as one-hot at j = i, so that the network starts as pre-norm. With dilation
+    /// k only j = i, i - k, i - 2k, .. take part; with period p only every p-th block is
+    /// followed by an average.
+    ///
+    /// Source: Pagliardini et al., DenseFormer: Enhancing Information Flow in Transformers
+    /// via Depth Weighted Averaging, NeurIPS 2024, arXiv 2402.02622.
+    pub struct DenseFormerConfig {
+        /// The distance k between the blocks that are averaged.
+        pub dilation: usize = 1,
+        /// The distance p between the averages.
+        pub period: usize = 1,
+        /// Weight decay of the weights of the averages, as in the authors' code; the paper
+        /// does not say.
+        pub decay: bool = false,
     }
 }
 

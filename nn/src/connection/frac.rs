@@ -22,38 +22,25 @@ use super::{
     },
 };
 use engine::params::{Builder, Init};
-use serde::{Deserialize, Serialize};
 
-/// Frac-connections, static or dynamic: the state `[.., d]` as m fractions `H [.., m, d / m]`,
-/// `x = concat(Yᵀ H)`, `Ĥ = Aᵀ H + diag(B) split(T(x))` with `[Y | A]` `[m, 2m]` and B `[m]`,
-/// to which the dynamic form adds `s tanh(norm(H) W)`.
-///
-/// Source: Zhu et al., Frac-Connections: Fractional Extension of Hyper-Connections, 2025,
-/// arXiv 2503.14125.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FracConfig {
-    /// Number of fractions m; they divide the width.
-    pub fractions: usize,
-    /// A part of the coefficients is predicted from the fractions.
-    pub dynamic: bool,
-    /// The prediction goes through tanh.
-    pub tanh: bool,
-    /// The norm before the prediction.
-    pub norm: PredictorNorm,
-    /// Initial scales of the predicted parts.
-    pub scale_init: f32,
-}
-
-impl Default for FracConfig {
-    fn default() -> Self {
-        Self {
-            fractions: 4,
-            dynamic: true,
-            tanh: true,
-            norm: PredictorNorm::default(),
-            scale_init: 0.01,
-        }
+settings! {
+    /// Frac-connections, static or dynamic: the state `[.., d]` as m fractions `H [.., m, d / m]`,
+    /// `x = concat(Yᵀ H)`, `Ĥ = Aᵀ H + diag(B) split(T(x))` with `[Y | A]` `[m, 2m]` and B `[m]`,
+    /// to which the dynamic form adds `s tanh(norm(H) W)`.
+    ///
+    /// Source: Zhu et al., Frac-Connections: Fractional Extension of Hyper-Connections, 2025,
+    /// arXiv 2503.14125.
+    pub struct FracConfig {
+        /// Number of fractions m; they divide the width.
+        pub fractions: usize = 4,
+        /// A part of the coefficients is predicted from the fractions.
+        pub dynamic: bool = true,
+        /// The prediction goes through tanh.
+        pub tanh: bool = true,
+        /// The norm before the prediction.
+        pub norm: PredictorNorm = PredictorNorm::default(),
+        /// Initial scales of the predicted parts.
+        pub scale_init: f32 = 0.01,
     }
 }
 

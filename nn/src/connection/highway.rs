@@ -6,26 +6,19 @@ use engine::{
     ops::sigmoid,
     params::{Builder, Decay, Init, ParamId},
 };
-use serde::{Deserialize, Serialize};
 
-/// `t f(norm x) + (1 - t) x` with the gate `t = sigmoid(W_t x + b_t)` of every channel.
-///
-/// A hyper-connection of one stream becomes this if its read is fixed and its
-/// write and carry are tied to sum to one. W_t starts at zero, so that the gate starts at
-/// `sigmoid(b_t)` for every token.
-///
-/// Source: Srivastava et al., Highway Networks, 2015, arXiv 1505.00387.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HighwayConfig {
-    /// Initial b_t: negative, so that the state is carried at first. The paper uses -1
-    /// to -4 and more with depth.
-    pub bias_init: f32,
-}
-
-impl Default for HighwayConfig {
-    fn default() -> Self {
-        Self { bias_init: -2.0 }
+settings! {
+    /// `t f(norm x) + (1 - t) x` with the gate `t = sigmoid(W_t x + b_t)` of every channel.
+    ///
+    /// A hyper-connection of one stream becomes this if its read is fixed and its
+    /// write and carry are tied to sum to one. W_t starts at zero, so that the gate starts at
+    /// `sigmoid(b_t)` for every token.
+    ///
+    /// Source: Srivastava et al., Highway Networks, 2015, arXiv 1505.00387.
+    pub struct HighwayConfig {
+        /// Initial b_t: negative, so that the state is carried at first. The paper uses -1
+        /// to -4 and more with depth.
+        pub bias_init: f32 = -2.0,
     }
 }
 

@@ -20,38 +20,26 @@ use super::{
     reduction::Reduction,
 };
 use engine::params::Builder;
-use serde::{Deserialize, Serialize};
 
-/// JPmHC: hyper-connections whose sublayers read the mean of n softmax-weighted states and write
-/// with the sum of n softmaxes, `H_pre` and `H_post` being n x n matrices of logits `x⃗ phi`, x⃗
-/// the layer norm of the flattened state; and the mix `H_res`: `iterations` steps of `Y = I + a/2 W
-/// (I + Y)` from `I + a W`, a = `step`, W skew-symmetric with its `rate (rate - 1) / 2` numbers
-/// predicted. No biases, and projections normal with standard deviation 0.02 at first: where all
-/// are zero, streams that are alike stay so.
-///
-/// Source: Sengupta et al., JPmHC: Dynamical Isometry via Orthogonal Hyper-Connections, 2026,
-/// arXiv 2602.18308.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JpmHcConfig {
-    /// Number of streams n, the expansion rate.
-    pub rate: usize,
-    /// Steps of the iterative Cayley transform (2 in the paper).
-    pub iterations: usize,
-    /// The step size a of the transform (0.1 in the paper).
-    pub step: f32,
-    /// The reduction of the streams at the end.
-    pub reduction: Reduction,
-}
-
-impl Default for JpmHcConfig {
-    fn default() -> Self {
-        Self {
-            rate: 4,
-            iterations: 2,
-            step: 0.1,
-            reduction: Reduction::default(),
-        }
+settings! {
+    /// JPmHC: hyper-connections whose sublayers read the mean of n softmax-weighted states and write
+    /// with the sum of n softmaxes, `H_pre` and `H_post` being n x n matrices of logits `x⃗ phi`, x⃗
+    /// the layer norm of the flattened state; and the mix `H_res`: `iterations` steps of `Y = I + a/2 W
+    /// (I + Y)` from `I + a W`, a = `step`, W skew-symmetric with its `rate (rate - 1) / 2` numbers
+    /// predicted. No biases, and projections normal with standard deviation 0.02 at first: where all
+    /// are zero, streams that are alike stay so.
+    ///
+    /// Source: Sengupta et al., JPmHC: Dynamical Isometry via Orthogonal Hyper-Connections, 2026,
+    /// arXiv 2602.18308.
+    pub struct JpmHcConfig {
+        /// Number of streams n, the expansion rate.
+        pub rate: usize = 4,
+        /// Steps of the iterative Cayley transform (2 in the paper).
+        pub iterations: usize = 2,
+        /// The step size a of the transform (0.1 in the paper).
+        pub step: f32 = 0.1,
+        /// The reduction of the streams at the end.
+        pub reduction: Reduction = Reduction::default(),
     }
 }
 

@@ -34,54 +34,32 @@ pub enum LaurelForm {
     OneMap,
 }
 
-/// `x_{i+1} = alpha f(norm x_i) + beta (x_i + sum over j = 0..k-1 of gamma_j B_j A_j x_{i-j})`,
-/// each of the three parts a switch:
-/// - residual weights (RW): learned scalars alpha and beta, kept bounded;
-/// - low rank (LR): A `[rank, d]`, Xavier at first, and B `[d, rank]`, zero at first. Without PA
-///   the sum is `B A x_i` alone: Eq. (5);
-/// - previous activations (PA): k states, x_i the first of them, each with its own low-rank map
-///   and a learned scalar gamma that starts at 1/k: Eq. (6).
-///
-/// Without RW, or with `bound = "none"`, every variant starts as pre-norm.
-///
-/// Source: Menghani et al., LAuReL: Learned Augmented Residual Layer, ICML 2025, arXiv
-/// 2411.07501.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LaurelConfig {
-    /// RW: whether branch and state have learned weights.
-    pub residual_weights: bool,
-    /// LR: the rank of the linear maps; 0 is none.
-    pub rank: usize,
-    /// PA: how many states are used; needs a rank.
-    pub previous: usize,
-    /// The bound of alpha and beta.
-    #[serde(default = "unbounded")]
-    pub bound: WeightBound,
-    /// Which equations.
-    #[serde(default = "one_map")]
-    pub form: LaurelForm,
-}
+words!(WeightBound, LaurelForm);
 
-/// The value in runs from before the setting existed.
-fn unbounded() -> WeightBound {
-    WeightBound::None
-}
-
-/// The value in runs from before the setting existed.
-fn one_map() -> LaurelForm {
-    LaurelForm::OneMap
-}
-
-impl Default for LaurelConfig {
-    fn default() -> Self {
-        Self {
-            residual_weights: true,
-            rank: 4,
-            previous: 0,
-            bound: WeightBound::Softmax,
-            form: LaurelForm::Paper,
-        }
+settings! {
+    /// `x_{i+1} = alpha f(norm x_i) + beta (x_i + sum over j = 0..k-1 of gamma_j B_j A_j x_{i-j})`,
+    /// each of the three parts a switch:
+    /// - residual weights (RW): learned scalars alpha and beta, kept bounded;
+    /// - low rank (LR): A `[rank, d]`, Xavier at first, and B `[d, rank]`, zero at first. Without PA
+    ///   the sum is `B A x_i` alone: Eq. (5);
+    /// - previous activations (PA): k states, x_i the first of them, each with its own low-rank map
+    ///   and a learned scalar gamma that starts at 1/k: Eq. (6).
+    ///
+    /// Without RW, or with `bound = "none"`, every variant starts as pre-norm.
+    ///
+    /// Source: Menghani et al., LAuReL: Learned Augmented Residual Layer, ICML 2025, arXiv
+    /// 2411.07501.
+    pub struct LaurelConfig {
+        /// RW: whether branch and state have learned weights.
+        pub residual_weights: bool = true,
+        /// LR: the rank of the linear maps; 0 is none.
+        pub rank: usize = 4,
+        /// PA: how many states are used; needs a rank.
+        pub previous: usize = 0,
+        /// The bound of alpha and beta.
+        pub bound: WeightBound [absent: WeightBound::None] = WeightBound::Softmax,
+        /// Which equations.
+        pub form: LaurelForm [absent: LaurelForm::OneMap] = LaurelForm::Paper,
     }
 }
 

@@ -4,19 +4,18 @@ use super::{
     Connection, Cost, Site, Spec, State, Sublayer, expect_number, ops::add_scaled_channels,
 };
 use engine::params::{Builder, Decay, Init, ParamId};
-use serde::{Deserialize, Serialize};
 
-/// `x + diag(lambda) f(norm x)`.
-///
-/// Source: Touvron et al., Going deeper with Image Transformers, ICCV 2021, arXiv
-/// 2103.17239.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LayerScaleConfig {
-    /// Initial lambda. Without it, the paper's rule: 0.1 for networks of up to 18
-    /// blocks, 1e-5 for up to 24, 1e-6 for deeper ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub init: Option<f32>,
+settings! {
+    /// `x + diag(lambda) f(norm x)`.
+    ///
+    /// Source: Touvron et al., Going deeper with Image Transformers, ICCV 2021, arXiv
+    /// 2103.17239.
+    pub struct LayerScaleConfig {
+        /// Initial lambda. Without it, the paper's rule: 0.1 for networks of up to 18
+        /// blocks, 1e-5 for up to 24, 1e-6 for deeper ones.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub init: Option<f32> = None,
+    }
 }
 
 impl LayerScaleConfig {

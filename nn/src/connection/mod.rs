@@ -230,11 +230,13 @@ macro_rules! connections {
         )?)+
 
         /// Every kind of connection; in files, `type` names it in snake case.
-        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Debug, PartialEq, serde::Serialize)]
         #[serde(tag = "type", rename_all = "snake_case")]
         pub enum ConnectionConfig {
             $($(#[$doc])* $variant($config)),+
         }
+
+        $crate::kinds!(ConnectionConfig, "snake_case", $($variant($config)),+);
 
         impl ConnectionConfig {
             /// The kind behind the choice.

@@ -2,18 +2,17 @@
 
 use super::{Connection, Cost, Site, Spec, State, Sublayer, shown};
 use engine::params::Builder;
-use serde::{Deserialize, Serialize};
 
-/// `x + attention(norm_a x) + feed_forward(norm_f x)` for every block: two norms, as in
-/// GPT-NeoX. With `shared_norm`, both read `norm_a x`, as in GPT-J and PaLM.
-///
-/// Source: Black et al., GPT-NeoX-20B, 2022; Wang and Komatsuzaki, GPT-J-6B, 2021; Chowdhery et
-/// al., PaLM, JMLR 2023.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ParallelConfig {
-    /// One norm for attention and feed-forward of a block.
-    pub shared_norm: bool,
+settings! {
+    /// `x + attention(norm_a x) + feed_forward(norm_f x)` for every block: two norms, as in
+    /// GPT-NeoX. With `shared_norm`, both read `norm_a x`, as in GPT-J and PaLM.
+    ///
+    /// Source: Black et al., GPT-NeoX-20B, 2022; Wang and Komatsuzaki, GPT-J-6B, 2021; Chowdhery et
+    /// al., PaLM, JMLR 2023.
+    pub struct ParallelConfig {
+        /// One norm for attention and feed-forward of a block.
+        pub shared_norm: bool = false,
+    }
 }
 
 impl Spec for ParallelConfig {

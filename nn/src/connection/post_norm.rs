@@ -2,14 +2,13 @@
 
 use super::{Connection, Cost, Site, Spec, State, Sublayer, shown};
 use engine::params::Builder;
-use serde::{Deserialize, Serialize};
 
-/// `norm(x + f(x))`; the network then has no final norm.
-///
-/// Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostNormConfig {}
+settings! {
+    /// `norm(x + f(x))`; the network then has no final norm.
+    ///
+    /// Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017.
+    pub struct PostNormConfig {}
+}
 
 impl Spec for PostNormConfig {
     fn build(&self, site: Site, _: &mut Builder) -> Box<dyn Connection> {

@@ -2,15 +2,14 @@
 
 use super::{Connection, Cost, Site, Spec, State, Sublayer};
 use engine::params::Builder;
-use serde::{Deserialize, Serialize};
 
-/// `x + f(norm x)`: the baseline.
-///
-/// Source: Xiong et al., On Layer Normalization in the Transformer Architecture, ICML
-/// 2020.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PreNormConfig {}
+settings! {
+    /// `x + f(norm x)`: the baseline.
+    ///
+    /// Source: Xiong et al., On Layer Normalization in the Transformer Architecture, ICML
+    /// 2020.
+    pub struct PreNormConfig {}
+}
 
 impl Spec for PreNormConfig {
     fn build(&self, site: Site, _: &mut Builder) -> Box<dyn Connection> {

@@ -34,6 +34,8 @@ pub enum Reduction {
     SigmoidHead,
 }
 
+words!(Reduction);
+
 impl Reduction {
     /// Returns whether all streams weigh the same.
     pub(super) fn is_uniform(self) -> bool {

@@ -3,19 +3,18 @@
 use super::{Connection, Cost, Site, Spec, State, Sublayer, shown};
 use crate::norm::{Norm, NormConfig};
 use engine::{params::Builder, tape::Var};
-use serde::{Deserialize, Serialize};
 
-/// Two states: `x' = norm(x + f(x))` and `d' = d + f(x)`; the network's output is `x +
-/// norm(d)`, without another norm.
-///
-/// The gradient reaches every layer through d, which is never normalised on the way, and
-/// x keeps the layers from becoming alike. Both start as the embedding.
-///
-/// Source: Xie et al., ResiDual: Transformer with Dual Residual Connections, 2023, arXiv
-/// 2304.14802.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ResidualDualConfig {}
+settings! {
+    /// Two states: `x' = norm(x + f(x))` and `d' = d + f(x)`; the network's output is `x +
+    /// norm(d)`, without another norm.
+    ///
+    /// The gradient reaches every layer through d, which is never normalised on the way, and
+    /// x keeps the layers from becoming alike. Both start as the embedding.
+    ///
+    /// Source: Xie et al., ResiDual: Transformer with Dual Residual Connections, 2023, arXiv
+    /// 2304.14802.
+    pub struct ResidualDualConfig {}
+}
 
 impl Spec for ResidualDualConfig {
     fn build(&self, site: Site, b: &mut Builder) -> Box<dyn Connection> {

@@ -2,26 +2,25 @@
 
 use super::{Connection, Cost, Site, Spec, State, Sublayer, expect_number, ops::weighted_sum};
 use engine::params::{Builder, Decay, Init, ParamId};
-use serde::{Deserialize, Serialize};
 
-/// `x + alpha f(norm x)`, alpha a learned scalar of every sublayer.
-///
-/// At `alpha = 0` the network is the identity and nothing inside a branch has a gradient
-/// until alpha has moved; at `alpha = 1` it is pre-norm. The paper drops the norms; here
-/// the sublayer keeps its own, as under every other connection, so that the connection is
-/// all that differs.
-///
-/// The authors' code has one alpha for attention and feed-forward of a block; the setting
-/// `shared` does as well.
-///
-/// Source: Bachlechner et al., ReZero is All You Need, UAI 2021, arXiv 2003.04887.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReZeroConfig {
-    /// Initial alpha: 0 in the paper.
-    pub init: f32,
-    /// One alpha for the two sublayers of a block, as in the authors' code.
-    pub shared: bool,
+settings! {
+    /// `x + alpha f(norm x)`, alpha a learned scalar of every sublayer.
+    ///
+    /// At `alpha = 0` the network is the identity and nothing inside a branch has a gradient
+    /// until alpha has moved; at `alpha = 1` it is pre-norm. The paper drops the norms; here
+    /// the sublayer keeps its own, as under every other connection, so that the connection is
+    /// all that differs.
+    ///
+    /// The authors' code has one alpha for attention and feed-forward of a block; the setting
+    /// `shared` does as well.
+    ///
+    /// Source: Bachlechner et al., ReZero is All You Need, UAI 2021, arXiv 2003.04887.
+    pub struct ReZeroConfig {
+        /// Initial alpha: 0 in the paper.
+        pub init: f32 = 0.0,
+        /// One alpha for the two sublayers of a block, as in the authors' code.
+        pub shared: bool = false,
+    }
 }
 
 impl Spec for ReZeroConfig {

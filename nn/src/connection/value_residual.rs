@@ -7,27 +7,17 @@ use super::{
 };
 use crate::hooks;
 use engine::params::{Builder, Decay, Init, ParamId};
-use serde::{Deserialize, Serialize};
 
-/// Pre-norm, with the values of every attention after the first replaced by `w_0 V_1 +
-/// w_1 V_n`, V_1 the values of the first.
-///
-/// Source: Zhou et al., Value Residual Learning, ACL 2025, arXiv 2410.17897.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ValueResidualConfig {
-    /// Initial w: one half each in the paper; `[0, 1]` starts as pre-norm.
-    pub init: [f32; 2],
-    /// True where w is learned.
-    pub learned: bool,
-}
-
-impl Default for ValueResidualConfig {
-    fn default() -> Self {
-        Self {
-            init: [0.5; 2],
-            learned: true,
-        }
+settings! {
+    /// Pre-norm, with the values of every attention after the first replaced by `w_0 V_1 +
+    /// w_1 V_n`, V_1 the values of the first.
+    ///
+    /// Source: Zhou et al., Value Residual Learning, ACL 2025, arXiv 2410.17897.
+    pub struct ValueResidualConfig {
+        /// Initial w: one half each in the paper; `[0, 1]` starts as pre-norm.
+        pub init: [f32; 2] = [0.5; 2],
+        /// True where w is learned.
+        pub learned: bool = true,
     }
 }
 

@@ -68,57 +68,36 @@ pub enum NormGroup {
     Slot,
 }
 
-/// Generalised hyper-connections, static or dynamic, of n `slots` of width `d / m`, m the
-/// `fractions` of the width: `x = concat(Aᵀ H)`, `H' = Âᵀ H + Bᵀ split(T(x))` with A `[n, m]`,
-/// Â `[n, n]` and B `[m, n]`, to which the dynamic form adds `S ∘ tanh(norm(H) W / tau)`.
-///
-/// Source: Virtual Width Networks, ByteDance Seed, 2025, arXiv 2511.11238.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VirtualWidthConfig {
-    /// Into how many pieces m the network's width is cut.
-    pub fractions: usize,
-    /// Number of slots n of the state, at least m; the virtual width is n / m times the
-    /// width.
-    pub slots: usize,
-    /// A part of the coefficients is predicted from the slots.
-    pub dynamic: bool,
-    /// The prediction goes through tanh.
-    pub tanh: bool,
-    /// The norm before the prediction: RMS norm in the paper.
-    pub norm: PredictorNorm,
-    /// Divisor of the projection; the root of a slot's width if it is left out.
-    pub tau: Option<f32>,
-    /// Initial scales of the predicted parts.
-    pub scale_init: f32,
-    /// The map to the first state.
-    pub widening: Widening,
-    /// The map from the last state.
-    pub narrowing: Narrowing,
-    /// The groups of the norm of `group_norm_linear`.
-    #[serde(default = "by_slot")]
-    pub norm_group: NormGroup,
-}
+words!(Widening, Narrowing, NormGroup);
 
-/// The value in runs from before the setting existed.
-fn by_slot() -> NormGroup {
-    NormGroup::Slot
-}
-
-impl Default for VirtualWidthConfig {
-    fn default() -> Self {
-        Self {
-            fractions: 2,
-            slots: 4,
-            dynamic: true,
-            tanh: true,
-            norm: PredictorNorm::RmsNorm,
-            tau: None,
-            scale_init: 1.0,
-            widening: Widening::default(),
-            narrowing: Narrowing::default(),
-            norm_group: NormGroup::Width,
-        }
+settings! {
+    /// Generalised hyper-connections, static or dynamic, of n `slots` of width `d / m`, m the
+    /// `fractions` of the width: `x = concat(Aᵀ H)`, `H' = Âᵀ H + Bᵀ split(T(x))` with A `[n, m]`,
+    /// Â `[n, n]` and B `[m, n]`, to which the dynamic form adds `S ∘ tanh(norm(H) W / tau)`.
+    ///
+    /// Source: Virtual Width Networks, ByteDance Seed, 2025, arXiv 2511.11238.
+    pub struct VirtualWidthConfig {
+        /// Into how many pieces m the network's width is cut.
+        pub fractions: usize = 2,
+        /// Number of slots n of the state, at least m; the virtual width is n / m times the
+        /// width.
+        pub slots: usize = 4,
+        /// A part of the coefficients is predicted from the slots.
+        pub dynamic: bool = true,
+        /// The prediction goes through tanh.
+        pub tanh: bool = true,
+        /// The norm before the prediction: RMS norm in the paper.
+        pub norm: PredictorNorm = PredictorNorm::RmsNorm,
+        /// Divisor of the projection; the root of a slot's width if it is left out.
+        pub tau: Option<f32> = None,
+        /// Initial scales of the predicted parts.
+        pub scale_init: f32 = 1.0,
+        /// The map to the first state.
+        pub widening: Widening = Widening::default(),
+        /// The map from the last state.
+        pub narrowing: Narrowing = Narrowing::default(),
+        /// The groups of the norm of `group_norm_linear`.
+        pub norm_group: NormGroup [absent: NormGroup::Slot] = NormGroup::Width,
     }
 }
 

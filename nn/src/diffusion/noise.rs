@@ -17,22 +17,16 @@ pub enum NoiseKind {
     Linear,
 }
 
-/// A schedule as it stands in files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NoiseConfig {
-    /// The decay of the signal.
-    pub schedule: NoiseKind,
-    /// T, the number of timesteps.
-    pub timesteps: usize,
-}
+words!(NoiseKind);
 
-impl Default for NoiseConfig {
-    fn default() -> Self {
-        Self {
-            schedule: NoiseKind::default(),
-            timesteps: 1000,
-        }
+settings! {
+    /// A schedule as it stands in files.
+    #[derive(Copy, Eq)]
+    pub struct NoiseConfig {
+        /// The decay of the signal.
+        pub schedule: NoiseKind = NoiseKind::default(),
+        /// T, the number of timesteps.
+        pub timesteps: usize = 1000,
     }
 }
 

@@ -28,40 +28,23 @@ pub enum OverLayers {
     Sum,
 }
 
-/// The shape of a mixture of experts and the weights of its auxiliary losses.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MoeConfig {
-    /// Number of experts.
-    pub experts: usize,
-    /// The width between the projections of one expert.
-    pub hidden: usize,
-    /// Number of experts that work on a token.
-    pub top_k: usize,
-    /// Coefficient of the load-balance loss.
-    pub load_balance_coef: f32,
-    /// Coefficient of the router z-loss.
-    pub router_z_coef: f32,
-    /// Mean or sum of both over the layers.
-    #[serde(default = "summed")]
-    pub router_losses: OverLayers,
-}
+words!(OverLayers);
 
-/// The value in runs from before the setting existed.
-fn summed() -> OverLayers {
-    OverLayers::Sum
-}
-
-impl Default for MoeConfig {
-    fn default() -> Self {
-        Self {
-            experts: 8,
-            hidden: 64,
-            top_k: 2,
-            load_balance_coef: 0.01,
-            router_z_coef: 0.001,
-            router_losses: OverLayers::Mean,
-        }
+settings! {
+    /// The shape of a mixture of experts and the weights of its auxiliary losses.
+    pub struct MoeConfig {
+        /// Number of experts.
+        pub experts: usize = 8,
+        /// The width between the projections of one expert.
+        pub hidden: usize = 64,
+        /// Number of experts that work on a token.
+        pub top_k: usize = 2,
+        /// Coefficient of the load-balance loss.
+        pub load_balance_coef: f32 = 0.01,
+        /// Coefficient of the router z-loss.
+        pub router_z_coef: f32 = 0.001,
+        /// Mean or sum of both over the layers.
+        pub router_losses: OverLayers [absent: OverLayers::Sum] = OverLayers::Mean,
     }
 }
 

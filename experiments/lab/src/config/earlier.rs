@@ -6,7 +6,7 @@
 //! before it existed, and goes on with what the program did then: that is what the setting reads
 //! as where it is absent. A setting that a user leaves out takes its default, which may be another.
 
-use super::RunConfig;
+use super::{RunConfig, resolve::read};
 use models::config::FfnConfig;
 use nn::{connection::ConnectionConfig, moe::MoeConfig};
 use toml::{Table, Value};
@@ -99,7 +99,7 @@ pub(super) fn leave_out(config: &RunConfig, table: &mut Table) {
         let Some(value) = section_of(table, section).and_then(|table| table.remove(key)) else {
             continue;
         };
-        if table.clone().try_into::<RunConfig>().as_ref() != Ok(config) {
+        if read(table).as_ref() != Ok(config) {
             let table = section_of(table, section).expect("the section was there");
             table.insert(key.to_owned(), value);
         }

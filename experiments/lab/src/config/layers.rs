@@ -3,13 +3,14 @@
 use super::{
     ConfigError, RunConfig,
     earlier::current_names,
-    resolve::{TYPE, resolve, section_mut},
+    resolve::{resolve, section_mut},
     types::change_type,
 };
 use crate::{
     data::Builtin,
     files::{parse_toml, read_text},
 };
+use nn::settings::TYPE;
 use std::path::Path;
 use toml::{Table, Value};
 

@@ -23,8 +23,8 @@ use models::{model::ModelConfig, network::Objective};
 use nn::{
     optim::AdamWConfig,
     schedule::{Schedule, ScheduleShape},
+    settings,
 };
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Ends with an invalid configuration unless a condition holds.
@@ -35,64 +35,64 @@ macro_rules! ensure {
         }
     };
 }
-/// Everything that decides the result of a run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RunConfig {
-    /// The network.
-    pub model: ModelConfig,
-    /// The training.
-    pub train: TrainConfig,
-    /// The optimiser.
-    pub optim: AdamWConfig,
-    /// The text or the images.
-    pub data: DataConfig,
+settings! {
+    /// Everything that decides the result of a run.
+    pub struct RunConfig {
+        /// The network.
+        pub model: ModelConfig = ModelConfig::default(),
+        /// The training.
+        pub train: TrainConfig = TrainConfig::default(),
+        /// The optimiser.
+        pub optim: AdamWConfig = AdamWConfig::default(),
+        /// The text or the images.
+        pub data: DataConfig = DataConfig::default(),
+    }
 }
 
-/// Length, batches, learning rate and measurements of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Optimiser steps.
-    pub steps: usize,
-    /// Sequences in a batch.
-    pub batch: usize,
-    /// Sequences that go through the network together; it divides the batch.
-    pub micro_batch: usize,
-    /// Parts of the batch that run in parallel. The result depends on it (sums are
-    /// taken in its order), but not on the number of threads.
-    pub shards: usize,
-    /// The largest learning rate.
-    pub learning_rate: f64,
-    /// Steps of linear warm-up.
-    pub warmup: usize,
-    /// The learning rate after the warm-up.
-    pub schedule: ScheduleShape,
-    /// The smallest learning rate, which the schedule ends at, as a fraction of the largest.
-    pub min_lr_ratio: f64,
-    /// Steps between two validations. The last step is always followed by one; by no other
-    /// with 0, which runs begun before may have.
-    pub eval_every: usize,
-    /// Validation batches, of as many sequences as a training batch; of images, all that are
-    /// not trained on are used.
-    pub eval_batches: usize,
-    /// The seed of the initialisation and of the order of the data.
-    pub seed: u64,
-    /// Steps between two lines of the metrics.
-    pub log_every: usize,
-    /// Steps between two saved states; 0 saves when the run is stopped only.
-    pub checkpoint_every: usize,
-    /// Steps between two records of the coefficients of the connections; 0 records none. Not
-    /// written back when 0: it changes no result, and runs from before it go on.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub record_every: usize,
-    /// Writes the metrics as an event file for TensorBoard too, while the run trains. Not
-    /// written back when off: it changes no result, and runs from before it go on.
-    #[serde(skip_serializing_if = "is_off")]
-    pub tensorboard: bool,
-    /// Ends the run if something does not learn over its first steps (a parameter without
-    /// a gradient, identical streams, a saturated mix); else it is a warning.
-    pub strict: bool,
+settings! {
+    /// Length, batches, learning rate and measurements of a run.
+    pub struct TrainConfig {
+        /// Optimiser steps.
+        pub steps: usize = 1000,
+        /// Sequences in a batch.
+        pub batch: usize = 16,
+        /// Sequences that go through the network together; it divides the batch.
+        pub micro_batch: usize = 2,
+        /// Parts of the batch that run in parallel. The result depends on it (sums are
+        /// taken in its order), but not on the number of threads.
+        pub shards: usize = 4,
+        /// The largest learning rate.
+        pub learning_rate: f64 = 1e-3,
+        /// Steps of linear warm-up.
+        pub warmup: usize = 100,
+        /// The learning rate after the warm-up.
+        pub schedule: ScheduleShape = ScheduleShape::Cosine,
+        /// The smallest learning rate, which the schedule ends at, as a fraction of the largest.
+        pub min_lr_ratio: f64 = 0.1,
+        /// Steps between two validations. The last step is always followed by one; by no other
+        /// with 0, which runs begun before may have.
+        pub eval_every: usize = 250,
+        /// Validation batches, of as many sequences as a training batch; of images, all that are
+        /// not trained on are used.
+        pub eval_batches: usize = 16,
+        /// The seed of the initialisation and of the order of the data.
+        pub seed: u64 = 0,
+        /// Steps between two lines of the metrics.
+        pub log_every: usize = 10,
+        /// Steps between two saved states; 0 saves when the run is stopped only.
+        pub checkpoint_every: usize = 100,
+        /// Steps between two records of the coefficients of the connections; 0 records none. Not
+        /// written back when 0: it changes no result, and runs from before it go on.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub record_every: usize = 0,
+        /// Writes the metrics as an event file for TensorBoard too, while the run trains. Not
+        /// written back when off: it changes no result, and runs from before it go on.
+        #[serde(skip_serializing_if = "is_off")]
+        pub tensorboard: bool = false,
+        /// Ends the run if something does not learn over its first steps (a parameter without
+        /// a gradient, identical streams, a saturated mix); else it is a warning.
+        pub strict: bool = false,
+    }
 }
 
 /// The largest batch, in whatever it is counted.
@@ -104,29 +104,6 @@ fn is_off(setting: &bool) -> bool {
 
 fn is_zero(steps: &usize) -> bool {
     *steps == 0
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self {
-            steps: 1000,
-            batch: 16,
-            micro_batch: 2,
-            shards: 4,
-            learning_rate: 1e-3,
-            warmup: 100,
-            schedule: ScheduleShape::Cosine,
-            min_lr_ratio: 0.1,
-            eval_every: 250,
-            eval_batches: 16,
-            seed: 0,
-            log_every: 10,
-            checkpoint_every: 100,
-            record_every: 0,
-            tensorboard: false,
-            strict: false,
-        }
-    }
 }
 
 impl TrainConfig {
@@ -147,29 +124,26 @@ impl TrainConfig {
     }
 }
 
-/// Training and validation data.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataConfig {
-    /// A text file or a directory of text, or a directory of images, as the network wants;
-    /// empty for the built-in corpus or generated shapes.
-    pub path: String,
-    /// Built-in corpus of a text network without a path; that of [earlier
-    /// runs](Builtin::of_earlier_runs) where it has no effect. Not written back then.
-    #[serde(
-        default = "Builtin::of_earlier_runs",
-        skip_serializing_if = "Builtin::is_of_earlier_runs"
-    )]
-    pub builtin: Builtin,
-    /// Mixup's alpha for batches of images; 0 mixes nothing.
-    pub mixup: f32,
-    /// Takes a set of images of which some training batches are missing. Not written back when
-    /// off: runs from before it go on.
-    #[serde(skip_serializing_if = "is_off")]
-    pub partial: bool,
-    /// Kind of the tokens of a text; the data decide it. Not written back when they are bytes.
-    #[serde(skip_serializing_if = "TokenKind::is_bytes")]
-    pub tokens: TokenKind,
+settings! {
+    /// Training and validation data.
+    pub struct DataConfig {
+        /// A text file or a directory of text, or a directory of images, as the network wants;
+        /// empty for the built-in corpus or generated shapes.
+        pub path: String = String::new(),
+        /// Built-in corpus of a text network without a path; that of [earlier
+        /// runs](Builtin::of_earlier_runs) where it has no effect. Not written back then.
+        #[serde(skip_serializing_if = "Builtin::is_of_earlier_runs")]
+        pub builtin: Builtin [absent: Builtin::of_earlier_runs()] = Builtin::default(),
+        /// Mixup's alpha for batches of images; 0 mixes nothing.
+        pub mixup: f32 = 0.0,
+        /// Takes a set of images of which some training batches are missing. Not written back when
+        /// off: runs from before it go on.
+        #[serde(skip_serializing_if = "is_off")]
+        pub partial: bool = false,
+        /// Kind of the tokens of a text; the data decide it. Not written back when they are bytes.
+        #[serde(skip_serializing_if = "TokenKind::is_bytes")]
+        pub tokens: TokenKind = TokenKind::default(),
+    }
 }
 
 impl DataConfig {

@@ -1,129 +1,50 @@
 //! From TOML to a configuration, with errors that name the key.
-//!
-//! serde says what is wrong but, inside tables that are read by their `type`, not
-//! where. The key is found by taking settings away one at a time: the one without
-//! which the complaint vanishes is the one complained about.
 
 use super::{
     ConfigError, RunConfig,
     nearest::{nearest_word, under_other_name},
 };
-use toml::{Table, Value};
-
-/// The key that says which kind of thing a table describes.
-pub(super) const TYPE: &str = "type";
+use nn::settings::{Mistake, Setting, SettingError, TYPE, Table, Value};
 
 /// The configuration that the settings describe.
 pub(super) fn resolve(settings: &Table) -> Result<RunConfig, ConfigError> {
-    read(settings).map_err(|complaint| explain(settings, &complaint))
+    read(settings).map_err(|error| explain(settings, error))
 }
 
-/// The configuration, or serde's complaint.
-pub(super) fn read(settings: &Table) -> Result<RunConfig, String> {
-    settings
-        .clone()
-        .try_into()
-        .map_err(|error: toml::de::Error| error.message().to_owned())
+/// The configuration, or the first setting that cannot be used.
+pub(super) fn read(settings: &Table) -> Result<RunConfig, SettingError> {
+    RunConfig::read(&Value::Table(settings.clone()))
 }
 
-/// The setting whose absence a complaint is about.
-pub(super) fn missing_field(complaint: &str) -> Option<String> {
-    quoted_after(complaint, "missing field ").into_iter().next()
-}
-
-fn explain(settings: &Table, complaint: &str) -> ConfigError {
-    let unknown = quoted_after(complaint, "unknown field ");
-    let no_word = quoted_after(complaint, "unknown variant ");
-    let is_word = |path: &[String], word: &str| {
-        get(settings, path).is_some_and(|value| value.as_str() == Some(word))
+/// The error with the names and words that may have been meant.
+fn explain(settings: &Table, error: SettingError) -> ConfigError {
+    let key = error.key.join(".");
+    let reason = match &error.mistake {
+        Mistake::Unknown { known } => return unknown(settings, &error.key, known),
+        Mistake::NoSuchWord { given, words } => {
+            let given = given.as_str().unwrap_or_default();
+            let nearest = nearest_word(given, words.iter().copied());
+            let hint = nearest.map(|nearest| format!(": did you mean {nearest}?"));
+            format!("{}{}", error.mistake, hint.unwrap_or_default())
+        }
+        mistake => mistake.to_string(),
     };
-    let culprit = paths(settings)
-        .into_iter()
-        .filter(|path| unknown.first().is_none_or(|field| last(path) == field))
-        .filter(|path| no_word.first().is_none_or(|word| is_word(path, word)))
-        .filter_map(|path| {
-            let mut without = settings.clone();
-            remove(&mut without, &path);
-            let rank = match read(&without) {
-                Ok(_) => 0,
-                // Taking a required setting away only exchanges one complaint for another.
-                Err(other) if other.starts_with("missing field") => 2,
-                Err(other) if other != complaint => 1,
-                Err(_) => return None,
-            };
-            // Rather a setting than the whole section around it, unless a section stands where
-            // a value should.
-            let is_section = get(settings, &path).is_some_and(Value::is_table);
-            let section_meant = complaint.starts_with("invalid type: map");
-            Some(((is_section != section_meant, rank), path))
-        })
-        .min_by_key(|(rank, _)| *rank)
-        .map(|(_, path)| path);
-    let Some(path) = culprit else {
-        return ConfigError::Invalid {
-            reason: complaint.to_owned(),
-        };
-    };
-    let key = path.join(".");
-    if unknown.is_empty() {
-        let value = get(settings, &path).expect("a path of the settings");
-        let reason = unfit(value, complaint);
-        return ConfigError::BadValue { key, reason };
-    }
-    let section = &path[..path.len() - 1];
-    let in_section = |name: &String| [section, std::slice::from_ref(name)].concat();
-    let mut siblings = quoted_after(complaint, "expected ");
-    let kind = in_section(&"type".to_owned());
+    ConfigError::BadValue { key, reason }
+}
+
+/// A setting that does not exist, in a section of these.
+fn unknown(settings: &Table, path: &[String], known: &[&str]) -> ConfigError {
+    let in_section = |name: &str| [&path[..path.len() - 1], &[name.to_owned()]].concat();
+    let kind = in_section(TYPE);
     let of_type = get(settings, &kind).and_then(Value::as_str);
-    if of_type.is_some() {
-        siblings.push("type".to_owned());
-    }
-    let siblings = siblings.iter().map(|name| in_section(name).join("."));
+    let siblings = known.iter().copied().chain(of_type.map(|_| TYPE));
+    let siblings = siblings.map(|name| in_section(name).join("."));
+    let key = path.join(".");
     ConfigError::UnknownKey {
         nearest: nearest(settings, &key, siblings.collect()),
         key,
         of_type: of_type.map(|word| format!("{} is {word}", kind.join("."))),
     }
-}
-
-/// Mistake in a value, in words for people who do not program.
-fn unfit(value: &Value, complaint: &str) -> String {
-    let Some((_, expected)) = complaint.rsplit_once("expected ") else {
-        return complaint.to_owned();
-    };
-    let expected = match expected {
-        "usize" | "u64" | "u32" => "a whole number, 0 or more",
-        "i64" | "i32" => "a whole number",
-        "f32" | "f64" => "a number",
-        "a boolean" => "true or false",
-        "a string" => "a text",
-        "a sequence" => "a list",
-        _ if expected.starts_with("internally tagged") || expected.starts_with("struct") => {
-            "a section of settings"
-        }
-        _ if complaint.starts_with("unknown variant") => return no_such_word(value, complaint),
-        _ => return complaint.to_owned(),
-    };
-    match value {
-        Value::Table(_) => format!("expected {expected}, not a section of settings"),
-        Value::Float(x)
-            if expected.starts_with("a whole") && x.fract() == 0.0 && x.abs() < 1e18 =>
-        {
-            format!("expected {expected}, in digits only: {x}, not {value}")
-        }
-        value => format!("expected {expected}, not {value}"),
-    }
-}
-
-/// A word that is none of those that a setting takes.
-fn no_such_word(value: &Value, complaint: &str) -> String {
-    let words = quoted_after(complaint, "expected ");
-    let given = value.as_str().unwrap_or_default();
-    let hint = match nearest_word(given, words.iter().map(String::as_str)) {
-        Some(nearest) => format!(": did you mean {nearest}?"),
-        None => String::new(),
-    };
-    format!("expected {}, not {value}{hint}", words.join(", "))
 }
 
 /// The key that was meant: under the name that other programs have for it, among the siblings
@@ -156,19 +77,6 @@ fn nearest(settings: &Table, key: &str, siblings: Vec<String>) -> Option<String>
     close.cloned().or_else(all)
 }
 
-/// The words in backticks after `introduction`.
-fn quoted_after(complaint: &str, introduction: &str) -> Vec<String> {
-    let Some((_, rest)) = complaint.split_once(introduction) else {
-        return Vec::new();
-    };
-    let words = rest.split('`').skip(1).step_by(2);
-    words.map(str::to_owned).collect()
-}
-
-fn last(path: &[String]) -> &str {
-    path.last().map_or("", String::as_str)
-}
-
 /// Every setting and section, inner ones before the section that holds them.
 fn paths(table: &Table) -> Vec<Vec<String>> {
     let mut all = Vec::new();
@@ -191,14 +99,6 @@ fn get<'a>(table: &'a Table, path: &[String]) -> Option<&'a Value> {
         table = table.get(section)?.as_table()?;
     }
     table.get(key)
-}
-
-fn remove(table: &mut Table, path: &[String]) {
-    if let Some((key, sections)) = path.split_last()
-        && let Some(section) = section_mut(table, sections)
-    {
-        section.remove(key);
-    }
 }
 
 /// The section at a path.

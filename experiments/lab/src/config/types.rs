@@ -7,8 +7,9 @@
 
 use super::{
     earlier::fill_in,
-    resolve::{TYPE, missing_field, read, section_mut},
+    resolve::{read, section_mut},
 };
+use nn::settings::{Mistake, TYPE};
 use toml::{Table, Value};
 
 /// Gives the section at `path` another type, if it has a different one.
@@ -53,13 +54,16 @@ fn of_type(
                 let section = section_mut(&mut config.to_table(), path).cloned()?;
                 return Some((section, without_default));
             }
-            Err(complaint) => {
-                let field = missing_field(&complaint)?;
-                let value = old.get(&field)?;
+            Err(error) => {
+                let field = error
+                    .key
+                    .last()
+                    .filter(|_| error.mistake == Mistake::Missing)?;
+                let (field, value) = old.get_key_value(field)?;
                 if given.insert(field.clone(), value.clone()).is_some() {
                     return None;
                 }
-                without_default.push(field);
+                without_default.push(field.clone());
             }
         }
     }

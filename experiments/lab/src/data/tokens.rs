@@ -1,5 +1,6 @@
 //! The tokens of a text: its bytes, or the ids that somebody has encoded it to.
 
+use nn::words;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -16,6 +17,8 @@ pub enum TokenKind {
     /// Ids of a vocabulary that the text was encoded with.
     Ids,
 }
+
+words!(TokenKind);
 
 impl TokenKind {
     /// Returns whether tokens are bytes.

@@ -1,7 +1,8 @@
 //! A file of reference values, read, and what can be wrong with it.
 
 use engine::shape::Shape;
-use models::weights::{TensorFile, WeightsError};
+use models::weights::{TensorFile, WeightsError, settings_of_json};
+use nn::settings::{Mistake, Setting, TYPE};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -98,24 +99,13 @@ impl Reference {
 
     /// The configuration as a `C`; a `type` that no variant bears is unsupported, not
     /// invalid.
-    pub(super) fn config<C: DeserializeOwned>(
-        &self,
-        json: Map<String, Value>,
-    ) -> Result<C, ParityError> {
-        let types: Vec<(String, Value)> = json
-            .iter()
-            .filter_map(|(key, value)| Some((key.clone(), value.get("type")?.clone())))
-            .collect();
-        serde_json::from_value(Value::Object(json)).map_err(|error| {
-            let message = error.to_string();
-            let unknown = types.iter().find(|(_, value)| {
-                let name = value.as_str().unwrap_or_default();
-                message.starts_with(&format!("unknown variant `{name}`"))
-            });
-            match unknown {
-                Some((key, value)) => self.unsupported(format!("{key} type {value}")),
-                None => self.invalid(format!("config: {message}")),
+    pub(super) fn config<C: Setting>(&self, json: Map<String, Value>) -> Result<C, ParityError> {
+        let config = C::read(&settings_of_json(Value::Object(json)));
+        config.map_err(|error| match (error.key.split_last(), &error.mistake) {
+            (Some((last, section)), Mistake::NoSuchWord { given, .. }) if last == TYPE => {
+                self.unsupported(format!("{} type {given}", section.join(".")))
             }
+            _ => self.invalid(format!("config: {error}")),
         })
     }
 

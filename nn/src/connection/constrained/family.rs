@@ -3,37 +3,24 @@
 use super::{ConstrainedInit, Form, Settings, kernels::Rule};
 use crate::connection::{Connection, Reduction, Site, Spec};
 use engine::params::Builder;
-use serde::{Deserialize, Serialize};
 
 /// Name of the configuration, label and citation, settings of its own, and the rule.
 macro_rules! family {
     ($($(#[$doc:meta])* $config:ident($label:literal, $citation:literal)
         { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr)? } => $rule:expr;)+) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct $config {
-            /// Number of streams n, the expansion rate.
-            pub rate: usize,
-            $($(#[$field_doc])* pub $field: $type,)?
-            /// Start of projections and biases.
-            pub init: ConstrainedInit,
-            /// Start of `alpha_pre`, `alpha_post` and, where there is a mix, `alpha_res` (0.01 in
-            /// mHC).
-            pub scale_init: f32,
-            /// End of the streams.
-            pub reduction: Reduction,
-        }
-
-        impl Default for $config {
-            fn default() -> Self {
-                Self {
-                    rate: 4,
-                    $($field: $default,)?
-                    init: ConstrainedInit::default(),
-                    scale_init: 0.01,
-                    reduction: Reduction::default(),
-                }
+        settings! {
+            $(#[$doc])*
+            pub struct $config {
+                /// Number of streams n, the expansion rate.
+                pub rate: usize = 4,
+                $($(#[$field_doc])* pub $field: $type = $default,)?
+                /// Start of projections and biases.
+                pub init: ConstrainedInit = ConstrainedInit::default(),
+                /// Start of `alpha_pre`, `alpha_post` and, where there is a mix, `alpha_res` (0.01
+                /// in mHC).
+                pub scale_init: f32 = 0.01,
+                /// End of the streams.
+                pub reduction: Reduction = Reduction::default(),
             }
         }
 

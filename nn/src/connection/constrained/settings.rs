@@ -27,6 +27,8 @@ pub enum ConstrainedInit {
     Mild,
 }
 
+words!(ConstrainedInit);
+
 impl ConstrainedInit {
     pub(super) fn phi(self) -> Init {
         match self {

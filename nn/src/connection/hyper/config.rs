@@ -47,44 +47,30 @@ pub enum FrozenPart {
     Dynamic,
 }
 
-/// Hyper-connections (Zhu et al., ICLR 2025): n streams, and per sublayer a read A_m,
-/// a mix A_r and a write B, static (SHC) or predicted from the streams (DHC).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HyperConfig {
-    /// Number of streams n, the expansion rate.
-    pub rate: usize,
-    /// A part of the coefficients is predicted from the streams.
-    pub dynamic: bool,
-    /// The prediction goes through tanh.
-    pub tanh: bool,
-    /// The norm before the prediction.
-    pub norm: PredictorNorm,
-    /// Which parts keep their initial value.
-    pub frozen: Vec<FrozenPart>,
-    /// Initial s_alpha and s_beta.
-    pub scale_init: f32,
-    /// Initialisation of A_m.
-    pub read_init: ReadInit,
-    /// The factor of the initial output projections.
-    pub output_init_scale: OutputInitScale,
-    /// The reduction of the streams at the end.
-    pub reduction: Reduction,
-}
+words!(ReadInit, OutputInitScale, FrozenPart);
 
-impl Default for HyperConfig {
-    fn default() -> Self {
-        Self {
-            rate: 4,
-            dynamic: true,
-            tanh: true,
-            norm: PredictorNorm::default(),
-            frozen: Vec::new(),
-            scale_init: 0.01,
-            read_init: ReadInit::default(),
-            output_init_scale: OutputInitScale::default(),
-            reduction: Reduction::default(),
-        }
+settings! {
+    /// Hyper-connections (Zhu et al., ICLR 2025): n streams, and per sublayer a read A_m,
+    /// a mix A_r and a write B, static (SHC) or predicted from the streams (DHC).
+    pub struct HyperConfig {
+        /// Number of streams n, the expansion rate.
+        pub rate: usize = 4,
+        /// A part of the coefficients is predicted from the streams.
+        pub dynamic: bool = true,
+        /// The prediction goes through tanh.
+        pub tanh: bool = true,
+        /// The norm before the prediction.
+        pub norm: PredictorNorm = PredictorNorm::default(),
+        /// Which parts keep their initial value.
+        pub frozen: Vec<FrozenPart> = Vec::new(),
+        /// Initial s_alpha and s_beta.
+        pub scale_init: f32 = 0.01,
+        /// Initialisation of A_m.
+        pub read_init: ReadInit = ReadInit::default(),
+        /// The factor of the initial output projections.
+        pub output_init_scale: OutputInitScale = OutputInitScale::default(),
+        /// The reduction of the streams at the end.
+        pub reduction: Reduction = Reduction::default(),
     }
 }
 

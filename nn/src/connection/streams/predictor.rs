@@ -20,6 +20,8 @@ pub enum PredictorNorm {
     None,
 }
 
+words!(PredictorNorm);
+
 /// The form of a prediction.
 #[derive(Clone, Copy, Debug)]
 pub struct PredictorForm {

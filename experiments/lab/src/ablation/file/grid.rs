@@ -5,7 +5,7 @@ use crate::{
     ablation::Arm,
     config::{DEEPEST, insert, nearest_word},
 };
-use nn::connection::ConnectionConfig;
+use nn::{connection::ConnectionConfig, settings::Setting};
 use toml::{Table, Value};
 
 const MOST_AXES: usize = 64;
@@ -123,14 +123,11 @@ impl<'a> Combination<'a> {
 
     fn join(&self, after_key: &str, between: &str) -> String {
         let parts = self.0.iter().map(|(axis, value)| {
-            let connection = value.as_table().filter(|table| table.contains_key("type"));
-            let connection = connection.and_then(|table| table.clone().try_into().ok());
-            let connection: Option<ConnectionConfig> = connection;
-            match (connection, value) {
+            match (ConnectionConfig::read(value), value) {
                 // A connection has a name of its own.
-                (Some(connection), _) => connection.spec().label(),
-                (None, Value::String(text)) => format!("{}{after_key}{text}", axis.short),
-                (None, value) => format!("{}{after_key}{value}", axis.short),
+                (Ok(connection), _) => connection.spec().label(),
+                (Err(_), Value::String(text)) => format!("{}{after_key}{text}", axis.short),
+                (Err(_), value) => format!("{}{after_key}{value}", axis.short),
             }
         });
         parts.collect::<Vec<_>>().join(between)
