@@ -2,7 +2,7 @@
 
 use super::output::{Failure, usage};
 use lab::{
-    config::{ConfigError, Layers, RunConfig},
+    config::{ConfigError, Layers, RunConfig, setting},
     data::Data,
     preset::Preset,
     run_dir::ENVIRONMENT_FILE,
@@ -111,8 +111,7 @@ impl Settings {
                 key: "--data".to_owned(),
                 reason: reason.to_owned(),
             })?;
-            let data = Table::from_iter([("path".to_owned(), path.into())]);
-            layers = layers.table(Table::from_iter([("data".to_owned(), data.into())]));
+            layers = layers.table(setting("data.path", path.into()));
         }
         Ok(layers)
     }

@@ -74,7 +74,7 @@ impl From<Mistake> for SettingError {
 
 impl SettingError {
     /// The same mistake as seen from the section around.
-    fn below(mut self, key: &str) -> Self {
+    pub fn below(mut self, key: &str) -> Self {
         self.key.insert(0, key.to_owned());
         self
     }
@@ -159,17 +159,31 @@ impl Setting for [f32; 2] {
     }
 }
 
-/// A section of settings, every one of them known.
+impl Setting for Table {
+    fn read(value: &Value) -> Result<Self, SettingError> {
+        expect(value, "a section of settings", value.as_table().cloned())
+    }
+}
+
+/// A section of settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Section<'a>(&'a Table);
 
 impl<'a> Section<'a> {
+    /// The section with this value, whatever it holds.
+    ///
+    /// # Errors
+    /// [`Mistake::Unfit`].
+    pub fn open(value: &'a Value) -> Result<Self, SettingError> {
+        expect(value, "a section of settings", value.as_table()).map(Self)
+    }
+
     /// The section with this value, if it has no other settings than these.
     ///
     /// # Errors
     /// [`Mistake::Unfit`], [`Mistake::Unknown`].
     pub fn of(value: &'a Value, known: &'static [&'static str]) -> Result<Self, SettingError> {
-        let table = expect(value, "a section of settings", value.as_table())?;
+        let Self(table) = Self::open(value)?;
         match table.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(SettingError::from(Mistake::Unknown { known }).below(key)),
             None => Ok(Self(table)),
@@ -202,7 +216,7 @@ impl<'a> Section<'a> {
 /// # Errors
 /// [`Mistake::Missing`] or [`Mistake::NoSuchWord`] for the key [`TYPE`], [`Mistake::Unfit`].
 pub fn kind<'a, K: Deserialize<'a>>(section: &'a Value) -> Result<(K, Value), SettingError> {
-    let mut table = expect(section, "a section of settings", section.as_table())?.clone();
+    let mut table = Table::read(section)?;
     let of_type = |mistake: SettingError| mistake.below(TYPE);
     table.remove(TYPE);
     let name = section.get(TYPE);
@@ -272,6 +286,8 @@ macro_rules! settings {
                 value: &$crate::settings::Value,
             ) -> Result<Self, $crate::settings::SettingError> {
                 let _section = $crate::settings::Section::of(value, &[$(stringify!($field)),*])?;
+                // All of them, where there are none.
+                #[allow(clippy::needless_update)]
                 let _absent = Self { $($($field: $absent,)?)* ..Self::default() };
                 Ok(Self { $($field: _section.get(stringify!($field), _absent.$field)?,)* })
             }
@@ -316,4 +332,80 @@ macro_rules! words {
             }
         }
     )+};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::{ConnectionConfig, LaurelConfig, LaurelForm};
+
+    settings! {
+        struct Outer {
+            connection: ConnectionConfig = ConnectionConfig::default(),
+            pair: [f32; 2] = [0.0; 2],
+            limit: Option<usize> = None,
+        }
+    }
+
+    fn read(text: &str) -> Result<Outer, String> {
+        let table = text.parse().expect("TOML");
+        Outer::read(&Value::Table(table)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_silent_has_its_default_and_what_is_older_what_it_was() {
+        assert_eq!(read(""), Ok(Outer::default()));
+        let Ok(outer) = read("connection = { type = \"laurel\" }\nlimit = 3") else {
+            panic!("it is valid");
+        };
+        assert_eq!(outer.limit, Some(3));
+        let ConnectionConfig::Laurel(laurel) = outer.connection else {
+            panic!("{:?}", outer.connection);
+        };
+        assert_eq!(laurel.form, LaurelForm::OneMap);
+        assert_eq!(LaurelConfig::default().form, LaurelForm::Paper);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_whole_key() {
+        for (given, said) in [
+            (
+                "conection = 1",
+                "conection: there is no such setting, expected connection, pair, limit",
+            ),
+            (
+                "connection = 1",
+                "connection: expected a section of settings, not 1",
+            ),
+            ("connection = {}", "connection.type: it is missing"),
+            (
+                "connection = { type = 2 }",
+                "connection.type: expected pre_norm, post_norm,",
+            ),
+            (
+                "connection = { type = \"hyper\", rate = -1 }",
+                "connection.rate: expected a whole number, 0 or more, not -1",
+            ),
+            (
+                "connection = { type = \"hyper\", rat = 1 }",
+                "connection.rat: there is no such setting, expected rate,",
+            ),
+            (
+                "connection = { type = \"hyper\", frozen = [\"all\"] }",
+                "connection.frozen: expected read, mix, write, dynamic, not \"all\"",
+            ),
+            (
+                "pair = [1]",
+                "pair: expected a list of two numbers, not [1]",
+            ),
+            ("pair = [1, true]", "pair: expected a number, not true"),
+            (
+                "limit = 2.0",
+                "limit: expected a whole number, 0 or more, in digits only: 2, not 2.0",
+            ),
+        ] {
+            let error = read(given).expect_err(given);
+            assert!(error.starts_with(said), "{given}: {error}");
+        }
+    }
 }

@@ -2,6 +2,11 @@
 //!
 //! Numbers of one run, at a scale far from ours: only signs and order compare.
 
+use crate::files::parse_toml;
+use nn::{
+    settings::{Section, Setting, SettingError, Table, Value},
+    words,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -17,9 +22,10 @@ pub enum Quantity {
     Distance,
 }
 
+words!(Quantity);
+
 /// A published table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PaperTable {
     /// Where it stands: `Table 1`.
     pub place: String,
@@ -42,13 +48,47 @@ pub struct PaperTable {
 }
 
 /// A row of a published table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Published {
     /// The paper's name for the method.
     pub method: String,
     /// Numbers by the names of their columns, of which not all are shown.
     #[serde(flatten)]
     pub numbers: BTreeMap<String, f64>,
+}
+
+impl Setting for PaperTable {
+    fn read(value: &Value) -> Result<Self, SettingError> {
+        const KEYS: &[&str] = &[
+            "place", "scale", "quantity", "about", "columns", "baseline", "note", "row",
+        ];
+        let table = Section::of(value, KEYS)?;
+        Ok(Self {
+            place: table.required("place")?,
+            scale: table.required("scale")?,
+            quantity: table.required("quantity")?,
+            about: table.required("about")?,
+            columns: table.required("columns")?,
+            baseline: table.get("baseline", None)?,
+            note: table.get("note", None)?,
+            rows: table.required("row")?,
+        })
+    }
+}
+
+impl Setting for Published {
+    fn read(value: &Value) -> Result<Self, SettingError> {
+        let number = |(column, value): (String, Value)| match f64::read(&value) {
+            Ok(number) => Ok((column, number)),
+            Err(error) => Err(error.below(&column)),
+        };
+        let mut numbers = Table::read(value)?;
+        numbers.remove("method");
+        Ok(Self {
+            method: Section::open(value)?.required("method")?,
+            numbers: numbers.into_iter().map(number).collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 /// A method and its differences to the baseline.
@@ -67,12 +107,9 @@ const MOST_COLUMNS: usize = 4;
 pub static PAPER_TABLES: LazyLock<Vec<PaperTable>> = LazyLock::new(|| {
     let files = built_in!("paper": "table_1", "table_2", "table_3", "table_4", "figure_1", "table_10", "table_11");
     let read = |(name, text): (&str, &str)| {
-        let table = text
-            .parse()
-            .map_err(|error: toml::de::Error| error.to_string());
-        table
-            .and_then(PaperTable::of)
-            .unwrap_or_else(|error| panic!("paper/{name}: {error}"))
+        let table = parse_toml(text).map_err(|wrong| wrong.reason);
+        let table = table.and_then(|table| PaperTable::of(&Value::Table(table)));
+        table.unwrap_or_else(|error| panic!("paper/{name}: {error}"))
     };
     files.map(read).into()
 });
@@ -82,10 +119,8 @@ impl PaperTable {
     ///
     /// # Errors
     /// The mistake, with its key.
-    pub fn of(file: toml::Table) -> Result<Self, String> {
-        let table: Self = file
-            .try_into()
-            .map_err(|error: toml::de::Error| error.message().to_owned())?;
+    pub fn of(file: &Value) -> Result<Self, String> {
+        let table = Self::read(file).map_err(|error| error.to_string())?;
         if !(1..=MOST_COLUMNS).contains(&table.columns.len()) {
             return Err(format!("columns: expected 1 to {MOST_COLUMNS} names"));
         }
@@ -222,10 +257,10 @@ mod tests {
                 "columns = [\"V2\"]\nrow = [{ method = \"A\", V2 = 1 }]\nbaseline = \"B\"",
                 "there is no row B",
             ),
-            ("colums = []", "unknown field `colums`"),
+            ("colums = []", "colums: there is no such setting"),
         ] {
             let file = format!("{usual}{rest}").parse().expect("TOML");
-            let error = PaperTable::of(file).expect_err("it makes no sense");
+            let error = PaperTable::of(&Value::Table(file)).expect_err("it makes no sense");
             assert!(error.contains(said), "{rest}: {error}");
         }
     }

@@ -18,17 +18,29 @@ pub struct Command {
 /// Compare arms over several seeds and print a table of what the differences allow to say.
 /// Finished runs are kept, interrupted ones go on where they were.
 #[derive(Debug, clap::Args)]
-struct Args {
+pub(super) struct Args {
     /// Size: smoke (seconds), small (ten minutes), medium (hours), large (overnight)
     #[arg(long, value_name = "SIZE", default_value = "small")]
     preset: String,
     /// Dynamic arms with tanh, without, or both
     #[arg(long, value_enum, default_value = "on")]
-    tanh: Tanh,
+    pub(super) tanh: Tanh,
     #[command(flatten)]
-    settings: Settings,
+    pub(super) settings: Settings,
     #[command(flatten)]
-    run: RunArgs,
+    pub(super) run: RunArgs,
+}
+
+impl Args {
+    /// The preset of a body at the size that `--preset` asks for.
+    pub(super) fn preset_of(&self, body: &str) -> Result<&'static Preset, Failure> {
+        let preset = Preset::of(body).find(|preset| preset.size() == self.preset);
+        preset.ok_or_else(|| {
+            let sizes: Vec<&str> = Preset::of(body).map(Preset::size).collect();
+            let sizes = sizes.join(", ");
+            Failure::Usage(format!("--preset {}: expected one of {sizes}", self.preset))
+        })
+    }
 }
 
 impl Subcommand for Command {
@@ -69,22 +81,11 @@ impl FromArgMatches for Command {
     }
 }
 
-/// The preset of a body at a size that `--preset` asks for.
-pub(super) fn preset(body: &str, size: &str) -> Result<&'static Preset, Failure> {
-    Preset::of(body)
-        .find(|preset| preset.size() == size)
-        .ok_or_else(|| {
-            let sizes: Vec<&str> = Preset::of(body).map(Preset::size).collect();
-            let sizes = sizes.join(", ");
-            Failure::Usage(format!("--preset {size}: expected one of {sizes}"))
-        })
-}
-
 impl Command {
     /// Runs what is left to run and prints the table.
     pub fn run(self) -> Result<(), Failure> {
         let Self { ablation, args } = self;
-        let preset = preset(&ablation.body, &args.preset)?;
+        let preset = args.preset_of(&ablation.body)?;
         let common = args.settings.over(preset)?;
         let keys = args.settings.keys_for_all()?;
         let place = args

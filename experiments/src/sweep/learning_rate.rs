@@ -1,10 +1,10 @@
 //! `lr-sweep`: an untuned learning rate is the usual flaw of comparisons.
 
-use super::{Beside, RunArgs, ablation::preset, planning, unknown};
-use crate::{output::Failure, settings::Settings};
+use super::{Beside, ablation, planning, unknown};
+use crate::output::Failure;
 use figures::terminal::{Colour, stdout_width, wrapped};
 use lab::{
-    ablation::{ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError, Tanh},
+    ablation::{ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError},
     invocation::{command_line, path_argument},
 };
 use serde_json::json;
@@ -29,16 +29,8 @@ pub struct Args {
     /// Learning rates to try [default: a quarter, half, one, two and four times the preset's]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     rates: Vec<f64>,
-    /// Size: smoke (seconds), small (ten minutes), medium (hours), large (overnight)
-    #[arg(long, value_name = "SIZE", default_value = "small")]
-    preset: String,
-    /// Dynamic arms with tanh, without, or both
-    #[arg(long, value_enum, default_value = "on")]
-    tanh: Tanh,
     #[command(flatten)]
-    settings: Settings,
-    #[command(flatten)]
-    run: RunArgs,
+    common: ablation::Args,
 }
 
 const KEY: &str = "train.learning_rate";
@@ -49,10 +41,11 @@ impl Args {
     /// Runs what is left to run, and prints the table of all rates and that of the best ones.
     pub fn run(self) -> Result<(), Failure> {
         let ablation = self.ablation()?;
-        let preset = preset(&ablation.body, &self.preset)?;
+        let ablation::Args { settings, run, .. } = &self.common;
+        let preset = self.common.preset_of(&ablation.body)?;
         let planned = |error| planning(SweepError::Config(error));
-        let common = self.settings.over(preset)?;
-        let keys = self.settings.keys_for_all()?;
+        let common = settings.over(preset)?;
+        let keys = settings.keys_for_all()?;
         if keys.iter().any(|key| key == KEY) {
             let message = format!("--set {KEY}: the rates of this command are those of --rates");
             return Err(Failure::Usage(message));
@@ -66,11 +59,11 @@ impl Args {
             title: format!("learning rates of {}", labels.join(", ")),
             paper: None,
         };
-        let place = self.run.place(|| format!("lr-sweep-{}", preset.size()));
-        let seeds = self.run.seeds(&preset.seeds);
+        let place = run.place(|| format!("lr-sweep-{}", preset.size()));
+        let seeds = run.seeds(&preset.seeds);
         let arms = at_rates(&arms, &rates);
         let sweep = Sweep::new(subject, arms, &common, &keys, seeds, place).map_err(planning)?;
-        self.run.go(&sweep, preset, |results| {
+        run.go(&sweep, preset, |results| {
             let best = BestRates::of(results, &labels, &rates);
             if best.arms.is_empty() {
                 return Beside::default();
@@ -108,7 +101,7 @@ impl Args {
     }
 
     fn arms(&self, ablation: &Ablation) -> Result<Vec<Arm>, Failure> {
-        let all = ablation.arms(self.tanh);
+        let all = ablation.arms(self.common.tanh);
         let found = self.arms.iter().map(|name| {
             let arm = all.iter().find(|arm| &arm.name == name);
             arm.cloned().ok_or_else(|| {

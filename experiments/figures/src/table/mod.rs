@@ -62,11 +62,8 @@ pub struct Cell {
 impl Cell {
     /// A cell of some tone. Control characters become blanks.
     pub fn new(text: impl AsRef<str>, tone: Tone) -> Self {
-        let visible = |c: char| if c.is_control() { ' ' } else { c };
-        Self {
-            text: text.as_ref().chars().map(visible).collect(),
-            tone,
-        }
+        let text = text.as_ref().replace(char::is_control, " ");
+        Self { text, tone }
     }
 }
 
@@ -126,6 +123,14 @@ impl Table {
             keys,
         };
         TableOf { values, table }
+    }
+
+    fn add_column(&mut self, header: &str, align: Align, cell: &dyn Fn(usize) -> Cell) {
+        let header = header.to_owned();
+        self.columns.push(Column { header, align });
+        for (number, row) in self.rows.iter_mut().enumerate() {
+            row.push(cell(number));
+        }
     }
 
     /// Takes the first `keys` columns, not one alone, to tell the rows apart: where a table is
@@ -189,11 +194,9 @@ impl<'r, R> TableOf<'r, R> {
         align: Align,
         cell: impl Fn(&'r R) -> C,
     ) -> Self {
-        let header = header.to_owned();
-        self.table.columns.push(Column { header, align });
-        for (row, value) in self.table.rows.iter_mut().zip(self.values) {
-            row.push(cell(value).into());
-        }
+        let values = self.values;
+        let cell = |row: usize| cell(&values[row]).into();
+        self.table.add_column(header, align, &cell);
         self
     }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use figures::{
     stats::{Estimate, Verdict, pair_by_seed, verdicts},
-    table::{Align, Cell, Table},
+    table::Table,
 };
 
 /// One arm at its best rate.
@@ -85,25 +85,16 @@ impl BestRates {
 
     /// Best rates, losses and differences.
     pub fn table(&self) -> Table {
-        let mut table = Table::new([
-            ("arm", Align::Left),
-            ("best rate", Align::Right),
-            ("edge", Align::Left),
-            ("val loss", Align::Right),
-            ("Δ ours ± 95 %", Align::Right),
-            ("verdict", Align::Left),
-        ]);
-        for arm in &self.arms {
-            table.push([
-                Cell::from(&arm.label),
-                Cell::from(arm.rate.to_string()),
-                Cell::from(arm.edge.unwrap_or_default()),
-                Cell::from(format!("{:.4}", arm.val_loss)),
-                number(arm.delta.as_ref(), |delta| with_interval(delta, 1.0, 4)),
-                spoken(arm.verdict),
-            ]);
-        }
-        table
+        Table::of(&self.arms)
+            .left("arm", |arm| &arm.label)
+            .right("best rate", |arm| arm.rate.to_string())
+            .left("edge", |arm| arm.edge.unwrap_or_default())
+            .right("val loss", |arm| format!("{:.4}", arm.val_loss))
+            .right("Δ ours ± 95 %", |arm| {
+                number(arm.delta.as_ref(), |delta| with_interval(delta, 1.0, 4))
+            })
+            .left("verdict", |arm| spoken(arm.verdict))
+            .table()
     }
 
     /// Notes below the table.

@@ -1,13 +1,13 @@
 //! What a sweep would cost, without running it: `--dry-run`.
 
-use super::{Sweep, Workers, clock, seconds};
+use super::{Sweep, Workers, clock, seconds, show::number};
 use crate::{
     data::Data,
     train::{TrainError, Trainer},
 };
 use engine::params::Decay;
 use figures::{
-    table::{Align, Cell, Table},
+    table::Table,
     terminal::{Colour, wrapped},
 };
 use std::{
@@ -113,45 +113,36 @@ impl Plan {
 
     /// The plan for a terminal of `width` columns.
     pub fn to_text(&self, sweep: &Sweep, pending: usize, workers: Workers, width: usize) -> String {
-        let mut costs = Table::new([
-            ("arm", Align::Left),
-            ("parameters", Align::Right),
-            ("extra", Align::Right),
-            ("(%)", Align::Right),
-            ("kFLOPs per token", Align::Right),
-            ("extra (%)", Align::Right),
-            ("step (ms)", Align::Right),
-            ("run", Align::Right),
-        ]);
-        let mut groups = Table::new([
-            ("arm", Align::Left),
-            ("decayed", Align::Right),
-            ("never decayed", Align::Right),
-            ("frozen", Align::Right),
-        ]);
-        for arm in &self.arms {
-            let base = arm.baseline.map(|index| &self.arms[index]);
-            let extra = base.map(|base| arm.parameters as i64 - base.parameters as i64);
-            let of = |value: f64, base: f64| format!("{:+.2}", 100.0 * (value / base - 1.0));
-            let none = String::new;
-            costs.push(
-                [
-                    arm.label.clone(),
-                    arm.parameters.to_string(),
-                    extra.map_or_else(none, |extra| format!("{extra:+}")),
-                    base.map_or_else(none, |base| {
-                        of(arm.parameters as f64, base.parameters as f64)
-                    }),
-                    format!("{:.1}", arm.flops as f64 / 1e3),
-                    base.map_or_else(none, |base| of(arm.flops as f64, base.flops as f64)),
-                    format!("{:.1}", 1e3 * arm.step.as_secs_f64()),
-                    clock(arm.run),
-                ]
-                .map(Cell::from),
-            );
-            let counts = arm.groups.map(|n| n.to_string());
-            groups.push([&arm.label].into_iter().chain(&counts).map(Cell::from));
-        }
+        let base = |arm: &ArmPlan| arm.baseline.map(|index| &self.arms[index]);
+        let more = |arm: &ArmPlan, of: fn(&ArmPlan) -> f64| {
+            number(base(arm), |base| {
+                format!("{:+.2}", 100.0 * (of(arm) / of(base) - 1.0))
+            })
+        };
+        let costs = Table::of(&self.arms)
+            .left("arm", |arm| &arm.label)
+            .right("parameters", |arm| arm.parameters.to_string())
+            .right("extra", |arm| {
+                number(base(arm), |base| {
+                    format!("{:+}", arm.parameters as i64 - base.parameters as i64)
+                })
+            })
+            .right("(%)", |arm| more(arm, |arm| arm.parameters as f64))
+            .right("kFLOPs per token", |arm| {
+                format!("{:.1}", arm.flops as f64 / 1e3)
+            })
+            .right("extra (%)", |arm| more(arm, |arm| arm.flops as f64))
+            .right("step (ms)", |arm| {
+                format!("{:.1}", 1e3 * arm.step.as_secs_f64())
+            })
+            .right("run", |arm| clock(arm.run))
+            .table();
+        let groups = Table::of(&self.arms)
+            .left("arm", |arm| &arm.label)
+            .right("decayed", |arm| arm.groups[0].to_string())
+            .right("never decayed", |arm| arm.groups[1].to_string())
+            .right("frozen", |arm| arm.groups[2].to_string())
+            .table();
         let runs = sweep.seeds.len() * self.arms.len();
         let all = self.once() * sweep.seeds.len() as f64;
         let left = all * pending as f64 / runs.max(1) as f64;

@@ -1,11 +1,8 @@
 //! What the routers of an arm do with the validation data.
 
-use super::ArmResult;
+use super::{ArmResult, show::number};
 use crate::run_dir::RouterSummary;
-use figures::{
-    stats::mean,
-    table::{Align, Cell, Table},
-};
+use figures::{stats::mean, table::Table};
 use serde::Serialize;
 
 /// Means over seeds and blocks.
@@ -47,25 +44,21 @@ impl RouterMeans {
 
     /// A row for each arm; `None` if no arm has routers.
     pub fn table(arms: &[ArmResult]) -> Option<Table> {
-        let mut table = Table::new([
-            ("arm", Align::Left),
-            ("busiest expert", Align::Right),
-            ("idlest expert", Align::Right),
-            ("router entropy", Align::Right),
-            ("dropped", Align::Right),
-        ]);
-        for arm in arms {
-            let numbers = arm.routers.as_ref().map(|means| {
-                let [busiest, idlest, entropy] =
-                    [means.busiest, means.idlest, means.entropy].map(|value| format!("{value:.3}"));
-                [busiest, idlest, entropy, means.dropped.to_string()]
-            });
-            let numbers = numbers.unwrap_or_default();
-            table.push([&arm.label].into_iter().chain(&numbers).map(Cell::from));
+        if arms.iter().all(|arm| arm.routers.is_none()) {
+            return None;
         }
-        arms.iter()
-            .any(|arm| arm.routers.is_some())
-            .then_some(table)
+        let mean = |arm: &ArmResult, of: fn(&Self) -> f64| {
+            number(arm.routers.as_ref(), |means| format!("{:.3}", of(means)))
+        };
+        let table = Table::of(arms)
+            .left("arm", |arm| &arm.label)
+            .right("busiest expert", |arm| mean(arm, |means| means.busiest))
+            .right("idlest expert", |arm| mean(arm, |means| means.idlest))
+            .right("router entropy", |arm| mean(arm, |means| means.entropy))
+            .right("dropped", |arm| {
+                number(arm.routers.as_ref(), |means| means.dropped.to_string())
+            });
+        Some(table.table())
     }
 
     /// Note on the columns.

@@ -141,6 +141,13 @@ pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
     })
 }
 
+/// The settings that give one `key.path` a value.
+pub fn setting(key: &str, value: Value) -> Table {
+    let mut settings = Table::new();
+    insert(&mut settings, key, value).expect("nothing has a value yet");
+    settings
+}
+
 /// Gives `key.path` a value; `None` if a part of the path has one.
 pub(crate) fn insert(table: &mut Table, key: &str, value: Value) -> Option<()> {
     let Some((section, rest)) = key.split_once('.') else {

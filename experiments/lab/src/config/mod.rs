@@ -14,8 +14,8 @@ mod types;
 
 pub use earlier::{current_name, current_names};
 pub use error::ConfigError;
-pub use layers::Layers;
 pub(crate) use layers::{DEEPEST, insert};
+pub use layers::{Layers, setting};
 pub use nearest::nearest_word;
 
 use crate::data::{Builtin, TokenKind, VOCABULARY};

@@ -151,8 +151,7 @@ pub(super) fn subject(directory: &Path, ablation: Option<&Ablation>, made_by: &T
 
 /// The published table that a user's sweep was set beside.
 fn paper(made_by: &Table) -> Option<PaperTable> {
-    let table = made_by.get("paper")?.as_table()?;
-    PaperTable::of(table.clone()).ok()
+    PaperTable::of(made_by.get("paper")?).ok()
 }
 
 /// The arms with a configuration, in the order of the ablation; others after them by name,

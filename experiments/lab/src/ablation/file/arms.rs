@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     ablation::{Arm, Tanh},
-    config::{Layers, nearest_word},
+    config::{Layers, nearest_word, setting},
     paper::{PaperRow, PaperTable},
 };
 use nn::connection::ConnectionConfig;
@@ -167,19 +167,17 @@ fn row_of(paper: Option<&PaperTable>, name: &str) -> Result<PaperRow, SweepFileE
 /// Every connection, hyper-connections static before dynamic.
 fn every_connection() -> impl Iterator<Item = Table> {
     ConnectionConfig::all().into_iter().flat_map(|connection| {
-        let kind = ("type".to_owned(), kind_of(&connection).into());
-        let usual = Table::from_iter([kind.clone()]);
-        let fixed = matches!(connection, ConnectionConfig::Hyper(_));
-        let fixed = fixed.then(|| Table::from_iter([kind, ("dynamic".to_owned(), false.into())]));
-        fixed.into_iter().chain([usual])
+        let usual = setting("type", kind_of(&connection).into());
+        let mut fixed = usual.clone();
+        fixed.insert("dynamic".to_owned(), false.into());
+        let is_hyper = matches!(connection, ConnectionConfig::Hyper(_));
+        is_hyper.then_some(fixed).into_iter().chain([usual])
     })
 }
 
 /// The whole of a connection: an arm inherits nothing from what is laid under it.
 fn whole(given: Table) -> Result<ConnectionConfig, SweepFileError> {
-    let under =
-        |section: &str, value: Table| Table::from_iter([(section.to_owned(), value.into())]);
-    let layers = Layers::defaults().table(under("model", under("connection", given)));
+    let layers = Layers::defaults().table(setting("model.connection", given.into()));
     let config = layers.read();
     let config = config.map_err(|error| wrong("arm.connection", error.to_string()))?;
     Ok(config.model.connection().clone())

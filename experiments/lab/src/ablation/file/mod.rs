@@ -39,7 +39,7 @@ use crate::{
 use clap::ValueEnum;
 use error::{SEEDS_ARE_NO_SETTING, check_count, wrong};
 use grid::{Axis, Combination};
-use serde::de::DeserializeOwned;
+use nn::settings::Setting;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -177,10 +177,10 @@ fn compared(
 
 /// A published table, by its name or written out.
 fn paper(value: Value) -> Result<PaperTable, SweepFileError> {
-    match value {
-        Value::Table(table) => PaperTable::of(table).map_err(|reason| wrong("paper", reason)),
+    match &value {
+        Value::Table(_) => PaperTable::of(&value).map_err(|reason| wrong("paper", reason)),
         Value::String(place) => {
-            let found = PAPER_TABLES.iter().find(|table| table.place == place);
+            let found = PAPER_TABLES.iter().find(|table| table.place == *place);
             found.cloned().ok_or_else(|| {
                 let places: Vec<&str> = PAPER_TABLES.iter().map(|table| &*table.place).collect();
                 let known = places.join(", ");
@@ -221,13 +221,15 @@ fn known_keys(section: &str, table: &Table, known: &[&str]) -> Result<(), SweepF
 }
 
 /// The value of a key, `expected` in words.
-fn take<T: DeserializeOwned>(
+fn take<T: Setting>(
     table: &mut Table,
     key: &str,
     expected: &str,
 ) -> Result<Option<T>, SweepFileError> {
-    let value = table.remove(key).map(Value::try_into).transpose();
-    value.map_err(|_| wrong(key, format!("expected {expected}")))
+    let value = table.remove(key).map(|value| T::read(&value));
+    value
+        .transpose()
+        .map_err(|_| wrong(key, format!("expected {expected}")))
 }
 
 fn seeds(value: Value) -> Result<Vec<u64>, SweepFileError> {

@@ -288,7 +288,7 @@ fn mistakes_in_what_built_in_tables_use_are_named_too() {
         ),
         (
             format!("{arm}[paper]\nplace = \"here\""),
-            "paper: missing field `scale`",
+            "paper: scale: it is missing",
         ),
         (
             format!("{arm}paper = \"DHC×4\""),

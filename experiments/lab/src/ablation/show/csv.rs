@@ -1,7 +1,7 @@
 //! One row for each arm, for other programs.
 
 use super::{Report, cells::number};
-use figures::table::{Align, Table};
+use figures::table::Table;
 use serde_json::{Value, json};
 
 /// Columns before those of the published table, with where an arm's JSON has their numbers.
@@ -74,16 +74,12 @@ impl Report<'_> {
             .chain(paper)
             .chain(TIMING.iter().map(owned))
             .collect();
-        let mut table = Table::new(columns.iter().map(|(name, _)| (&**name, Align::Right)));
-        for arm in &self.results.arms {
-            let arm = json!(arm);
-            table.push(
-                columns
-                    .iter()
-                    .map(|(_, place)| number(arm.pointer(place), in_full)),
-            );
+        let arms: Vec<Value> = self.results.arms.iter().map(|arm| json!(arm)).collect();
+        let mut table = Table::of(&arms);
+        for (name, place) in &columns {
+            table = table.right(name, |arm| number(arm.pointer(place), in_full));
         }
-        table.to_csv()
+        table.table().to_csv()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     measure::Measure,
     paper::{PaperTable, Quantity},
 };
-use figures::table::{Align, Cell, Table, Tone};
+use figures::table::{Cell, Table, TableOf, Tone};
 
 impl Report<'_> {
     /// Losses, differences and verdicts, with the paper's numbers beside ours if they are of
@@ -18,18 +18,17 @@ impl Report<'_> {
         let bytes = self.sweep.measure() == Measure::Bytes;
         let distances = || self.paper(Quantity::Distance);
         let paper = self.paper(Quantity::Loss).or_else(distances);
-        let bits = bytes.then_some(("bits per byte", Align::Right));
-        let columns = [("arm", Align::Left), ("val loss", Align::Right)].into_iter();
-        let columns = columns.chain(bits);
-        let columns = columns.chain([("Δ ours ± 95 %", Align::Right), ("verdict", Align::Left)]);
-        self.beside(paper, 3, columns, |arm| {
-            let loss = number(arm.val_loss, |loss| format!("{loss:.4}"));
-            let bits = bytes.then(|| number(arm.bits_per_byte, |bits| format!("{bits:.4}")));
-            let cells = [Cell::from(&arm.label), loss].into_iter().chain(bits);
-            cells
-                .chain([self.delta_cell(arm), self.verdict_cell(arm)])
-                .collect()
-        })
+        let four = |value| number(value, |value| format!("{value:.4}"));
+        let mut table = Table::of(&self.results.arms)
+            .left("arm", |arm| &arm.label)
+            .right("val loss", |arm| four(arm.val_loss));
+        if bytes {
+            table = table.right("bits per byte", |arm| four(arm.bits_per_byte));
+        }
+        let table = table
+            .right("Δ ours ± 95 %", |arm| self.delta_cell(arm))
+            .left("verdict", |arm| self.verdict_cell(arm));
+        beside(table, paper, 3)
     }
 
     /// Accuracies and their differences, with the paper's beside ours; `None` where nothing is
@@ -38,88 +37,51 @@ impl Report<'_> {
         if self.results.arms.iter().all(|arm| arm.accuracy.is_none()) {
             return None;
         }
-        let columns = [
-            ("arm", Align::Left),
-            ("top-1 (%)", Align::Right),
-            ("Δ ours ± 95 %", Align::Right),
-        ];
-        let paper = self.paper(Quantity::Accuracy);
-        Some(self.beside(paper, 2, columns.into_iter(), |arm| {
-            let delta = match &arm.accuracy_delta {
+        let table = Table::of(&self.results.arms)
+            .left("arm", |arm| &arm.label)
+            .right("top-1 (%)", |arm| {
+                number(arm.accuracy, |share| format!("{:.2}", 100.0 * share))
+            })
+            .right("Δ ours ± 95 %", |arm| match &arm.accuracy_delta {
                 Some(delta) => Cell::from(with_interval(delta, 100.0, 2)),
                 None => self.baseline_cell(arm),
-            };
-            let accuracy = number(arm.accuracy, |share| format!("{:.2}", 100.0 * share));
-            vec![Cell::from(&arm.label), accuracy, delta]
-        }))
-    }
-
-    /// A table of all arms with the columns of a published one behind its own.
-    fn beside(
-        &self,
-        paper: Option<&PaperTable>,
-        digits: usize,
-        columns: impl Iterator<Item = (&'static str, Align)>,
-        cells: impl Fn(&ArmResult) -> Vec<Cell>,
-    ) -> Table {
-        let published = paper.iter().flat_map(|paper| &paper.columns);
-        let published: Vec<String> = published.map(|name| format!("paper Δ {name}")).collect();
-        let mut columns: Vec<(&str, Align)> = columns.collect();
-        columns.extend(published.iter().map(|name| (&**name, Align::Right)));
-        let mut table = Table::new(columns);
-        for arm in &self.results.arms {
-            let delta = |column| arm.paper_delta.as_ref()?.get(column).copied();
-            let delta = |column| number(delta(column), |delta| signed(delta, digits));
-            table.push(
-                cells(arm)
-                    .into_iter()
-                    .chain((0..published.len()).map(delta)),
-            );
-        }
-        table
+            });
+        Some(beside(table, self.paper(Quantity::Accuracy), 2))
     }
 
     /// Spread over seeds and what the arms cost.
     pub fn cost_table(&self) -> Table {
-        let mut table = Table::new([
-            ("arm", Align::Left),
-            ("seeds", Align::Right),
-            ("sd over seeds", Align::Right),
-            ("extra params", Align::Right),
-            ("(%)", Align::Right),
-            ("extra FLOPs (%)", Align::Right),
-            ("step (ms)", Align::Right),
-            ("Δ at equal time ±\u{a0}95\u{a0}%", Align::Right),
-            ("tokens factor [95\u{a0}%]", Align::Right),
-            ("effect size", Align::Right),
-            ("seeds needed", Align::Right),
-            ("spikes", Align::Right),
-            ("diverged", Align::Right),
-        ]);
-        let percent = |fraction: f64| format!("{:+.2}", 100.0 * fraction);
-        for arm in &self.results.arms {
-            let delta = arm.delta.as_ref();
-            table.push([
-                Cell::from(&arm.label),
-                Cell::from(arm.runs.len().to_string()),
-                number(arm.sd_over_seeds, |sd| format!("{sd:.4}")),
-                number(arm.extra_parameters, |extra| format!("{extra:+}")),
-                number(arm.extra_parameters_fraction, percent),
-                number(arm.extra_flops_fraction, percent),
-                step_time(&arm.timing),
-                number(arm.timing.delta_at_equal_time.as_ref(), |delta| {
-                    with_interval(delta, 1.0, 4)
-                }),
-                number(arm.convergence, tokens_factor),
-                number(delta.and_then(|d| d.corrected_effect_size), |size| {
-                    signed(size, 1)
-                }),
-                number(delta.and_then(|d| d.seeds_needed_range), seeds_needed),
-                Cell::from(arm.spikes.to_string()),
-                Cell::from(arm.diverged_runs.to_string()),
-            ]);
-        }
-        table
+        let percent = |value| number(value, |fraction: f64| format!("{:+.2}", 100.0 * fraction));
+        Table::of(&self.results.arms)
+            .left("arm", |arm| &arm.label)
+            .right("seeds", |arm| arm.runs.len().to_string())
+            .right("sd over seeds", |arm| {
+                number(arm.sd_over_seeds, |sd| format!("{sd:.4}"))
+            })
+            .right("extra params", |arm| {
+                number(arm.extra_parameters, |extra| format!("{extra:+}"))
+            })
+            .right("(%)", |arm| percent(arm.extra_parameters_fraction))
+            .right("extra FLOPs (%)", |arm| percent(arm.extra_flops_fraction))
+            .right("step (ms)", |arm| step_time(&arm.timing))
+            .right("Δ at equal time ±\u{a0}95\u{a0}%", |arm| {
+                let delta = arm.timing.delta_at_equal_time.as_ref();
+                number(delta, |delta| with_interval(delta, 1.0, 4))
+            })
+            .right("tokens factor [95\u{a0}%]", |arm| {
+                number(arm.convergence, tokens_factor)
+            })
+            .right("effect size", |arm| {
+                let size = arm.delta.as_ref().and_then(|d| d.corrected_effect_size);
+                number(size, |size| signed(size, 1))
+            })
+            .right("seeds needed", |arm| {
+                let range = arm.delta.as_ref().and_then(|d| d.seeds_needed_range);
+                number(range, seeds_needed)
+            })
+            .right("spikes", |arm| arm.spikes.to_string())
+            .right("diverged", |arm| arm.diverged_runs.to_string())
+            .table()
     }
 
     fn delta_cell(&self, arm: &ArmResult) -> Cell {
@@ -150,4 +112,19 @@ impl Report<'_> {
         }
         spoken(arm.verdict.filter(|_| arm.delta.is_some()))
     }
+}
+
+/// A table of arms with the columns of a published one behind its own.
+fn beside(mut table: TableOf<'_, ArmResult>, paper: Option<&PaperTable>, digits: usize) -> Table {
+    let published = paper.map_or(&[][..], |paper| &paper.columns);
+    for (column, name) in published.iter().enumerate() {
+        table = table.right(&format!("paper Δ {name}"), |arm| {
+            let delta = arm
+                .paper_delta
+                .as_ref()
+                .and_then(|deltas| deltas.get(column));
+            number(delta, |delta| signed(*delta, digits))
+        });
+    }
+    table.table()
 }
