@@ -147,7 +147,7 @@ fn at_rates(arms: &[Arm], rates: &[f64]) -> Vec<Arm> {
                 paper: None,
                 ..arm.clone()
             };
-            all.push(at_rate.with("train", "learning_rate", rate));
+            all.push(at_rate.with(KEY, rate));
         }
     }
     all

@@ -1,6 +1,6 @@
 //! One arm of an ablation.
 
-use crate::paper::PaperRow;
+use crate::{config::insert, paper::PaperRow};
 use nn::connection::ConnectionConfig;
 use toml::{Table, Value};
 
@@ -43,15 +43,12 @@ impl Arm {
             baseline: Some(PRE_NORM.to_owned()),
             ..Self::default()
         }
-        .with("model", "connection", connection)
+        .with("model.connection", connection)
     }
 
     /// Adds one setting, `section.key = value`.
-    pub fn with(mut self, section: &str, key: &str, value: impl Into<Value>) -> Self {
-        let section = self.settings.entry(section);
-        let section = section.or_insert_with(|| Value::Table(Table::new()));
-        let section = section.as_table_mut().expect("a section is a table");
-        section.insert(key.to_owned(), value.into());
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        insert(&mut self.settings, key, value.into()).expect("a section is a table");
         self
     }
 

@@ -347,7 +347,7 @@ mod tests {
         }
         assert!(sweep(&ABLATIONS[0], &["model.dim=32", "train.steps=3"]).is_ok());
         // Under the name that it had first, too.
-        let arms = vec![Arm::pre_norm().with("train", "schedule", "constant")];
+        let arms = vec![Arm::pre_norm().with("train.schedule", "constant")];
         let keys = ["train.decline".to_owned()];
         let place = (PathBuf::from("runs"), "test".to_owned());
         let common = Layers::defaults();

@@ -132,7 +132,7 @@ impl Section {
                     ));
                 }
                 let value = Value::try_from(&connection).expect("a configuration becomes TOML");
-                arm = arm.with("model", "connection", value);
+                arm = arm.with("model.connection", value);
                 names(&connection)
             }
         };

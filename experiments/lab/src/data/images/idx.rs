@@ -40,7 +40,7 @@ pub(super) struct Files {
     account: DataAccount,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 enum Role {
     Train,
     Test,
@@ -50,7 +50,8 @@ enum Role {
 
 /// The files of a part: of images and of labels, in the order of their names.
 type Found = [Vec<PathBuf>; 2];
-type Parts = BTreeMap<Role, Found>;
+/// By [`Role`].
+type Parts = [Found; 3];
 const WHAT: [&str; 2] = ["images", "labels"];
 
 /// The files of one set in a directory, or of the set of a file.
@@ -71,9 +72,9 @@ pub(super) fn find(path: &Path) -> Result<Option<Files>, DataError> {
         };
         let (set, role) = meaning(&file);
         let parts = sets.entry(set).or_default();
-        parts.entry(role).or_default()[what].push(file);
+        parts[role as usize][what].push(file);
     }
-    let files = |parts: &Parts| parts.values().flatten().flatten().cloned().collect();
+    let files = |parts: &Parts| parts.iter().flatten().flatten().cloned().collect();
     if !path.is_dir() {
         let (wanted, _) = meaning(path);
         sets.retain(|set, parts| {
@@ -84,7 +85,10 @@ pub(super) fn find(path: &Path) -> Result<Option<Files>, DataError> {
     }
     match sets.len() {
         0 => Ok(None),
-        1 => pair_up(directory, sets.into_values().flatten().collect(), account).map(Some),
+        1 => {
+            let parts = sets.into_values().next().unwrap_or_default();
+            pair_up(directory, parts, account).map(Some)
+        }
         _ => {
             let names: Vec<&str> = sets.keys().map(String::as_str).collect();
             let file: PathBuf = sets.values().flat_map(files).next().unwrap_or_default();
@@ -144,9 +148,10 @@ fn meaning(path: &Path) -> (String, Role) {
 
 /// One pair for each part, and what is missing or left out.
 fn pair_up(directory: &Path, parts: Parts, mut account: DataAccount) -> Result<Files, DataError> {
-    let roles: Vec<Role> = parts.keys().copied().collect();
+    let is_here = |role: Role| parts[role as usize].iter().any(|files| !files.is_empty());
+    let here = [Role::Train, Role::Test, Role::Whole].map(is_here);
     let mut pairs = Vec::new();
-    for found in parts.into_values() {
+    for found in parts {
         for files in &found {
             let Some((first, copies)) = files.split_first() else {
                 continue;
@@ -165,6 +170,7 @@ fn pair_up(directory: &Path, parts: Parts, mut account: DataAccount) -> Result<F
         let [images, labels] = found.map(|files| files.into_iter().next());
         match (images, labels) {
             (Some(images), Some(labels)) => pairs.push(Pair { images, labels }),
+            (None, None) => {}
             (images, labels) => {
                 let missing = WHAT[usize::from(images.is_some())];
                 let reason = format!(
@@ -176,10 +182,10 @@ fn pair_up(directory: &Path, parts: Parts, mut account: DataAccount) -> Result<F
             }
         }
     }
-    let remark = match roles[..] {
-        [Role::Train, Role::Test] | [Role::Whole] => None,
-        [Role::Train] => Some("only the training part is here, no test files (t10k, test)"),
-        [Role::Test] => Some(
+    let remark = match here {
+        [true, true, false] | [false, false, true] => None,
+        [true, false, false] => Some("only the training part is here, no test files (t10k, test)"),
+        [false, true, false] => Some(
             "only the test part (t10k, test) is here, no training files: it is trained on, so \
              what is measured is no test accuracy of this set",
         ),
