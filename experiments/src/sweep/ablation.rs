@@ -95,6 +95,6 @@ impl Command {
         let arms = ablation.arms(args.tanh);
         let sweep = Sweep::new(ablation.into(), arms, &common, &keys, seeds, place);
         let sweep = sweep.map_err(planning)?;
-        args.run.go(&sweep, preset, |_| Beside::default())
+        args.run.go(&sweep, preset, &|_| Beside::default())
     }
 }

@@ -65,6 +65,6 @@ impl Args {
         let place = self.run.place(|| stem.into_owned());
         let sweep = Sweep::new(subject, file.arms, &common, &keys, seeds, place);
         let sweep = sweep.map_err(planning)?;
-        self.run.go(&sweep, preset, |_| Beside::default())
+        self.run.go(&sweep, preset, &|_| Beside::default())
     }
 }

@@ -63,7 +63,7 @@ impl Args {
         let seeds = run.seeds(&preset.seeds);
         let arms = at_rates(&arms, &rates);
         let sweep = Sweep::new(subject, arms, &common, &keys, seeds, place).map_err(planning)?;
-        run.go(&sweep, preset, |results| {
+        run.go(&sweep, preset, &|results| {
             let best = BestRates::of(results, &labels, &rates);
             if best.arms.is_empty() {
                 return Beside::default();

@@ -154,7 +154,7 @@ impl RunArgs {
         &self,
         sweep: &Sweep,
         preset: &Preset,
-        beside: impl Fn(&Results) -> Beside,
+        beside: &dyn Fn(&Results) -> Beside,
     ) -> Result<(), Failure> {
         let remark = match sweep.path().exists() {
             true => None,
