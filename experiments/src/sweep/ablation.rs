@@ -12,13 +12,13 @@ use lab::{
 #[derive(Debug)]
 pub struct Command {
     ablation: &'static Ablation,
-    args: Args,
+    args: AblationArgs,
 }
 
 /// Compare arms over several seeds and print a table of what the differences allow to say.
 /// Finished runs are kept, interrupted ones go on where they were.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct AblationArgs {
     /// Size: smoke (seconds), small (ten minutes), medium (hours), large (overnight)
     #[arg(long, value_name = "SIZE", default_value = "small")]
     preset: String,
@@ -31,7 +31,7 @@ pub(super) struct Args {
     pub(super) run: RunArgs,
 }
 
-impl Args {
+impl AblationArgs {
     /// The preset of a body at the size that `--preset` asks for.
     pub(super) fn preset_of(&self, body: &str) -> Result<&'static Preset, Failure> {
         let preset = Preset::of(body).find(|preset| preset.size() == self.preset);
@@ -51,7 +51,7 @@ impl Subcommand for Command {
                 None => format!("Compare: {}", ablation.title),
             };
             let subcommand = clap::Command::new(&*ablation.name);
-            command.subcommand(<Args as clap::Args>::augment_args(subcommand).about(about))
+            command.subcommand(<AblationArgs as clap::Args>::augment_args(subcommand).about(about))
         })
     }
 
@@ -71,7 +71,7 @@ impl FromArgMatches for Command {
         let ablation = ABLATIONS.iter().find(|ablation| ablation.name == name);
         Ok(Self {
             ablation: ablation.ok_or_else(missing)?,
-            args: Args::from_arg_matches(matches)?,
+            args: AblationArgs::from_arg_matches(matches)?,
         })
     }
 

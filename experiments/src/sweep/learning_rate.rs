@@ -1,6 +1,6 @@
 //! `lr-sweep`: an untuned learning rate is the usual flaw of comparisons.
 
-use super::{Beside, ablation, planning, unknown};
+use super::{Beside, ablation::AblationArgs, planning, unknown};
 use crate::output::Failure;
 use figures::terminal::{Colour, stdout_width, wrapped};
 use lab::{
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     rates: Vec<f64>,
     #[command(flatten)]
-    common: ablation::Args,
+    common: AblationArgs,
 }
 
 const KEY: &str = "train.learning_rate";
@@ -41,7 +41,7 @@ impl Args {
     /// Runs what is left to run, and prints the table of all rates and that of the best ones.
     pub fn run(self) -> Result<(), Failure> {
         let ablation = self.ablation()?;
-        let ablation::Args { settings, run, .. } = &self.common;
+        let AblationArgs { settings, run, .. } = &self.common;
         let preset = self.common.preset_of(&ablation.body)?;
         let planned = |error| planning(SweepError::Config(error));
         let common = settings.over(preset)?;

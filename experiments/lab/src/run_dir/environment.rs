@@ -2,6 +2,7 @@
 
 use crate::data_account::DataAccount;
 use engine::backend::{Backend, CpuBackend};
+use nn::settings::{Section, Setting, SettingError, Value};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, process::Command, sync::OnceLock, thread};
 
@@ -169,7 +170,7 @@ fn value_of(text: &str, key: &str, separator: char) -> Option<String> {
 }
 
 /// One locked package.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug)]
 struct Package {
     /// Crate name.
     name: String,
@@ -179,9 +180,15 @@ struct Package {
     source: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct LockFile {
-    package: Vec<Package>,
+impl Setting for Package {
+    fn read(value: &Value) -> Result<Self, SettingError> {
+        let package = Section::open(value)?;
+        Ok(Self {
+            name: package.required("name")?,
+            version: package.required("version")?,
+            source: package.get("source", None)?,
+        })
+    }
 }
 
 /// All locked packages, sorted by name, then version text.
@@ -193,10 +200,11 @@ struct LockFile {
 fn packages() -> &'static [Package] {
     static PACKAGES: OnceLock<Vec<Package>> = OnceLock::new();
     PACKAGES.get_or_init(|| {
-        let lock: LockFile = toml::from_str(include_str!("../../../../Cargo.lock"))
-            .expect("Cargo.lock is valid TOML");
-        let mut packages = lock.package;
-        packages.sort();
+        let lock = include_str!("../../../../Cargo.lock").parse();
+        let lock = Value::Table(lock.expect("Cargo.lock is valid TOML"));
+        let packages = Section::open(&lock).and_then(|lock| lock.required("package"));
+        let mut packages: Vec<Package> = packages.expect("cargo wrote it");
+        packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
         packages
     })
 }

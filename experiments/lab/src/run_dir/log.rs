@@ -62,7 +62,7 @@ impl<R: Record> Log<R> {
             file.rewind()
                 .map_err(|error| RunError::reading(path, error))?;
         }
-        let lines: Lines<R> = Lines::read(path, (&file).take(length), step)?;
+        let lines: Lines<R> = Lines::read(path, &mut (&file).take(length), step)?;
         let mut steps = lines.records.iter().map(R::step);
         if let Some(due) = due.find(|&due| steps.next() != Some(due)) {
             return Err(disagrees(path, format!("it has no record of step {due}")));
@@ -141,8 +141,8 @@ fn disagrees(path: &Path, reason: String) -> RunError {
 /// steps are out of order.
 pub(super) fn read_log<R: Record>(path: &Path) -> Result<(Vec<R>, [u8; 32]), RunError> {
     match open(path) {
-        Ok(file) => {
-            let lines = Lines::read(path, file, u64::MAX)?;
+        Ok(mut file) => {
+            let lines = Lines::read(path, &mut file, u64::MAX)?;
             Ok((lines.records, lines.all.finalize().into()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -203,7 +203,7 @@ impl<R: Record> Lines<R> {
     /// Reads a file line by line and keeps the records of steps up to `end`. The last line may be
     /// torn: without its line break, or (after a power failure) with garbage in it. Steps increase
     /// from line to line.
-    fn read(path: &Path, source: impl Read, end: u64) -> Result<Self, RunError> {
+    fn read(path: &Path, source: &mut dyn Read, end: u64) -> Result<Self, RunError> {
         let mut lines = Self::new();
         let mut last = None;
         let mut reader = BufReader::new(source);
@@ -227,7 +227,11 @@ impl<R: Record> Lines<R> {
                 return Err(damaged(number - 1, reason));
             }
             lines.all.update(&line);
-            match serde_json::from_slice::<R>(&line) {
+            let text = str::from_utf8(&line).map_err(|error| error.to_string());
+            let record = text.and_then(|text| {
+                serde_json::from_str::<R>(text).map_err(|error| error.to_string())
+            });
+            match record {
                 Ok(record) if line.ends_with(b"\n") => {
                     let step = record.step();
                     if let Some(last) = last.replace(step).filter(|last| *last >= step) {
@@ -238,7 +242,7 @@ impl<R: Record> Lines<R> {
                     }
                 }
                 Ok(_) => {}
-                Err(error) => wrong = Some(error.to_string()),
+                Err(reason) => wrong = Some(reason),
             }
         }
         Ok(lines)

@@ -194,8 +194,8 @@ fn ask_cargo(more_arguments: &[&str]) -> Vec<MetadataPackage> {
         .output()
         .ok()
         .filter(|output| output.status.success())
-        .and_then(|output| serde_json::from_slice::<Metadata>(&output.stdout).ok())
-        .map_or_else(Vec::new, |metadata| metadata.packages)
+        .and_then(|output| serde_json::from_str(str::from_utf8(&output.stdout).ok()?).ok())
+        .map_or_else(Vec::new, |metadata: Metadata| metadata.packages)
 }
 
 #[cfg(test)]
