@@ -259,11 +259,29 @@ impl de::Error for Expected {
     }
 }
 
-/// Declares a configuration: every setting with its default. A setting that runs from before it
-/// existed lack, where it says something else than its default, says so in brackets:
-/// `form: Form [absent: Form::Old] = Form::New`.
+/// Declares a configuration: every setting with its default, or none with one, and all required. A
+/// setting that runs from before it existed lack, where it says something else than its default,
+/// says so in brackets: `form: Form [absent: Form::Old] = Form::New`.
 #[macro_export]
 macro_rules! settings {
+    ($(#[$meta:meta])* $visibility:vis struct $config:ident {
+        $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: $type:ty),+ $(,)?
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+        $visibility struct $config {
+            $($(#[$field_meta])* $field_visibility $field: $type,)*
+        }
+
+        impl $crate::settings::Setting for $config {
+            fn read(
+                value: &$crate::settings::Value,
+            ) -> Result<Self, $crate::settings::SettingError> {
+                let section = $crate::settings::Section::of(value, &[$(stringify!($field)),*])?;
+                Ok(Self { $($field: section.required(stringify!($field))?,)* })
+            }
+        }
+    };
     ($(#[$meta:meta])* $visibility:vis struct $config:ident {
         $($(#[$field_meta:meta])*
         $field_visibility:vis $field:ident: $type:ty $([absent: $absent:expr])? = $default:expr),*

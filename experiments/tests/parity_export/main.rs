@@ -216,7 +216,7 @@ fn what_cannot_be_exported_is_said_in_one_line() {
         (
             "hypest",
             &[][..],
-            "unknown variant `hypest`, expected one of",
+            "connection.type: expected pre_norm, post_norm, ",
         ),
         (
             "dense_former",
@@ -232,11 +232,15 @@ fn what_cannot_be_exported_is_said_in_one_line() {
             &["type=frac"],
             "--set type=frac: expected KEY=VALUE",
         ),
-        ("hyper", &["ratte=2"], "unknown field `ratte`"),
+        (
+            "hyper",
+            &["ratte=2"],
+            "connection.ratte: there is no such setting, expected rate, ",
+        ),
         ("hyper", &["rate=0"], "rate is 0"),
         ("hyper", &["batch=0"], "batch is 0"),
         ("hyper", &["eps=0"], "eps is 0"),
-        ("hyper", &["eps=big"], "invalid type"),
+        ("hyper", &["eps=big"], "eps: expected a number, not \"big\""),
         ("frac", &["dim=15"], "expected a divisor of dim 15"),
         ("hyper", &["dim=1000000000000"], "at most 16777216 are"),
         ("hyper", &["batch=1000000000000"], "at most 2147483648 are"),

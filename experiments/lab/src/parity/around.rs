@@ -10,19 +10,19 @@ use nn::{
     connection::{Connection, ConnectionConfig, Site},
     linear::Linear,
     norm::NormKind,
+    settings,
 };
-use serde::{Deserialize, Serialize};
 
-/// The configuration of such a file.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Around {
-    pub(super) batch: usize,
-    pub(super) seq: usize,
-    pub(super) dim: usize,
-    pub(super) eps: f32,
-    pub(super) connection: ConnectionConfig,
-    pub(super) sublayer_index: usize,
+settings! {
+    /// The configuration of such a file.
+    pub(super) struct Around {
+        pub(super) batch: usize,
+        pub(super) seq: usize,
+        pub(super) dim: usize,
+        pub(super) eps: f32,
+        pub(super) connection: ConnectionConfig,
+        pub(super) sublayer_index: usize,
+    }
 }
 
 impl Around {

@@ -9,8 +9,11 @@ use engine::{
     scalar::{Real, Trace, Traced},
     shape::Shape,
 };
-use models::weights::{self, named_to_bytes};
-use nn::connection::plain::{self, linear};
+use models::weights::{self, named_to_bytes, settings_of_json};
+use nn::{
+    connection::plain::{self, linear},
+    settings::Setting,
+};
 use rand::distr::Distribution;
 use rand_distr::Normal;
 use serde::Serialize;
@@ -79,8 +82,8 @@ pub fn export(connection: &str, settings: &[String]) -> Result<Vec<u8>, ExportEr
         connection: connection.to_owned(),
         reason,
     };
-    let config: Around =
-        serde_json::from_value(config).map_err(|error| invalid(error.to_string()))?;
+    let config = Around::read(&settings_of_json(config));
+    let config = config.map_err(|error| invalid(error.to_string()))?;
     config.validate().map_err(invalid)?;
     for (key, value) in [
         ("batch", config.batch),

@@ -11,6 +11,7 @@ use super::{
     text_files::{self, TextFile},
 };
 use crate::run_dir::version_of;
+use nn::words;
 use serde::{Deserialize, Serialize};
 use std::{
     cell::LazyCell,
@@ -32,6 +33,8 @@ pub enum Builtin {
     /// [`Builtin::Crates`] existed.
     Files,
 }
+
+words!(Builtin);
 
 impl Builtin {
     /// The corpus of a run that does not name one.
