@@ -1,13 +1,11 @@
 //! What the finished runs of a sweep say, computed from their files alone.
 
 mod arm;
-mod delta;
 mod run;
 #[cfg(test)]
 pub(super) mod tests;
 
 pub use arm::{ArmResult, ArmTiming};
-pub use delta::Delta;
 pub use run::{CurvePoint, RunResult, RunTiming};
 
 use super::{Arm, Calibration};
@@ -16,7 +14,8 @@ use crate::{
     run_dir::{RunError, RunId},
 };
 use figures::stats::{
-    Estimate, MIN_SEEDS, holm, minimum_detectable_effect, pair_by_seed, pooled_sd, verdicts,
+    Differences, Estimate, MIN_SEEDS, holm, mean, minimum_detectable_effect, pair_by_seed,
+    pooled_sd, seeds_needed, seeds_needed_range, verdicts,
 };
 use run::losses;
 use serde::Serialize;
@@ -129,5 +128,68 @@ impl Results {
     /// All runs that have ended, arm by arm.
     pub fn runs(&self) -> impl Iterator<Item = &RunResult> {
         self.arms.iter().flat_map(|arm| &arm.runs)
+    }
+}
+
+/// A mean difference to the baseline over paired seeds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Delta {
+    /// Seeds that both arms have finished.
+    pub seeds: Vec<u64>,
+    /// Mean of `arm - baseline`: below zero, the arm has the lower loss.
+    pub mean: f64,
+    /// Ends of the 95 % interval, from two seeds on.
+    pub interval: Option<[f64; 2]>,
+    /// Standard deviation of the differences.
+    pub sd: Option<f64>,
+    /// p value of no difference.
+    pub p_value: Option<f64>,
+    /// p value with Holm's correction over the arms of the table, from three seeds on.
+    pub p_holm: Option<f64>,
+    /// Mean over standard deviation, `d_z`.
+    pub effect_size: Option<f64>,
+    /// Effect size without the bias of a small sample (Hedges), from three seeds on.
+    pub corrected_effect_size: Option<f64>,
+    /// Seeds that would show a difference of this size four times in five.
+    pub seeds_needed: Option<usize>,
+    /// Seeds needed at both ends of the 95 % interval of the standard deviation.
+    pub seeds_needed_range: Option<[usize; 2]>,
+}
+
+impl Delta {
+    /// The difference with `more` on either side of its interval for what is uncertain beside the
+    /// seeds, independently of them: the half-widths add as squares. What was computed from the
+    /// seeds alone is left out.
+    pub(super) fn widened(self, more: f64) -> Self {
+        let interval = self.interval.map(|[low, high]| {
+            let half = f64::hypot((high - low) / 2.0, more);
+            [self.mean - half, self.mean + half]
+        });
+        Self {
+            seeds: self.seeds,
+            mean: self.mean,
+            interval,
+            ..Self::default()
+        }
+    }
+
+    /// `None` without a difference. `estimate` is that of the same differences.
+    pub(in crate::ablation) fn of(
+        differences: &Differences,
+        estimate: Option<Estimate>,
+        p_holm: Option<f64>,
+    ) -> Option<Self> {
+        (!differences.values.is_empty()).then(|| Self {
+            seeds: differences.seeds.clone(),
+            mean: mean(&differences.values),
+            interval: estimate.map(|e| [e.low, e.high]),
+            sd: estimate.map(|e| e.sd),
+            p_value: estimate.map(|e| e.p_value),
+            p_holm,
+            effect_size: estimate.and_then(|e| e.effect_size()),
+            corrected_effect_size: estimate.and_then(|e| e.corrected_effect_size()),
+            seeds_needed: estimate.and_then(|e| seeds_needed(e.mean, e.sd)),
+            seeds_needed_range: estimate.and_then(|e| seeds_needed_range(e.mean, e.sd, e.n)),
+        })
     }
 }
