@@ -194,17 +194,7 @@ fn read_shapes(slots: Slots, dims: Dims) -> [Shape; 4] {
 /// If the shapes do not fit.
 #[track_caller]
 pub fn coefficients<'t>(state: Var<'t>, params: &Predictor<Var<'t>>) -> Coefficients<'t> {
-    let (slots, dims) = dims_of("coefficients", state);
-    expect_predictor("coefficients", dims, params);
-    let op = ReadOp {
-        dims,
-        form: params.form,
-        writes: false,
-        reads: false,
-    };
-    let (inputs, count) = params.inputs(&[state]);
-    let [_, shapes @ ..] = read_shapes(slots, dims);
-    let [alpha, beta, _] = state.tape().apply(op, &inputs[..count], shapes);
+    let [alpha, beta, _] = read_alone("coefficients", state, params);
     Coefficients { alpha, beta }
 }
 
@@ -214,18 +204,29 @@ pub fn coefficients<'t>(state: Var<'t>, params: &Predictor<Var<'t>>) -> Coeffici
 /// If the shapes do not fit.
 #[track_caller]
 pub fn read<'t>(state: Var<'t>, params: &Predictor<Var<'t>>) -> (Coefficients<'t>, Var<'t>) {
-    let (slots, dims) = dims_of("hyper_read", state);
-    expect_predictor("hyper_read", dims, params);
+    let [hidden, alpha, beta, _] = read_alone("hyper_read", state, params);
+    (Coefficients { alpha, beta }, hidden)
+}
+
+/// The last outputs of [`read_shapes`], all four where h0 is read, without a write before.
+#[track_caller]
+fn read_alone<'t, const OUT: usize>(
+    name: &str,
+    state: Var<'t>,
+    params: &Predictor<Var<'t>>,
+) -> [Var<'t>; OUT] {
+    let (slots, dims) = dims_of(name, state);
+    expect_predictor(name, dims, params);
+    let shapes = read_shapes(slots, dims);
     let op = ReadOp {
         dims,
         form: params.form,
         writes: false,
-        reads: true,
+        reads: OUT == shapes.len(),
     };
     let (inputs, count) = params.inputs(&[state]);
-    let shapes = read_shapes(slots, dims);
-    let [hidden, alpha, beta, _] = state.tape().apply(op, &inputs[..count], shapes);
-    (Coefficients { alpha, beta }, hidden)
+    let shapes = std::array::from_fn(|i| shapes[shapes.len() - OUT + i]);
+    state.tape().apply(op, &inputs[..count], shapes)
 }
 
 /// The write of the last sublayer, then dynamic coefficients and read of the next: the

@@ -17,7 +17,7 @@ use crate::{
     files::file_name,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -223,13 +223,13 @@ impl Files {
 
 impl Layout for Files {
     fn measure(&self) -> Result<Measured, DataError> {
-        let mut labels = BTreeSet::new();
+        let mut labels = Vec::new();
         for pair in &self.pairs {
             labels.extend(pair.labels()?);
         }
         Ok(Measured {
             sizes: self.sizes()?,
-            classes: labels.len(),
+            classes: occurring(&labels).len(),
             exact: true,
         })
     }
@@ -253,23 +253,35 @@ impl Layout for Files {
     }
 }
 
+/// The labels that occur, ascending.
+fn occurring(labels: &[u8]) -> Vec<u8> {
+    let mut occurs = [false; 256];
+    for &label in labels {
+        occurs[usize::from(label)] = true;
+    }
+    let occurs = |label: &u8| occurs[usize::from(*label)];
+    (0..=u8::MAX).filter(occurs).collect()
+}
+
 /// Numbers the labels that occur from 0 on, in their order, and names the classes by them.
 fn name_classes(parts: &mut [Reading], account: &mut DataAccount) -> Vec<String> {
-    let of = |reading: &Reading| reading.part.labels.iter().copied().collect();
-    let in_parts: Vec<BTreeSet<u8>> = parts.iter().map(of).collect();
-    let all: BTreeSet<u8> = in_parts.iter().flatten().copied().collect();
-    let labels: Vec<u8> = all.iter().copied().collect();
-    if let (Some(&first), Some(&last)) = (all.first(), all.last())
-        && usize::from(last) + 1 != all.len()
+    let in_parts: Vec<Vec<u8>> = parts
+        .iter()
+        .map(|one| occurring(&one.part.labels))
+        .collect();
+    let labels = occurring(&in_parts.concat());
+    if let (Some(&first), Some(&last)) = (labels.first(), labels.last())
+        && usize::from(last) + 1 != labels.len()
     {
         account.remarks.push(format!(
             "labels go from {first} to {last}, and {} of them occur: class 0 of the network is \
              label {first}",
-            all.len()
+            labels.len()
         ));
     }
     for (here, part) in in_parts.iter().zip(["training", "test"]) {
-        let without: Vec<String> = all.difference(here).map(u8::to_string).collect();
+        let missing = labels.iter().filter(|label| !here.contains(label));
+        let without: Vec<String> = missing.map(u8::to_string).collect();
         if !without.is_empty() {
             let without = without.join(", ");
             account
