@@ -307,10 +307,7 @@ fn the_program_of_the_page_tells_a_right_kernel_from_a_wrong_one() {
     let said = String::from_utf8_lossy(&right.stderr);
     assert!(right.status.success(), "{said}");
     for (from, to) in [
-        (
-            "alpha.mT @ state",
-            "alpha[..., [0, 1, 2, 3, 4]].mT @ state + 1e-4",
-        ),
+        ("alpha.mT @ state", "alpha.mT @ state * float('nan')"),
         (
             "torch.tanh(normed @ p['dynamic_beta_fn'])",
             "(normed @ p['dynamic_beta_fn'])",

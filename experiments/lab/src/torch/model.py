@@ -7,14 +7,16 @@
 `python model.py` computes the loss of validation.safetensors in float64.
 """
 
+import ctypes
 import json
+import os
 import sys
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-FOLDER = __file__.rpartition("/")[0] or "."
+FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 class Norm(nn.Module):
@@ -248,7 +250,7 @@ def read(path):
     return tensors, metadata
 
 
-def load(path=FOLDER + "/model.safetensors"):
+def load(path=os.path.join(FOLDER, "model.safetensors")):
     """The network of a file of weights, ready to compute."""
     tensors, metadata = read(path)
     network = Network(json.loads(metadata["config"]))
@@ -256,14 +258,14 @@ def load(path=FOLDER + "/model.safetensors"):
     return network.eval()
 
 
-def save(network, path=FOLDER + "/model.safetensors"):
+def save(network, path=os.path.join(FOLDER, "model.safetensors")):
     """Writes the weights, in float32, with the configuration in the header."""
     metadata = {"format_version": "1", "config": json.dumps(network.config)}
     header, data = {"__metadata__": metadata}, bytearray()
     for name, tensor in network.state_dict().items():
         start = len(data)
-        flat = tensor.detach().cpu().float().contiguous().flatten()
-        data += bytes(flat.view(torch.uint8).tolist())
+        flat = tensor.detach().cpu().float().contiguous()
+        data += ctypes.string_at(flat.data_ptr(), 4 * flat.numel())
         offsets = [start, len(data)]
         header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": offsets}
     text = json.dumps(header).encode()
@@ -273,7 +275,7 @@ def save(network, path=FOLDER + "/model.safetensors"):
 
 
 @torch.no_grad()
-def validate(network, path=FOLDER + "/validation.safetensors", rows=64):
+def validate(network, path=os.path.join(FOLDER, "validation.safetensors"), rows=64):
     """The mean loss in nats over the validation data of the run, and the run's own."""
     tensors, metadata = read(path)
     inputs, targets = tensors["inputs"], tensors["targets"].long()
