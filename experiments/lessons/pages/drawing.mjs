@@ -23,7 +23,12 @@ export function geometry(count, n, rowHeight, unit) {
   const x = i => 24 * unit + i * gap;
   const box = { x: x(n - 1) + 58 * unit, width: 44 * unit, height: 40 * unit };
   return {
-    x, box, unit, rowHeight, head: HEAD * unit, foot: FOOT * unit,
+    x,
+    box,
+    unit,
+    rowHeight,
+    head: HEAD * unit,
+    foot: FOOT * unit,
     y: k => HEAD * unit + k * rowHeight,
     width: box.x + box.width + 8 * unit,
     height: (HEAD + FOOT) * unit + count * rowHeight,
@@ -47,8 +52,20 @@ function route(g, key) {
 }
 
 function arrow(kind) {
-  return el('marker', { id: `arrow-${kind}`, viewBox: '0 0 10 10', refX: 6, refY: 5, markerWidth: 10, markerHeight: 10, markerUnits: 'userSpaceOnUse', orient: 'auto' },
-    el('path', { d: 'M0,0 L10,5 L0,10 Z', class: `arrow ${kind}` }));
+  return el(
+    'marker',
+    {
+      id: `arrow-${kind}`,
+      viewBox: '0 0 10 10',
+      refX: 6,
+      refY: 5,
+      markerWidth: 10,
+      markerHeight: 10,
+      markerUnits: 'userSpaceOnUse',
+      orient: 'auto',
+    },
+    el('path', { d: 'M0,0 L10,5 L0,10 Z', class: `arrow ${kind}` }),
+  );
 }
 
 // The drawing; `hover(key or null)` is told what the pointer rests on, `drag(element, key)` gets
@@ -58,25 +75,47 @@ export function drawing(network, g, { hover, drag }) {
   const edges = new Map();
   const layers = { mix: el('g'), write: el('g'), read: el('g') };
   const touch = el('g');
-  network.forEach((sublayer, k) => entries(sublayer, k).forEach(([key]) => {
-    const kind = key.split('.')[0];
-    const edge = el('path', { d: route(g, key), class: `edge ${kind}`, 'marker-end': kind === 'mix' ? false : `url(#arrow-${kind})` });
-    const wide = el('path', { d: route(g, key), class: 'touch', onpointerenter: () => hover(key), onpointerleave: () => hover(null) });
-    drag(wide, key);
-    layers[kind].append(edge);
-    touch.append(wide);
-    edges.set(key, edge);
-  }));
+  network.forEach((sublayer, k) =>
+    entries(sublayer, k).forEach(([key]) => {
+      const kind = key.split('.')[0];
+      const edge = el('path', {
+        d: route(g, key),
+        class: `edge ${kind}`,
+        'marker-end': kind === 'mix' ? false : `url(#arrow-${kind})`,
+      });
+      const wide = el('path', {
+        d: route(g, key),
+        class: 'touch',
+        onpointerenter: () => hover(key),
+        onpointerleave: () => hover(null),
+      });
+      drag(wide, key);
+      layers[kind].append(edge);
+      touch.append(wide);
+      edges.set(key, edge);
+    }),
+  );
   const text = (x, y, words, kind = '') => el('text', { x, y, class: kind, 'text-anchor': 'middle' }, words);
   const streams = Array.from({ length: n }, (_, i) => i);
-  const nodes = Array.from({ length: count + 1 }, (_, k) => streams.map(i => el('circle', { cx: g.x(i), cy: g.y(k), r: 5 * g.unit, class: 'node' }))).flat();
+  const nodes = Array.from({ length: count + 1 }, (_, k) =>
+    streams.map(i => el('circle', { cx: g.x(i), cy: g.y(k), r: 5 * g.unit, class: 'node' })),
+  ).flat();
   const boxes = network.map((_, k) => {
     const middle = (g.y(k) + g.y(k + 1)) / 2;
     const kind = k % 2 === 0 ? 'attn' : 'ffn';
-    return el('g', { class: 'sublayer' },
-      el('rect', { x: g.box.x, y: middle - g.box.height / 2, width: g.box.width, height: g.box.height, rx: 6 * g.unit }),
+    return el(
+      'g',
+      { class: 'sublayer' },
+      el('rect', {
+        x: g.box.x,
+        y: middle - g.box.height / 2,
+        width: g.box.width,
+        height: g.box.height,
+        rx: 6 * g.unit,
+      }),
       text(g.box.x + g.box.width / 2, middle + 1 * g.unit, `T${sub(k + 1)}`, 'name'),
-      text(g.box.x + g.box.width / 2, middle + 14 * g.unit, kind, 'kind'));
+      text(g.box.x + g.box.width / 2, middle + 14 * g.unit, kind, 'kind'),
+    );
   });
   const labels = [
     ['A', 'm', 'read', (g.x(n - 1) + g.box.x) / 2 + 2 * g.unit, g.y(0) + 0.26 * g.rowHeight],
@@ -93,21 +132,40 @@ export function drawing(network, g, { hover, drag }) {
     el('path', { d: `M${g.x(i)},${g.y(count)} L${centre},${g.y(count) + 24 * g.unit}`, class: 'end' }),
     ...(n > 1 ? [text(g.x(i) - 11 * g.unit, g.head + 4 * g.unit, String(i + 1), 'kind')] : []),
   ]);
-  const svg = el('svg', { width: g.width, height: g.height, viewBox: `0 0 ${g.width} ${g.height}`, class: 'streams', 'aria-hidden': 'true' },
-    el('defs', {}, arrow('read'), arrow('write')), ends, layers.mix, layers.write, layers.read, nodes, boxes, labels,
+  const svg = el(
+    'svg',
+    {
+      width: g.width,
+      height: g.height,
+      viewBox: `0 0 ${g.width} ${g.height}`,
+      class: 'streams',
+      'aria-hidden': 'true',
+    },
+    el('defs', {}, arrow('read'), arrow('write')),
+    ends,
+    layers.mix,
+    layers.write,
+    layers.read,
+    nodes,
+    boxes,
+    labels,
     text(Math.max(centre, 34 * g.unit), g.head - 33 * g.unit, 'embedding', 'kind'),
     el('circle', { cx: centre, cy: g.y(count) + 24 * g.unit, r: 9 * g.unit, class: 'sum' }),
     text(centre, g.y(count) + 28 * g.unit, '+', 'name'),
-    text(Math.max(centre, 34 * g.unit) , g.y(count) + 47 * g.unit, 'to the head', 'kind'), touch);
+    text(Math.max(centre, 34 * g.unit), g.y(count) + 47 * g.unit, 'to the head', 'kind'),
+    touch,
+  );
   return {
     svg,
     update(now) {
-      now.forEach((sublayer, k) => entries(sublayer, k).forEach(([key, value]) => {
-        const edge = edges.get(key);
-        edge.style.strokeWidth = value === 0 ? '' : `${g.unit * Math.min(14, 0.8 + 5 * Math.abs(value))}px`;
-        edge.classList.toggle('zero', value === 0);
-        edge.classList.toggle('negative', value < 0);
-      }));
+      now.forEach((sublayer, k) =>
+        entries(sublayer, k).forEach(([key, value]) => {
+          const edge = edges.get(key);
+          edge.style.strokeWidth = value === 0 ? '' : `${g.unit * Math.min(14, 0.8 + 5 * Math.abs(value))}px`;
+          edge.classList.toggle('zero', value === 0);
+          edge.classList.toggle('negative', value < 0);
+        }),
+      );
     },
     light(keys) {
       svg.classList.toggle('dim', keys !== null);
@@ -123,7 +181,9 @@ export function way(network, k, j) {
   const keys = new Set();
   if (j > 0) network[j - 1].write.forEach((x, i) => x && keys.add(`write.${j - 1}.${i}`));
   for (let at = j; at < k; at++) {
-    network[at].mix.forEach((row, i) => row.forEach((x, to) => held[at - j][i] * x && keys.add(`mix.${at}.${i}.${to}`)));
+    network[at].mix.forEach((row, i) =>
+      row.forEach((x, to) => held[at - j][i] * x && keys.add(`mix.${at}.${i}.${to}`)),
+    );
   }
   if (k < network.length) network[k].read.forEach((x, i) => held[k - j][i] * x && keys.add(`read.${k}.${i}`));
   return keys;

@@ -6,7 +6,8 @@
 // taken as it is.
 export function coefficients(site, token, { predictors = 1, scales = 1, tanh = true } = {}) {
   const bound = tanh ? Math.tanh : x => x;
-  const of = (statics, s, z) => statics.map((a, at) => a + scales * s * bound(predictors * z[token * statics.length + at]));
+  const of = (statics, s, z) =>
+    statics.map((a, at) => a + scales * s * bound(predictors * z[token * statics.length + at]));
   return { alpha: of(site.A, site.sa, site.z), beta: of(site.B, site.sb, site.zb) };
 }
 

@@ -25,7 +25,9 @@ export function recorded(id) {
 // Text in which A_m, W_beta, s_alpha and their like have subscripts.
 export function letters(text) {
   const greek = { alpha: 'α', beta: 'β' };
-  return text.split(/([AWs]_(?:alpha|beta|[mr]))/).map((part, at) => at % 2 ? el('span', {}, part[0], el('sub', {}, greek[part.slice(2)] ?? part.slice(2))) : part);
+  return text
+    .split(/([AWs]_(?:alpha|beta|[mr]))/)
+    .map((part, at) => (at % 2 ? el('span', {}, part[0], el('sub', {}, greek[part.slice(2)] ?? part.slice(2))) : part));
 }
 
 // Colours a cell by its value: `scale` has the full colour.
@@ -62,8 +64,16 @@ export function draggable(element, { read, write, click = () => {}, perPixel = 0
 // A number that is typed, dragged sideways, or moved with the arrow keys.
 export function entry({ label, key, value, change, attributes = {} }) {
   const input = el('input', {
-    type: 'text', inputmode: 'decimal', role: 'spinbutton', autocomplete: 'off', spellcheck: 'false',
-    'aria-label': label, 'data-key': key, title: label, class: 'entry', ...attributes,
+    type: 'text',
+    inputmode: 'decimal',
+    role: 'spinbutton',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    'aria-label': label,
+    'data-key': key,
+    title: label,
+    class: 'entry',
+    ...attributes,
   });
   let now = value;
   const show = x => {
@@ -72,31 +82,80 @@ export function entry({ label, key, value, change, attributes = {} }) {
     input.setAttribute('aria-valuenow', x);
     tint(input, x);
   };
-  const set = x => { show(x); change(x); };
+  const set = x => {
+    show(x);
+    change(x);
+  };
   input.addEventListener('input', () => {
     input.dataset.typing = 'yes';
     const x = typed(input.value);
     input.setAttribute('aria-invalid', x === null);
-    if (x !== null) { now = x; tint(input, x); change(x); }
+    if (x !== null) {
+      now = x;
+      tint(input, x);
+      change(x);
+    }
   });
-  const leave = () => { delete input.dataset.typing; input.removeAttribute('aria-invalid'); show(now); };
+  const leave = () => {
+    delete input.dataset.typing;
+    input.removeAttribute('aria-invalid');
+    show(now);
+  };
   input.addEventListener('change', leave);
   input.addEventListener('blur', leave);
   input.addEventListener('keydown', event => {
     const step = { ArrowUp: 0.1, ArrowDown: -0.1, PageUp: 1, PageDown: -1 }[event.key];
-    if (event.key === 'Enter') { leave(); input.select(); }
+    if (event.key === 'Enter') {
+      leave();
+      input.select();
+    }
     if (!step) return;
     event.preventDefault();
     delete input.dataset.typing;
     set(rounded(now + step, 0.1));
   });
-  draggable(input, { read: () => now, write: x => { delete input.dataset.typing; set(x); }, click: () => input.select() });
+  draggable(input, {
+    read: () => now,
+    write: x => {
+      delete input.dataset.typing;
+      set(x);
+    },
+    click: () => input.select(),
+  });
   show(value);
   return { input, show };
 }
 
 // A small matrix of numbers; a vector is one row, or with `upright` one column.
 export function matrixOf(rows, name, kind = '') {
-  const table = el('table', { class: `small ${kind}` }, rows.map(row => el('tr', {}, row.map(x => el('td', {}, shown(x))))));
+  const table = el(
+    'table',
+    { class: `small ${kind}` },
+    rows.map(row =>
+      el(
+        'tr',
+        {},
+        row.map(x => el('td', {}, shown(x))),
+      ),
+    ),
+  );
   return el('span', { class: 'named' }, table, el('small', {}, letters(name)));
+}
+
+// Buttons for one less and one more of `what`, in the element of an id.
+export function stepper(id, { value, least, most, what, change }) {
+  const button = (text, to, name) => {
+    const made = el('button', { 'aria-label': name }, text);
+    made.disabled = to < least || to > most;
+    made.addEventListener('click', () => {
+      change(to);
+      byId(id).children[text === '+' ? 2 : 0].focus();
+    });
+    return made;
+  };
+  byId(id).replaceChildren(
+    button('−', value - 1, `one ${what} fewer`),
+    el('output', {}, String(value)),
+    button('+', value + 1, `one ${what} more`),
+  );
 }

@@ -56,3 +56,19 @@ export function gains(mix) {
     backward: largest(mix.map(magnitude)),
   };
 }
+
+// The list and the index that a key of an entry leads to: `read.k.i`, `write.k.j` or `mix.k.i.j`.
+function place(network, key) {
+  const [part, k, i, j] = key.split('.');
+  return part === 'mix' ? [network[k].mix[i], Number(j)] : [network[k][part], Number(i)];
+}
+
+export function valueOf(network, key) {
+  const [list, at] = place(network, key);
+  return list[at];
+}
+
+export function setValue(network, key, value) {
+  const [list, at] = place(network, key);
+  list[at] = value;
+}

@@ -58,13 +58,20 @@ export function embeddingEliminated(c) {
 // Odd outputs are read by the next sublayer and by nothing else.
 export function isTwoHop(c) {
   const odd = c.map((_, j) => j).filter(j => j % 2 === 1 && j < c.length - 1);
-  return odd.length > 0 && odd.every(j => {
-    const read = column(c, j);
-    return !zero(read[0]) && read.slice(1).every(zero);
-  });
+  return (
+    odd.length > 0 &&
+    odd.every(j => {
+      const read = column(c, j);
+      return !zero(read[0]) && read.slice(1).every(zero);
+    })
+  );
 }
 
-const listed = numbers => numbers.map(k => `T${sub(k)}`).join(', ').replace(/, ([^,]*)$/, ' and $1');
+const listed = numbers =>
+  numbers
+    .map(k => `T${sub(k)}`)
+    .join(', ')
+    .replace(/, ([^,]*)$/, ' and $1');
 
 // The patterns of a network, in words.
 export function recognised(c) {
@@ -79,13 +86,16 @@ export function recognised(c) {
   }
   if (isLambda(c)) said.push(['Λ', 'Outputs fade, but what the bottom of the network made stays within reach.']);
   if (isTwoHop(c)) said.push(['two-hop', 'Outputs of odd sublayers are used once, by the next one, and forgotten.']);
-  if (embeddingEliminated(c)) said.push(['no embedding at the end', 'Every sublayer reads the embedding, the output does not contain it.']);
+  if (embeddingEliminated(c))
+    said.push(['no embedding at the end', 'Every sublayer reads the embedding, the output does not contain it.']);
   for (let k = 1; k < count; k++) {
     if (sideBySide(c, k)) {
       said.push(['parallel', `T${sub(k + 1)} does not read T${sub(k)}: the two run side by side.`]);
     }
   }
-  if (unusedOnes.length) said.push(['unused', `Nothing ever uses the output of ${listed(unusedOnes)}: an empty column.`]);
-  if (withoutInput.length) said.push(['no input', `${listed(withoutInput)} read${withoutInput.length > 1 ? '' : 's'} nothing: an empty row.`]);
+  if (unusedOnes.length)
+    said.push(['unused', `Nothing ever uses the output of ${listed(unusedOnes)}: an empty column.`]);
+  if (withoutInput.length)
+    said.push(['no input', `${listed(withoutInput)} read${withoutInput.length > 1 ? '' : 's'} nothing: an empty row.`]);
   return said;
 }

@@ -1,35 +1,29 @@
 // The playground: state, and what is shown of it.
-import { composed, gains, shares, unfold } from './network.mjs';
+import { composed, gains, setValue, unfold, valueOf } from './network.mjs';
 import { mhc, parallel, postNorm, preNorm, start, sublayer, twoHop } from './presets.mjs';
 import { recognised } from './patterns.mjs';
 import { shown, sub } from './numbers.mjs';
-import { byId, draggable, el, entry, letters, matrixOf, recorded, tint } from './elements.mjs';
+import { byId, draggable, el, entry, letters, recorded, stepper, tint } from './elements.mjs';
 import { drawing, entries, geometry, way } from './drawing.mjs';
-import { crossing, faded, PUZZLES, sideBySideNetwork } from './puzzles.mjs';
+import { describeCell, describeEntry } from './descriptions.mjs';
+import { crossing, faded, sideBySideNetwork } from './puzzles.mjs';
+import { puzzlePanel } from './puzzle_panel.mjs';
 
 const trained = recorded('trained');
 let network = preNorm(4);
 let seed = 0;
 let shownEntries = new Map();
 let figure = null;
+const puzzles = puzzlePanel(load);
 let chosen = null; // a cell of C, [k, j]
-let puzzle = 0;
 
 const copy = layers => layers.map(layer => sublayer(layer.read, layer.mix, layer.write));
 const rate = () => network[0].write.length;
-const place = (layers, key) => {
-  const [part, k, i, j] = key.split('.');
-  const list = part === 'mix' ? layers[k].mix[i] : layers[k][part];
-  return [list, part === 'mix' ? Number(j) : Number(i)];
-};
-const get = key => { const [list, at] = place(network, key); return list[at]; };
-
 function set(key, value) {
-  const [list, at] = place(network, key);
-  list[at] = value;
+  setValue(network, key, value);
   about('');
   update();
-  byId('readout').replaceChildren(...describeEntry(key));
+  byId('readout').replaceChildren(...describeEntry(network, key));
 }
 
 function load(layers, words = '') {
@@ -41,38 +35,9 @@ function load(layers, words = '') {
 
 function about(words) {
   byId('about').replaceChildren(...letters(words));
-  document.querySelectorAll('#presets button').forEach(button => button.setAttribute('aria-pressed', words !== '' && button.dataset.about === words));
-}
-
-// Words
-
-function describeEntry(key) {
-  const [part, k, i, j] = key.split('.').map((x, at) => at ? Number(x) + 1 : x);
-  const t = `T${sub(k)}`;
-  const value = shown(get(key));
-  const words = {
-    read: [`A_m of ${t}, row ${i}`, `${t} reads ${value} × stream ${i}.`],
-    write: [`B of ${t}, column ${i}`, `Stream ${i} takes ${value} × the output of ${t}.`],
-    mix: [`A_r of ${t}, row ${i}, column ${j}`, i === j
-      ? `Stream ${i} is carried past ${t} with the factor ${value}.`
-      : `Past ${t}, ${value} × stream ${i} goes over into stream ${j}.`],
-  }[part];
-  return [el('b', { class: part }, letters(words[0])), el('p', {}, words[1])];
-}
-
-const outputName = j => j === 0 ? 'the embedding' : `the output of T${sub(j)}`;
-
-function describeCell(k, j) {
-  const count = network.length;
-  const value = unfold(network)[k][j];
-  const held = shares(network, j);
-  const who = k < count ? `T${sub(k + 1)} reads ${shown(value)} × ${outputName(j)}.` : `The final sum holds ${shown(value)} × ${outputName(j)}.`;
-  const factors = [matrixOf([held[0]], j === 0 ? 'copies' : `B of T${sub(j)}`, 'write')];
-  for (let at = j; at < k; at++) factors.push(matrixOf(network[at].mix, `A_r of T${sub(at + 1)}`, 'mix'));
-  const last = k < count ? network[k].read : Array(rate()).fill(1);
-  factors.push(matrixOf(last.map(x => [x]), k < count ? `A_m of T${sub(k + 1)}` : 'sum', 'read'));
-  const name = k < count ? `c${sub(k + 1)}${sub(j)}` : `c(sum, ${j})`;
-  return [el('b', {}, who), el('div', { class: 'product', 'aria-hidden': 'true' }, el('span', {}, `${name} =`), factors, el('span', {}, `= ${shown(value)}`))];
+  document
+    .querySelectorAll('#presets button')
+    .forEach(button => button.setAttribute('aria-pressed', words !== '' && button.dataset.about === words));
 }
 
 // Lights up edges of the drawing and the same entries of the matrices; null: all alike.
@@ -84,27 +49,37 @@ function light(keys) {
 function showEntry(key) {
   light(key === null ? null : new Set([key]));
   if (key === null) return restore();
-  byId('readout').replaceChildren(...describeEntry(key));
+  byId('readout').replaceChildren(...describeEntry(network, key));
 }
 
 function showCell(cell) {
   document.querySelectorAll('#unfolded .picked').forEach(td => td.classList.remove('picked'));
-  if (cell === null) { light(null); return restore(); }
+  if (cell === null) {
+    light(null);
+    return restore();
+  }
   const [k, j] = cell;
   byId(`c-${k}-${j}`).classList.add('picked');
   light(way(network, k, j));
-  byId('readout').replaceChildren(...describeCell(k, j));
+  byId('readout').replaceChildren(...describeCell(network, k, j));
 }
 
 function restore() {
   if (chosen) showCell(chosen);
-  else byId('readout').replaceChildren(el('p', { class: 'faint' }, 'Rest on a number, a line or a cell of C to read it. By keyboard: Tab to C, then the arrow keys.'));
+  else
+    byId('readout').replaceChildren(
+      el(
+        'p',
+        { class: 'faint' },
+        'Rest on a number, a line or a cell of C to read it. By keyboard: Tab to C, then the arrow keys.',
+      ),
+    );
 }
 
 // The network and its matrices
 
 function unit() {
-  return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 * (innerWidth < 820 ? 0.76 : 1);
+  return (parseFloat(getComputedStyle(document.documentElement).fontSize) / 16) * (innerWidth < 820 ? 0.76 : 1);
 }
 
 function hcMatrix(k, hover) {
@@ -112,7 +87,13 @@ function hcMatrix(k, hover) {
   const t = `T${sub(k + 1)}`;
   const streams = Array.from({ length: n }, (_, i) => i);
   const cell = (key, label) => {
-    const made = entry({ label, key, value: get(key), change: x => set(key, x), attributes: { class: `entry ${key.split('.')[0]}` } });
+    const made = entry({
+      label,
+      key,
+      value: valueOf(network, key),
+      change: x => set(key, x),
+      attributes: { class: `entry ${key.split('.')[0]}` },
+    });
     made.input.addEventListener('focus', () => showEntry(key));
     made.input.addEventListener('blur', () => showEntry(null));
     made.input.addEventListener('pointerenter', () => hover(key));
@@ -120,19 +101,41 @@ function hcMatrix(k, hover) {
     shownEntries.set(key, made);
     return el('td', {}, made.input);
   };
-  return el('table', { class: 'hc', 'aria-label': `matrix HC of sublayer ${k + 1}: row = from, column = to` },
-    el('tr', {}, el('th', { class: 'corner' }, 'from╲to'), el('th', { scope: 'col', class: 'read' }, t), streams.map(j => el('th', { scope: 'col' }, String(j + 1)))),
-    el('tr', {}, el('th', { scope: 'row', class: 'write' }, t), el('td', { class: 'fixed' }, '0'),
-      streams.map(j => cell(`write.${k}.${j}`, `B of sublayer ${k + 1}: its output to stream ${j + 1}`))),
-    streams.map(i => el('tr', {}, el('th', { scope: 'row' }, String(i + 1)),
-      cell(`read.${k}.${i}`, `A_m of sublayer ${k + 1}: what it reads of stream ${i + 1}`),
-      streams.map(j => cell(`mix.${k}.${i}.${j}`, `A_r of sublayer ${k + 1}: from stream ${i + 1} to stream ${j + 1}`)))));
+  return el(
+    'table',
+    { class: 'hc', 'aria-label': `matrix HC of sublayer ${k + 1}: row = from, column = to` },
+    el(
+      'tr',
+      {},
+      el('th', { class: 'corner' }, 'from╲to'),
+      el('th', { scope: 'col', class: 'read' }, t),
+      streams.map(j => el('th', { scope: 'col' }, String(j + 1))),
+    ),
+    el(
+      'tr',
+      {},
+      el('th', { scope: 'row', class: 'write' }, t),
+      el('td', { class: 'fixed' }, '0'),
+      streams.map(j => cell(`write.${k}.${j}`, `B of sublayer ${k + 1}: its output to stream ${j + 1}`)),
+    ),
+    streams.map(i =>
+      el(
+        'tr',
+        {},
+        el('th', { scope: 'row' }, String(i + 1)),
+        cell(`read.${k}.${i}`, `A_m of sublayer ${k + 1}: what it reads of stream ${i + 1}`),
+        streams.map(j =>
+          cell(`mix.${k}.${i}.${j}`, `A_r of sublayer ${k + 1}: from stream ${i + 1} to stream ${j + 1}`),
+        ),
+      ),
+    ),
+  );
 }
 
 function build() {
   const [count, n, u] = [network.length, rate(), unit()];
   shownEntries = new Map();
-  const g = geometry(count, n, Math.max(124, (n + 2) * 30 + 20) * u / (innerWidth < 820 ? 0.76 : 1), u);
+  const g = geometry(count, n, (Math.max(124, (n + 2) * 30 + 20) * u) / (innerWidth < 820 ? 0.76 : 1), u);
   let timer = 0;
   const hover = key => {
     clearTimeout(timer);
@@ -141,39 +144,81 @@ function build() {
   };
   figure = drawing(network, g, {
     hover,
-    drag: (element, key) => draggable(element, { read: () => get(key), write: x => set(key, x), click: () => shownEntries.get(key).input.focus() }),
+    drag: (element, key) =>
+      draggable(element, {
+        read: () => valueOf(network, key),
+        write: x => set(key, x),
+        click: () => shownEntries.get(key).input.focus(),
+      }),
   });
   const net = byId('net');
   net.dataset.rate = n;
   net.style.setProperty('--row', `${g.rowHeight}px`);
   net.style.setProperty('--head', `${g.head}px`);
-  net.replaceChildren(figure.svg, el('div', { class: 'matrices' }, network.map((_, k) => el('div', {}, hcMatrix(k, hover)))));
+  net.replaceChildren(
+    figure.svg,
+    el(
+      'div',
+      { class: 'matrices' },
+      network.map((_, k) => el('div', {}, hcMatrix(k, hover))),
+    ),
+  );
   const names = ['x', ...network.map((_, k) => `T${sub(k + 1)}`)];
   const cell = (k, j) => {
     if (j > k) return el('td', { class: 'none' });
     const pick = () => showCell([k, j]);
     return el('td', {
-      id: `c-${k}-${j}`, tabindex: k + j === 0 ? '0' : '-1', onpointerenter: pick, onpointerleave: restoreCell, onfocus: pick, onblur: restoreCell,
-      onclick: () => { chosen = [k, j]; pick(); }, onkeydown: event => step(event, k, j),
+      id: `c-${k}-${j}`,
+      tabindex: k + j === 0 ? '0' : '-1',
+      onpointerenter: pick,
+      onpointerleave: restoreCell,
+      onfocus: pick,
+      onblur: restoreCell,
+      onclick: () => {
+        chosen = [k, j];
+        pick();
+      },
+      onkeydown: event => step(event, k, j),
     });
   };
   const restoreCell = () => showCell(chosen);
   // One cell is in the order of the tab key; arrow keys go on from it.
   const step = (event, k, j) => {
-    const [down, right] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key] ?? [0, 0];
+    const [down, right] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[
+      event.key
+    ] ?? [0, 0];
     const next = byId(`c-${k + down}-${j + right}`);
-    if (!down && !right || !next) return;
+    if ((!down && !right) || !next) return;
     event.preventDefault();
     byId(`c-${k}-${j}`).tabIndex = -1;
     next.tabIndex = 0;
     next.focus();
   };
   byId('unfolded').replaceChildren(
-    el('tr', {}, el('td', { class: 'none' }), names.map(name => el('th', { scope: 'col' }, name))),
-    ...names.map((_, k) => el('tr', {}, el('th', { scope: 'row' }, k < count ? `T${sub(k + 1)}` : 'sum'), names.map((_, j) => cell(k, j)))));
+    el(
+      'tr',
+      {},
+      el('td', { class: 'none' }),
+      names.map(name => el('th', { scope: 'col' }, name)),
+    ),
+    ...names.map((_, k) =>
+      el(
+        'tr',
+        {},
+        el('th', { scope: 'row' }, k < count ? `T${sub(k + 1)}` : 'sum'),
+        names.map((_, j) => cell(k, j)),
+      ),
+    ),
+  );
   byId('unfolded').classList.toggle('many', count > 5);
-  stepper('rate', n, 1, 4, more => load(start(count, more), PRESETS[4][1]));
-  stepper('count', count, 2, 8, more => load(resized(more)));
+  stepper('rate', {
+    value: n,
+    least: 1,
+    most: 4,
+    what: 'stream',
+    change: more => load(start(count, more), PRESETS[4][1]),
+  });
+  stepper('count', { value: count, least: 2, most: 8, what: 'sublayer', change: more => load(resized(more)) });
   update();
   restore();
 }
@@ -182,26 +227,49 @@ function update() {
   const c = unfold(network);
   network.forEach((layer, k) => entries(layer, k).forEach(([key, value]) => shownEntries.get(key).show(value)));
   figure.update(network);
-  c.forEach((row, k) => row.slice(0, k + 1).forEach((value, j) => {
-    const td = byId(`c-${k}-${j}`);
-    td.textContent = shown(value);
-    td.dataset.value = value;
-    td.setAttribute('aria-label', `${k < network.length ? `sublayer ${k + 1} reads` : 'the final sum holds'} ${shown(value)} times ${j === 0 ? 'the embedding' : `the output of sublayer ${j}`}`);
-    td.classList.toggle('hole', Math.abs(value) < 0.005);
-    tint(td, value);
-  }));
+  c.forEach((row, k) =>
+    row.slice(0, k + 1).forEach((value, j) => {
+      const td = byId(`c-${k}-${j}`);
+      td.textContent = shown(value);
+      td.dataset.value = value;
+      td.setAttribute(
+        'aria-label',
+        `${k < network.length ? `sublayer ${k + 1} reads` : 'the final sum holds'} ${shown(value)} times ${j === 0 ? 'the embedding' : `the output of sublayer ${j}`}`,
+      );
+      td.classList.toggle('hole', Math.abs(value) < 0.005);
+      tint(td, value);
+    }),
+  );
   const said = recognised(c);
-  byId('patterns').replaceChildren(...(said.length ? said : [['mixed', 'None of the patterns that have a name.']])
-    .map(([name, words]) => el('li', {}, el('b', {}, name), ` ${words}`)));
+  byId('patterns').replaceChildren(
+    ...(said.length ? said : [['mixed', 'None of the patterns that have a name.']]).map(([name, words]) =>
+      el('li', {}, el('b', {}, name), ` ${words}`),
+    ),
+  );
   const all = composed(network);
-  byId('composed').replaceChildren(...all.map(row => el('tr', {}, row.map(x => { const td = el('td', { 'data-value': x }, shown(x)); tint(td, x); return td; }))));
+  byId('composed').replaceChildren(
+    ...all.map(row =>
+      el(
+        'tr',
+        {},
+        row.map(x => {
+          const td = el('td', { 'data-value': x }, shown(x));
+          tint(td, x);
+          return td;
+        }),
+      ),
+    ),
+  );
   const { forward, backward } = gains(all);
-  for (const [id, value] of [['forward', forward], ['backward', backward]]) {
+  for (const [id, value] of [
+    ['forward', forward],
+    ['backward', backward],
+  ]) {
     byId(id).textContent = shown(value);
     byId(id).dataset.value = value;
   }
   if (chosen) showCell(chosen);
-  checkPuzzle(c);
+  puzzles.check(c, rate());
 }
 
 function resized(count) {
@@ -209,26 +277,36 @@ function resized(count) {
   return more.map((layer, k) => network[k] ?? layer);
 }
 
-function stepper(id, value, least, most, change) {
-  const label = { rate: 'stream', count: 'sublayer' }[id];
-  const button = (text, to, name) => {
-    const made = el('button', { 'aria-label': name, onclick: () => { change(to); byId(id).children[text === '+' ? 2 : 0].focus(); } }, text);
-    made.disabled = to < least || to > most;
-    return made;
-  };
-  byId(id).replaceChildren(button('−', value - 1, `one ${label} fewer`), el('output', {}, String(value)), button('+', value + 1, `one ${label} more`));
-}
-
 // Presets: name, words, network
 
 const even = () => network.length;
 const PRESETS = [
   ['pre-norm', 'Pre-norm: n = 1 and ones everywhere (Eq. 15).', () => preNorm(even())],
-  ['post-norm', 'Post-norm (Eq. 16): stream and output are divided by s, here √2, as if they were equally long and unrelated.', () => postNorm(even())],
-  ['parallel', 'Parallel blocks (Eq. 18, 19): T₁ and T₂ read the same sum, T₃ and T₄ the next. The factors 2 come from adding both streams; the next norm removes them.', () => parallel(even())],
-  ['two-hop', 'Two-hop residual (Megalodon): attention’s output waits in stream 2, the feed-forward sublayer reads both, and stream 2 is forgotten.', () => twoHop(even())],
-  ['paper’s start', 'The paper’s start (Eq. 14): reads take turns, all else is 1 or the identity. It computes what pre-norm computes.', () => start(even(), rate())],
-  ['mHC', 'mHC of random logits: reads and writes are sigmoids, every A_r is doubly stochastic by Sinkhorn. Again for others.', () => mhc(even(), Math.max(2, rate()), ++seed)],
+  [
+    'post-norm',
+    'Post-norm (Eq. 16): stream and output are divided by s, here √2, as if they were equally long and unrelated.',
+    () => postNorm(even()),
+  ],
+  [
+    'parallel',
+    'Parallel blocks (Eq. 18, 19): T₁ and T₂ read the same sum, T₃ and T₄ the next. The factors 2 come from adding both streams; the next norm removes them.',
+    () => parallel(even()),
+  ],
+  [
+    'two-hop',
+    'Two-hop residual (Megalodon): attention’s output waits in stream 2, the feed-forward sublayer reads both, and stream 2 is forgotten.',
+    () => twoHop(even()),
+  ],
+  [
+    'paper’s start',
+    'The paper’s start (Eq. 14): reads take turns, all else is 1 or the identity. It computes what pre-norm computes.',
+    () => start(even(), rate()),
+  ],
+  [
+    'mHC',
+    'mHC of random logits: reads and writes are sigmoids, every A_r is doubly stochastic by Sinkhorn. Again for others.',
+    () => mhc(even(), Math.max(2, rate()), ++seed),
+  ],
   ...trained.map(run => [`trained ${run.name.replace('x', '×')}`, run.about, () => run.network]),
 ];
 
@@ -238,9 +316,21 @@ const SCENES = {
   one: () => load(preNorm(4)),
   weights: () => load(faded()),
   two: () => load(start(4, 2)),
-  follow: () => { load(crossing()); chosen = [2, 1]; showCell(chosen); },
-  cannot: () => { load(preNorm(4)); chosen = [2, 2]; showCell(chosen); },
-  can: () => { load(sideBySideNetwork()); chosen = [2, 2]; showCell(chosen); },
+  follow: () => {
+    load(crossing());
+    chosen = [2, 1];
+    showCell(chosen);
+  },
+  cannot: () => {
+    load(preNorm(4));
+    chosen = [2, 2];
+    showCell(chosen);
+  },
+  can: () => {
+    load(sideBySideNetwork());
+    chosen = [2, 2];
+    showCell(chosen);
+  },
   turn: () => {},
 };
 let scene = 0;
@@ -248,41 +338,13 @@ let scene = 0;
 function showScene(at) {
   const articles = [...document.querySelectorAll('#tour article')];
   scene = Math.max(0, Math.min(articles.length - 1, at));
-  articles.forEach((article, i) => { article.hidden = i !== scene; });
+  articles.forEach((article, i) => {
+    article.hidden = i !== scene;
+  });
   byId('place').textContent = `${scene + 1} of ${articles.length}`;
   byId('back').disabled = scene === 0;
   byId('next').disabled = scene === articles.length - 1;
   SCENES[articles[scene].dataset.scene]();
-}
-
-// The puzzles
-
-function showPuzzle(at) {
-  puzzle = at;
-  const { title, goal, checks, hint, solution, after } = PUZZLES[at];
-  const hidden = (summary, ...content) => el('details', {}, el('summary', {}, summary), ...content);
-  byId('puzzle').replaceChildren(
-    el('h2', {}, `${at + 1}. ${title}`), el('p', {}, goal),
-    el('ul', { id: 'checks', 'aria-live': 'polite' }, checks.map(check => el('li', {}, check.text))),
-    el('p', { id: 'solved', role: 'status' }),
-    hidden('A hint', el('p', {}, hint)),
-    solution ? hidden('A solution', el('p', {}, el('button', { onclick: () => load(solution()) }, 'show it'))) : hidden('I give up', el('p', {}, after)),
-    el('div', { class: 'steps' },
-      el('button', { id: 'puzzle-back', 'aria-label': 'previous puzzle', onclick: () => showPuzzle(at - 1), ...(at === 0 && { disabled: '' }) }, '←'),
-      el('button', { onclick: () => load(PUZZLES[at].start()) }, 'start again'),
-      el('button', { id: 'puzzle-next', 'aria-label': 'next puzzle', onclick: () => showPuzzle(at + 1), ...(at === PUZZLES.length - 1 && { disabled: '' }) }, 'next →')));
-  load(PUZZLES[at].start());
-}
-
-function checkPuzzle(c) {
-  if (byId('puzzle').hidden) return;
-  const { checks, after, rate: only } = PUZZLES[puzzle];
-  const allowed = !only || rate() === only;
-  const met = checks.map(check => allowed && c.length > 4 && check.holds(c));
-  [...byId('checks').children].forEach((li, i) => li.classList.toggle('met', met[i]));
-  const solved = met.every(Boolean);
-  const words = solved ? `Solved. ${after}` : allowed ? '' : `This one is for ${only} stream.`;
-  if (byId('solved').textContent !== words) byId('solved').textContent = words;
 }
 
 function tab(name) {
@@ -292,15 +354,21 @@ function tab(name) {
     byId(`tab-${id}`).tabIndex = id === name ? 0 : -1;
   }
   if (name === 'tour') showScene(scene);
-  else showPuzzle(puzzle);
+  else puzzles.show();
 }
 
-byId('presets').append(...PRESETS.map(([name, words, make]) => el('button', { 'data-about': words, onclick: () => load(make(), words) }, name)));
-document.querySelectorAll('[data-set]').forEach(button => button.addEventListener('click', () => {
-  load(preNorm(4));
-  chosen = [2, 2];
-  set(button.dataset.set, Number(button.dataset.to));
-}));
+byId('presets').append(
+  ...PRESETS.map(([name, words, make]) =>
+    el('button', { 'data-about': words, onclick: () => load(make(), words) }, name),
+  ),
+);
+document.querySelectorAll('[data-set]').forEach(button =>
+  button.addEventListener('click', () => {
+    load(preNorm(4));
+    chosen = [2, 2];
+    set(button.dataset.set, Number(button.dataset.to));
+  }),
+);
 for (const id of ['tour', 'puzzle']) {
   byId(`tab-${id}`).addEventListener('click', () => tab(id));
   byId(`tab-${id}`).addEventListener('keydown', event => {
@@ -314,5 +382,10 @@ byId('to-puzzles').addEventListener('click', () => tab('puzzle'));
 byId('back').addEventListener('click', () => showScene(scene - 1));
 byId('next').addEventListener('click', () => showScene(scene + 1));
 let width = innerWidth;
-addEventListener('resize', () => { if (innerWidth !== width) { width = innerWidth; build(); } });
+addEventListener('resize', () => {
+  if (innerWidth !== width) {
+    width = innerWidth;
+    build();
+  }
+});
 showScene(0);

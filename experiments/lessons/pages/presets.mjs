@@ -22,16 +22,48 @@ export function postNorm(count) {
 
 // Eq. 18 and 19: sublayers 1 and 2 side by side, 3 and 4, ...
 export function parallel(count) {
-  return repeat(count, k => k % 2 === 0
-    ? sublayer([1, 1], [[1, 1], [1, 1]], [1, 0])
-    : sublayer([0, 1], [[1, 0], [0, 1]], [0, 1]));
+  return repeat(count, k =>
+    k % 2 === 0
+      ? sublayer(
+          [1, 1],
+          [
+            [1, 1],
+            [1, 1],
+          ],
+          [1, 0],
+        )
+      : sublayer(
+          [0, 1],
+          [
+            [1, 0],
+            [0, 1],
+          ],
+          [0, 1],
+        ),
+  );
 }
 
 // Attention's output is in stream 2 until the feed-forward sublayer has read it.
 export function twoHop(count) {
-  return repeat(count, k => k % 2 === 0
-    ? sublayer([1, 0], [[1, 0], [0, 0]], [0, 1])
-    : sublayer([1, 1], [[1, 0], [0, 0]], [1, 0]));
+  return repeat(count, k =>
+    k % 2 === 0
+      ? sublayer(
+          [1, 0],
+          [
+            [1, 0],
+            [0, 0],
+          ],
+          [0, 1],
+        )
+      : sublayer(
+          [1, 1],
+          [
+            [1, 0],
+            [0, 0],
+          ],
+          [1, 0],
+        ),
+  );
 }
 
 // Eq. 14.
@@ -49,6 +81,10 @@ export function mhc(count, n, seed) {
     const vector = scale => Array.from({ length: n }, () => scale * sigmoid(normal()));
     const [read, write] = [vector(1), vector(2)];
     const hRes = sinkhorn(Array.from({ length: n }, () => Array.from({ length: n }, () => 1.5 * normal())));
-    return sublayer(read, hRes[0].map((_, i) => hRes.map(row => row[i])), write);
+    return sublayer(
+      read,
+      hRes[0].map((_, i) => hRes.map(row => row[i])),
+      write,
+    );
   });
 }

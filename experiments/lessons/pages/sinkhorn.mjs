@@ -9,7 +9,7 @@
 
 export const MHC = { first: 'columns', iterations: 20 };
 
-const linesOf = (m, axis) => axis === 'rows' ? m : m[0].map((_, j) => m.map(row => row[j]));
+const linesOf = (m, axis) => (axis === 'rows' ? m : m[0].map((_, j) => m.map(row => row[j])));
 const total = numbers => numbers.reduce((sum, x) => sum + x, 0);
 
 export function rowSums(m) {
@@ -27,7 +27,12 @@ function byLine(m, axis, perLine, make) {
 }
 
 function divided(m, axis, { plus = 0, floor = 0 }) {
-  return byLine(m, axis, line => Math.max(total(line) + plus, floor), (x, sum) => sum > 0 ? x / sum : x);
+  return byLine(
+    m,
+    axis,
+    line => Math.max(total(line) + plus, floor),
+    (x, sum) => (sum > 0 ? x / sum : x),
+  );
 }
 
 function scaled(logits, { clamp = Infinity, temperature = 1 }) {
@@ -40,7 +45,12 @@ export function passes(logits, rule) {
   const { first, iterations, softmax = null } = rule;
   const axes = first === 'columns' ? ['columns', 'rows'] : ['rows', 'columns'];
   const order = Array.from({ length: 2 * iterations }, (_, t) => axes[t % 2]);
-  const start = byLine(scaled(logits, rule), first, line => Math.max(...line), (x, top) => Math.exp(x - top));
+  const start = byLine(
+    scaled(logits, rule),
+    first,
+    line => Math.max(...line),
+    (x, top) => Math.exp(x - top),
+  );
   const all = [['start', start]];
   const last = () => all[all.length - 1][1];
   if (softmax !== null && order.length) {
@@ -68,18 +78,18 @@ export function sinkhornGradient(logits, rule, g, frozen = false) {
     const [axis, after] = all[t];
     const before = all[t - 1][1];
     if (axis === 'eps') {
-      grad = grad.map((row, i) => row.map((x, j) => x * before[i][j] / after[i][j]));
+      grad = grad.map((row, i) => row.map((x, j) => (x * before[i][j]) / after[i][j]));
       continue;
     }
     const line = axis === 'softmax' ? 'rows' : axis;
     const used = frozen ? final : after;
     const { plus = 0, floor = 0 } = axis === 'softmax' ? {} : rule;
     const free = linesOf(before, line).map(numbers => total(numbers) + plus >= floor);
-    const sums = linesOf(grad, line).map((numbers, at) => free[at] ? total(numbers) : 0);
+    const sums = linesOf(grad, line).map((numbers, at) => (free[at] ? total(numbers) : 0));
     grad = grad.map((row, i) => row.map((x, j) => x - used[i][j] * sums[line === 'rows' ? i : j]));
   }
   const { clamp = Infinity, temperature = 1 } = rule;
-  return grad.map((row, i) => row.map((x, j) => Math.abs(logits[i][j]) > clamp ? 0 : x / temperature));
+  return grad.map((row, i) => row.map((x, j) => (Math.abs(logits[i][j]) > clamp ? 0 : x / temperature)));
 }
 
 // The largest distance of a sum from 1, of rows and of columns.
@@ -91,8 +101,24 @@ export function defects(m) {
 // Rules of published implementations: name, rule, words.
 export const LIBRARIES = [
   ['mHC paper', MHC, 'Eq. 9: columns, then rows, 20 times, no eps.'],
-  ['DeepSeek-V4', { first: 'rows', iterations: 20, softmax: 1e-6, plus: 1e-6 }, 'Starts with the softmax of the rows plus eps, ends with columns; eps = 1e-6 in every divisor.'],
-  ['tokenbender', { first: 'rows', iterations: 10, temperature: 0.05 }, 'Rows first, 10 iterations, logits divided by 0.05: nearly a permutation.'],
-  ['lucidrains', { first: 'columns', iterations: 20, floor: 1e-12 }, 'Columns first, rows last; the sum, but at least 1e-12, is the divisor.'],
-  ['Motif-3', { first: 'rows', iterations: 20, clamp: 20, floor: 1e-8 }, 'Logits limited to ±20, rows first, columns last.'],
+  [
+    'DeepSeek-V4',
+    { first: 'rows', iterations: 20, softmax: 1e-6, plus: 1e-6 },
+    'Starts with the softmax of the rows plus eps, ends with columns; eps = 1e-6 in every divisor.',
+  ],
+  [
+    'tokenbender',
+    { first: 'rows', iterations: 10, temperature: 0.05 },
+    'Rows first, 10 iterations, logits divided by 0.05: nearly a permutation.',
+  ],
+  [
+    'lucidrains',
+    { first: 'columns', iterations: 20, floor: 1e-12 },
+    'Columns first, rows last; the sum, but at least 1e-12, is the divisor.',
+  ],
+  [
+    'Motif-3',
+    { first: 'rows', iterations: 20, clamp: 20, floor: 1e-8 },
+    'Logits limited to ±20, rows first, columns last.',
+  ],
 ];

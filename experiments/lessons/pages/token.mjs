@@ -33,13 +33,25 @@ export function forward(parts, edit = (_, value) => value) {
   const normed = H.map(norm);
   const z = normed.map(row => A[0].map((_, c) => inner(row, columnOf(W, c))));
   const zb = normed.map(row => inner(row, Wb));
-  const alpha = edit('alpha', z.map((row, i) => row.map((x, c) => sa * Math.tanh(x) + A[i][c])));
-  const beta = edit('beta', zb.map((x, j) => sb * Math.tanh(x) + B[j]));
+  const alpha = edit(
+    'alpha',
+    z.map((row, i) => row.map((x, c) => sa * Math.tanh(x) + A[i][c])),
+  );
+  const beta = edit(
+    'beta',
+    zb.map((x, j) => sb * Math.tanh(x) + B[j]),
+  );
   const mixture = c => H[0].map((_, k) => inner(columnOf(alpha, c), columnOf(H, k)));
   const h0 = edit('h0', mixture(0));
-  const mixed = edit('mixed', H.map((_, j) => mixture(j + 1)));
+  const mixed = edit(
+    'mixed',
+    H.map((_, j) => mixture(j + 1)),
+  );
   const x = norm(h0);
-  const output = edit('output', L.map(row => Math.tanh(inner(row, x))));
+  const output = edit(
+    'output',
+    L.map(row => Math.tanh(inner(row, x))),
+  );
   const next = mixed.map((row, j) => row.map((m, k) => beta[j] * output[k] + m));
   return { normed, z, zb, alpha, beta, h0, mixed, x, output, next };
 }
@@ -65,19 +77,30 @@ export function backward(parts, G) {
   const dzb = zb.map((value, j) => sb * slope(value) * dBeta[j]);
   const dNormed = normed.map((_, i) => W.map((row, k) => inner(row, dz[i]) + Wb[k] * dzb[i]));
   return {
-    mixed, output: dOutput, beta: dBeta, L: dL, h0: dH0, alpha: dAlpha, A: dAlpha, B: dBeta,
+    mixed,
+    output: dOutput,
+    beta: dBeta,
+    L: dL,
+    h0: dH0,
+    alpha: dAlpha,
+    A: dAlpha,
+    B: dBeta,
     sa: total(z.flatMap((row, i) => row.map((value, c) => Math.tanh(value) * dAlpha[i][c]))),
     sb: total(zb.map((value, j) => Math.tanh(value) * dBeta[j])),
     W: W.map((row, k) => row.map((_, c) => total(normed.map((of, i) => of[k] * dz[i][c])))),
     Wb: Wb.map((_, k) => total(normed.map((of, i) => of[k] * dzb[i]))),
-    H: H.map((row, i) => normBackward(row, dNormed[i]).map((d, k) => d + alpha[i][0] * dH0[k] + total(mixed.map((m, j) => alpha[i][j + 1] * m[k])))),
+    H: H.map((row, i) =>
+      normBackward(row, dNormed[i]).map(
+        (d, k) => d + alpha[i][0] * dH0[k] + total(mixed.map((m, j) => alpha[i][j + 1] * m[k])),
+      ),
+    ),
   };
 }
 
 // A copy with one number moved; `at` leads to it, [] where the value is a number itself.
 export function moved(value, at, by) {
   if (!at.length) return value + by;
-  return value.map((x, i) => i === at[0] ? moved(x, at.slice(1), by) : x);
+  return value.map((x, i) => (i === at[0] ? moved(x, at.slice(1), by) : x));
 }
 
 const NUDGE = 1e-5;
@@ -86,10 +109,11 @@ const NUDGE = 1e-5;
 // differences.
 export function differences(parts, G, name) {
   const value = name in parts ? parts[name] : forward(parts)[name];
-  const at = (place, by) => name in parts
-    ? loss({ ...parts, [name]: moved(value, place, by) }, G)
-    : loss(parts, G, (here, x) => here === name ? moved(x, place, by) : x);
+  const at = (place, by) =>
+    name in parts
+      ? loss({ ...parts, [name]: moved(value, place, by) }, G)
+      : loss(parts, G, (here, x) => (here === name ? moved(x, place, by) : x));
   const slope = place => (at(place, NUDGE) - at(place, -NUDGE)) / (2 * NUDGE);
-  const all = (x, place) => Array.isArray(x) ? x.map((y, i) => all(y, [...place, i])) : slope(place);
+  const all = (x, place) => (Array.isArray(x) ? x.map((y, i) => all(y, [...place, i])) : slope(place));
   return all(value, []);
 }

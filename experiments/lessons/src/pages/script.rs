@@ -10,8 +10,8 @@ macro_rules! modules {
 
 /// Every module: name and text.
 const MODULES: &[(&str, &str)] = modules! {
-    "break_page" "chart" "drawing" "dynamic" "dynamic_page" "elements" "network" "numbers"
-    "patterns" "playground" "presets" "puzzles" "sinkhorn" "sinkhorn_page" "streams_page" "token"
+    "break_page" "chart" "descriptions" "drawing" "dynamic" "dynamic_page" "elements" "network" "numbers"
+    "patterns" "playground" "presets" "puzzle_panel" "puzzles" "sinkhorn" "sinkhorn_page" "streams_page" "token"
     "token_page"
 };
 
