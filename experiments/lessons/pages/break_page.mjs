@@ -18,7 +18,7 @@ const LINES = [
   ['static_alpha = Parameter([A_m | A_r])', 'static_alpha = concat(A_m, A_r)'],
 ];
 
-// What is below 1e-5 was recorded as 0; an alarm at 0 means 0.
+// Readings below 1e-5 were recorded as 0; an alarm at 0 means 0.
 const reading = ({ value: x, fires }) =>
   x === 0
     ? fires

@@ -18,7 +18,7 @@ export function identity(n) {
   return Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, j) => Number(i === j)));
 }
 
-// What the streams hold of the output of sublayer j (0: the embedding) before each later sublayer
+// The content of the streams of the output of sublayer j (0: the embedding) before each later sublayer
 // and at the end: B^j, B^j A_r^{j+1}, ...; entry 0 is before sublayer j + 1.
 export function shares(network, j) {
   const n = network[0].write.length;

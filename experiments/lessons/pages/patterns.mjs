@@ -1,4 +1,4 @@
-// What an unfolded matrix says. `c` is C(0) of `unfold`; sublayers are numbered from 1.
+// Patterns in an unfolded matrix. `c` is C(0) of `unfold`; sublayers are numbered from 1.
 import { sub } from './numbers.mjs';
 
 const TINY = 0.02;

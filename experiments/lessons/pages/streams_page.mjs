@@ -16,7 +16,7 @@ const cellOf = (x, digits = 2, scale = 2) => {
   return td;
 };
 
-// What one stream cannot do
+// One stream and two, unfolded
 
 function randomNetwork(n) {
   const normal = noise(seed + 100 * n);

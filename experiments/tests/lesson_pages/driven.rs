@@ -19,8 +19,8 @@ out.textContent = '[[' + JSON.stringify(seen).replace(/[<>&]/g, '').replace(/[\[
 document.body.append(out);
 </script>"#;
 
-/// What a page shows while a script drives it: the script puts values into `seen`. Beside them stand
-/// `wrong`, all errors and warnings, and `fetched`, the number of resources that were asked for.
+/// The values that a script puts into `seen` while it drives a page. Beside them stand `wrong`, all
+/// errors and warnings, and `fetched`, the number of resources that were asked for.
 pub fn driven(browser: &Path, root: &Path, page: &str, script: &str) -> serde_json::Value {
     let page = page
         .replacen("<head>", &format!("<head>{WATCH}"), 1)

@@ -31,7 +31,7 @@ pub enum Passage {
     Equation(String, String),
     /// A paragraph.
     Text(String),
-    /// What the numbers have borne out.
+    /// A statement that the numbers have borne out.
     Claim(String),
     /// The question at the end and its answer.
     Question(String, String),

@@ -97,7 +97,7 @@ pub fn train<T>(
     moments
 }
 
-/// What the lesson prints of a step.
+/// The values that the lesson prints of a step.
 fn moment(step: usize, loss: f32, probes: &[(String, Var<'_>)]) -> Moment {
     let mut hidden = probes
         .iter()
