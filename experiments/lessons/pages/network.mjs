@@ -18,8 +18,8 @@ export function identity(n) {
   return Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, j) => Number(i === j)));
 }
 
-// The content of the streams of the output of sublayer j (0: the embedding) before each later sublayer
-// and at the end: B^j, B^j A_r^{j+1}, ...; entry 0 is before sublayer j + 1.
+// Shares of the output of sublayer j (0: the embedding) in the streams, before each later sublayer and
+// at the end: B^j, B^j A_r^{j+1}, ...; entry 0 is before sublayer j + 1.
 export function shares(network, j) {
   const n = network[0].write.length;
   const held = [j === 0 ? Array(n).fill(1) : network[j - 1].write];
