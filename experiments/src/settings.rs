@@ -49,7 +49,9 @@ pub(super) struct Settings {
 /// The failure of a configuration that makes no sense, or cannot be read.
 pub(super) fn unusable(error: ConfigError) -> Failure {
     match error {
-        ConfigError::Unreadable { .. } => Failure::Failed(error.to_string()),
+        ConfigError::Unreadable { .. } | ConfigError::NoRun { .. } => {
+            Failure::Failed(error.to_string())
+        }
         error => usage(error.to_string()),
     }
 }

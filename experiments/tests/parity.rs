@@ -196,7 +196,7 @@ fn contradictions_are_named() {
         .refused("layers is 3000000000, but all tensors together have");
     let mut bare = network();
     bare.metadata.clear();
-    bare.refused("__metadata__ has no kind");
+    bare.refused("__metadata__ has no kind, so these are no reference values; a parity file is");
 }
 
 #[test]

@@ -200,6 +200,7 @@ fn a_file_of_another_program_is_said_to_be_one() {
         ("na\u{ef}ve caf\u{e9}".as_bytes(), "a text"),
         (b"", "an empty file"),
         (b"{\"architectures\": []}", "a JSON file"),
+        (b"\x08\x07\x12\x07pytorch\0", "of a kind that is not known"),
     ] {
         let error = TensorFile::from_bytes("model.pt", bytes.to_vec()).unwrap_err();
         let message = error.to_string();

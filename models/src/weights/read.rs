@@ -323,6 +323,7 @@ fn kind_of_another(bytes: &[u8]) -> Option<&'static str> {
         [b'{', ..] if no_header => Some("a JSON file"),
         [] => Some("an empty file"),
         _ if no_header && is_text(names) => Some("a text"),
+        [_, _, _, _, _, _, _, _, ..] if no_header => Some("of a kind that is not known here"),
         _ => None,
     }
 }

@@ -19,6 +19,16 @@ pub enum ConfigError {
         /// The operating system's answer.
         source: io::Error,
     },
+    /// A place that has no configuration of a run.
+    #[error(
+        "{} is no run: there is no config.toml in it; give a directory that train, an ablation or a \
+         sweep has written, such as runs/SWEEP/ARM/seed0",
+        path.display()
+    )]
+    NoRun {
+        /// The place.
+        path: PathBuf,
+    },
     /// The file is not TOML.
     #[error("configuration {} is not TOML at line {line}: {reason}", path.display())]
     NotToml {
@@ -86,6 +96,19 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Error for the configuration of a run that cannot be read: most often there is no run.
+    pub(super) fn of_no_run(path: PathBuf, source: io::Error) -> Self {
+        let missing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        match path.parent() {
+            Some(place) if missing.contains(&source.kind()) => Self::NoRun {
+                path: place.to_owned(),
+            },
+            _ => Self::Unreadable { path, source },
+        }
+    }
+}
+
 impl From<models::config::ConfigError> for ConfigError {
     fn from(error: models::config::ConfigError) -> Self {
         Self::Invalid {
@@ -97,6 +120,13 @@ impl From<models::config::ConfigError> for ConfigError {
 #[cfg(test)]
 mod tests {
     use crate::config::RunConfig;
+
+    #[test]
+    fn a_place_without_a_run_is_called_that() {
+        let error = RunConfig::of_run("no/such/config.toml".as_ref()).unwrap_err();
+        let said = error.to_string();
+        assert!(said.starts_with("no/such is no run: "), "{said}");
+    }
 
     #[test]
     fn what_a_type_does_not_take_is_named_where_it_stands() {

@@ -168,7 +168,11 @@ impl RunConfig {
     /// # Errors
     /// As [`RunConfig::from_file`].
     pub fn of_run(path: &Path) -> Result<Self, ConfigError> {
-        Layers::recorded(layers::read(path)?).resolve()
+        let settings = layers::read(path).map_err(|error| match error {
+            ConfigError::Unreadable { path, source } => ConfigError::of_no_run(path, source),
+            error => error,
+        })?;
+        Layers::recorded(settings).resolve()
     }
 
     /// This configuration with overrides of the form `key.path=value`.

@@ -32,11 +32,14 @@ pub enum ParityError {
     },
 }
 
+/// Advice on what to give instead of another file.
+const ADVICE: &str = "a parity file is a safetensors file with parameters, inputs and what another \
+                      engine has made of them: docs/parity.md";
+
 fn of_tensors(error: &WeightsError) -> String {
     match error {
         WeightsError::Foreign { file, kind } => format!(
-            "{}: not a whole safetensors file: it is {kind}; a parity file is a safetensors file \
-             with parameters, inputs and what another engine has made of them: docs/parity.md",
+            "{}: not a whole safetensors file: it is {kind}; {ADVICE}",
             file.display()
         ),
         error => error.to_string(),
@@ -60,7 +63,8 @@ impl Reference {
         };
         let entry = |key: &str| {
             let value = reference.file.metadata(key).map(str::to_owned);
-            let missing = || format!("__metadata__ has no {key}: no reference values");
+            let missing =
+                || format!("__metadata__ has no {key}, so these are no reference values; {ADVICE}");
             value.ok_or_else(|| reference.invalid(missing()))
         };
         let (kind, config) = (entry("kind")?, entry("config")?);
