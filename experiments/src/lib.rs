@@ -18,11 +18,15 @@ mod teach;
 mod train;
 mod watch;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use lab::{invocation, run_dir::Build};
 use output::{Failure, remark};
 use settings::{MOST_THREADS, thread_count};
-use std::{env, process::ExitCode, thread::available_parallelism};
+use std::{
+    env,
+    process::{self, ExitCode},
+    thread::available_parallelism,
+};
 
 /// Train, ablate, check and look inside hyper-connections on the CPU.
 #[derive(Debug, Parser)]
@@ -133,8 +137,29 @@ fn parse() -> Cli {
             })
             .mut_subcommands(take_negative_numbers)
     }
-    let mut matches = take_negative_numbers(Cli::command()).get_matches();
-    Cli::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
+    let matches = take_negative_numbers(Cli::command()).try_get_matches();
+    let cli = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    cli.unwrap_or_else(|error| match error.kind() {
+        ErrorKind::ValueValidation => {
+            remark([in_plain_words(error.to_string().trim_end())]);
+            process::exit(2)
+        }
+        _ => error.exit(),
+    })
+}
+
+/// What the standard library says of numbers, for people who do not program.
+fn in_plain_words(error: &str) -> String {
+    error
+        .replace(
+            "invalid digit found in string",
+            "expected a whole number, 0 or more",
+        )
+        .replace("invalid float literal", "expected a number")
+        .replace(
+            "number too large to fit in target type",
+            "the number is too large",
+        )
 }
 
 /// Without a number: those that Slurm has granted, and no more than the machine or the container

@@ -2,6 +2,7 @@
 
 use super::output::{Failure, usage};
 use lab::{
+    ablation::Arm,
     config::{ConfigError, Layers, RunConfig, setting},
     data::Data,
     preset::Preset,
@@ -60,23 +61,32 @@ impl Settings {
     /// The preset, the file over it, the overrides over both, and the data; and what the data
     /// decide where none of these but the preset says it.
     pub(super) fn over(&self, preset: &Preset) -> Result<Layers, Failure> {
-        self.over_common(preset, Table::new())
+        self.over_common(preset, Table::new(), &[])
     }
 
-    /// The same, with the settings that a sweep has in common over the preset.
-    pub(super) fn over_common(&self, preset: &Preset, common: Table) -> Result<Layers, Failure> {
+    /// The same, with the settings that a sweep has in common over the preset, of these arms.
+    pub(super) fn over_common(
+        &self,
+        preset: &Preset,
+        common: Table,
+        arms: &[Arm],
+    ) -> Result<Layers, Failure> {
         let chosen = self.lay_over(Layers::none().table(common.clone()));
         let chosen = chosen.map_err(unusable)?;
-        let layers = self.lay_over(preset.layers().table(common));
+        let layers = self.lay_over(preset.layers().table(common.clone()));
         let layers = layers.map_err(unusable)?;
         // What is wrong is said where the settings are complete.
         let Ok(config) = layers.clone().read() else {
             return Ok(layers);
         };
         let ignored = "train.eval_batches";
-        if config.model.objective().patches().is_some() && self.keys().any(|key| key == ignored) {
+        let sets = |table: &Table| Layers::none().table(table.clone()).sets(ignored);
+        let given = self.keys().any(|key| key == ignored)
+            || sets(&common)
+            || arms.iter().any(|arm| sets(&arm.settings));
+        if config.model.objective().patches().is_some() && given {
             return Err(usage(format!(
-                "--set {ignored}: it is for text; of images, all of the test part validates"
+                "{ignored}: it is for text; of images, all of the test part validates"
             )));
         }
         let decided = Data::settings(&config)?.into_iter();

@@ -207,6 +207,10 @@ fn mistakes_have_status_2_and_say_what_was_meant() {
         ("[gird]\ntrain.steps = [1]", "did you mean grid?"),
         ("[grid]\nmodel.heads = [3]", "not divisible by heads"),
         ("[grid]\ndata.path = [\"a\", \"b\"]", "same data"),
+        (
+            "preset = \"vit-smoke\"\n[grid]\ntrain.eval_batches = [1, 2]",
+            "it is for text",
+        ),
     ] {
         file(text);
         let output = place.run(&["sweep", "wrong.toml"]);
@@ -223,7 +227,17 @@ fn mistakes_have_status_2_and_say_what_was_meant() {
             &["lr-sweep", "--arms", "pre-norm,dhc-x44"],
             "did you mean dhc-x4?",
         ),
+        (
+            &["ablation-vit", "--set", "train.eval_batches=1"],
+            "it is for text",
+        ),
+        (&["lr-sweep", "--arms", "pre-norm,pre-norm"], "given twice"),
         (&["lr-sweep", "--rates", "0"], "no learning rate"),
+        (&["lr-sweep", "--rates", "much"], "expected a number"),
+        (
+            &["train", "--seed", "-1"],
+            "expected a whole number, 0 or more",
+        ),
         (&["lr-sweep", "--set", "train.learning_rate=1"], "--rates"),
         (
             &["sweep", "grid.toml", "--emit", "slurm", "--force"],

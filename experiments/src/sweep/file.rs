@@ -50,7 +50,7 @@ impl Args {
             let known = PRESETS.iter().map(|preset| preset.name);
             unknown("preset", "preset ", name, known)
         })?;
-        let common = self.settings.over_common(preset, file.common)?;
+        let common = self.settings.over_common(preset, file.common, &file.arms)?;
         let keys = self.settings.keys_for_all()?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let seeds = file.seeds.unwrap_or_else(|| preset.seeds.clone());

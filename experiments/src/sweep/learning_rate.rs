@@ -102,6 +102,10 @@ impl Args {
 
     fn arms(&self, ablation: &Ablation) -> Result<Vec<Arm>, Failure> {
         let all = ablation.arms(self.common.tanh);
+        let again = |(at, name): &(usize, &String)| self.arms[..*at].contains(name);
+        if let Some((_, name)) = self.arms.iter().enumerate().find(again) {
+            return Err(Failure::Usage(format!("--arms: {name} is given twice")));
+        }
         let found = self.arms.iter().map(|name| {
             let arm = all.iter().find(|arm| &arm.name == name);
             arm.cloned().ok_or_else(|| {

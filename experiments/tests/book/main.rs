@@ -140,3 +140,18 @@ fn the_figure_of_the_tape_is_what_graph_draws() {
         "docs/figures/lesson.svg is old: experiments graph lesson --out docs/figures"
     );
 }
+
+/// The page of the inspected network: its data are of a run that is not here, its layout is ours.
+#[test]
+fn the_page_of_the_inspected_network_has_the_layout_of_this_build() {
+    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/src/inspect/page.html");
+    let template = fs::read_to_string(template).expect("the template");
+    let page = fs::read_to_string(book().join("inspection/index.html")).expect("the page");
+    let (before, after) = template
+        .split_once("/*DATA*/")
+        .expect("the place of the data");
+    assert!(
+        page.starts_with(before) && page.ends_with(after),
+        "put the data of docs/inspection/index.html into page.html"
+    );
+}
