@@ -10,6 +10,10 @@ use lab::{
     run_dir::{NOISE_LEVELS, read_metrics, read_summary},
     train::Trainer,
 };
+use nn::{
+    connection::ConnectionConfig,
+    guard::{WATCHED_STEPS, remarks},
+};
 use std::{
     fs,
     path::Path,
@@ -74,6 +78,26 @@ fn noise_is_seen_after_a_few_steps_and_much_noise_is_seen_best() {
         "{mean} and {}",
         after.loss
     );
+}
+
+/// Gates start closed. Of a product of two zeros neither factor learns.
+#[test]
+fn no_connection_is_accused_but_rezero_whose_alphas_are_zero_too() {
+    let findings = |more: &[&str]| {
+        let mut trainer = trainer(&[more, &["train.warmup=10"]].concat());
+        for _ in 0..WATCHED_STEPS {
+            trainer.step();
+        }
+        remarks(&trainer.findings())
+    };
+    for connection in ConnectionConfig::all() {
+        let table = toml::Table::try_from(&connection).expect("a table");
+        let kind = table["type"].as_str().expect("a name");
+        let said = findings(&[&format!("model.connection.type={kind}")]);
+        assert_eq!(said.is_empty(), kind != "rezero", "{kind}: {said:?}");
+    }
+    let open = ["model.connection.type=rezero", "model.connection.init=1.0"];
+    assert_eq!(findings(&open), <[&str; 0]>::default());
 }
 
 #[test]
