@@ -262,8 +262,10 @@ fn differences_are_those_of_the_runs_paired_by_seed() {
 #[test]
 fn finished_runs_are_kept_and_more_seeds_grow_the_table() {
     let place = Place::new();
-    assert_done(&place.run(&with(&["--seeds", "2"])));
-    let first = place.results();
+    let begun = place.run(&with(&["--seeds", "2"]));
+    assert_done(&begun);
+    let (first, said) = (place.results(), stderr(&begun));
+    assert!(said.contains("10 of 10 runs to do"), "{said}");
     let run = place.path("runs/sweep/dhc-x2/seed1");
     let before = files_of(&run);
     let again = place.run(&with(&["--seeds", "2"]));
@@ -273,9 +275,15 @@ fn finished_runs_are_kept_and_more_seeds_grow_the_table() {
         "{}",
         stderr(&again)
     );
+    assert!(
+        !stderr(&again).contains("runs to do"),
+        "nothing to wait for"
+    );
     assert_eq!(first["results"], place.results()["results"]);
     let grown = place.run(&with(&["--seeds", "4,"]));
     assert_done(&grown);
+    let said = stderr(&grown);
+    assert!(said.contains("5 of 5 runs to do"), "{said}");
     let results = place.results();
     assert_eq!(results["results"]["seeds"], serde_json::json!([0, 1, 4]));
     for arm in results["results"]["arms"].as_array().expect("arms") {

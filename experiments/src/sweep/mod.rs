@@ -171,7 +171,8 @@ impl RunArgs {
         let needed = memory_of_a_run(sweep, &jobs)?;
         let data = Source::of(&sweep.configs[0]).open()?;
         let threads = rayon::current_num_threads();
-        let backend = self.backend.open()?;
+        let precisions = sweep.configs.iter().map(|config| config.train.precision);
+        let backend = self.backend.open(precisions)?;
         let study = Study {
             sweep,
             data: &data,
@@ -207,12 +208,17 @@ impl RunArgs {
             threads,
             pending.len(),
         );
+        let stop = stop_flag();
         if self.dry_run {
-            let plan = Plan::of(sweep, &data)?;
+            let all: Vec<usize> = (0..sweep.arms.len()).collect();
+            let plan = Plan::of(&study, &all, workers, stop)?;
+            let Some(plan) = plan else {
+                return Err(Failure::Interrupted("stopped".to_owned()));
+            };
             write!(
                 stdout(),
                 "{}",
-                plan.to_text(sweep, pending.len(), workers, stdout_width())
+                plan.to_text(sweep, runs, &pending, stdout_width())
             )?;
             for line in data.account().lines(LISTED_WHEN_ASKED) {
                 write!(stdout(), "{}", wrapped(&line, stdout_width()))?;
@@ -237,8 +243,15 @@ impl RunArgs {
             command: &shell_line(&command),
             preset: preset.name,
         };
-        let stop = stop_flag();
         shown.live(&progress);
+        let arms: BTreeSet<usize> = pending.iter().map(|job| job.arm).collect();
+        let arms: Vec<usize> = arms.into_iter().collect();
+        // An arm that cannot be built ends the sweep with its first run.
+        if let Ok(Some(plan)) = Plan::of(&study, &arms, workers, stop)
+            && !pending.is_empty()
+        {
+            progress.line(&plan.time(runs, &pending));
+        }
         let trained = study.train(&pending, workers, stop, &progress, || shown.live(&progress));
         let finished = trained.is_ok() && !stop.load(Ordering::SeqCst);
         if finished && (self.time_steps || !pending.is_empty()) {
