@@ -31,6 +31,7 @@ pub mod op;
 pub mod ops;
 pub mod parallel;
 pub mod params;
+pub mod peak;
 pub mod profile;
 pub mod rng;
 pub mod scalar;

@@ -13,6 +13,7 @@ use lab::{
         Size, named,
         products::{Measured, ProductSpeed, cubes, of_step},
     },
+    config::Precision,
     device::{Choice, Selected, adapters},
 };
 use std::{
@@ -65,8 +66,17 @@ impl BackendArgs {
             .chain(fetch)
     }
 
-    /// Opens the backend, and says what is odd about it.
-    pub(crate) fn open(self) -> Result<Selected, Failure> {
+    /// Opens the backend for products in these precisions, and says what is odd about it.
+    pub(crate) fn open(
+        self,
+        precisions: impl IntoIterator<Item = Precision>,
+    ) -> Result<Selected, Failure> {
+        let on_device = !matches!(self.backend, Name::Cpu);
+        if on_device && precisions.into_iter().any(|one| one == Precision::Bf16) {
+            return Err(usage(
+                "--backend: a device computes in f32, and products in bf16 are the CPU's: leave one of them out",
+            ));
+        }
         let choice = match self.backend {
             Name::Cpu => Choice::Cpu,
             Name::Wgpu => Choice::Gpu,

@@ -5,17 +5,21 @@ use super::{
     output::{Failure, print, print_json, remark, say, shown, usage},
 };
 use clap::ValueEnum;
-use figures::{table::Table, terminal::scientific};
-use lab::bench::{
-    Bench, Size, StepTimes, compare,
-    growth::{Axis, grow},
-    named,
+use figures::{stats::median, table::Table, terminal::scientific};
+use lab::{
+    bench::{
+        Bench, Size, StepTimes, compare,
+        growth::{Axis, grow},
+        named,
+    },
+    config::Precision,
 };
 use nn::connection::{ConnectionConfig, HyperConfig, PreNormConfig};
 use std::collections::BTreeMap;
 
-/// The step of the race: s is 1.2 M parameters and 2048 tokens, m 6.4 M and 2048; l (d = 512) and
-/// xl (d = 1024) with 4096 tokens are for GPUs.
+/// The step of the race: small is that of the preset (0.4 M parameters, 1024 tokens), s 1.2 M
+/// parameters and 2048 tokens, m 6.4 M and 2048; l (d = 512) and xl (d = 1024) with 4096 tokens are
+/// for GPUs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Size of network and batch
@@ -33,9 +37,12 @@ pub struct Args {
     /// Shards of the batch: part of the result, unlike the threads
     #[arg(long, default_value_t = 2)]
     shards: usize,
-    /// Sequences that a shard has on its tape at a time
-    #[arg(long, default_value_t = 2)]
-    micro_batch: usize,
+    /// Sequences that a shard has on its tape at a time [default: 4 for small, else 2]
+    #[arg(long, value_name = "N")]
+    micro_batch: Option<usize>,
+    /// Precision of the linear layers' operands
+    #[arg(long, value_enum, default_value = "f32", conflicts_with = "growth")]
+    precision: Precision,
     #[command(flatten)]
     backend: BackendArgs,
     /// Print one JSON line
@@ -70,7 +77,7 @@ impl Args {
             ("--rate", self.rate),
             ("--steps", self.steps),
             ("--shards", self.shards),
-            ("--micro-batch", self.micro_batch),
+            ("--micro-batch", self.micro_batch()),
             ("--rounds", self.rounds),
         ] {
             if value == 0 {
@@ -99,9 +106,10 @@ impl Args {
             },
             steps: self.steps,
             shards: self.shards,
-            micro_batch: self.micro_batch,
+            micro_batch: self.micro_batch(),
             profile: self.profile,
-            backend: self.backend.open()?,
+            backend: self.backend.open([self.precision])?,
+            precision: self.precision,
         };
         let times = bench.run()?;
         remark(bench.backend.failure().map_err(Failure::Failed)?);
@@ -109,6 +117,10 @@ impl Args {
             true => print_json(&times),
             false => report(&times),
         }
+    }
+
+    fn micro_batch(&self) -> usize {
+        self.micro_batch.unwrap_or(self.size.micro_batch)
     }
 
     fn growth(&self, axis: Axis) -> Result<(), Failure> {
@@ -123,6 +135,7 @@ impl Args {
             .right("GFLOP/s", |point| {
                 format!("{:.0}", point.gflop / point.median_ms * 1e3)
             })
+            .right("% of FMA peak", |point| percent(point.fraction_of_peak))
             .right("connections %", |point| {
                 format!("{:.1}", 100.0 * point.connection_share)
             })
@@ -130,7 +143,15 @@ impl Args {
                 format!("{:.2}", point.connection_gb)
             })
             .table();
-        print(&(shown(&table) + "\n"))
+        let peaks: Vec<f64> = points.iter().map(|point| point.peak_gflops).collect();
+        print(&(shown(&table) + "\n"))?;
+        let (threads, peak) = (
+            rayon::current_num_threads(),
+            median(peaks).unwrap_or(f64::NAN),
+        );
+        say(&format!(
+            "FMA peak of {threads} threads: {peak:.0} GFLOP/s, measured after each row (median)"
+        ))
     }
 
     fn race(&self, peer: &str) -> Result<(), Failure> {
@@ -145,8 +166,9 @@ impl Args {
             format!("--connection={}", kind.get_name()),
             format!("--rate={}", self.rate),
             format!("--steps={}", self.steps),
+            format!("--precision={}", self.precision.name()),
             format!("--shards={}", self.shards),
-            format!("--micro-batch={}", self.micro_batch),
+            format!("--micro-batch={}", self.micro_batch()),
         ]
         .into();
         ours.extend(self.backend.flags());
@@ -161,6 +183,10 @@ impl Args {
                 "{engine}: median step {ms:.2} ms, peak memory {memory} MiB"
             ))?;
         }
+        if let Some([ours, theirs]) = race.fraction_of_peak.map(|both| both.map(Some)) {
+            let [ours, theirs] = [percent(ours), percent(theirs)];
+            say(&format!("of the FMA peak: {ours} % and {theirs} %"))?;
+        }
         say(&format!(
             "times faster, median of {} rounds: {:.2} (largest difference of losses {})",
             race.rounds.len(),
@@ -170,11 +196,16 @@ impl Args {
     }
 }
 
+fn percent(fraction: Option<f64>) -> String {
+    fraction.map_or("?".into(), |fraction| format!("{:.0}", 100.0 * fraction))
+}
+
 fn report(times: &StepTimes) -> Result<(), Failure> {
     say(&format!(
-        "size {}, {}, {}, {} parameters, {} threads, {} shards of micro-batches of {}",
+        "size {}, {} {}, {}, {} parameters, {} threads, {} shards of micro-batches of {}",
         times.size,
         times.backend,
+        times.precision,
         times.connection,
         times.parameters,
         times.threads,
@@ -185,6 +216,16 @@ fn report(times: &StepTimes) -> Result<(), Failure> {
         "step: median {:.2} ms, fastest {:.2} ms; {:.2} ms of it update the parameters",
         times.median_ms, times.min_ms, times.update_ms
     ))?;
+    if times.fraction_of_peak.is_some() {
+        say(&format!(
+            "{:.2} GFLOP at {:.0} GFLOP/s: {} % of the FMA peak ({} threads: {:.0} GFLOP/s)",
+            times.gflop,
+            times.gflop / times.median_ms * 1e3,
+            percent(times.fraction_of_peak),
+            times.threads,
+            times.peak_gflops
+        ))?;
+    }
     if let Some(moved) = &times.moved {
         say(&format!(
             "a step sends {:.1} MB to the device and fetches {:.1} MB, in {:.0} submissions",

@@ -3,7 +3,7 @@
 use super::output::{Failure, usage};
 use lab::{
     ablation::Arm,
-    config::{ConfigError, Layers, RunConfig, setting},
+    config::{ConfigError, Layers, Precision, RunConfig, setting},
     data::Data,
     preset::Preset,
     run_dir::ENVIRONMENT_FILE,
@@ -13,6 +13,8 @@ use toml::Table;
 
 /// More would only wait for each other.
 pub(super) const MOST_THREADS: usize = 1024;
+
+const PRECISION: &str = "train.precision";
 
 /// A number of threads, or of runs at a time.
 pub(super) fn thread_count(text: &str) -> Result<usize, String> {
@@ -40,6 +42,9 @@ pub(super) struct Settings {
     /// A setting such as model.dim=256 or train.steps=2000; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Precision of the linear layers' operands in training (train.precision)
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// What to train on: a text file, a directory of text or of nanoGPT's tokens; for images, a
     /// directory with IDX or CIFAR files or one directory for each class [default: the source
     /// code of this program's dependencies; generated shapes]
@@ -105,6 +110,9 @@ impl Settings {
             };
         }
         layers = layers.set(&self.set)?;
+        if let Some(precision) = self.precision {
+            layers = layers.set(&[format!("{PRECISION}={}", precision.name())])?;
+        }
         if let Some(path) = &self.data {
             let path = match path.to_str() {
                 None => Err(
@@ -130,7 +138,8 @@ impl Settings {
 
     fn keys(&self) -> impl Iterator<Item = &str> {
         let settings = self.set.iter();
-        settings.filter_map(|setting| Some(setting.split_once('=')?.0.trim()))
+        let settings = settings.filter_map(|setting| Some(setting.split_once('=')?.0.trim()));
+        settings.chain(self.precision.map(|_| PRECISION))
     }
 
     /// The keys of the overrides, where they are for the runs of several seeds.
@@ -172,6 +181,7 @@ mod tests {
         write_images(directory.path());
         let settings = Settings {
             config: None,
+            precision: None,
             set: set.iter().map(|&text| text.to_owned()).collect(),
             data: Some(directory.path().into()),
         };

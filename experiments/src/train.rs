@@ -80,7 +80,7 @@ impl Args {
         if self.dry_run {
             return print(&describe(&trainer()?, &data, &place.path));
         }
-        let backend = self.backend.open()?;
+        let backend = self.backend.open([config.train.precision])?;
         if self.profile {
             return print(&profile(&mut trainer()?.with_backend(&backend)));
         }

@@ -3,7 +3,17 @@
 use std::process::Command;
 
 /// The losses before the first steps, from PyTorch in f32.
-const CASES: [(&[&str], &[f64]); 6] = [
+const CASES: [(&[&str], &[f64]); 8] = [
+    (
+        &["--size=small", "--connection=pre_norm"],
+        &[5.70266, 5.53403, 5.38535, 5.24705],
+    ),
+    (
+        &["--size=small", "--connection=dhc", "--rate=4"],
+        &[
+            5.70267, 5.53609, 5.38527, 5.24021, 5.09128, 4.93846, 4.7877, 4.63811,
+        ],
+    ),
     (
         &["--size=s", "--connection=pre_norm"],
         &[
@@ -44,6 +54,7 @@ fn the_losses_are_those_of_pytorch() {
             .unwrap();
         assert!(output.status.success(), "{output:?}");
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        check_rates(&report);
         let losses = report["losses"].as_array().unwrap();
         assert_eq!(losses.len(), expected.len());
         for (step, (loss, expected)) in losses.iter().zip(expected).enumerate() {
@@ -54,6 +65,49 @@ fn the_losses_are_those_of_pytorch() {
             );
         }
     }
+}
+
+/// A step is slower than its multiply-adds alone.
+fn check_rates(report: &serde_json::Value) {
+    let number = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
+    let rate = 1e3 * number("gflop") / number("median_ms");
+    let fraction = number("fraction_of_peak");
+    assert!(fraction > 0.0 && fraction < 1.0, "{report}");
+    assert!(
+        (fraction * number("peak_gflops") / rate - 1.0).abs() < 1e-9,
+        "{report}"
+    );
+}
+
+/// `--size small` is the main job.
+#[test]
+fn the_size_small_is_the_step_of_the_preset() {
+    use lab::{bench::named, preset::Preset};
+    let size = named("small").expect("a size");
+    let config = Preset::named("small").expect("a preset").config();
+    let model = config.model.transformer().expect("a decoder");
+    let hidden = model.ffn.hidden();
+    let network = [model.dim, model.layers, model.heads, hidden];
+    assert_eq!(size.network, network);
+    assert_eq!((size.seq, model.vocab_size), (model.seq, 256));
+    let train = &config.train;
+    assert_eq!(
+        (size.batch, size.micro_batch),
+        (train.batch, train.micro_batch)
+    );
+    assert_eq!(train.shards, 2);
+}
+
+#[test]
+fn a_growth_table_has_the_fraction_of_the_peak_in_each_row() {
+    let output = Command::new(env!("CARGO_BIN_EXE_experiments"))
+        .args(["bench", "--growth=rate", "--steps=1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("% of FMA peak"), "{text}");
+    assert!(text.contains("FMA peak of "), "{text}");
 }
 
 #[test]

@@ -322,3 +322,34 @@ fn a_run_writes_down_what_it_was_warned_of() {
     let reported = run(&["report", &out]).stdout;
     assert!(String::from_utf8_lossy(&reported).contains("identical"));
 }
+
+#[test]
+fn the_precision_is_part_of_the_configuration() {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| root.path().join(name).display().to_string();
+    write_text(&root.path().join("text"));
+    let (text, steps) = (path("text"), "--set=train.steps=4");
+    let [single, half] = ["single", "half"].map(path);
+    for (out, precision) in [(&single, "f32"), (&half, "bf16")] {
+        let output = run(&tiny(&text, out, &[steps, "--precision", precision]));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let config = fs::read_to_string(Path::new(out).join("config.toml")).expect("settings");
+        // As it was written before there was a choice, so that earlier runs go on.
+        let named = config.contains("precision = \"bf16\"");
+        assert_eq!(named, precision == "bf16", "{config}");
+        assert_eq!(config.contains("precision"), named, "{config}");
+        let weights = Path::new(out).join("model.safetensors");
+        assert!(weights.exists());
+    }
+    assert_ne!(result(Path::new(&single)), result(Path::new(&half)));
+    let other = run(&tiny(&text, &half, &[steps]));
+    assert!(stderr(&other).contains("precision"), "{}", stderr(&other));
+    assert!(!other.status.success());
+    for device in ["wgpu", "auto"] {
+        let arguments = [steps, "--precision=bf16", "--backend", device];
+        let refused = run(&tiny(&text, &path("refused"), &arguments));
+        assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains("bf16"), "{}", stderr(&refused));
+        assert!(!Path::new(&path("refused")).exists());
+    }
+}

@@ -65,17 +65,44 @@ fn uninterrupted(config: &RunConfig, corpus: &Arc<Corpus>) -> (Vec<u32>, Vec<Str
     trace(&trainer, directory.path())
 }
 
+const PRECISIONS: [&str; 2] = ["train.precision=f32", "train.precision=bf16"];
+
 #[test]
 fn the_same_seed_gives_the_same_bits_with_one_and_two_threads() {
-    let (config, corpus) = (config(&[]), corpus());
-    let with_threads = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        let pool = pool.build().unwrap();
-        pool.install(|| uninterrupted(&config, &corpus))
-    };
-    let one = with_threads(1);
-    assert_eq!(one, with_threads(2));
-    assert_eq!(one, with_threads(5));
+    let corpus = corpus();
+    for precision in PRECISIONS {
+        let config = config(&[precision]);
+        let with_threads = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let pool = pool.build().unwrap();
+            pool.install(|| uninterrupted(&config, &corpus))
+        };
+        let one = with_threads(1);
+        assert_eq!(one, with_threads(2), "{precision}");
+        assert_eq!(one, with_threads(5), "{precision}");
+    }
+}
+
+/// Each product is off by 2^-9 of its operands at most, which no loss moves far.
+#[test]
+fn bf16_rounds_what_is_trained_on_and_not_what_is_validated() {
+    let corpus = corpus();
+    let [f32, bf16] = PRECISIONS.map(|precision| {
+        let mut trainer = Trainer::new(&config(&[precision]), &corpus).unwrap();
+        let before = trainer.evaluate();
+        let losses: Vec<f64> = (0..24).map(|_| trainer.step().loss).collect();
+        let weights = trainer.params().slab().to_vec();
+        // Weights are those that were updated in f32, not bf16.
+        let rounded = weights.iter().filter(|x| x.to_bits() & 0xffff == 0);
+        (before, losses, rounded.count(), weights)
+    });
+    assert_eq!(f32.0.to_bits(), bf16.0.to_bits());
+    assert_ne!(f32.3, bf16.3);
+    for (a, b) in f32.1.iter().zip(&bf16.1) {
+        assert_ne!(a, b);
+        assert!((a - b).abs() < 0.01 * a, "{a} and {b}");
+    }
+    assert!(bf16.2 < bf16.3.len() / 10, "{} of {}", bf16.2, bf16.3.len());
 }
 
 #[test]
@@ -112,12 +139,18 @@ impl Observer for StopAfter<'_> {
 
 #[test]
 fn a_stopped_run_goes_on_to_the_same_bits() {
-    let (config, corpus) = (config(&[]), corpus());
-    let expected = uninterrupted(&config, &corpus);
+    let corpus = corpus();
+    for precision in PRECISIONS {
+        stopped_and_resumed(&config(&[precision]), &corpus);
+    }
+}
+
+fn stopped_and_resumed(config: &RunConfig, corpus: &Arc<Corpus>) {
+    let expected = uninterrupted(config, corpus);
     let root = tempfile::tempdir().unwrap();
     for (at, resumed_from) in [(2, 0), (7, 2), (13, 7)] {
         let directory = RunDir::open(&run_id(root.path())).unwrap();
-        let mut trainer = Trainer::new(&config, &corpus).unwrap();
+        let mut trainer = Trainer::new(config, corpus).unwrap();
         let stop = AtomicBool::new(false);
         let mut observer = StopAfter(at, &stop);
         let summary = trainer.run(Some(&directory), &mut observer, &stop).unwrap();
@@ -125,7 +158,7 @@ fn a_stopped_run_goes_on_to_the_same_bits() {
         assert!(trainer.steps_done() - resumed_from < 7);
     }
     let directory = RunDir::open(&run_id(root.path())).unwrap();
-    let mut trainer = Trainer::new(&config, &corpus).unwrap();
+    let mut trainer = Trainer::new(config, corpus).unwrap();
     trainer.run(Some(&directory), &mut Quiet, &OFF).unwrap();
     assert_eq!(trace(&trainer, directory.path()), expected);
 }

@@ -4,11 +4,13 @@
 //! could take over. An operation therefore asks a [`Backend`] for them and does everything
 //! else itself, but for the few [functions](Function) that stand between two products.
 
+mod bf16;
 mod device;
 mod job;
 mod stored;
 
 pub use crate::kernels::matmul::{Layout, Product};
+pub use bf16::Bf16Backend;
 pub use device::{Adapter, DeviceError, Options, Threshold, Traffic};
 pub use job::{Function, Job, Work};
 pub use stored::{Device, Download, Operand, ParameterVersion, Resident, Role, Stored, Target};
@@ -38,7 +40,7 @@ pub trait Backend: Send + Sync {
     /// If a matrix does not have the number of elements that its job says.
     fn compute(&self, jobs: &mut [Option<Job<'_>>], parallel: bool);
 
-    /// A single product of scratch matrices.
+    /// A single product of scratch matrices, in f32.
     ///
     /// # Panics
     /// If a slice does not have the number of elements that `product` says.

@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod adamw;
 pub mod attention;
+pub mod bf16;
 pub mod broadcast;
 pub mod elementwise;
 pub mod embedding;

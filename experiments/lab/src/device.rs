@@ -1,6 +1,7 @@
 //! Which backend a command works with.
 
-use engine::backend::{Adapter, Backend, CpuBackend, DeviceError, Options};
+use crate::config::Precision;
+use engine::backend::{Adapter, Backend, Bf16Backend, CpuBackend, DeviceError, Options};
 use std::{env, fmt, path::PathBuf, sync::Arc};
 
 /// Choice of the backend.
@@ -72,6 +73,14 @@ impl Selected {
                 ..Self::default()
             }),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The backend of products in this precision; those of bf16 are the processor's.
+    pub fn at(&self, precision: Precision) -> Arc<dyn Backend> {
+        match precision {
+            Precision::F32 => Arc::clone(&self.backend),
+            Precision::Bf16 => Arc::new(Bf16Backend),
         }
     }
 

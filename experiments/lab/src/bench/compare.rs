@@ -16,6 +16,10 @@ pub struct PeerReport {
     pub losses: Vec<f64>,
     /// The largest resident memory.
     pub peak_rss_mb: Option<u64>,
+    /// Counted operations of a step, in units of 10⁹: said by this engine.
+    pub gflop: Option<f64>,
+    /// Rate of the multiply-adds of this machine in GFLOP/s: said by this engine.
+    pub peak_gflops: Option<f64>,
 }
 
 /// The result of a race.
@@ -29,6 +33,9 @@ pub struct Race {
     pub median_ms: [f64; 2],
     /// The median over the rounds of the peer's step over ours.
     pub times_faster: f64,
+    /// Rate of both engines over that of this machine's multiply-adds, medians over rounds: the
+    /// counted operations of both are the same.
+    pub fraction_of_peak: Option<[f64; 2]>,
     /// Peak memory in MiB.
     pub peak_rss_mb: [Option<u64>; 2],
     /// The largest difference between losses of the same step.
@@ -59,6 +66,11 @@ pub fn race(ours: &[String], peer: &str, rounds: usize) -> Result<Race, RaceErro
     for _ in 0..rounds {
         reports.push([run(ours)?, run(&peer)?]);
     }
+    let peak_ms = reports
+        .iter()
+        .map(|[ours, _]| Some(1e3 * ours.gflop? / ours.peak_gflops?))
+        .collect::<Option<Vec<f64>>>()
+        .and_then(median);
     let [first_ours, first_peer] = &reports[0];
     let rounds: Vec<[f64; 2]> = reports
         .iter()
@@ -69,9 +81,11 @@ pub fn race(ours: &[String], peer: &str, rounds: usize) -> Result<Race, RaceErro
         median(sample).expect("a round")
     };
     let differences = first_ours.losses.iter().zip(&first_peer.losses);
+    let median_ms = [over_rounds(|round| round[0]), over_rounds(|round| round[1])];
     Ok(Race {
         engines: [first_ours.engine.clone(), first_peer.engine.clone()],
-        median_ms: [over_rounds(|round| round[0]), over_rounds(|round| round[1])],
+        fraction_of_peak: peak_ms.map(|peak| median_ms.map(|ms| peak / ms)),
+        median_ms,
         times_faster: over_rounds(|[ours, peer]| peer / ours),
         peak_rss_mb: [first_ours.peak_rss_mb, first_peer.peak_rss_mb],
         largest_loss_difference: differences.fold(0.0, |worst, (a, b)| worst.max((a - b).abs())),
@@ -105,7 +119,7 @@ mod tests {
 
     fn says(median: f64, loss: f64) -> Vec<String> {
         let line = format!(
-            r#"{{"engine":"e","median_ms":{median},"losses":[1.0,{loss}],"peak_rss_mb":7}}"#
+            r#"{{"engine":"e","median_ms":{median},"losses":[1.0,{loss}],"peak_rss_mb":7,"gflop":0.5,"peak_gflops":100}}"#
         );
         vec!["echo".into(), line]
     }
@@ -118,6 +132,8 @@ mod tests {
             (race.times_faster, race.largest_loss_difference),
             (3.0, 0.5)
         );
+        // At the peak the step would take 5 ms.
+        assert_eq!(race.fraction_of_peak, Some([0.5, 5.0 / 30.0]));
         assert_eq!(race.peak_rss_mb, [Some(7), None]);
         assert_eq!(race.rounds.len(), 3);
     }

@@ -1,7 +1,7 @@
 //! Growth of the time of a step with rate, width and length, beside counted operations.
 
-use super::{Bench, SIZES, Size};
-use crate::device::Selected;
+use super::{Bench, S, Size};
+use crate::{config::Precision, device::Selected};
 use clap::ValueEnum;
 use models::config::ConfigError;
 use nn::connection::{ConnectionConfig, HyperConfig};
@@ -40,6 +40,10 @@ pub struct Point {
     pub median_ms: f64,
     /// Counted operations of a step, forward and backward, in units of 10⁹.
     pub gflop: f64,
+    /// Rate of the multiply-adds of this machine, measured after these steps, in GFLOP/s.
+    pub peak_gflops: f64,
+    /// Rate of the median step over that.
+    pub fraction_of_peak: Option<f64>,
     /// The share of the connections in them.
     pub connection_share: f64,
     /// Counted traffic of the connections in a step, in units of 10⁹ bytes.
@@ -53,7 +57,7 @@ pub struct Point {
 /// # Errors
 /// If a size cannot be built.
 pub fn grow(axis: Axis, rate: usize, steps: usize) -> Result<Vec<Point>, ConfigError> {
-    let base = SIZES[0];
+    let base = S;
     let tokens = base.seq * base.batch;
     let values: &[usize] = match axis {
         Axis::Rate => &[1, 2, 4, 8, 16],
@@ -90,15 +94,17 @@ pub fn grow(axis: Axis, rate: usize, steps: usize) -> Result<Vec<Point>, ConfigE
             micro_batch: (256 / size.seq).max(1),
             profile: false,
             backend: Selected::default(),
+            precision: Precision::F32,
         };
         let report = bench.run()?;
         let flops = report.account.flops;
-        let step = 3.0 * tokens as f64 / 1e9;
         let vectors = (6 * rate + 5) * size.network[0] * 4 * 2 * layers;
         Ok(Point {
             value,
             median_ms: report.median_ms,
-            gflop: flops.total() as f64 * step,
+            gflop: report.gflop,
+            peak_gflops: report.peak_gflops,
+            fraction_of_peak: report.fraction_of_peak,
             connection_share: flops.connections as f64 / flops.total() as f64,
             connection_gb: (vectors * tokens) as f64 / 1e9,
             peak_rss_mb: report.peak_rss_mb,

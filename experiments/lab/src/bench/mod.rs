@@ -7,10 +7,10 @@ pub mod compare;
 pub mod growth;
 pub mod products;
 
-use crate::device::Selected;
+use crate::{config::Precision, device::Selected};
 use engine::{
-    backend::Traffic, ops::scale, parallel::Shards, params::Params, profile::Profile, rng::Key,
-    tape::Tape,
+    backend::Traffic, ops::scale, parallel::Shards, params::Params, peak, profile::Profile,
+    rng::Key, tape::Tape,
 };
 use figures::stats::median;
 use models::{
@@ -38,11 +38,21 @@ pub struct Size {
     pub seq: usize,
     /// Sequences of a batch.
     pub batch: usize,
+    /// Sequences that are usually on a tape at a time.
+    pub micro_batch: usize,
 }
 
+/// The step of the preset small, which most studies here train.
+const SMALL: Size = Size {
+    micro_batch: 4,
+    ..size("small", [64, 8, 4, 176], 64, 16)
+};
+/// The size that grows.
+const S: Size = size("s", [128, 6, 4, 344], 128, 16);
 /// The sizes that can be raced.
-pub const SIZES: [Size; 4] = [
-    size("s", [128, 6, 4, 344], 128, 16),
+const SIZES: [Size; 5] = [
+    SMALL,
+    S,
     size("m", [256, 8, 8, 688], 256, 8),
     size("l", [512, 8, 8, 1376], 512, 8),
     size("xl", [1024, 8, 16, 2752], 512, 8),
@@ -54,6 +64,7 @@ const fn size(name: &'static str, network: [usize; 4], seq: usize, batch: usize)
         network,
         seq,
         batch,
+        micro_batch: 2,
     }
 }
 
@@ -63,7 +74,7 @@ const fn size(name: &'static str, network: [usize; 4], seq: usize, batch: usize)
 /// The known names.
 pub fn named(name: &str) -> Result<Size, String> {
     let found = SIZES.into_iter().find(|size| size.name == name);
-    found.ok_or_else(|| "expected s, m, l or xl".into())
+    found.ok_or_else(|| "expected small, s, m, l or xl".into())
 }
 
 /// Settings of a bench.
@@ -83,6 +94,8 @@ pub struct Bench {
     pub profile: bool,
     /// Backend of matrix products.
     pub backend: Selected,
+    /// Precision of the operands of the linear layers' products.
+    pub precision: Precision,
 }
 
 /// The measured times of a step.
@@ -94,6 +107,8 @@ pub struct StepTimes {
     pub size: &'static str,
     /// Backend of matrix products.
     pub backend: String,
+    /// Precision of the operands of the linear layers' products.
+    pub precision: &'static str,
     /// The connection.
     pub connection: String,
     /// Threads at work.
@@ -110,6 +125,12 @@ pub struct StepTimes {
     pub min_ms: f64,
     /// The part of the median step that the update of the optimiser takes.
     pub update_ms: f64,
+    /// Counted operations of a step, forward and backward, in units of 10⁹.
+    pub gflop: f64,
+    /// Rate of the multiply-adds of this machine on these threads, in GFLOP/s.
+    pub peak_gflops: f64,
+    /// Rate of the median step over that; absent where a device computes products.
+    pub fraction_of_peak: Option<f64>,
     /// The largest resident memory of the process so far, in MiB; absent where the
     /// system does not say.
     pub peak_rss_mb: Option<u64>,
@@ -120,8 +141,8 @@ pub struct StepTimes {
     /// Counted costs of the network.
     #[serde(skip)]
     pub account: Account,
-    #[serde(skip)]
     /// Where the time went, if it was asked for.
+    #[serde(skip)]
     pub profile: Option<Profile>,
 }
 
@@ -159,8 +180,9 @@ impl Bench {
         let Size { seq, batch, .. } = self.size;
         let (tokens, targets) = text(batch * seq);
         let mut optimiser = AdamW::new(&params, OPTIMISER);
+        let backend = self.backend.at(self.precision);
         let mut shards = Shards::new(self.shards, &params, || {
-            Tape::new().with_backend(Arc::clone(&self.backend.backend))
+            Tape::new().with_backend(Arc::clone(&backend))
         });
         if self.profile {
             shards.tapes_mut().for_each(Tape::set_profiling);
@@ -203,22 +225,32 @@ impl Bench {
         let (measured, updates) = (times.split_off(skipped), updates.split_off(skipped));
         let moved = Moved::between(traffic, self.backend.backend.traffic(), measured.len());
         let min_ms = measured.iter().copied().fold(f64::NAN, f64::min);
+        let median_ms = median(measured).unwrap_or(f64::NAN);
+        let account = config.account()?;
+        // The backward takes twice the operations of the forward.
+        let gflop = 3.0 * (account.flops.total() * (batch * seq) as u64) as f64 / 1e9;
+        let peak_gflops = peak::gflops();
+        let fraction = gflop / median_ms * 1e3 / peak_gflops;
         Ok(StepTimes {
             engine: concat!("hyper-connections workbench ", env!("CARGO_PKG_VERSION")).into(),
             size: self.size.name,
             backend: self.backend.made_by(),
+            precision: self.precision.name(),
             connection: config.connection.spec().label(),
             threads: rayon::current_num_threads(),
             shards: self.shards,
             micro_batch: self.micro_batch,
             parameters: params.elements(),
-            median_ms: median(measured).unwrap_or(f64::NAN),
+            median_ms,
             min_ms,
             update_ms: median(updates).unwrap_or(f64::NAN),
+            gflop,
+            peak_gflops,
+            fraction_of_peak: moved.is_none().then_some(fraction),
             peak_rss_mb: peak_rss_mb(),
             moved,
             losses,
-            account: config.account()?,
+            account,
             profile: self.profile.then_some(profile),
         })
     }

@@ -19,12 +19,14 @@ pub use layers::{Layers, setting};
 pub use nearest::nearest_word;
 
 use crate::data::{Builtin, TokenKind, VOCABULARY};
+use clap::ValueEnum;
 use models::{model::ModelConfig, network::Objective};
 use nn::{
     optim::AdamWConfig,
     schedule::{Schedule, ScheduleShape},
-    settings,
+    settings, words,
 };
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Ends with an invalid configuration unless a condition holds.
@@ -89,9 +91,40 @@ settings! {
         /// written back when off: it changes no result, and runs from before it go on.
         #[serde(skip_serializing_if = "is_off")]
         pub tensorboard: bool = false,
+        /// Precision of the operands of the linear layers' products in training. Not written back
+        /// when f32.
+        #[serde(skip_serializing_if = "Precision::is_f32")]
+        pub precision: Precision = Precision::F32,
         /// Ends the run if something does not learn over its first steps (a parameter without
         /// a gradient, identical streams, a saturated mix); else it is a warning.
         pub strict: bool = false,
+    }
+}
+
+/// Precision of the operands of products; sums, weights, connections and everything else are f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision
+    #[default]
+    F32,
+    /// Rounded to bf16, 8 bits of significand, to nearest
+    Bf16,
+}
+
+words!(Precision);
+
+impl Precision {
+    fn is_f32(&self) -> bool {
+        *self == Self::F32
+    }
+
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub use task::{Language, NoiseLevels, Score, Task};
 pub use vision::Vision;
 
 use crate::{
-    config::{ConfigError, RunConfig, size},
+    config::{ConfigError, Precision, RunConfig, size},
     data::Data,
     device::Selected,
     run_dir::LossByNoiseLevel,
@@ -157,13 +157,15 @@ impl Trainer {
     /// Any task with the training part of a valid configuration.
     pub fn with_task(config: &RunConfig, task: Box<dyn Task>, params: Params) -> Self {
         let train = &config.train;
+        let backend = Selected::default();
+        let tape = || Tape::new().with_backend(backend.at(train.precision));
         Self {
             schedule: train.learning_rates(),
             optimiser: AdamW::new(&params, config.optim),
-            shards: Shards::new(train.shards, &params, Tape::new),
+            shards: Shards::new(train.shards, &params, tape),
             losses: vec![0.0; train.micro_batches()],
             guard: Guard::new(&params),
-            backend: Selected::default(),
+            backend,
             step: 0,
             earlier_seconds: 0.0,
             config: config.clone(),
@@ -174,10 +176,15 @@ impl Trainer {
 
     /// Multiplies matrices with `backend` from now on.
     pub fn with_backend(mut self, backend: &Selected) -> Self {
-        let tapes = self.shards.tapes_mut();
-        tapes.for_each(|tape| tape.set_backend(Arc::clone(&backend.backend)));
         self.backend = backend.clone();
+        self.set_precision(self.config.train.precision);
         self
+    }
+
+    fn set_precision(&mut self, precision: Precision) {
+        let backend = self.backend.at(precision);
+        let tapes = self.shards.tapes_mut();
+        tapes.for_each(|tape| tape.set_backend(Arc::clone(&backend)));
     }
 
     /// Configuration of the run.
@@ -259,8 +266,19 @@ impl Trainer {
     }
 
     /// Mean loss over the validation rows and, of a classifier, its accuracy, of a denoiser
-    /// the loss by noise level.
+    /// the loss by noise level. In f32, whatever the precision of the training.
     pub fn validate(&mut self) -> Validation {
+        let precision = self.config.train.precision;
+        if precision == Precision::F32 {
+            return self.validate_f32();
+        }
+        self.set_precision(Precision::F32);
+        let validation = self.validate_f32();
+        self.set_precision(precision);
+        validation
+    }
+
+    fn validate_f32(&mut self) -> Validation {
         let (task, params) = (&*self.task, &self.params);
         let rows = task.validation_rows();
         let micro_batch = self.config.train.micro_batch;
