@@ -10,9 +10,14 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::kernels::matmul::{Layout, Product, matmul};
 
-/// `(in, out)` of the linear layers of a block of width 128 and of width 256: qkv, output,
+/// `(in, out)` of the linear layers of a block of width 64, 128 and 256: qkv, output,
 /// gate | up and down projections, and the vocabulary of bytes.
-const LAYERS: [(usize, usize); 9] = [
+const LAYERS: [(usize, usize); 14] = [
+    (64, 192),
+    (64, 64),
+    (64, 352),
+    (176, 64),
+    (64, 256),
     (128, 384),
     (128, 128),
     (128, 688),
@@ -23,7 +28,7 @@ const LAYERS: [(usize, usize); 9] = [
     (256, 1376),
     (688, 256),
 ];
-const ROWS: [usize; 3] = [128, 512, 2048];
+const ROWS: [usize; 4] = [128, 256, 512, 2048];
 
 fn plain_matrixmultiply(product: Product, a: &[f32], b: &[f32], c: &mut [f32]) {
     let Product { m, k, n, .. } = product;

@@ -5,7 +5,7 @@
 //!
 //! The rotation is orthogonal, so its gradient is the rotation backwards.
 
-use crate::simd::{F32, LANES, load_partial, store_partial};
+use crate::simd::register::{LANES, Register, load_partial, store_partial};
 
 /// Tables of a rotation: cosine and sine, each `[positions, head_dim / 2]`.
 ///
@@ -83,10 +83,10 @@ fn turn(
     (cos, sin): (&[f32], &[f32]),
     scale: f32,
     out: &mut [f32],
-    f: impl Fn(F32, F32, F32, F32) -> (F32, F32),
+    f: impl Fn(Register, Register, Register, Register) -> (Register, Register),
 ) {
     let half = cos.len();
-    let scale = F32::splat(scale);
+    let scale = Register::splat(scale);
     let (a, b) = x.split_at(half);
     let (out_a, out_b) = out.split_at_mut(half);
     let (a, a_rest) = a.as_chunks();
@@ -97,8 +97,8 @@ fn turn(
     let (out_b, out_b_rest) = out_b.as_chunks_mut::<LANES>();
     let inputs = a.iter().zip(b).zip(cos.iter().zip(sin));
     for (((a, b), (cos, sin)), (out_a, out_b)) in inputs.zip(out_a.iter_mut().zip(out_b)) {
-        let (a, b) = (F32::new(*a) * scale, F32::new(*b) * scale);
-        let (turned_a, turned_b) = f(a, b, F32::new(*cos), F32::new(*sin));
+        let (a, b) = (Register::new(*a) * scale, Register::new(*b) * scale);
+        let (turned_a, turned_b) = f(a, b, Register::new(*cos), Register::new(*sin));
         *out_a = turned_a.to_array();
         *out_b = turned_b.to_array();
     }
