@@ -29,7 +29,7 @@ done
 
 "$program" --version
 grep -m 1 'model name' /proc/cpuinfo || true
-printf '%s threads; load of the machine now:%s\n\n' "$threads" "$(uptime | sed 's/.*load average//')"
+printf '%s threads; load of the machine now: %s\n\n' "$threads" "$(uptime | sed 's/.*load average: //')"
 "$python" - "$lines" << 'END'
 import collections, json, statistics, sys
 
