@@ -6,16 +6,22 @@
     reason = "the loops over streams and columns index several arrays at once"
 )]
 
-use engine::simd::{F32, LANES, load, load_partial, store, store_partial};
+use engine::simd::register::{LANES, Register, load, load_partial, store, store_partial};
 use wide::bytemuck::cast;
 use wide::f32x8;
 
+/// True if the target has 16 vector registers, not 32.
+pub(in crate::connection) const FEW_REGISTERS: bool = cfg!(not(any(
+    target_feature = "avx512f",
+    target_feature = "neon"
+)));
+
 /// The elements of a stream that one step of a loop treats.
 pub(in crate::connection) trait Chunk: Copy {
-    fn load(self, x: &[f32], at: usize) -> F32;
-    fn store(self, x: &mut [f32], at: usize, value: F32);
+    fn load(self, x: &[f32], at: usize) -> Register;
+    fn store(self, x: &mut [f32], at: usize, value: Register);
     /// `value` in the lanes of the chunk, 0 beyond.
-    fn splat(self, value: f32) -> F32;
+    fn splat(self, value: f32) -> Register;
 }
 
 /// A full vector.
@@ -24,18 +30,18 @@ pub(in crate::connection) struct Whole;
 
 impl Chunk for Whole {
     #[inline(always)]
-    fn load(self, x: &[f32], at: usize) -> F32 {
+    fn load(self, x: &[f32], at: usize) -> Register {
         load(&x[at..])
     }
 
     #[inline(always)]
-    fn store(self, x: &mut [f32], at: usize, value: F32) {
+    fn store(self, x: &mut [f32], at: usize, value: Register) {
         store(&mut x[at..], value);
     }
 
     #[inline(always)]
-    fn splat(self, value: f32) -> F32 {
-        F32::splat(value)
+    fn splat(self, value: f32) -> Register {
+        Register::splat(value)
     }
 }
 
@@ -45,17 +51,17 @@ pub(in crate::connection) struct Tail(pub(in crate::connection) usize);
 
 impl Chunk for Tail {
     #[inline(always)]
-    fn load(self, x: &[f32], at: usize) -> F32 {
+    fn load(self, x: &[f32], at: usize) -> Register {
         load_partial(&x[at..][..self.0])
     }
 
     #[inline(always)]
-    fn store(self, x: &mut [f32], at: usize, value: F32) {
+    fn store(self, x: &mut [f32], at: usize, value: Register) {
         store_partial(&mut x[at..][..self.0], value);
     }
 
     #[inline(always)]
-    fn splat(self, value: f32) -> F32 {
+    fn splat(self, value: f32) -> Register {
         let lanes = [value; LANES];
         load_partial(&lanes[..self.0])
     }
@@ -85,9 +91,9 @@ pub(in crate::connection) use for_chunks;
 /// instructions in an inner loop costs more than they do.
 #[inline(always)]
 pub(in crate::connection) fn vectors<const N: usize>(
-    mut vector: impl FnMut(usize) -> F32,
-) -> [F32; N] {
-    let mut vectors = [F32::ZERO; N];
+    mut vector: impl FnMut(usize) -> Register,
+) -> [Register; N] {
+    let mut vectors = [Register::ZERO; N];
     for (index, slot) in vectors.iter_mut().enumerate() {
         *slot = vector(index);
     }
@@ -97,9 +103,9 @@ pub(in crate::connection) fn vectors<const N: usize>(
 /// Likewise, an array of arrays.
 #[inline(always)]
 pub(in crate::connection) fn matrix<const M: usize, const N: usize>(
-    mut vector: impl FnMut(usize, usize) -> F32,
-) -> [[F32; N]; M] {
-    let mut matrix = [[F32::ZERO; N]; M];
+    mut vector: impl FnMut(usize, usize) -> Register,
+) -> [[Register; N]; M] {
+    let mut matrix = [[Register::ZERO; N]; M];
     for (row, slots) in matrix.iter_mut().enumerate() {
         *slots = vectors(|index| vector(row, index));
     }
@@ -114,19 +120,31 @@ pub(in crate::connection) fn stream(x: &[f32], index: usize, d: usize) -> &[f32]
 
 /// The sums of the lanes of each vector, eight vectors at a time.
 #[inline(always)]
-pub(in crate::connection) fn sum_lanes(vectors: &[F32], mut put: impl FnMut(usize, f32)) {
-    for (group, eight) in vectors.chunks(8).enumerate() {
+pub(in crate::connection) fn sum_lanes(vectors: &[Register], mut put: impl FnMut(usize, f32)) {
+    for (group, vectors) in vectors.chunks(8).enumerate() {
         let mut halves = [f32x8::ZERO; 8];
-        for (half, &vector) in halves.iter_mut().zip(eight) {
-            let [low, high]: [f32x8; 2] = cast(vector);
-            *half = low + high;
+        for (half, &vector) in halves.iter_mut().zip(vectors) {
+            *half = eight_lanes(vector);
         }
         let [a, b, c, d, e, f, g, h] = f32x8::transpose(halves);
         let sums = (((a + e) + (c + g)) + ((b + f) + (d + h))).to_array();
-        for i in 0..eight.len() {
+        for i in 0..vectors.len() {
             put(group * 8 + i, sums[i]);
         }
     }
+}
+
+/// Eight numbers with the sum of the lanes of a vector.
+#[inline(always)]
+fn eight_lanes(vector: Register) -> f32x8 {
+    const VECTORS: usize = 8usize.div_ceil(LANES);
+    let mut vectors = [Register::ZERO; VECTORS];
+    vectors[0] = vector;
+    let eights: [f32x8; VECTORS * LANES / 8] = cast(vectors);
+    eights
+        .into_iter()
+        .reduce(|a, b| a + b)
+        .expect("eight lanes")
 }
 
 /// A stream that goes into every combination with a weight of its own.
@@ -148,14 +166,14 @@ pub(in crate::connection) fn combine<const K: usize, const T: usize>(
 ) {
     for (tile, out) in out.chunks_exact_mut(T * d).enumerate() {
         for (part, source) in source.chunks_exact(K * d).enumerate() {
-            let weights: [[F32; T]; K] =
-                matrix(|m, t| F32::splat(coefficient(part * K + m, tile * T + t)));
+            let weights: [[Register; T]; K] =
+                matrix(|m, t| Register::splat(coefficient(part * K + m, tile * T + t)));
             let add = accumulate || part > 0;
             match &extra {
                 Some((extra, extra_coefficient)) if part == 0 => {
                     let extra = &extra[..d];
-                    let extra_weights: [F32; T] =
-                        vectors(|t| F32::splat(extra_coefficient(tile * T + t)));
+                    let extra_weights: [Register; T] =
+                        vectors(|t| Register::splat(extra_coefficient(tile * T + t)));
                     for_chunks!(d, |chunk, at| {
                         let x = chunk.load(extra, at);
                         let start = initial::<T>(chunk, out, d, at, add);
@@ -188,11 +206,11 @@ pub(in crate::connection) fn initial<const T: usize>(
     d: usize,
     at: usize,
     add: bool,
-) -> [F32; T] {
+) -> [Register; T] {
     if add {
         vectors(|t| chunk.load(stream(out, t, d), at))
     } else {
-        [F32::ZERO; T]
+        [Register::ZERO; T]
     }
 }
 
@@ -203,8 +221,8 @@ fn combine_chunk<const K: usize, const T: usize>(
     source: &[f32],
     d: usize,
     at: usize,
-    weights: &[[F32; T]; K],
-    mut sums: [F32; T],
+    weights: &[[Register; T]; K],
+    mut sums: [Register; T],
 ) {
     for m in 0..K {
         let x = chunk.load(stream(source, m, d), at);
@@ -227,13 +245,27 @@ pub(in crate::connection) fn contract<const I: usize, const J: usize>(
     d: usize,
     a: &[f32],
     b: &[f32],
+    put: impl FnMut(usize, usize, [f32; J]),
+) {
+    // Sixteen sums would leave no register for what is multiplied.
+    match FEW_REGISTERS && I == 4 && J == 4 {
+        true => contract_tiles::<2, J>(d, a, b, put),
+        false => contract_tiles::<I, J>(d, a, b, put),
+    }
+}
+
+#[inline(always)]
+fn contract_tiles<const I: usize, const J: usize>(
+    d: usize,
+    a: &[f32],
+    b: &[f32],
     mut put: impl FnMut(usize, usize, [f32; J]),
 ) {
     for (tile_a, a) in a.chunks_exact(I * d).enumerate() {
         for (tile_b, b) in b.chunks_exact(J * d).enumerate() {
-            let mut sums = [[F32::ZERO; J]; I];
+            let mut sums = [[Register::ZERO; J]; I];
             for_chunks!(d, |chunk, at| {
-                let right: [F32; J] = vectors(|j| chunk.load(stream(b, j, d), at));
+                let right: [Register; J] = vectors(|j| chunk.load(stream(b, j, d), at));
                 for i in 0..I {
                     let left = chunk.load(stream(a, i, d), at);
                     for j in 0..J {
@@ -255,7 +287,7 @@ pub(in crate::connection) fn contract<const I: usize, const J: usize>(
 /// The sums of `S` streams.
 #[inline(always)]
 pub(in crate::connection) fn stream_sums<const S: usize>(d: usize, streams: &[f32]) -> [f32; S] {
-    let mut sums = [F32::ZERO; S];
+    let mut sums = [Register::ZERO; S];
     for_chunks!(d, |chunk, at| {
         for s in 0..S {
             sums[s] += chunk.load(stream(streams, s, d), at);

@@ -16,7 +16,10 @@
 use super::rows::{Chunk as _, NO_EXTRA, Tail, Whole, add, combine, contract, for_chunks};
 use super::{Axis, PerRow, PerRowGrad, expect_len, grad_len};
 use engine::op::Grad;
-use engine::simd::{F32, LANES, dot};
+use engine::simd::{
+    dot,
+    register::{LANES, Register},
+};
 
 /// The sizes of a state and of what a sublayer sees of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,7 +281,7 @@ fn scale_chunks(width: usize, out: &mut [f32], x: &[f32], beta: &[f32], accumula
     let chunks = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
     for ((out, x), &beta) in chunks.zip(beta) {
         for_chunks!(width, |chunk, at| {
-            let value = F32::splat(beta) * chunk.load(x, at);
+            let value = Register::splat(beta) * chunk.load(x, at);
             let value = if accumulate {
                 value + chunk.load(out, at)
             } else {

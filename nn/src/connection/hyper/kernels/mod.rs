@@ -57,7 +57,7 @@ pub use engine::op::Grad;
 pub use forward::{Read, Source, Write, read, write_then_read_static, write_then_sum};
 
 use crate::connection::streams::{Axis, expect_len};
-use engine::simd::LANES;
+use engine::simd::register::LANES;
 
 /// The sizes of a hidden state `[rows, rate, d]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use crate::connection::streams::{
     expect_len,
     predictor::{Predictor, PredictorForm, PredictorNorm},
     put,
-    rows::stream_sums,
+    rows::{FEW_REGISTERS, stream_sums},
 };
-use engine::simd::{F32, LANES, load_partial, store_partial, tanh};
+use engine::simd::{F32, LANES as WIDE, load_partial, register::LANES, store_partial, tanh};
 
 /// Panics unless every part of a predictor that is there has its length.
 #[track_caller]
@@ -129,17 +129,21 @@ impl<'s, const C: usize> Folded<'s, C> {
         let n = fixed::<C>(self.dims.rate);
         let d = self.dims.d;
         let last = self.dims.rows.min(first + block_rows(n));
-        for pair in (first * n..last * n).step_by(2) {
-            if pair + 1 < last * n {
-                self.project_streams::<2>(n, d, state, pair, out);
-            } else {
-                self.project_streams::<1>(n, d, state, pair, out);
+        let (mut stream, last_stream) = (first * n, last * n);
+        // Two sums of each column, where there are registers for them.
+        if !(FEW_REGISTERS && C > 6) {
+            while stream + 1 < last_stream {
+                self.project_streams::<2>(n, d, state, stream, out);
+                stream += 2;
             }
+        }
+        for stream in stream..last_stream {
+            self.project_streams::<1>(n, d, state, stream, out);
         }
         let range = first * n * (n + 2)..last * n * (n + 2);
         let values = &mut values[..range.len()];
         let products = &out.products[range];
-        for at in (0..products.len()).step_by(LANES) {
+        for at in (0..products.len()).step_by(WIDE) {
             let activation = self.activations(products, at);
             let scale = load_partial(&self.scale[at..]);
             let value = scale.mul_add(activation, load_partial(&self.fixed[at..]));
@@ -220,7 +224,7 @@ impl<'s, const C: usize> Folded<'s, C> {
             weights[n + 1] = saved.beta_grad.map_or(0.0, |grad| grad[stream]);
         }
         let products = &saved.products[streams.start * (n + 2)..streams.end * (n + 2)];
-        for at in (0..products.len()).step_by(LANES) {
+        for at in (0..products.len()).step_by(WIDE) {
             let grad = load_partial(&weights[at..]);
             let activation = self.activations(products, at);
             let mut slope = load_partial(&self.scale[at..]);

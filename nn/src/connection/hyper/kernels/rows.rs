@@ -1,9 +1,13 @@
 //! The loops of the predictors, and of the gradient that gathers at the streams of a row.
 
+use super::padded;
 use crate::connection::streams::rows::{
-    Chunk, Tail, Whole, for_chunks, initial, matrix, stream, sum_lanes, vectors,
+    Chunk, FEW_REGISTERS, Tail, Whole, for_chunks, initial, matrix, stream, sum_lanes, vectors,
 };
-use engine::simd::{F32, LANES, load, store};
+use engine::simd::register::{LANES, Register, load, store};
+
+/// Floats in a cache line.
+const LINE: usize = 16;
 
 /// Prefetches row `row`, of `len` elements, into the cache, if there is one.
 ///
@@ -16,7 +20,7 @@ pub(super) fn prefetch_row(x: &[f32], len: usize, row: usize) {
         .chunks_exact(len)
         .nth(row)
         .into_iter()
-        .flat_map(|x| x.chunks(LANES))
+        .flat_map(|x| x.chunks(LINE))
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint, which reads nothing, for an address inside of a slice.
@@ -36,11 +40,12 @@ pub(super) fn project<const C: usize, const S: usize>(
     mean: [f32; S],
     columns: &[f32],
 ) -> ([f32; S], [[f32; C]; S]) {
-    let mut squares = [F32::ZERO; S];
-    let mut sums = [[F32::ZERO; C]; S];
+    let mut squares = [Register::ZERO; S];
+    let mut sums = [[Register::ZERO; C]; S];
     for_chunks!(d, |chunk, at| {
         let columns = &columns[at * C..][..C * LANES];
-        let x: [F32; S] = vectors(|s| chunk.load(stream(streams, s, d), at) - chunk.splat(mean[s]));
+        let x: [Register; S] =
+            vectors(|s| chunk.load(stream(streams, s, d), at) - chunk.splat(mean[s]));
         for s in 0..S {
             squares[s] = x[s].mul_add(x[s], squares[s]);
         }
@@ -71,20 +76,24 @@ pub(super) fn outer<const C: usize>(
     columns: &mut [f32],
 ) {
     let count = weights.len() / mean.len();
-    let group_len = C * d.next_multiple_of(LANES);
+    let group_len = C * padded(d);
     for (group, columns) in columns.chunks_exact_mut(group_len).enumerate() {
-        let paired = d - d % (2 * LANES);
+        // Two sums of each column, where there are registers for them.
+        let paired = match FEW_REGISTERS && C > 6 {
+            true => 0,
+            false => d - d % (2 * LANES),
+        };
         for at in (0..paired).step_by(2 * LANES) {
             let columns = &mut columns[at * C..][..2 * C * LANES];
-            let mut sums: [[F32; C]; 2] =
+            let mut sums: [[Register; C]; 2] =
                 matrix(|half, c| load(&columns[(half * C + c) * LANES..]));
             let rows = streams.chunks_exact(d).zip(weights.chunks_exact(count));
             for ((x, weights), &mean) in rows.zip(mean) {
                 let weights = &weights[group * C..][..C];
-                let centred: [F32; 2] =
-                    vectors(|half| load(&x[at + half * LANES..]) - F32::splat(mean));
+                let centred: [Register; 2] =
+                    vectors(|half| load(&x[at + half * LANES..]) - Register::splat(mean));
                 for c in 0..C {
-                    let weight = F32::splat(weights[c]);
+                    let weight = Register::splat(weights[c]);
                     for half in 0..2 {
                         sums[half][c] = centred[half].mul_add(weight, sums[half][c]);
                     }
@@ -99,13 +108,13 @@ pub(super) fn outer<const C: usize>(
         let (rest, offset) = (d - paired, paired);
         for_chunks!(rest, |chunk, at| {
             let columns = &mut columns[(offset + at) * C..][..C * LANES];
-            let mut sums: [F32; C] = vectors(|c| load(&columns[c * LANES..]));
+            let mut sums: [Register; C] = vectors(|c| load(&columns[c * LANES..]));
             let rows = streams.chunks_exact(d).zip(weights.chunks_exact(count));
             for ((x, weights), &mean) in rows.zip(mean) {
                 let weights = &weights[group * C..][..C];
                 let centred = chunk.load(x, offset + at) - chunk.splat(mean);
                 for c in 0..C {
-                    sums[c] = centred.mul_add(F32::splat(weights[c]), sums[c]);
+                    sums[c] = centred.mul_add(Register::splat(weights[c]), sums[c]);
                 }
             }
             for c in 0..C {
@@ -150,7 +159,7 @@ pub(super) fn collect<const C: usize, const T: usize>(
         let first = tile * T;
         let state = inflow.state.map(|state| &state[first * d..][..T * d]);
         let hidden = inflow.hidden.map(|(hidden, alpha)| {
-            let read: [F32; T] = vectors(|t| F32::splat(alpha[(first + t) * (rate + 1)]));
+            let read: [Register; T] = vectors(|t| Register::splat(alpha[(first + t) * (rate + 1)]));
             (&hidden[..d], read)
         });
         let Some(predicted) = inflow.predicted else {
@@ -163,14 +172,14 @@ pub(super) fn collect<const C: usize, const T: usize>(
             continue;
         };
         let streams = &predicted.streams[first * d..][..T * d];
-        let slope: [F32; T] = vectors(|t| F32::splat(predicted.slope[first + t]));
-        let group_len = C * d.next_multiple_of(LANES);
+        let slope: [Register; T] = vectors(|t| Register::splat(predicted.slope[first + t]));
+        let group_len = C * padded(d);
         for (group, columns) in predicted.columns.chunks_exact(group_len).enumerate() {
-            let weights: [[F32; C]; T] = matrix(|t, c| {
-                F32::splat(predicted.weights[(first + t) * (rate + 2) + group * C + c])
+            let weights: [[Register; C]; T] = matrix(|t, c| {
+                Register::splat(predicted.weights[(first + t) * (rate + 2) + group * C + c])
             });
             for_chunks!(d, |chunk, at| {
-                let mut sums: [F32; T] = if group == 0 {
+                let mut sums: [Register; T] = if group == 0 {
                     let sums = received(chunk, out, state, hidden, d, at, accumulate);
                     vectors(|t| {
                         let centred = chunk.load(stream(streams, t, d), at)
@@ -201,11 +210,11 @@ fn received<const T: usize>(
     chunk: impl Chunk,
     out: &[f32],
     state: Option<&[f32]>,
-    hidden: Option<(&[f32], [F32; T])>,
+    hidden: Option<(&[f32], [Register; T])>,
     d: usize,
     at: usize,
     accumulate: bool,
-) -> [F32; T] {
+) -> [Register; T] {
     let mut sums = initial::<T>(chunk, out, d, at, accumulate);
     if let Some(state) = state {
         for t in 0..T {
