@@ -135,7 +135,7 @@ impl Args {
             .right("GFLOP/s", |point| {
                 format!("{:.0}", point.gflop / point.median_ms * 1e3)
             })
-            .right("% of FMA peak", |point| percent(point.fraction_of_peak))
+            .right("peak %", |point| percent(point.fraction_of_peak))
             .right("connections %", |point| {
                 format!("{:.1}", 100.0 * point.connection_share)
             })

@@ -100,14 +100,23 @@ fn the_size_small_is_the_step_of_the_preset() {
 
 #[test]
 fn a_growth_table_has_the_fraction_of_the_peak_in_each_row() {
-    let output = Command::new(env!("CARGO_BIN_EXE_experiments"))
-        .args(["bench", "--growth=rate", "--steps=1"])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("% of FMA peak"), "{text}");
-    assert!(text.contains("FMA peak of "), "{text}");
+    let growth = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_experiments"))
+            .args(["bench", "--growth=seq", "--rate=1", "--steps=1"])
+            .args(more)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&growth(&["--json"])).unwrap();
+    assert_eq!(rows.len(), 5);
+    rows.iter().for_each(check_rates);
+    let text = growth(&[]);
+    assert!(
+        text.contains("peak %") && text.contains("FMA peak of"),
+        "{text}"
+    );
 }
 
 #[test]
