@@ -10,10 +10,10 @@ const SUMS: usize = if cfg!(any(target_feature = "avx512f", target_feature = "ne
 } else {
     12
 };
-/// Multiply-adds of each sum in a round: some milliseconds.
-const LENGTH: usize = 1 << 19;
+/// Multiply-adds of each sum in a round: about a millisecond, in which the threads meet at once.
+const LENGTH: usize = 1 << 18;
 /// Rounds, of which the fastest counts: other work on the machine only ever adds time.
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 100;
 
 /// GFLOP/s of a loop of independent multiply-adds in the widest registers of the build, on all
 /// threads of the current pool at once. A multiply-add is two operations. Takes about 0.2 s.
