@@ -97,7 +97,9 @@ impl Plan {
         let known = |arm: &ArmPlan| &sweep.arms[arm.arm];
         let base = |arm: &ArmPlan| {
             let wanted = known(arm).baseline.as_ref();
-            self.arms.iter().find(|base| Some(&known(base).name) == wanted)
+            self.arms
+                .iter()
+                .find(|base| Some(&known(base).name) == wanted)
         };
         let more = |arm: &ArmPlan, of: fn(&ArmPlan) -> f64| {
             number(base(arm), |base| {
