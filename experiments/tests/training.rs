@@ -267,3 +267,32 @@ fn impossible_shapes_and_short_texts_are_errors() {
     let error = Trainer::new(&long, &corpus).err().unwrap();
     assert!(matches!(error, TrainError::Data(_)), "{error}");
 }
+
+/// A factor of the write that is not learned goes from 1 to its end, and is part of the weights.
+#[test]
+fn a_write_gain_follows_its_schedule() {
+    let config = config(&[
+        "model.connection.type=mhc",
+        "model.connection.write_gain_end=0.5",
+    ]);
+    let mut trainer = Trainer::new(&config, corpus()).unwrap();
+    let gains = |trainer: &Trainer| -> Vec<f32> {
+        let params = trainer.params();
+        let parts = params
+            .parts()
+            .filter(|part| part.name.ends_with("write_gain"));
+        parts.map(|part| params.slab()[part.range.start]).collect()
+    };
+    let sublayers = 2 * config.model.layers();
+    for step in 0..24_u8 {
+        trainer.step();
+        let expected = 1.0 - 0.5 * f32::from(step) / 23.0;
+        assert_eq!(gains(&trainer).len(), sublayers);
+        assert!(
+            gains(&trainer)
+                .iter()
+                .all(|gain| (gain - expected).abs() < 1e-6)
+        );
+    }
+    assert!(gains(&trainer).iter().all(|&gain| gain == 0.5));
+}

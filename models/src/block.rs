@@ -147,7 +147,9 @@ impl TrunkConfig<'_> {
         ])?;
         self.ffn.validate()?;
         let of_connection = self.connection.validate(dim);
-        of_connection.map_err(|message| ConfigError(format!("connection: {message}")))
+        of_connection
+            .and_then(|()| self.connection.validate_depth(self.layers))
+            .map_err(|message| ConfigError(format!("connection: {message}")))
     }
 
     /// Number of elements of all matrices, connections left out, for sizes that may be absurd.
@@ -175,12 +177,13 @@ impl TrunkConfig<'_> {
 #[derive(Debug)]
 struct Block {
     attn_scope: Arc<str>,
-    attn_norm: Norm,
+    /// `None` where the connection has a norm of its own.
+    attn_norm: Option<Norm>,
     attn: Attention,
     attn_modulation: Option<AdaLnZero>,
     attn_connection: Box<dyn Connection>,
     ffn_scope: Arc<str>,
-    /// `None` where the connection has both sublayers read one norm.
+    /// `None` there too, and where the connection has both sublayers read one norm.
     ffn_norm: Option<Norm>,
     ffn: Ffn,
     ffn_modulation: Option<AdaLnZero>,
@@ -217,6 +220,11 @@ impl<'a, 't> Modulation<'a, 't> {
             None => output,
         }
     }
+}
+
+/// `norm(x)`, x itself without a norm.
+fn normed<'t>(norm: &Option<Norm>, x: Var<'t>) -> Var<'t> {
+    norm.as_ref().map_or(x, |norm| norm.forward(x))
 }
 
 /// The second sublayer of a block.
@@ -257,12 +265,13 @@ impl Block {
             |name: &str, b: &mut Builder| config.conditioned.then(|| AdaLnZero::new(b, name, dim));
         Self {
             attn_scope: b.path("attn").into(),
-            attn_norm: config.norm("attn_norm", b),
+            attn_norm: spec.sublayer_norms().then(|| config.norm("attn_norm", b)),
             attn: Attention::new(b, "attn", &attention, config.rotary.clone()),
             attn_modulation: modulation("attn_modulation", b),
             attn_connection: b.scope("attn_connection", |b| spec.build(site(2 * index), b)),
             ffn_scope: b.path("ffn").into(),
-            ffn_norm: (!spec.shares_norm()).then(|| config.norm("ffn_norm", b)),
+            ffn_norm: (spec.sublayer_norms() && !spec.shares_norm())
+                .then(|| config.norm("ffn_norm", b)),
             ffn: Ffn::new(config, &init, output_init, b),
             ffn_modulation: modulation("ffn_modulation", b),
             ffn_connection: b.scope("ffn_connection", |b| spec.build(site(2 * index + 1), b)),
@@ -279,7 +288,7 @@ impl Block {
         let modulation = Modulation::new(&self.attn_modulation, condition);
         let finish = |y| modulation.gate(dropout(y, self.dropout, &self.attn_scope));
         let attention = Sublayer {
-            norm: &|x| modulation.modulate(self.attn_norm.forward(x)),
+            norm: &|x| modulation.modulate(normed(&self.attn_norm, x)),
             layer: &|x| finish(self.attn.forward(x)),
             attention: Some(&|x, edit| finish(self.attn.forward_edited(x, edit))),
         };
@@ -290,10 +299,7 @@ impl Block {
         let losses = Cell::new(None);
         let modulation = Modulation::new(&self.ffn_modulation, condition);
         let feed_forward = Sublayer {
-            norm: &|x| {
-                let norm = self.ffn_norm.as_ref();
-                modulation.modulate(norm.map_or(x, |norm| norm.forward(x)))
-            },
+            norm: &|x| modulation.modulate(normed(&self.ffn_norm, x)),
             layer: &|x| {
                 let (y, of_router) = self.ffn.forward(x);
                 losses.set(of_router);

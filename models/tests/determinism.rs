@@ -4,6 +4,7 @@ mod common;
 
 use common::{Run, dynamic, small, small_dit, small_moe};
 use models::model::ModelConfig;
+use nn::connection::ConnectionConfig;
 
 fn trained(config: &ModelConfig, threads: usize, shards: usize) -> (Vec<f64>, Vec<u32>) {
     let pool = rayon::ThreadPoolBuilder::new()
@@ -24,6 +25,9 @@ fn training_gives_the_same_bits_for_any_number_of_threads() {
         small(dynamic(4)),
         small_moe(dynamic(2)),
         small_dit(dynamic(2)),
+        small(ConnectionConfig::MhcV4(Default::default())),
+        small_moe(ConnectionConfig::SinglePassMhc(Default::default())),
+        small_dit(ConnectionConfig::GatedResidual(Default::default())),
     ] {
         for shards in [1, 2, 3] {
             let one = trained(&config, 1, shards);

@@ -2,7 +2,7 @@
 
 use crate::{linear::Linear, norm::NormConfig};
 use engine::{
-    ops::{Rotary, attention, qk_norm},
+    ops::{Rotary, attention, linear_parts, qk_norm},
     params::{Builder, Decay, Init, ParamId},
     tape::Var,
 };
@@ -23,6 +23,15 @@ pub struct AttentionConfig {
     pub init: Init,
     /// Initialisation of the output projection.
     pub output_init: Init,
+}
+
+/// What queries, keys and values are projected from, `[batch, seq, dim]`.
+#[derive(Clone, Copy, Debug)]
+pub enum AttentionInput<'t> {
+    /// One value for all of them.
+    Shared(Var<'t>),
+    /// A value of its own for each.
+    Apart([Var<'t>; 3]),
 }
 
 /// Self-attention of several heads: `q | k | v = x W_qkvᵀ`, for every head
@@ -74,15 +83,22 @@ impl Attention {
     /// `[batch, seq, dim]` to the same shape.
     #[track_caller]
     pub fn forward<'t>(&self, x: Var<'t>) -> Var<'t> {
-        self.forward_edited(x, &|qkv| qkv)
+        self.forward_edited(AttentionInput::Shared(x), &|qkv| qkv)
     }
 
     /// As [`Attention::forward`], with the projections `q | k | v`, `[batch, seq, 3
     /// dim]`, changed by `edit` before qk-norm and attention.
     #[track_caller]
-    pub fn forward_edited<'t>(&self, x: Var<'t>, edit: &dyn Fn(Var<'t>) -> Var<'t>) -> Var<'t> {
-        let tape = x.tape();
-        let mut qkv = edit(self.qkv.forward(x));
+    pub fn forward_edited<'t>(
+        &self,
+        input: AttentionInput<'t>,
+        edit: &dyn Fn(Var<'t>) -> Var<'t>,
+    ) -> Var<'t> {
+        let qkv = match input {
+            AttentionInput::Shared(x) => self.qkv.forward(x),
+            AttentionInput::Apart(xs) => linear_parts(&xs, xs[0].tape().param(self.qkv.weight())),
+        };
+        let (tape, mut qkv) = (qkv.tape(), edit(qkv));
         if let Some((q, k, eps)) = self.norms {
             qkv = qk_norm(qkv, tape.param(q), tape.param(k), eps);
         }

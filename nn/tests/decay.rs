@@ -7,7 +7,7 @@ use engine::{
 };
 use nn::{
     attention::{Attention, AttentionConfig},
-    connection::{ConnectionConfig, HyperConfig, Site},
+    connection::{ConnectionConfig, HyperConfig, MhcV4Config, SinglePassMhcConfig, Site},
     feed_forward::FeedForward,
     moe::{MixtureOfExperts, MoeConfig},
     norm::{Norm, NormConfig, NormKind},
@@ -71,12 +71,27 @@ fn projections_of_hyper_connections_decay_and_nothing_else_of_them() {
     );
 }
 
+/// Those of DeepSeek-V4 decay as trainers that go by the names of norms and biases have it, unless
+/// told not to.
 #[test]
 fn norms_biases_scales_and_static_parts_of_no_connection_decay() {
-    for config in ConnectionConfig::all() {
+    let without_decay = MhcV4Config {
+        decay: false,
+        ..MhcV4Config::default()
+    };
+    let all = ConnectionConfig::all()
+        .into_iter()
+        .map(|config| match config {
+            ConnectionConfig::MhcV4(_) => ConnectionConfig::MhcV4(without_decay.clone()),
+            ConnectionConfig::SinglePassMhc(_) => {
+                ConnectionConfig::SinglePassMhc(SinglePassMhcConfig(without_decay.clone()))
+            }
+            other => other,
+        });
+    for config in all {
         let params = connection(&config);
         for name in &groups(&params)[0] {
-            let never = ["norm", "bias", "scale", "static"];
+            let never = ["norm", "bias", "base", "scale", "static"];
             assert!(
                 !never.iter().any(|part| name.contains(part)),
                 "{}: {name} decays",
@@ -84,6 +99,12 @@ fn norms_biases_scales_and_static_parts_of_no_connection_decay() {
             );
         }
     }
+}
+
+#[test]
+fn scale_and_base_of_deepseek_v4_decay_by_default() {
+    let params = connection(&ConnectionConfig::MhcV4(MhcV4Config::default()));
+    assert_eq!(groups(&params), [vec!["base", "fn", "scale"], vec![]]);
 }
 
 #[test]

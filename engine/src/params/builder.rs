@@ -67,6 +67,15 @@ impl Builder {
         result
     }
 
+    /// Registers what `build` registers outside all scopes: what belongs to the whole network,
+    /// although a part of it registers it.
+    pub fn at_root<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::take(&mut self.path);
+        let result = build(self);
+        self.path = outer;
+        result
+    }
+
     /// Registers what `build` registers as frozen if `frozen`.
     pub fn frozen_if<T>(&mut self, frozen: bool, build: impl FnOnce(&mut Self) -> T) -> T {
         let outer = self.trainable;
@@ -215,6 +224,18 @@ mod tests {
         let params = builder.finish();
         assert_eq!(params.get(id).range, 1 << 40..(1 << 40) + 3);
         assert!(params.slab().is_empty());
+    }
+
+    #[test]
+    fn the_root_is_outside_all_scopes() {
+        let mut builder = Builder::new(Key::new(1));
+        builder.scope("a", |b| {
+            b.at_root(|b| b.param("head", [1], Decay::No, Init::Ones));
+            b.param("b", [1], Decay::No, Init::Ones);
+        });
+        let params = builder.finish();
+        let names: Vec<&str> = params.parts().map(|part| &*part.name).collect();
+        assert_eq!(names, ["head", "a.b"]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::{
     config::FfnConfig,
 };
 use engine::params::{Param, Params};
+use nn::connection::END_SCOPES;
 
 /// Bytes of a number.
 const FLOAT: usize = 4;
@@ -146,9 +147,13 @@ fn count(params: &Params, idle: u64) -> ParameterCount {
 }
 
 /// Returns whether a parameter belongs to a connection: a part of its path ends in
-/// `connection`.
+/// `connection`, or it is below the name of an end of the streams.
 fn is_of_connection(name: &str) -> bool {
-    name.split('.').any(|part| part.ends_with("connection"))
+    let mut parts = name.split('.');
+    parts.clone().any(|part| part.ends_with("connection"))
+        || parts
+            .next()
+            .is_some_and(|first| END_SCOPES.contains(&first))
 }
 
 fn attention(trunk: &TrunkConfig<'_>, tokens: usize) -> u64 {
@@ -189,14 +194,18 @@ fn idle_parameters(trunk: &TrunkConfig<'_>) -> u64 {
 fn saved(trunk: &TrunkConfig<'_>) -> usize {
     let (d, hidden) = (trunk.dim, trunk.ffn.hidden());
     let norm = d + 2;
+    let own_norm = match trunk.connection.sublayer_norms() {
+        true => norm,
+        false => 0,
+    };
     let qk_norm = if trunk.qk_norm { 3 * d + 2 } else { 0 };
-    let attention = norm + 3 * d + qk_norm + d + trunk.heads + d;
+    let attention = own_norm + 3 * d + qk_norm + d + trunk.heads + d;
     let inner = match trunk.ffn {
         FfnConfig::SwiGlu { .. } => 3 * hidden,
         FfnConfig::Gelu { .. } => 2 * hidden,
         FfnConfig::Moe(moe) => 2 * moe.experts + moe.top_k * (3 * hidden + 3),
     };
-    let feed_forward = norm + inner + d;
+    let feed_forward = own_norm + inner + d;
     let last_norm = if trunk.connection.final_norm() {
         norm
     } else {

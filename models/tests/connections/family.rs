@@ -9,9 +9,9 @@ use engine::rng::Key;
 use models::{network::Network, transformer::Transformer};
 use nn::{
     connection::{
-        CayleyConfig, ConnectionConfig, ConstrainedInit, FracConfig, HyperConfig, IdentityHcConfig,
-        JpmHcConfig, KromHcConfig, MhcConfig, MhcLiteConfig, Narrowing, NormGroup, PredictorNorm,
-        Reduction, VirtualWidthConfig, Widening,
+        CayleyConfig, ConnectionConfig, ConstrainedInit, Expansion, FracConfig, HyperConfig,
+        IdentityHcConfig, JpmHcConfig, KromHcConfig, MhcConfig, MhcLiteConfig, Narrowing,
+        NormGroup, OhcConfig, PredictorNorm, Reduction, VirtualWidthConfig, Widening,
     },
     optim::AdamW,
 };
@@ -76,25 +76,31 @@ fn every_reduction_of_hyper_connections_starts_as_pre_norm() {
 }
 
 fn constrained(rate: usize, init: ConstrainedInit, reduction: Reduction) -> Vec<ConnectionConfig> {
-    let scale_init = 0.01;
+    let (scale_init, expansion, write_gain_end) = (0.01, Expansion::Copies, 1.0);
     let mut all = vec![
         ConnectionConfig::IdentityHc(IdentityHcConfig {
             rate,
             init,
             scale_init,
             reduction,
+            expansion,
+            write_gain_end,
         }),
         ConnectionConfig::Cayley(CayleyConfig {
             rate,
             init,
             scale_init,
             reduction,
+            expansion,
+            write_gain_end,
         }),
         ConnectionConfig::Mhc(MhcConfig {
             rate,
             init,
             scale_init,
             reduction,
+            expansion,
+            write_gain_end,
             sinkhorn_iters: 5,
         }),
     ];
@@ -104,6 +110,8 @@ fn constrained(rate: usize, init: ConstrainedInit, reduction: Reduction) -> Vec<
             init,
             scale_init,
             reduction,
+            expansion,
+            write_gain_end,
         }));
     }
     if rate.is_power_of_two() {
@@ -112,6 +120,8 @@ fn constrained(rate: usize, init: ConstrainedInit, reduction: Reduction) -> Vec<
             init,
             scale_init,
             reduction,
+            expansion,
+            write_gain_end,
         }));
     }
     all
@@ -124,6 +134,8 @@ fn an_orthogonal_mix_starts_without_mixing() {
         let config = constrained(rate, ConstrainedInit::default(), Reduction::Sum);
         starts_alike(config[1].clone(), config[0].clone());
     }
+    let identity = constrained(4, ConstrainedInit::default(), Reduction::Sum)[0].clone();
+    starts_alike(ConnectionConfig::Ohc(OhcConfig::default()), identity);
 }
 
 #[test]
@@ -166,6 +178,14 @@ fn variants() -> Vec<ConnectionConfig> {
                 ..VirtualWidthConfig::default()
             }));
         }
+    }
+    all.push(ConnectionConfig::Ohc(OhcConfig::default()));
+    for dynamic in [false, true] {
+        all.push(ConnectionConfig::Hyper(HyperConfig {
+            dynamic,
+            delayed_reads: true,
+            ..HyperConfig::default()
+        }));
     }
     for reduction in [Reduction::Mean, Reduction::SigmoidHead] {
         all.push(ConnectionConfig::Hyper(HyperConfig {
@@ -336,11 +356,23 @@ fn impossible_settings_are_refused_by_name() {
         krom.contains("rate is 6, expected a power of two"),
         "{krom}"
     );
+    let ohc = message(ConnectionConfig::Ohc(OhcConfig {
+        rate: 2,
+        ..OhcConfig::default()
+    }));
+    assert!(ohc.contains("rate is 2, expected 4"), "{ohc}");
     let mhc = message(ConnectionConfig::Mhc(MhcConfig {
         sinkhorn_iters: 0,
         ..MhcConfig::default()
     }));
     assert!(mhc.contains("sinkhorn_iters is 0, expected 1 to"), "{mhc}");
+    for write_gain_end in [-0.5, f32::NAN] {
+        let gain = message(ConnectionConfig::Mhc(MhcConfig {
+            write_gain_end,
+            ..MhcConfig::default()
+        }));
+        assert!(gain.contains("write_gain_end is"), "{gain}");
+    }
     let frac = message(ConnectionConfig::Frac(FracConfig {
         fractions: 3,
         ..FracConfig::default()

@@ -6,6 +6,8 @@ mod family;
 mod guard;
 mod jpmhc;
 mod rms;
+mod settings;
+mod year_2026;
 
 use engine::{
     params::{Gradients, Params},

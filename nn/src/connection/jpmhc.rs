@@ -15,7 +15,7 @@
 //! See [`constrained`](super::constrained) for the rest.
 
 use super::{
-    Connection, Site, Spec,
+    Connection, Expansion, Site, Spec,
     constrained::{Form, Settings, kernels::Rule},
     reduction::Reduction,
 };
@@ -54,6 +54,8 @@ impl JpmHcConfig {
                 mix_scale: self.step / 2.0,
             },
             reduction: self.reduction,
+            expansion: Expansion::Copies,
+            write_gain_end: 1.0,
         }
     }
 }

@@ -17,12 +17,13 @@ pub mod streams;
 
 pub use constrained::{
     CayleyConfig, ConstrainedInit, IdentityHcConfig, KromHcConfig, MhcConfig, MhcLiteConfig,
+    OhcConfig,
 };
 pub use hyper::HyperConfig;
 pub use reduction::Reduction;
-pub use streams::predictor::PredictorNorm;
+pub use streams::{expansion::Expansion, predictor::PredictorNorm};
 
-use crate::{hooks, norm::NormKind};
+use crate::{attention::AttentionInput, hooks, norm::NormKind};
 use engine::{params::Builder, tape::Var};
 use std::fmt;
 use streams::pending::PendingWrite;
@@ -90,7 +91,8 @@ pub struct Sublayer<'a, 't> {
 
 /// [`Attention::forward_edited`](crate::attention::Attention::forward_edited) of a
 /// sublayer.
-pub type EditedAttention<'a, 't> = &'a dyn Fn(Var<'t>, &dyn Fn(Var<'t>) -> Var<'t>) -> Var<'t>;
+pub type EditedAttention<'a, 't> =
+    &'a dyn Fn(AttentionInput<'t>, &dyn Fn(Var<'t>) -> Var<'t>) -> Var<'t>;
 
 impl<'t> Sublayer<'_, 't> {
     /// `T(x) = layer(norm(x))`, `[.., dim]` to `[.., dim]`; shown as `input` and `output`.
@@ -125,6 +127,10 @@ impl Cost {
         Self { flops, saved }
     }
 }
+
+/// The scopes, outside the blocks, of what the last connection registers for the end of the
+/// streams.
+pub const END_SCOPES: [&str; 2] = [HC_HEAD, MIXER];
 
 /// A connection around one sublayer.
 ///
@@ -180,6 +186,10 @@ fn expect_number(key: &str, value: f32) -> Result<(), String> {
     }
 }
 
+/// The name of a factor of a sublayer's write that is not learned: it follows a schedule over the
+/// training, from 1 to [`Spec::write_gain_end`].
+pub const WRITE_GAIN: &str = "write_gain";
+
 /// The configuration of a kind of connection.
 pub trait Spec {
     /// Builds the connection of one sublayer, registering its parameters.
@@ -196,6 +206,11 @@ pub trait Spec {
         true
     }
 
+    /// Returns whether every sublayer has a norm of its own before it.
+    fn sublayer_norms(&self) -> bool {
+        true
+    }
+
     /// Returns whether the feed-forward layer of a block reads what the norm of its attention has
     /// made, and has no norm of its own.
     fn shares_norm(&self) -> bool {
@@ -208,12 +223,27 @@ pub trait Spec {
         1.0
     }
 
+    /// Returns where the factors named [`WRITE_GAIN`] are to be at the end of a training; `None`
+    /// without any.
+    fn write_gain_end(&self) -> Option<f32> {
+        None
+    }
+
     /// Says what is wrong with the configuration for a network of this width.
     ///
     /// # Errors
     /// The key, its value and what is expected.
     fn validate(&self, dim: usize) -> Result<(), String> {
         let _ = dim;
+        Ok(())
+    }
+
+    /// Says what is wrong with the configuration for a network of so many blocks.
+    ///
+    /// # Errors
+    /// The key, its value and what is expected.
+    fn validate_depth(&self, blocks: usize) -> Result<(), String> {
+        let _ = blocks;
         Ok(())
     }
 }
@@ -273,18 +303,32 @@ connections! {
     Altup(AltUpConfig) in altup,
     /// A learned average of all block outputs so far.
     DenseFormer(DenseFormerConfig) in dense_former,
+    /// Sums of all block outputs so far, with weights per token and use.
+    Mudd(MuddConfig) in mudd,
     /// Learned weights, a low-rank map and previous states beside the branch.
     Laurel(LaurelConfig) in laurel,
     /// The values of the first attention in all later ones.
     ValueResidual(ValueResidualConfig) in value_residual,
     /// Attention over the outputs of all sublayers so far.
     AttentionResidual(AttentionResidualConfig) in attention_residual,
+    /// A residual stream, and attention over the changes before beside it.
+    DeltaAttentionResidual(DeltaAttentionResidualConfig) in delta_attention_residual,
+    /// Rank-one erasing and writing along the direction of each output.
+    DeepDelta(DeepDeltaConfig) in deep_delta,
+    /// Two lanes from a block on, one read by attention, the other by feed-forward.
+    TwoLane(TwoLaneConfig) in two_lane,
     /// Hyper-connections, static or dynamic.
     Hyper(HyperConfig),
+    /// Streams that are read with a gate per channel and never mixed.
+    GatedResidual(GatedResidualConfig) in gated_residual,
     /// Frac-connections, static or dynamic.
     Frac(FracConfig) in frac,
     /// mHC: a doubly stochastic mix by Sinkhorn's iteration.
     Mhc(MhcConfig),
+    /// mHC as DeepSeek-V4 releases it.
+    MhcV4(MhcV4Config) in mhc_v4,
+    /// The same with every read delayed by one sublayer.
+    SinglePassMhc(SinglePassMhcConfig) in single_pass_mhc,
     /// mHC-lite: a mean of permutations.
     MhcLite(MhcLiteConfig),
     /// KromHC: a Kronecker product of 2 x 2 mixes.
@@ -293,6 +337,8 @@ connections! {
     IdentityHc(IdentityHcConfig),
     /// The read and write of mHC with an orthogonal mix.
     Cayley(CayleyConfig),
+    /// The read and write of mHC with a mix of four streams by quaternions.
+    Ohc(OhcConfig),
     /// JPmHC: softmax reads and writes and an orthogonal mix.
     Jpmhc(JpmHcConfig) in jpmhc,
     /// Generalised hyper-connections of a virtual width.

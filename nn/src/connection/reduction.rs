@@ -108,7 +108,7 @@ impl Reducer {
                 let projected =
                     flat_projection(PredictorNorm::RmsNorm, state, &[phi], None, self.eps);
                 let (scale, bias) = (tape.param(head.scale), tape.param(head.bias));
-                let weights = head_weights(slots, projected, scale, bias);
+                let weights = head_weights(slots, projected, scale, bias, FLOOR);
                 tape.probe(hooks::HEAD, weights);
                 read(slots, state, weights)
             }
@@ -118,6 +118,7 @@ impl Reducer {
 
 struct HeadWeights {
     rate: usize,
+    floor: f32,
 }
 
 impl Op for HeadWeights {
@@ -137,7 +138,7 @@ impl Op for HeadWeights {
         }
         map(weights, false, [&logits], |[x]| sigmoid(x));
         for weight in weights {
-            *weight += FLOOR;
+            *weight += self.floor;
         }
         cx.pool.give(logits);
     }
@@ -148,7 +149,7 @@ impl Op for HeadWeights {
         let [weights] = cx.outputs();
         let weights_grad = cx.grad();
         let slopes = weights.iter().zip(weights_grad).map(|(weight, grad)| {
-            let sigmoid = weight - FLOOR;
+            let sigmoid = weight - self.floor;
             grad * sigmoid * (1.0 - sigmoid)
         });
         if let Some(mut du) = cx.input_grad(0) {
@@ -167,13 +168,20 @@ impl Op for HeadWeights {
     }
 }
 
-/// `w = sigmoid(s u + b) + 1e-6`: u `[.., n]`, s `[1]`, b `[n]`, w `[.., n, 1]`.
+/// `w = sigmoid(s u + b) + floor`: u `[.., n]`, s `[1]`, b `[n]`, w `[.., n, 1]`.
 #[track_caller]
-fn head_weights<'t>(slots: Slots, projected: Var<'t>, scale: Var<'t>, bias: Var<'t>) -> Var<'t> {
+pub(super) fn head_weights<'t>(
+    slots: Slots,
+    projected: Var<'t>,
+    scale: Var<'t>,
+    bias: Var<'t>,
+    floor: f32,
+) -> Var<'t> {
     let rate = slots.dims().slots;
     let shape = [slots.per_token([rate, 1])];
     let inputs = [projected, scale, bias];
-    let [weights] = projected.tape().apply(HeadWeights { rate }, &inputs, shape);
+    let op = HeadWeights { rate, floor };
+    let [weights] = projected.tape().apply(op, &inputs, shape);
     weights
 }
 
@@ -217,7 +225,11 @@ mod tests {
                 ],
                 |_, v: &[Var<'_>]| {
                     let slots = Slots::of_streams("check", v[3], 1);
-                    vec![read(slots, v[3], head_weights(slots, v[0], v[1], v[2]))]
+                    vec![read(
+                        slots,
+                        v[3],
+                        head_weights(slots, v[0], v[1], v[2], FLOOR),
+                    )]
                 },
                 |x| {
                     let weight = |row: usize, i: usize| {

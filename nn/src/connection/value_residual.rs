@@ -5,7 +5,7 @@ use super::{
     ops::{mix_values, values_of},
     shown,
 };
-use crate::hooks;
+use crate::{attention::AttentionInput, hooks};
 use engine::params::{Builder, Decay, Init, ParamId};
 
 settings! {
@@ -75,7 +75,8 @@ impl Connection for ValueResidual {
         let output = if self.is_first {
             let first = std::cell::Cell::new(None);
             let output = shown(x, |x| {
-                attention()((sublayer.norm)(x), &|qkv| {
+                let x = AttentionInput::Shared((sublayer.norm)(x));
+                attention()(x, &|qkv| {
                     first.set(Some(values_of(qkv)));
                     qkv
                 })
@@ -87,7 +88,8 @@ impl Connection for ValueResidual {
             tape.probe(hooks::VALUE_WEIGHTS, weights);
             let first = state.memory[0];
             shown(x, |x| {
-                attention()((sublayer.norm)(x), &|qkv| mix_values(qkv, first, weights))
+                let x = AttentionInput::Shared((sublayer.norm)(x));
+                attention()(x, &|qkv| mix_values(qkv, first, weights))
             })
         } else {
             sublayer.pre_normed(x)

@@ -32,24 +32,24 @@ impl Network {
     }
 
     /// A parameter of sublayer k.
-    fn of(&self, k: usize, name: &str) -> &[f64] {
+    pub fn of(&self, k: usize, name: &str) -> &[f64] {
         self.get(&format!("{k}.{name}"))
     }
 
-    fn find(&self, k: usize, name: &str) -> Option<&[f64]> {
+    pub fn find(&self, k: usize, name: &str) -> Option<&[f64]> {
         self.0.get(&format!("{k}.{name}")).map(|x| &x[..])
     }
 }
 
-fn zip(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+pub(super) fn zip(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
     a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()
 }
 
-fn add(a: &[f64], b: &[f64]) -> Vec<f64> {
+pub(super) fn add(a: &[f64], b: &[f64]) -> Vec<f64> {
     zip(a, b, |a, b| a + b)
 }
 
-fn norm(x: &[f64]) -> Vec<f64> {
+pub(super) fn norm(x: &[f64]) -> Vec<f64> {
     x.iter().map(|x| f64::from(NORM) * x).collect()
 }
 
@@ -60,18 +60,18 @@ fn layer(k: usize, x: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-fn pre_normed(k: usize, x: &[f64]) -> Vec<f64> {
+pub(super) fn pre_normed(k: usize, x: &[f64]) -> Vec<f64> {
     layer(k, &norm(x))
 }
 
 /// `M x` for a matrix of rows as wide as x.
-fn product(matrix: &[f64], x: &[f64]) -> Vec<f64> {
+pub(super) fn product(matrix: &[f64], x: &[f64]) -> Vec<f64> {
     let row = |row: &[f64]| row.iter().zip(x).map(|(m, x)| m * x).sum();
     matrix.chunks(x.len()).map(row).collect()
 }
 
 /// What the network makes of every token by itself.
-fn per_token(vectors: &Vectors, f: impl Fn(&[f64]) -> Vec<f64>) -> Vectors {
+pub(super) fn per_token(vectors: &Vectors, f: impl Fn(&[f64]) -> Vec<f64>) -> Vectors {
     vectors.iter().map(|x| f(x)).collect()
 }
 
@@ -277,7 +277,7 @@ pub fn value_residual(network: &Network, vectors: &Vectors) -> Vectors {
     })
 }
 
-fn depth_average(query: &[f64], sources: &[Vec<f64>]) -> Vec<f64> {
+pub(super) fn depth_average(query: &[f64], sources: &[Vec<f64>]) -> Vec<f64> {
     let scores: Vec<f64> = sources
         .iter()
         .map(|x| {

@@ -3,6 +3,7 @@
 //! against finite differences of the formula.
 
 mod formulas;
+mod formulas_2026;
 
 use engine::{
     check::{CheckInput, relative_error},
@@ -13,11 +14,13 @@ use engine::{
 };
 use formulas::{Network, Vectors};
 use nn::{
+    attention::AttentionInput,
     connection::{
-        AltUpConfig, AttentionResidualConfig, BlockSelection, Connection, DenseFormerConfig,
-        DepthSources, HighwayConfig, LaurelConfig, LaurelForm, LayerScaleConfig, ParallelConfig,
-        ReZeroConfig, ResidualDualConfig, Site, Spec, Sublayer, ValueResidualConfig, WeightBound,
-        ops::values_of,
+        AltUpConfig, AttentionResidualConfig, BlockSelection, Connection, DeepDeltaConfig,
+        DeltaAttentionResidualConfig, DenseFormerConfig, DepthSources, GatedResidualConfig,
+        HighwayConfig, LaurelConfig, LaurelForm, LayerScaleConfig, MuddConfig, ParallelConfig,
+        ReZeroConfig, ResidualDualConfig, Site, Spec, Sublayer, TwoLaneConfig, ValueResidualConfig,
+        WeightBound, ops::values_of,
     },
     norm::NormKind,
 };
@@ -71,9 +74,14 @@ fn run<'t>(connections: &[Box<dyn Connection>], embedding: Var<'t>) -> Var<'t> {
     let tape = embedding.tape();
     let mut state = connections[0].expand(embedding);
     for (k, connection) in connections.iter().enumerate() {
-        let attend = |x: Var<'t>, edit: &dyn Fn(Var<'t>) -> Var<'t>| {
-            let weight = tape.constant([3 * DIM, DIM], &projection(k));
-            tanh(values_of(edit(linear(x, weight, None))))
+        let attend = |input: AttentionInput<'t>, edit: &dyn Fn(Var<'t>) -> Var<'t>| match input {
+            AttentionInput::Shared(x) => {
+                let weight = tape.constant([3 * DIM, DIM], &projection(k));
+                tanh(values_of(edit(linear(x, weight, None))))
+            }
+            AttentionInput::Apart([query, key, value]) => {
+                tanh(scale(query, 0.5) + scale(key, -0.3) + value)
+            }
         };
         let sublayer = Sublayer {
             norm: &|x| scale(x, NORM),
@@ -288,4 +296,47 @@ fn attention_residuals_follow_their_formula() {
         &config(DepthSources::Block, 2),
         formulas::attention_residual::<3>,
     );
+}
+
+#[test]
+fn delta_attention_residuals_follow_their_formula() {
+    let config = DeltaAttentionResidualConfig::default();
+    check(&config, formulas_2026::delta_attention_residual);
+}
+
+#[test]
+fn mudd_follows_its_formula() {
+    check(&MuddConfig::default(), formulas_2026::mudd);
+}
+
+#[test]
+fn two_lanes_follow_their_formula() {
+    let from = |block| TwoLaneConfig {
+        first_block: Some(block),
+    };
+    check(&from(0), formulas_2026::two_lanes::<0>);
+    check(&from(1), formulas_2026::two_lanes::<1>);
+    check(&from(2), formulas_2026::two_lanes::<2>);
+    // 7 of 11 of three blocks.
+    check(&TwoLaneConfig::default(), formulas_2026::two_lanes::<1>);
+}
+
+#[test]
+fn deep_delta_learning_follows_its_formula() {
+    let with = |channels| DeepDeltaConfig {
+        channels,
+        beta_init: 0.5,
+    };
+    check(&with(1), formulas_2026::deep_delta::<1>);
+    check(&with(3), formulas_2026::deep_delta::<3>);
+}
+
+#[test]
+fn a_gated_residual_follows_its_formula() {
+    let with = |rate, rank| GatedResidualConfig {
+        rate,
+        rank: Some(rank),
+    };
+    check(&with(2, 3), formulas_2026::gated_residual::<2>);
+    check(&with(3, 1), formulas_2026::gated_residual::<3>);
 }

@@ -7,7 +7,7 @@ use engine::{
 use nn::connection::{
     constrained::{
         kernels::{Gates, MOST_STREAMS, Rule},
-        ops::coefficients,
+        ops::{coefficients, joint_coefficients},
     },
     plain::constrained as plain,
     streams::ops::{Coefficients, Slots},
@@ -97,6 +97,9 @@ fn every_rule_has_the_gradients_of_its_definition() {
             check_with(Gates::Softmax, rule, n, 3, 0.5);
         }
         check_with(Gates::Softmax, SINKHORN, n, 3, 1.0);
+        if n == 4 {
+            check(Rule::Quaternions, n, 3, 1.0);
+        }
         if n <= MOST_STREAMS {
             check(Rule::Permutations, n, 3, 1.0);
         }
@@ -106,11 +109,95 @@ fn every_rule_has_the_gradients_of_its_definition() {
     }
 }
 
+/// Large, so that every place where it is added shows.
+const V4_EPS: f32 = 0.05;
+
+#[test]
+fn the_mix_of_deepseek_v4_has_the_gradients_of_its_definition() {
+    for (iterations, eps) in [
+        (1, V4_EPS),
+        (2, 1e-6),
+        (3, V4_EPS),
+        (20, V4_EPS),
+        (20, 1e-6),
+    ] {
+        for n in [1, 2, 3, 4, 5, 8] {
+            for std in [1.0, 4.0] {
+                let rule = Rule::SoftmaxSinkhorn { iterations, eps };
+                check_with(Gates::FlooredSigmoid { floor: eps }, rule, n, 3, std);
+            }
+        }
+    }
+    let rule = Rule::SoftmaxSinkhorn {
+        iterations: 3,
+        eps: 0.0,
+    };
+    check_with(Gates::FlooredSigmoid { floor: 0.0 }, rule, 3, 19, 1.0);
+}
+
+/// One tensor of scales and one of biases are those of read, write and mix in turn.
+#[test]
+fn joint_scales_and_biases_have_the_gradients_of_the_single_ones() {
+    for n in [1, 3, 4] {
+        let rule = Rule::SoftmaxSinkhorn {
+            iterations: 3,
+            eps: V4_EPS,
+        };
+        let gates = Gates::FlooredSigmoid { floor: V4_EPS };
+        let columns = 2 * n + n * n;
+        Check::new(
+            "joint_coefficients",
+            vec![
+                CheckInput::normal([5, columns], 1.0, 1),
+                CheckInput::normal([3], 1.0, 2),
+                CheckInput::normal([columns], 1.0, 3),
+            ],
+            |tape, v: &[Var<'_>]| {
+                let state = tape.constant([5, n, 1], &vec![0.0; 5 * n]);
+                let slots = Slots::of_streams("check", state, 1);
+                let made = joint_coefficients(slots, (gates, rule), v[0], v[1], v[2]);
+                vec![made.alpha, made.beta]
+            },
+            |x| {
+                let (scale, bias) = (&x[1], &x[2]);
+                let single = [
+                    x[0].clone(),
+                    vec![scale[0]],
+                    bias[..n].to_vec(),
+                    vec![scale[1]],
+                    bias[n..2 * n].to_vec(),
+                    vec![scale[2]],
+                    bias[2 * n..].to_vec(),
+                ];
+                naive(gates, rule, n, &single)
+            },
+        )
+        .run();
+    }
+}
+
+/// Weights that f32 does not hold leave columns that sum to 0 but for eps.
+#[test]
+fn the_mix_of_deepseek_v4_survives_logits_of_any_size() {
+    for eps in [0.0, 1e-6] {
+        for std in [1e2, 1e4] {
+            let rule = Rule::SoftmaxSinkhorn {
+                iterations: 20,
+                eps,
+            };
+            for mix in mixes(rule, 4, std) {
+                assert!(mix.iter().all(|x| x.is_finite()), "{mix:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn more_tokens_than_lanes_are_treated_alike() {
     for rule in [SINKHORN, Rule::Permutations, Rule::Kronecker, Rule::Cayley] {
         check(rule, 2, 19, 1.0);
     }
+    check(Rule::Quaternions, 4, 19, 1.0);
     let rule = Rule::CayleySteps { iterations: 2 };
     check_with(Gates::Softmax, rule, 3, 19, 0.5);
 }
@@ -191,9 +278,10 @@ fn two_steps_of_the_cayley_transform_are_nearly_it() {
 }
 
 #[test]
-fn a_cayley_transform_is_orthogonal() {
-    for n in [2, 3, 4, 8] {
-        for mix in mixes(Rule::Cayley, n, 1.0) {
+fn cayley_transforms_and_quaternions_are_orthogonal() {
+    let cayley = [2, 3, 4, 8].map(|n| (Rule::Cayley, n));
+    for (rule, n) in cayley.into_iter().chain([(Rule::Quaternions, 4)]) {
+        for mix in mixes(rule, n, 1.0) {
             for i in 0..n {
                 for j in 0..n {
                     let product: f32 = (0..n).map(|k| mix[i * n + k] * mix[j * n + k]).sum();

@@ -4,7 +4,10 @@ use engine::{
     check::{Check, CheckInput},
     tape::Var,
 };
-use nn::connection::{PredictorNorm, plain, streams::flat_projection::flat_projection};
+use nn::connection::{
+    PredictorNorm, plain,
+    streams::flat_projection::{flat_linear, flat_projection},
+};
 
 const EPS: f32 = 1e-2;
 
@@ -52,5 +55,28 @@ fn the_flattened_state_is_normalised_and_projected() {
             )
             .run();
         }
+    }
+}
+
+#[test]
+fn a_matrix_of_rows_projects_the_flattened_state_over_its_root_mean_square() {
+    for (n, d, columns) in [(1, 5, 3), (2, 16, 8), (3, 7, 1), (4, 9, 24)] {
+        let len = n * d;
+        Check::new(
+            "flat_linear",
+            vec![
+                CheckInput::normal([3, n, d], 1.0, 1),
+                CheckInput::normal([columns, len], 0.3, 2),
+            ],
+            |_, v: &[Var<'_>]| vec![flat_linear(v[0], v[1], EPS)],
+            |x| {
+                let rows = x[0].chunks(len).flat_map(|row| {
+                    let normed = plain::norm(PredictorNorm::RmsNorm, row, None, None, EPS);
+                    plain::linear(&normed, &x[1])
+                });
+                vec![rows.collect()]
+            },
+        )
+        .run();
     }
 }

@@ -125,8 +125,17 @@ fn connection(reference: &Reference) -> Result<(Forward, Params), ParityError> {
     config
         .validate()
         .map_err(|message| reference.invalid(message))?;
-    if let ConnectionConfig::ValueResidual(_) = config.connection {
-        let what = "a connection of type \"value_residual\" around a layer that is no attention";
+    let name = match config.connection {
+        ConnectionConfig::ValueResidual(_) => Some("value_residual"),
+        ConnectionConfig::Mudd(_) => Some("mudd"),
+        _ => None,
+    };
+    if let Some(name) = name {
+        let what = format!("a connection of type \"{name}\" around a layer that is no attention");
+        return Err(reference.unsupported(what));
+    }
+    if let ConnectionConfig::TwoLane(_) = config.connection {
+        let what = "a connection of type \"two_lane\" outside its network";
         return Err(reference.unsupported(what.to_owned()));
     }
     // What follows takes memory for these sizes: they have to be those of the tensors.

@@ -44,12 +44,13 @@ use engine::{
 };
 use models::{accounting::Account, model::ModelConfig};
 use nn::{
+    connection::WRITE_GAIN,
     guard::{Finding, Guard, WATCHED_STEPS, large_eps},
     optim::AdamW,
     schedule::Schedule,
 };
 use rayon::prelude::*;
-use std::{sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 /// Report of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,6 +125,15 @@ pub fn new_task(
     }
 }
 
+/// Places of the factors of writes that follow a schedule.
+fn write_gains(params: &Params) -> Vec<Range<usize>> {
+    let named = params.parts().filter(|part| {
+        let name = part.name.rsplit('.').next();
+        name == Some(WRITE_GAIN)
+    });
+    named.map(|part| part.range.clone()).collect()
+}
+
 /// A network in training.
 pub struct Trainer {
     config: RunConfig,
@@ -136,6 +146,8 @@ pub struct Trainer {
     guard: Guard,
     backend: Selected,
     step: u64,
+    /// Places of the factors of writes that follow a schedule.
+    write_gains: Vec<Range<usize>>,
     /// Wall time of earlier processes, for a resumed run.
     earlier_seconds: f64,
 }
@@ -167,6 +179,7 @@ impl Trainer {
             guard: Guard::new(&params),
             backend,
             step: 0,
+            write_gains: write_gains(&params),
             earlier_seconds: 0.0,
             config: config.clone(),
             task,
@@ -225,6 +238,15 @@ impl Trainer {
         let started = Instant::now();
         let train = &self.config.train;
         self.task.load_batch(train.seed, self.step, train.batch);
+        let connection = self.task.network().connection().spec();
+        if let Some(end) = connection.write_gain_end() {
+            let last = train.steps.max(2) - 1;
+            let progress = self.step as f32 / last as f32;
+            let gain = 1.0 + (end - 1.0) * progress.min(1.0);
+            for place in &self.write_gains {
+                self.params.set(place.clone(), &[gain]);
+            }
+        }
         let (task, rows) = (&*self.task, train.micro_batch);
         let noise = Key::new(train.seed).named("noise").at(self.step);
         self.shards

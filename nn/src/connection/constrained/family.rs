@@ -1,8 +1,13 @@
 //! The connections that differ in the rule of their mix alone.
 
 use super::{ConstrainedInit, Form, Settings, kernels::Rule};
-use crate::connection::{Connection, Reduction, Site, Spec};
+use crate::connection::{Connection, Expansion, Reduction, Site, Spec};
 use engine::params::Builder;
+
+/// Returns whether a factor changes nothing.
+fn is_one(factor: &f32) -> bool {
+    *factor == 1.0
+}
 
 /// Name of the configuration, label and citation, settings of its own, and the rule.
 macro_rules! family {
@@ -21,6 +26,14 @@ macro_rules! family {
                 pub scale_init: f32 = 0.01,
                 /// End of the streams.
                 pub reduction: Reduction = Reduction::default(),
+                /// Beginning of the streams.
+                #[serde(skip_serializing_if = "Expansion::is_copies")]
+                pub expansion: Expansion = Expansion::default(),
+                /// Factor of the write `2 sigmoid` at the end of a training: it goes there linearly
+                /// from 1. Motif-3 (arXiv 2608.09119) has 0.5, a write `(1 + alpha) sigmoid` with
+                /// alpha from 1 to 0.
+                #[serde(skip_serializing_if = "is_one")]
+                pub write_gain_end: f32 = 1.0,
             }
         }
 
@@ -35,6 +48,8 @@ macro_rules! family {
                         scale_init: self.scale_init,
                     },
                     reduction: self.reduction,
+                    expansion: self.expansion,
+                    write_gain_end: self.write_gain_end,
                 }
             }
         }
@@ -50,6 +65,10 @@ macro_rules! family {
 
             fn citation(&self) -> &'static str {
                 $citation
+            }
+
+            fn write_gain_end(&self) -> Option<f32> {
+                (!is_one(&self.write_gain_end)).then_some(self.write_gain_end)
             }
 
             fn validate(&self, _: usize) -> Result<(), String> {
@@ -124,4 +143,16 @@ family! {
         "the mix: Sengupta et al., JPmHC: Dynamical Isometry via Orthogonal Hyper-Connections, \
          2026, arXiv 2602.18308; read and write: Xie et al., mHC, 2025, arXiv 2512.24880"
     ) {} => |_| Rule::Cayley;
+
+    /// oHC: hyper-connections of four streams as [`constrained`](super) describes them, with the
+    /// orthogonal mix `H_res x = p x q`, x the four streams as a quaternion, p and q two predicted
+    /// quaternions over their lengths. Every rotation of four dimensions is such a product. It keeps
+    /// the length of every state and its gradient, and starts as I: p and q have biases 1 at first.
+    ///
+    /// Source: oHC, 2026, arXiv 2609.02672.
+    OhcConfig(
+        "oHC",
+        "the mix: oHC, 2026, arXiv 2609.02672; read and write: Xie et al., mHC, 2025, arXiv \
+         2512.24880"
+    ) {} => |_| Rule::Quaternions;
 }

@@ -21,14 +21,18 @@ pub mod kernels;
 pub mod ops;
 mod settings;
 
-pub use family::{CayleyConfig, IdentityHcConfig, KromHcConfig, MhcConfig, MhcLiteConfig};
+pub use family::{
+    CayleyConfig, IdentityHcConfig, KromHcConfig, MhcConfig, MhcLiteConfig, OhcConfig,
+};
 pub use settings::ConstrainedInit;
 pub(super) use settings::{Form, Settings};
 
 use super::{
-    Connection, Cost, Site, State, Sublayer,
+    Connection, Cost, Site, State, Sublayer, WRITE_GAIN,
+    ops::weighted_sum,
     reduction::Reducer,
     streams::{
+        expansion::Expander,
         flat_projection::flat_projection,
         ops::{Coefficients, Slots, depth_connection, read, write},
         pending::seen,
@@ -37,7 +41,6 @@ use super::{
 };
 use crate::hooks;
 use engine::{
-    ops::replicate,
     params::{Builder, Decay, Init, ParamId},
     shape::Shape,
     tape::{Tape, Var},
@@ -116,6 +119,9 @@ struct Constrained {
     mix: Option<Family>,
     /// True where the mix is made of probabilities, which saturate, and is to learn.
     may_saturate: bool,
+    /// The factor of the write where it follows a schedule.
+    write_gain: Option<ParamId>,
+    expander: Expander,
     reducer: Reducer,
 }
 
@@ -146,7 +152,7 @@ impl Constrained {
         let [on, off] = init.mix_bias();
         let mix = rule.logits_near_identity(n, on, off);
         let mix_shape = match rule {
-            Rule::Sinkhorn { .. } => [n, n].into(),
+            Rule::Sinkhorn { .. } | Rule::SoftmaxSinkhorn { .. } => [n, n].into(),
             _ => [mix.len()].into(),
         };
         // A softmax of one stream is 1 whatever its logit.
@@ -174,6 +180,9 @@ impl Constrained {
                 })
             }),
             may_saturate: rule.is_stochastic() && mixes && !idle,
+            write_gain: (settings.write_gain_end != 1.0)
+                .then(|| b.frozen_if(true, |b| b.param(WRITE_GAIN, [1], Decay::No, Init::Ones))),
+            expander: Expander::new(settings.expansion, n, site, b),
             reducer: Reducer::new(settings.reduction, n, site, b),
         }
     }
@@ -190,20 +199,24 @@ impl Constrained {
         let weight = Some(tape.param(self.norm_weight));
         let form = self.settings.form;
         let projected = flat_projection(form.norm(), state, &phis[..count], weight, self.eps);
-        coefficients(
+        let mut coefficients = coefficients(
             slots,
             (form.gates(), self.settings.rule),
             projected,
             self.read.scale_and_bias(tape),
             self.write.scale_and_bias(tape),
             self.mix.as_ref().map(|mix| mix.scale_and_bias(tape)),
-        )
+        );
+        if let Some(gain) = self.write_gain {
+            coefficients.beta = weighted_sum(None, tape.param(gain), &[coefficients.beta]);
+        }
+        coefficients
     }
 }
 
 impl Connection for Constrained {
     fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(replicate(embedding, self.settings.rate))
+        State::new(self.expander.expand(embedding))
     }
 
     fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
@@ -236,18 +249,18 @@ impl Connection for Constrained {
         let (n, d) = (self.settings.rate, self.dim);
         let logits = self.settings.rule.logits(n);
         let mixing = if logits > 0 { 2 * d * n * n } else { 0 };
-        let rule = match self.settings.rule {
-            Rule::Identity => 0,
-            Rule::Sinkhorn { iterations } => 8 * iterations * n * n,
-            Rule::Permutations => (3 + n) * logits,
-            Rule::Kronecker => 3 * logits + n * logits / 2,
-            Rule::Cayley => 2 * n * n * n,
-            Rule::CayleySteps { iterations } => 2 * iterations * n * n * n,
-        };
+        let rule = self.settings.rule.flops(n);
         let columns = 2 * self.settings.form.gates().logits(n) + logits;
+        let gains = if self.write_gain.is_some() { n } else { 0 };
         Cost::new(
-            4 * d * n + mixing + 2 * d * n * (columns + 1) + 4 * columns + rule,
-            n * d + d + columns + 1 + n * (n + 2),
+            gains
+                + 4 * d * n
+                + mixing
+                + 2 * d * n * (columns + 1)
+                + 4 * columns
+                + rule
+                + self.expander.flops(),
+            gains + n * d + d + columns + 1 + n * (n + 2),
         )
     }
 }

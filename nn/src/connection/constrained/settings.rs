@@ -1,7 +1,7 @@
 //! The settings that the members of the family have in common.
 
 use super::kernels::{Gates, Rule};
-use crate::connection::{PredictorNorm, Reduction, Site, check_streams, expect_number};
+use crate::connection::{Expansion, PredictorNorm, Reduction, Site, check_streams, expect_number};
 use engine::params::Init;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,8 @@ pub(in crate::connection) struct Settings {
     pub rule: Rule,
     pub form: Form,
     pub reduction: Reduction,
+    pub expansion: Expansion,
+    pub write_gain_end: f32,
 }
 
 /// The way from the state to logits, and from these to read and write.
@@ -128,6 +130,12 @@ impl Settings {
     pub(in crate::connection) fn validate(&self) -> Result<(), String> {
         self.rule.validate(self.rate)?;
         check_streams("rate", self.rate)?;
+        if !(self.write_gain_end.is_finite() && self.write_gain_end >= 0.0) {
+            return Err(format!(
+                "write_gain_end is {}, expected 0 or a positive number",
+                self.write_gain_end
+            ));
+        }
         match self.form {
             Form::Mhc { scale_init, .. } => expect_number("scale_init", scale_init),
             Form::JpmHc { .. } => Ok(()),
@@ -141,7 +149,7 @@ impl Settings {
     /// factor 1.)
     pub(super) fn reads_in_vain(&self, site: Site) -> bool {
         let removed = site.eps <= NEGLIGIBLE_EPS || self.form.gates() == Gates::Softmax;
-        (site.index == 0 || self.rate == 1) && removed
+        (self.starts_alike(site) || self.rate == 1) && removed
     }
 
     /// The same of the write: before a sum or a mean of the streams, it is the sum of its weights
@@ -156,11 +164,20 @@ impl Settings {
     /// iterations from a mild start.
     pub(super) fn mixes_in_vain(&self, site: Site) -> bool {
         let (rows, columns) = match self.rule {
-            Rule::Identity | Rule::Cayley | Rule::CayleySteps { .. } => (false, false),
+            Rule::Identity
+            | Rule::SoftmaxSinkhorn { .. }
+            | Rule::Quaternions
+            | Rule::Cayley
+            | Rule::CayleySteps { .. } => (false, false),
             Rule::Sinkhorn { iterations } => (true, iterations >= 20 && self.form.is_mild()),
             Rule::Permutations | Rule::Kronecker => (true, true),
         };
-        (rows && site.index == 0) || (columns && self.ends_uniformly(site))
+        (rows && self.starts_alike(site)) || (columns && self.ends_uniformly(site))
+    }
+
+    /// Returns whether the streams in front of this sublayer are copies.
+    fn starts_alike(&self, site: Site) -> bool {
+        site.index == 0 && self.expansion.is_copies()
     }
 
     /// Returns whether a sum or a mean of the streams comes next.

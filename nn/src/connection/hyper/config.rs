@@ -2,7 +2,7 @@
 
 use super::Hyper;
 use crate::connection::{
-    Connection, PredictorNorm, Reduction, Site, Spec, check_streams, expect_number,
+    Connection, Expansion, PredictorNorm, Reduction, Site, Spec, check_streams, expect_number,
 };
 use engine::params::Builder;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,14 @@ settings! {
         pub output_init_scale: OutputInitScale = OutputInitScale::default(),
         /// The reduction of the streams at the end.
         pub reduction: Reduction = Reduction::default(),
+        /// The first streams.
+        #[serde(skip_serializing_if = "Expansion::is_copies")]
+        pub expansion: Expansion = Expansion::default(),
+        /// Every read is that of the sublayer before, the first of stream 0 alone, as in Single-Pass
+        /// mHC: writing and reading could then be one pass over the streams. The read of the last
+        /// sublayer has no use.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        pub delayed_reads: bool = false,
     }
 }
 
@@ -91,6 +99,9 @@ impl Spec for HyperConfig {
         let mut label = format!("{kind} x{}", self.rate);
         if self.dynamic && !self.tanh {
             label.push_str(" w/o tanh");
+        }
+        if self.delayed_reads {
+            label.push_str(", delayed reads");
         }
         label
     }

@@ -15,6 +15,8 @@ use super::{
     Connection, Cost, Site, State, Sublayer,
     reduction::Reducer,
     streams::{
+        delayed_read::{delayed_read, first_read},
+        expansion::Expander,
         freeze::freeze_columns,
         ops::{Coefficients, Slots, read_stream, write},
         pending::{PendingWrite, seen},
@@ -23,7 +25,6 @@ use super::{
     },
 };
 use engine::{
-    ops::replicate,
     params::{Builder, Decay, Init, ParamId},
     shape::Shape,
     tape::{Tape, Var},
@@ -38,6 +39,7 @@ pub struct Hyper {
     static_alpha: ParamId,
     static_beta: ParamId,
     predictor: Option<Predictor<ParamId>>,
+    expander: Expander,
     reducer: Reducer,
 }
 
@@ -48,7 +50,9 @@ impl Hyper {
         let width_frozen = freezes(FrozenPart::Read) && freezes(FrozenPart::Mix);
         let write_frozen = freezes(FrozenPart::Write);
         let static_alpha = b.frozen_if(width_frozen, |b| {
-            let start = initial_alpha(n, site.index, config.read_init);
+            // The next sublayer reads with what this one predicts if reads are delayed.
+            let reader = site.index + usize::from(config.delayed_reads);
+            let start = initial_alpha(n, reader, config.read_init);
             b.param("static_alpha", [n, n + 1], Decay::No, Init::Values(start))
         });
         let static_beta = b.frozen_if(write_frozen, |b| {
@@ -93,6 +97,7 @@ impl Hyper {
             static_alpha,
             static_beta,
             predictor,
+            expander: Expander::new(config.expansion, n, site, b),
             reducer: Reducer::new(config.reduction, n, site, b),
         }
     }
@@ -163,12 +168,24 @@ fn initial_alpha(rate: usize, index: usize, read: ReadInit) -> Vec<f32> {
 
 impl Connection for Hyper {
     fn expand<'t>(&self, embedding: Var<'t>) -> State<'t> {
-        State::new(replicate(embedding, self.config.rate))
+        let mut state = State::new(self.expander.expand(embedding));
+        if self.config.delayed_reads {
+            state
+                .memory
+                .push(first_read(embedding.tape(), self.config.rate));
+        }
+        state
     }
 
-    fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
-        let (hidden, coefficients, input) = self.read(state);
+    fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
+        let before = state.memory.pop();
+        let (hidden, mut coefficients, mut input) = self.read(state);
         let slots = Slots::of_streams("hyper", hidden, 1);
+        let predicted = coefficients.alpha;
+        if let Some(before) = before {
+            coefficients.alpha = delayed_read(before, predicted);
+            input = read_stream(hidden, coefficients.alpha);
+        }
         let (coefficients, input, _) = seen(slots, hidden, coefficients, input);
         let output = sublayer.pre_normed(input);
         let mut next = State::new(hidden);
@@ -176,6 +193,7 @@ impl Connection for Hyper {
             coefficients,
             output,
         });
+        next.memory.extend(before.map(|_| predicted));
         next
     }
 
@@ -210,7 +228,15 @@ impl Connection for Hyper {
             }
             None => (0, 0),
         };
-        Cost::new(products + predictor, n * d + d + coefficients)
+        let (flops, saved) = match self.config.delayed_reads {
+            // A read that is not used, and the coefficients once more.
+            true => (2 * d * n, n * (n + 1) + d),
+            false => (0, 0),
+        };
+        Cost::new(
+            products + predictor + self.expander.flops() + flops,
+            n * d + d + coefficients + saved,
+        )
     }
 }
 

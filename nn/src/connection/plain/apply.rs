@@ -2,7 +2,7 @@
 
 use super::{constrained::coefficients, linear, norm, project, slots};
 use crate::connection::{
-    BlockSelection, ConnectionConfig,
+    BlockSelection, ConnectionConfig, DIRECTION_EPS, LARGEST_VALUE, MhcV4Config, PredictorNorm,
     constrained::Settings,
     streams::{
         predictor::{Predictor, PredictorForm},
@@ -77,7 +77,7 @@ pub fn apply<T: Real>(
             };
             predicted.iter().enumerate().map(corrected).collect()
         }
-        Of::Hyper(of) if of.frozen.is_empty() => {
+        Of::Hyper(of) if of.frozen.is_empty() && !of.delayed_reads => {
             let form = of.dynamic.then(|| around.form(of.norm, of.tanh));
             let made = around.predicted(of.rate, state, form, 1.0);
             slotted([of.rate, 1], WriteForm::Full, made)
@@ -100,13 +100,24 @@ pub fn apply<T: Real>(
         Of::KromHc(of) => constrained(&of.settings()),
         Of::IdentityHc(of) => constrained(&of.settings()),
         Of::Cayley(of) => constrained(&of.settings()),
+        Of::Ohc(of) => constrained(&of.settings()),
         Of::Jpmhc(of) => constrained(&of.settings()),
+        Of::MhcV4(of) => slotted([of.rate, 1], WriteForm::Full, around.v4(of, state)),
+        Of::GatedResidual(of) => {
+            let [input, beta] = around.gated(of.rate, state);
+            let output = (around.sublayer)(&input);
+            let terms = state.iter().enumerate();
+            terms
+                .map(|(i, &x)| x + beta[i / around.dim] * output[i % around.dim])
+                .collect()
+        }
+        Of::DeepDelta(of) => around.deep_delta(of.channels, state),
         _ => return None,
     })
 }
 
 impl<T: Real> Around<'_, T> {
-    fn form(&self, norm: super::PredictorNorm, tanh: bool) -> PredictorForm {
+    fn form(&self, norm: PredictorNorm, tanh: bool) -> PredictorForm {
         let eps = self.eps;
         PredictorForm { norm, eps, tanh }
     }
@@ -136,6 +147,61 @@ impl<T: Real> Around<'_, T> {
             }
             None => [0, 1].map(|part| (self.param)(NAMES[part]).to_vec()),
         }
+    }
+
+    /// The coefficients of mHC as DeepSeek-V4 has it.
+    fn v4(&self, of: &MhcV4Config, state: &[T]) -> [Vec<T>; 2] {
+        let normed = norm(PredictorNorm::RmsNorm, state, None, None, self.eps);
+        let (scale, base, n) = ((self.param)("scale"), (self.param)("base"), of.rate);
+        let projected = linear(&normed, (self.param)("fn"));
+        let affine = [(0, 0..n), (1, n..2 * n), (2, 2 * n..base.len())];
+        let affine = affine.map(|(part, place)| (scale[part], &base[place]));
+        coefficients(of.made(), n, &projected, affine)
+    }
+
+    /// What a gated residual reads, and its writes.
+    fn gated(&self, n: usize, state: &[T]) -> [Vec<T>; 2] {
+        let (d, weight) = (self.dim, (self.param)("norm.weight"));
+        let gains: Vec<T> = weight.iter().map(|&w| T::from(1.0) + w).collect();
+        let streams = state.chunks(d).zip(gains.chunks(d));
+        let normed = streams.flat_map(|(stream, gains)| {
+            norm(PredictorNorm::RmsNorm, stream, Some(gains), None, self.eps)
+        });
+        let normed: Vec<T> = normed.collect();
+        let count = T::from(n as f64);
+        let narrow = linear(&normed, (self.param)("down.weight")).into_iter();
+        let narrow: Vec<T> = narrow.map(|z| z / count).map(|z| z * z.sigmoid()).collect();
+        let gates = linear(&narrow, (self.param)("up.weight"));
+        let gated = |at: usize| gates[at].sigmoid() * normed[at];
+        let read = |c: usize| (0..n).map(|s| gated(s * d + c)).sum::<T>() / count;
+        let writes = linear(&normed, (self.param)("inject.weight")).into_iter();
+        let write = |z: T| T::from(2.0) * (z / count).sigmoid();
+        [(0..d).map(read).collect(), writes.map(write).collect()]
+    }
+
+    /// The state after the update of Deep Delta Learning.
+    fn deep_delta(&self, n: usize, state: &[T]) -> Vec<T> {
+        let (param, d) = (self.param, self.dim);
+        let weights = (n > 1).then(|| param("read"));
+        let weight = |j: usize| weights.map_or(T::from(1.0), |weights| weights[j]);
+        let read = |c: usize| (0..n).map(|j| weight(j) * state[j * d + c]).sum::<T>();
+        let read: Vec<T> = (0..d).map(read).collect();
+        let logit = linear(&read, param("beta.weight"))[0] + param("beta.bias")[0];
+        let beta = T::from(2.0) * logit.sigmoid();
+        let values = linear(&read, param("value.weight")).into_iter();
+        let values = values.zip(param("value.bias"));
+        let output = (self.sublayer)(&read);
+        let square = output.iter().map(|&o| o * o).sum::<T>();
+        let length = (square + T::from(DIRECTION_EPS.powi(2))).sqrt();
+        let channels = state.chunks(d).zip(values);
+        let next = channels.flat_map(|(channel, (value, &bias))| {
+            let along = channel.iter().zip(&output).map(|(&x, &o)| x * o).sum::<T>() / length;
+            let value = T::from(LARGEST_VALUE) * (value + bias).sigmoid();
+            let step = beta * (value - along) / length;
+            let moved = channel.iter().zip(&output).map(|(&x, &o)| x + step * o);
+            moved.collect::<Vec<T>>()
+        });
+        next.collect()
     }
 
     fn constrained(&self, settings: &Settings, state: &[T]) -> [Vec<T>; 2] {

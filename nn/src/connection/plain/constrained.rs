@@ -71,11 +71,38 @@ fn skew<T: Real>(n: usize, z: &[T]) -> Matrix<T> {
     s
 }
 
+/// Hamilton's product of two quaternions.
+fn hamilton<T: Real>([a, b, c, d]: [T; 4], [e, f, g, h]: [T; 4]) -> [T; 4] {
+    [
+        a * e - b * f - c * g - d * h,
+        a * f + b * e + c * h - d * g,
+        a * g - b * h + c * e + d * f,
+        a * h + b * g - c * f + d * e,
+    ]
+}
+
 /// `H_res` of the logits of a token, rows being destinations.
 pub fn mix<T: Real>(rule: Rule, n: usize, z: &[T]) -> Matrix<T> {
     let one = T::from(1.0);
     let unit = identity::<T>(n);
     match rule {
+        Rule::SoftmaxSinkhorn { iterations, eps } => {
+            let eps = T::from(f64::from(eps));
+            // The source in the row, at first.
+            let weights: Matrix<T> = z.chunks(n).map(softmax).collect();
+            let mut c = matrix(n, |i, j| weights[i][j] + eps);
+            for iteration in 0..iterations {
+                if iteration > 0 {
+                    let rows = c.iter().map(|row| row.iter().copied().sum::<T>() + eps);
+                    let rows: Vec<T> = rows.collect();
+                    c = matrix(n, |i, j| c[i][j] / rows[i]);
+                }
+                let columns = |j| c.iter().map(|row| row[j]).sum::<T>() + eps;
+                let columns: Vec<T> = (0..n).map(columns).collect();
+                c = matrix(n, |i, j| c[i][j] / columns[j]);
+            }
+            matrix(n, |i, j| c[j][i])
+        }
         _ if n == 1 => unit,
         Rule::Identity => unit,
         Rule::Sinkhorn { iterations } => {
@@ -105,6 +132,18 @@ pub fn mix<T: Real>(rule: Rule, n: usize, z: &[T]) -> Matrix<T> {
             let p = (z[0] - z[1]).sigmoid();
             kronecker(&m, &vec![vec![p, one - p], vec![one - p, p]])
         }),
+        Rule::Quaternions => {
+            let unit = |q: &[T]| -> [T; 4] {
+                let length = q.iter().map(|&x| x * x).sum::<T>().sqrt();
+                std::array::from_fn(|i| q[i] / length)
+            };
+            let (p, q) = (unit(&z[..4]), unit(&z[4..]));
+            let columns = [0, 1, 2, 3].map(|j| {
+                let basis = std::array::from_fn(|i| T::from(f64::from(u8::from(i == j))));
+                hamilton(hamilton(p, basis), q)
+            });
+            matrix(n, |i, j| columns[j][i])
+        }
         Rule::Cayley => {
             let s = skew(n, z);
             let minus = matrix(n, |i, j| unit[i][j] - s[i][j]);
@@ -142,7 +181,7 @@ pub fn coefficients<T: Real>(
     let gated = |family: usize, factor: [f64; 2]| -> Vec<T> {
         let z = logits(family, gate_logits);
         match gates {
-            Gates::Sigmoid => {
+            Gates::Sigmoid | Gates::FlooredSigmoid { .. } => {
                 let gate = |z: &T| T::from(factor[0]) * z.sigmoid();
                 z.iter().map(gate).collect()
             }
@@ -153,7 +192,12 @@ pub fn coefficients<T: Real>(
             }
         }
     };
-    let read = gated(0, [1.0, 1.0 / n as f64]);
+    let mut read = gated(0, [1.0, 1.0 / n as f64]);
+    if let Gates::FlooredSigmoid { floor } = gates {
+        for read in &mut read {
+            *read = *read + T::from(f64::from(floor));
+        }
+    }
     let mix = mix(rule, n, &logits(2, rule.logits(n)));
     let row = |i: usize| {
         let read = std::iter::once(read[i]);

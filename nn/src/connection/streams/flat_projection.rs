@@ -1,6 +1,7 @@
 //! The projection of a flattened and normalised state.
 
 use super::{ops::Slots, predictor::PredictorNorm, put, summed};
+use crate::shapes::expect;
 use engine::{
     backend::{Layout, Product},
     buffer::{Buffer, Pool},
@@ -63,6 +64,8 @@ struct FlatProjection {
     /// Columns of each matrix; 0 where there is none.
     columns: [usize; MOST_PROJECTIONS],
     weight: bool,
+    /// True of one matrix that is stored `[columns, inputs]`.
+    transposed: bool,
     eps: f32,
 }
 
@@ -113,10 +116,14 @@ impl Op for FlatProjection {
         let [projected, rstd] = cx.outputs();
         let state = inputs[0];
         let all = self.all_columns();
-        let packed = self.packed(cx.pool, &inputs);
-        let product = Product::new(Layout::Nn, self.rows, self.inputs, all);
+        let packed = (!self.transposed).then(|| self.packed(cx.pool, &inputs));
+        let (layout, matrix) = match &packed {
+            Some(packed) => (Layout::Nn, &packed[..]),
+            None => (Layout::Nt, inputs[1]),
+        };
+        let product = Product::new(layout, self.rows, self.inputs, all);
         cx.backend
-            .matmul(product, state, &packed, projected, cx.parallel);
+            .matmul(product, state, matrix, projected, cx.parallel);
         let rows = state.chunks_exact(self.inputs);
         for ((x, u), rstd) in rows.zip(projected.chunks_exact_mut(all)).zip(rstd) {
             *rstd = self.norm.reciprocal_root(x, self.eps);
@@ -124,7 +131,9 @@ impl Op for FlatProjection {
                 *u *= *rstd;
             }
         }
-        cx.pool.give(packed);
+        if let Some(packed) = packed {
+            cx.pool.give(packed);
+        }
     }
 
     /// With `u = r x P`, `P = diag(weight) phi`, r the reciprocal root of N numbers: `dP =
@@ -144,13 +153,17 @@ impl Op for FlatProjection {
             }
         }
         if let Some(dx) = cx.input_grad(0) {
-            let packed = self.packed(cx.pool, &inputs);
+            let packed = (!self.transposed).then(|| self.packed(cx.pool, &inputs));
+            let (layout, matrix) = match &packed {
+                Some(packed) => (Layout::Nt, &packed[..]),
+                None => (Layout::Nn, inputs[1]),
+            };
             let product = Product {
                 accumulate: dx.accumulate,
-                ..Product::new(Layout::Nt, self.rows, all, self.inputs)
+                ..Product::new(layout, self.rows, all, self.inputs)
             };
             cx.backend
-                .matmul(product, &scaled, &packed, dx.values, cx.parallel);
+                .matmul(product, &scaled, matrix, dx.values, cx.parallel);
             let rows = dx.values.chunks_exact_mut(self.inputs);
             let normalised = self.norm != PredictorNorm::None;
             for (row, dx) in rows.enumerate().filter(|_| normalised) {
@@ -169,7 +182,9 @@ impl Op for FlatProjection {
                     store_partial(dx, value);
                 }
             }
-            cx.pool.give(packed);
+            if let Some(packed) = packed {
+                cx.pool.give(packed);
+            }
         }
         self.backward_to_parameters(cx, &inputs, &scaled);
         cx.pool.give(scaled);
@@ -188,6 +203,17 @@ impl FlatProjection {
             return;
         }
         let (all, weight) = (self.all_columns(), self.weight(inputs));
+        if self.transposed {
+            let Some(grad) = cx.input_grad(1) else { return };
+            let product = Product {
+                accumulate: grad.accumulate,
+                ..Product::new(Layout::Tn, all, self.rows, self.inputs)
+            };
+            let x = inputs[0];
+            return cx
+                .backend
+                .matmul(product, scaled, x, grad.values, cx.parallel);
+        }
         let mut packed_grad = cx.pool.take(self.inputs * all);
         let product = Product::new(Layout::Tn, self.inputs, self.rows, all);
         cx.backend
@@ -216,6 +242,32 @@ impl FlatProjection {
         }
         cx.pool.give(packed_grad);
     }
+}
+
+/// `W vec(H) / rms(vec(H))`: the state `[.., n, d]`, flattened and divided by its root mean square
+/// (with eps under the root), W `[columns, n d]`; the result is `[.., columns]`.
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn flat_linear<'t>(state: Var<'t>, weight: Var<'t>, eps: f32) -> Var<'t> {
+    const OP: &str = "flat_linear";
+    let slots = Slots::of_streams(OP, state, 1);
+    let (rows, inputs) = (slots.dims().rows, slots.dims().slots * slots.dims().width);
+    let columns = weight.shape().len() / inputs.max(1);
+    expect(OP, [("weight", weight, [columns, inputs].into())]);
+    let op = FlatProjection {
+        norm: PredictorNorm::RmsNorm,
+        rows,
+        inputs,
+        columns: [columns, 0, 0],
+        weight: false,
+        transposed: true,
+        eps,
+    };
+    let shapes = [slots.per_token([columns]), Shape::from([rows])];
+    let [projected, _] = state.tape().apply(op, &[state, weight], shapes);
+    projected
 }
 
 /// `[phi_1 | phi_2 | ..]ᵀ norm(vec(H))`: the state `[.., n, d]`, flattened and
@@ -269,6 +321,7 @@ pub fn flat_projection<'t>(
         inputs,
         columns,
         weight: weight.is_some(),
+        transposed: false,
         eps,
     };
     let shapes = [

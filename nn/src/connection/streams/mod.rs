@@ -8,10 +8,14 @@
 //! | [`slots`] | the kernels behind them |
 //! | [`predictor`] | the parameters of coefficients that are predicted from the state |
 //! | [`slot_predictor`] | coefficients of which each slot predicts its own row |
+//! | [`expansion`] | the first streams |
+//! | [`delayed_read`] | coefficients whose read is that of the site before |
 //! | [`freeze`] | parameters of which some columns are not trained |
 //! | [`flat_projection`] | projections of the whole state of a token |
 //! | `rows` | the inner loops |
 
+pub mod delayed_read;
+pub mod expansion;
 pub mod flat_projection;
 pub mod freeze;
 pub mod ops;

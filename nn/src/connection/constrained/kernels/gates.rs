@@ -3,10 +3,15 @@
 use engine::simd::{F32, exp_nonpositive, sigmoid};
 
 /// The gates that make read and write of their logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gates {
     /// The read is their sigmoid, the write twice their sigmoid.
     Sigmoid,
+    /// The same with `floor` added to the read.
+    FlooredSigmoid {
+        /// Added to the read.
+        floor: f32,
+    },
     /// Each is made of n softmaxes of n logits: the read is their mean, the write their sum.
     Softmax,
 }
@@ -15,7 +20,7 @@ impl Gates {
     /// Number of logits of the read, and of the write.
     pub fn logits(self, n: usize) -> usize {
         match self {
-            Self::Sigmoid => n,
+            Self::Sigmoid | Self::FlooredSigmoid { .. } => n,
             Self::Softmax => n * n,
         }
     }
@@ -23,20 +28,29 @@ impl Gates {
     /// The factor between a gate and a write.
     pub(super) fn write_factor(self, n: usize) -> F32 {
         match self {
-            Self::Sigmoid => F32::splat(2.0),
+            Self::Sigmoid | Self::FlooredSigmoid { .. } => F32::splat(2.0),
             Self::Softmax => F32::splat(n as f32),
+        }
+    }
+
+    /// Added to a gate that reads.
+    pub(super) fn floor(self) -> F32 {
+        match self {
+            Self::FlooredSigmoid { floor } => F32::splat(floor),
+            Self::Sigmoid | Self::Softmax => F32::ZERO,
         }
     }
 
     /// Vectors of scratch memory: the softmaxes.
     pub(super) fn scratch(self, n: usize) -> usize {
         match self {
-            Self::Sigmoid => 0,
+            Self::Sigmoid | Self::FlooredSigmoid { .. } => 0,
             Self::Softmax => 2 * n * n,
         }
     }
 
-    /// The gates of the read and write logits, without the factor of the write.
+    /// The gates of the read and write logits, without the factor of the write and the floor of the
+    /// read.
     pub(super) fn forward(
         self,
         n: usize,
@@ -45,7 +59,7 @@ impl Gates {
         softmaxes: &mut [F32],
     ) {
         match self {
-            Self::Sigmoid => {
+            Self::Sigmoid | Self::FlooredSigmoid { .. } => {
                 for (gate, &logit) in gates.iter_mut().zip(logits) {
                     *gate = sigmoid(logit);
                 }
@@ -73,7 +87,7 @@ impl Gates {
         logits_grad: &mut [F32],
     ) {
         match self {
-            Self::Sigmoid => {
+            Self::Sigmoid | Self::FlooredSigmoid { .. } => {
                 let (read, write) = logits_grad.split_at_mut(n);
                 let of = gates.iter().zip(gates_grad);
                 for ((&gate, &grad), to) in of.clone().zip(read) {

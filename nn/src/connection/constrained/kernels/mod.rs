@@ -8,8 +8,10 @@ mod cayley;
 mod gates;
 mod kronecker;
 mod permutations;
+mod quaternions;
 mod rule;
 mod sinkhorn;
+mod softmax_sinkhorn;
 
 pub use gates::Gates;
 pub use permutations::MOST_STREAMS;
@@ -38,6 +40,12 @@ impl CoefficientDims {
     /// Columns of the projection: the logits of the read, of the write and of the mix.
     pub fn columns(self) -> usize {
         2 * self.gate_logits() + self.rule.logits(self.rate)
+    }
+
+    /// Number of logits of read, write and mix.
+    pub fn logits(self) -> [usize; 3] {
+        let gate = self.gate_logits();
+        [gate, gate, self.rule.logits(self.rate)]
     }
 
     /// The logits of the read, and as many of the write.
@@ -186,7 +194,7 @@ fn expect(op: &str, name: &str, len: usize, expected: usize) {
 /// The coefficients of every token: with the logits `z = scale * projected + bias`,
 ///
 /// ```text
-/// alpha[i, 0]     = sigmoid(z_pre[i])       or the mean over g of softmax(z_pre[g])[i]
+/// alpha[i, 0]     = sigmoid(z_pre[i]) + floor, or the mean over g of softmax(z_pre[g])[i]
 /// beta[i]         = 2 sigmoid(z_post[i])    or the sum over g of softmax(z_post[g])[i]
 /// alpha[i, 1 + j] = H_res[j, i],   H_res = rule(z_res)
 /// ```
@@ -210,11 +218,11 @@ pub fn coefficients(
     expect(OP, "alpha", alpha.len(), dims.rows * width);
     expect(OP, "beta", beta.len(), dims.rows * n);
     let mut block = Block::new(dims, scratch);
-    let write_factor = dims.gates.write_factor(n);
+    let (write_factor, floor) = (dims.gates.write_factor(n), dims.gates.floor());
     for tokens in Tokens::blocks(dims.rows) {
         block.load(dims, affine, projected, tokens);
         for i in 0..n {
-            tokens.scatter(alpha, width, i * (n + 1), block.gates[i], false);
+            tokens.scatter(alpha, width, i * (n + 1), block.gates[i] + floor, false);
             tokens.scatter(beta, n, i, block.gates[n + i] * write_factor, false);
             for j in 0..n {
                 let (at, mix) = (i * (n + 1) + 1 + j, block.mix[j * n + i]);
