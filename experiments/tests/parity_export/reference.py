@@ -83,6 +83,13 @@ def mix(kind, c, z, n, wrong):
             size = h.shape[-1] * 2
             h = torch.einsum("...ij,...kl->...ikjl", h, u).reshape(*h.shape[:-2], size, size)
         return h
+    if kind == "ohc":
+        unit = lambda q: (q / q.norm(dim=-1, keepdim=True)).unbind(-1)
+        (a, b, c, d), (e, f, g, h) = (unit(q) for q in z.unflatten(-1, (2, 4)).unbind(-2))
+        left = [[a, -b, -c, -d], [b, a, -d, c], [c, d, a, -b], [d, -c, b, a]]
+        right = [[e, -f, -g, -h], [f, e, h, -g], [g, -h, e, f], [h, g, -f, e]]
+        left, right = (torch.stack([torch.stack(row, -1) for row in m], -2) for m in (left, right))
+        return left @ right
     s = torch.zeros(*z.shape[:-1], n, n)
     above = torch.triu_indices(n, n, 1)
     s[..., above[0], above[1]] = z
@@ -124,8 +131,45 @@ def constrained(p, c, x, eps, wrong):
     return pre, post, h.mT if wrong == "transposed mix" else h
 
 
+def deepseek_v4(p, c, x, eps, wrong):
+    """pre [.., n], post [.., n], comb [.., n, n], rows of which are sources"""
+    n, hc_eps = x.shape[-2], c["hc_eps"]
+    z = norm("rmsnorm", x.flatten(-2), 1, None, hc_eps if wrong == "hc_eps in the norm" else eps, None) @ p["fn"].T
+    scale = torch.cat([p["scale"][:1].expand(n), p["scale"][1:2].expand(n), p["scale"][2:].expand(n * n)])
+    z = z * scale + p["base"]
+    pre = z[..., :n].sigmoid() + (0 if wrong == "no eps of the read" else hc_eps)
+    comb = z[..., 2 * n :].unflatten(-1, (n, n)).softmax(-1) + hc_eps
+    dims = [-2] + [-1, -2] * (c["sinkhorn_iters"] - 1)
+    for dim in dims + [-1] if wrong == "rows last" else dims:
+        comb = comb / (comb.sum(dim, keepdim=True) + (0 if wrong == "no eps of the divisors" else hc_eps))
+    return pre, 2 * z[..., n : 2 * n].sigmoid(), comb.mT if wrong == "transposed mix" else comb
+
+
+def gated(p, x, eps):
+    """what the sublayer reads, and the writes [.., n]"""
+    n = x.shape[-2]
+    normed = norm("rmsnorm", x, 1 + p["norm.weight"].reshape(n, -1), None, eps, None)
+    gates = (F.silu(normed.flatten(-2) @ p["down.weight"].T / n) @ p["up.weight"].T).sigmoid()
+    return (gates.unflatten(-1, (n, -1)) * normed).mean(-2), 2 * (normed.flatten(-2) @ p["inject.weight"].T / n).sigmoid()
+
+
 def after(p, c, config, x, layer, wrong):
     kind, eps = c["type"], config["eps"]
+    if kind == "mhc_v4":
+        pre, post, comb = deepseek_v4(p, c, x, eps, wrong)
+        y = layer(torch.einsum("...i,...id->...d", pre, x))
+        return comb.mT @ x + post.unsqueeze(-1) * y.unsqueeze(-2)
+    if kind == "gated_residual":
+        u, post = gated(p, x, eps)
+        return x + post.unsqueeze(-1) * layer(u).unsqueeze(-2)
+    if kind == "deep_delta":
+        u = (p["read"] * x).sum(-2) if "read" in p else x.squeeze(-2)
+        k = layer(u)
+        k = k / (k.square().sum(-1, keepdim=True) + 1e-10).sqrt()
+        beta = 2 * F.linear(u, p["beta.weight"], p["beta.bias"]).sigmoid()
+        v = 4 * F.linear(u, p["value.weight"], p["value.bias"]).sigmoid()
+        error = v - torch.einsum("...d,...nd->...n", k, x)
+        return x + (beta * error).unsqueeze(-1) * k.unsqueeze(-2)
     if kind == "pre_norm":
         return x + layer(x)
     if kind == "rezero":
@@ -187,6 +231,7 @@ MISTAKES = {
     "mhc": ["rows before columns", "one iteration too few"],
     "mhc_lite": ["permutations in reverse"],
     "krom_hc": ["factors in reverse"],
+    "mhc_v4": ["transposed mix", "rows last"],
 }
 FAMILY = ["norm of each stream", "no scale of the logits", "no 2 before the write's sigmoid"]
 
@@ -199,7 +244,9 @@ def mistakes(c):
             some += ["tanh after the scale", "no tanh"] if c["tanh"] else []
             if c["norm"] != "none":
                 some += SLOTS[0 if c["norm"] == "layernorm" else 1 :]
-    elif kind in ("mhc", "mhc_lite", "krom_hc", "identity_hc", "cayley", "jpmhc"):
+    elif kind == "mhc_v4" and c["hc_eps"] > 1e-4:
+        some += ["hc_eps in the norm", "no eps of the read", "no eps of the divisors"]
+    elif kind in ("mhc", "mhc_lite", "krom_hc", "identity_hc", "cayley", "ohc", "jpmhc"):
         some += SLOTS[0 if kind == "jpmhc" else 1 :]
         some += FAMILY if kind != "jpmhc" else []
         # The mix of KromHC is symmetric.
