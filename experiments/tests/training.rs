@@ -275,7 +275,7 @@ fn a_write_gain_follows_its_schedule() {
         "model.connection.type=mhc",
         "model.connection.write_gain_end=0.5",
     ]);
-    let mut trainer = Trainer::new(&config, corpus()).unwrap();
+    let mut trainer = Trainer::new(&config, &corpus()).unwrap();
     let gains = |trainer: &Trainer| -> Vec<f32> {
         let params = trainer.params();
         let parts = params

@@ -27,12 +27,11 @@ const INPUTS: usize = 7;
 impl OfLogits {
     fn affine<'a>(&self, inputs: &[&'a [f32]; INPUTS]) -> Affine<'a> {
         if self.joint {
-            let (&[pre, post, res], bias) =
-                (inputs[1].as_array().expect("three scales"), inputs[2]);
+            let (scale, bias) = (inputs[1], inputs[2]);
             let (read, rest) = bias.split_at(self.dims.logits()[0]);
             let (write, mix) = rest.split_at(self.dims.logits()[1]);
             return Affine {
-                scale: [pre, post, res],
+                scale: [scale[0], scale[1], scale[2]],
                 bias: [read, write, mix],
             };
         }
