@@ -290,9 +290,12 @@ fn in_general_position(key: Key, part: &Part) -> Vec<f32> {
             let deviations = normal(key, count, 0.4);
             deviations.iter().map(|x| 1.0 + x).collect()
         }
-        "bias_res" => normal(key, count, BIASES_OF_MIX),
-        // A factor of logits.
-        _ if count == 1 => vec![normal(key, 1, 0.2)[0] + 0.9],
+        "bias_res" | "base" => normal(key, count, BIASES_OF_MIX),
+        // Factors of logits.
+        _ if count == 1 || name == "scale" => {
+            let deviations = normal(key, count, 0.2);
+            deviations.iter().map(|x| x + 0.9).collect()
+        }
         _ if dims.len() == 2 && !is_static => {
             let inputs = dims[0].max(dims[1]) as f32;
             normal(key, count, LOGITS / inputs.sqrt())
