@@ -5,9 +5,12 @@ use engine::{params::Params, rng::Key};
 use models::{
     config::FfnConfig,
     transformer::{Transformer, TransformerConfig},
-    weights::{TensorFile, WeightsError, to_bytes, to_bytes_at},
+    weights::{TensorFile, WeightsError, settings_of_json, to_bytes, to_bytes_at},
 };
-use nn::connection::{ConnectionConfig, HyperConfig};
+use nn::{
+    connection::{ConnectionConfig, HyperConfig},
+    settings::Setting,
+};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 fn config() -> TransformerConfig {
@@ -30,6 +33,26 @@ fn network(seed: u64) -> Params {
 
 fn file(bytes: Vec<u8>) -> TensorFile {
     TensorFile::from_bytes("some.safetensors", bytes).expect("a whole file")
+}
+
+#[test]
+fn every_connection_is_read_from_json_as_it_was_written() {
+    for connection in ConnectionConfig::all() {
+        let mut json = serde_json::to_value(&connection).expect("JSON");
+        let again = ConnectionConfig::read(&settings_of_json(json.clone()));
+        assert_eq!(again, Ok(connection), "{json}");
+        // No value is none of a number.
+        let Some((key, value)) = json
+            .as_object_mut()
+            .and_then(|settings| settings.iter_mut().find(|(_, value)| value.is_number()))
+        else {
+            continue;
+        };
+        let key = key.clone();
+        *value = serde_json::Value::Null;
+        let error = ConnectionConfig::read(&settings_of_json(json)).expect_err(&key);
+        assert_eq!(error.key, [key]);
+    }
 }
 
 #[test]

@@ -63,6 +63,9 @@ fn not(expected: &str, given: &Value) -> String {
 /// The key that says which kind of thing a section describes.
 pub const TYPE: &str = "type";
 
+/// No value, as text: TOML has none of its own.
+pub const NULL: &str = "null";
+
 const WHOLE: &str = "a whole number, 0 or more";
 
 impl From<Mistake> for SettingError {
@@ -141,7 +144,10 @@ impl Setting for String {
 
 impl<T: Setting> Setting for Option<T> {
     fn read(value: &Value) -> Result<Self, SettingError> {
-        T::read(value).map(Some)
+        match value.as_str() {
+            Some(NULL) => Ok(None),
+            _ => T::read(value).map(Some),
+        }
     }
 }
 
@@ -373,6 +379,7 @@ mod tests {
     #[test]
     fn what_is_silent_has_its_default_and_what_is_older_what_it_was() {
         assert_eq!(read(""), Ok(Outer::default()));
+        assert_eq!(read("limit = \"null\""), Ok(Outer::default()));
         let Ok(outer) = read("connection = { type = \"laurel\" }\nlimit = 3") else {
             panic!("it is valid");
         };

@@ -5,7 +5,7 @@ use engine::{
     params::{Params, Part},
     shape::Shape,
 };
-use nn::settings::{Setting, Table, Value};
+use nn::settings::{NULL, Setting, Value};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value as Json;
 use std::{
@@ -339,10 +339,10 @@ fn is_text(bytes: &[u8]) -> bool {
     !whole.contains(|c: char| c.is_control() && !c.is_whitespace())
 }
 
-/// Settings that stand in a file as JSON. Those that are `null` are left out.
+/// Settings that stand in a file as JSON.
 pub fn settings_of_json(json: Json) -> Value {
     match json {
-        Json::Null => Value::String("null".to_owned()),
+        Json::Null => Value::String(NULL.to_owned()),
         Json::Bool(value) => Value::Boolean(value),
         Json::Number(value) => match value.as_i64() {
             Some(whole) => Value::Integer(whole),
@@ -351,9 +351,9 @@ pub fn settings_of_json(json: Json) -> Value {
         Json::String(value) => Value::String(value),
         Json::Array(values) => Value::Array(values.into_iter().map(settings_of_json).collect()),
         Json::Object(values) => {
-            let given = values.into_iter().filter(|(_, value)| !value.is_null());
-            let given = given.map(|(key, value)| (key, settings_of_json(value)));
-            Value::Table(given.collect::<Table>())
+            let settings = values.into_iter();
+            let settings = settings.map(|(key, value)| (key, settings_of_json(value)));
+            Value::Table(settings.collect())
         }
     }
 }
