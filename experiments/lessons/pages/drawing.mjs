@@ -19,9 +19,10 @@ export function entries(sublayer, k) {
 // Sizes of a drawing of `count` sublayers of `n` streams in rows of a height; `unit` is 1 on a
 // screen of ordinary size.
 export function geometry(count, n, rowHeight, unit) {
-  const gap = (n > 2 ? 30 : 36) * unit;
+  const narrow = n > 2 && unit < 1; // many streams on a phone
+  const gap = (narrow ? 21 : n > 2 ? 30 : 36) * unit;
   const x = i => 24 * unit + i * gap;
-  const box = { x: x(n - 1) + 58 * unit, width: 44 * unit, height: 40 * unit };
+  const box = { x: x(n - 1) + (narrow ? 46 : 58) * unit, width: 44 * unit, height: 40 * unit };
   return {
     x,
     box,
@@ -120,9 +121,10 @@ export function drawing(network, g, { hover, drag }) {
   const labels = [
     ['A', 'm', 'read', (g.x(n - 1) + g.box.x) / 2 + 2 * g.unit, g.y(0) + 0.26 * g.rowHeight],
     ['B', '', 'write', (g.x(n - 1) + g.box.x) / 2 + 2 * g.unit, g.y(0) + 0.8 * g.rowHeight],
-    ['A', 'r', 'mix', g.x(0) - 12 * g.unit, g.y(0) + 0.53 * g.rowHeight],
+    ['A', 'r', 'mix', g.x(0) - 7 * g.unit, g.y(0) + 0.53 * g.rowHeight],
   ].map(([letter, below, kind, x, y]) => {
     const label = text(x, y, letter, `label ${kind}`);
+    if (kind === 'mix') label.setAttribute('text-anchor', 'end');
     label.append(el('tspan', { 'font-size': '70%', dy: '3' }, below));
     return label;
   });

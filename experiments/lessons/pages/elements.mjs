@@ -22,12 +22,15 @@ export function recorded(id) {
   return JSON.parse(byId(id).textContent);
 }
 
-// Text in which A_m, W_beta, s_alpha and their like have subscripts.
+// Text in which A_m, W_beta, s_alpha, c_{2,1} and their like have subscripts.
 export function letters(text) {
   const greek = { alpha: 'α', beta: 'β' };
   return text
-    .split(/([AWs]_(?:alpha|beta|[mr]))/)
-    .map((part, at) => (at % 2 ? el('span', {}, part[0], el('sub', {}, greek[part.slice(2)] ?? part.slice(2))) : part));
+    .split(/([AWs]_(?:alpha|beta|[mr])|c_\{[^}]*\})/)
+    .map((part, at) => {
+      const below = part.slice(2).replace(/[{}]/g, '');
+      return at % 2 ? el('span', {}, part[0], el('sub', {}, greek[below] ?? below)) : part;
+    });
 }
 
 // Colours a cell by its value: `scale` has the full colour.
@@ -61,8 +64,9 @@ export function draggable(element, { read, write, click = () => {}, perPixel = 0
   });
 }
 
-// A number that is typed, dragged sideways, or moved with the arrow keys.
-export function entry({ label, key, value, change, attributes = {} }) {
+// A number that is typed, dragged sideways, or moved with the arrow keys. `refuse(text)` is told of a
+// text that is no number, when the entry is left.
+export function entry({ label, key, value, change, refuse = () => {}, attributes = {} }) {
   const input = el('input', {
     type: 'text',
     inputmode: 'decimal',
@@ -97,6 +101,7 @@ export function entry({ label, key, value, change, attributes = {} }) {
     }
   });
   const leave = () => {
+    if (input.getAttribute('aria-invalid') === 'true') refuse(input.value);
     delete input.dataset.typing;
     input.removeAttribute('aria-invalid');
     show(now);

@@ -11,12 +11,12 @@ export function shown(x, digits = 2) {
 // Entries are not larger.
 export const LIMIT = 99;
 
-// A typed number; null where it is none.
+// A typed number; null where it is none or too large.
 export function typed(text) {
   const plain = text.trim().replace('−', '-').replace(',', '.');
   const fraction = plain.match(/^(-?\d+)\/(\d+)$/);
   const value = fraction ? fraction[1] / fraction[2] : plain === '' ? NaN : Number(plain);
-  return Number.isFinite(value) ? Math.max(-LIMIT, Math.min(LIMIT, value)) : null;
+  return Math.abs(value) <= LIMIT ? value : null;
 }
 
 // A subscript in digits of its own.

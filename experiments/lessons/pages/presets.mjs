@@ -7,6 +7,10 @@ export function sublayer(read, mix, write) {
   return { read: [...read], mix: mix.map(row => [...row]), write: [...write] };
 }
 
+export function copied(network) {
+  return network.map(({ read, mix, write }) => sublayer(read, mix, write));
+}
+
 const repeat = (count, make) => Array.from({ length: count }, (_, k) => make(k));
 const oneHot = (n, at) => Array.from({ length: n }, (_, i) => Number(i === at));
 
@@ -88,3 +92,36 @@ export function mhc(count, n, seed) {
     );
   });
 }
+
+// Words of the paper's start.
+export const START =
+  'The paper’s start (Eq. 14): reads take turns, all else is 1 or the identity. It computes what pre-norm computes.';
+
+let seed = 0;
+
+// Networks with a name: name, words, and the network of `count` sublayers, of n streams where any
+// number will do.
+export const PRESETS = [
+  ['pre-norm', 'Pre-norm: n = 1 and ones everywhere (Eq. 15).', preNorm],
+  [
+    'post-norm',
+    'Post-norm (Eq. 16): stream and output are divided by s, here √2, as if they were equally long and unrelated.',
+    postNorm,
+  ],
+  [
+    'parallel',
+    'Parallel blocks (Eq. 18, 19): T₁ and T₂ read the same, T₃ and T₄ the same, and so on. Both streams keep what is older and every pair reads their sum, so it doubles from pair to pair: x counts 4 where T₁ and T₂ count 1. In a parallel transformer all would count 1.',
+    parallel,
+  ],
+  [
+    'two-hop',
+    'Two-hop residual (Megalodon): attention’s output waits in stream 2, the feed-forward sublayer reads both, and stream 2 is forgotten.',
+    twoHop,
+  ],
+  ['paper’s start', START, start],
+  [
+    'mHC',
+    'mHC (manifold-constrained hyper-connections) of random logits: A_m is a sigmoid, from 0 to 1, B is 2 sigmoids, from 0 to 2, every A_r is doubly stochastic (no entry negative, rows and columns add up to 1). Again for others.',
+    (count, n) => mhc(count, Math.max(2, n), ++seed),
+  ],
+];

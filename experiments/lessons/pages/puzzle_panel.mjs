@@ -14,12 +14,13 @@ export function puzzlePanel(load) {
     const { title, goal, checks, hint, solution, after } = PUZZLES[at];
     const hidden = (summary, ...content) => el('details', {}, el('summary', {}, summary), ...content);
     byId('puzzle').replaceChildren(
+      el('p', { class: 'faint' }, `Puzzle ${at + 1} of ${PUZZLES.length}`),
       el('h2', {}, `${at + 1}. ${title}`),
       el('p', {}, goal),
       el(
         'ul',
         { id: 'checks', 'aria-live': 'polite' },
-        checks.map(check => el('li', {}, check.text)),
+        checks.map(check => el('li', {}, letters(check.text))),
       ),
       el('p', { id: 'solved', role: 'status' }),
       hidden('A hint', el('p', {}, hint)),
@@ -65,6 +66,7 @@ export function puzzlePanel(load) {
     const words = solved ? `Solved. ${after}` : allowed ? '' : `This one is for ${only} stream.`;
     if (words === said) return;
     said = words;
+    byId('solved').classList.toggle('refused', !solved);
     byId('solved').replaceChildren(...letters(words));
   }
 

@@ -8,10 +8,9 @@ const clear = [
   [0, 0],
 ];
 
-// Sublayers 2 and 3 of four side by side: stream 2 holds the output of T2 until T3 is over.
+// Sublayers 1 and 2 of four side by side: stream 2 holds the output of T1 until T2 is over.
 export function sideBySideNetwork() {
   return [
-    sublayer([1, 0], clear, [1, 0]),
     sublayer([1, 0], clear, [0, 1]),
     sublayer(
       [1, 0],
@@ -22,13 +21,15 @@ export function sideBySideNetwork() {
       [1, 0],
     ),
     sublayer([1, 0], clear, [1, 0]),
+    sublayer([1, 0], clear, [1, 0]),
   ];
 }
 
 const apart = [
-  { text: 'T₃ does not read T₂: c₃₂ = 0', holds: c => zero(c[2][2]) },
+  { text: 'T₂ does not read T₁: c_{2,1} = 0', holds: c => zero(c[1][1]) },
+  { text: 'T₁ and T₂ read the embedding', holds: c => !zero(c[0][0]) && !zero(c[1][0]) },
+  { text: 'T₁ is in the final sum', holds: c => !zero(c[c.length - 1][1]) },
   { text: 'T₂ is in the final sum', holds: c => !zero(c[c.length - 1][2]) },
-  { text: 'T₃ reads the embedding and T₁', holds: c => !zero(c[2][0]) && !zero(c[2][1]) },
 ];
 
 export const PUZZLES = [
@@ -45,28 +46,28 @@ export const PUZZLES = [
   },
   {
     title: 'Side by side, with one stream',
-    goal: 'Let T₂ and T₃ run in parallel: T₃ must not read T₂, and the output must contain both. Stay with one stream.',
+    goal: 'Let T₁ and T₂ run in parallel: T₂ must not read T₁, and the output must contain both. Stay with one stream.',
     start: () => preNorm(4),
     rate: 1,
-    checks: [...apart, { text: 'T₃ is in the final sum', holds: c => !zero(c[c.length - 1][3]) }],
-    hint: 'How many ways lead from T₂ to T₃?',
+    checks: apart,
+    hint: 'How many ways lead from T₁ to T₂?',
     solution: null,
     after:
-      'It cannot be done. c₃₂ = B² A_m³ is zero only if B² = 0, and then T₂ is lost for everybody, or A_m³ = 0, and then T₃ reads nothing at all. With one stream all that is past is one sum: one takes all of it or nothing.',
+      'It cannot be done. c_{2,1}, which is B of T₁ times A_m of T₂, is zero only if B of T₁ is, and then T₁ is lost for everybody, or if A_m of T₂ is, and then T₂ reads nothing at all. With one stream all that is past is one sum: one takes all of it or nothing.',
   },
   {
     title: 'Side by side, with two',
-    goal: 'The same with two streams: T₃ must not read T₂, and both reach the output.',
+    goal: 'The same with two streams: T₂ must not read T₁, and both reach the output.',
     start: () => start(4, 2),
-    checks: [...apart, { text: 'T₃ is in the final sum', holds: c => !zero(c[c.length - 1][3]) }],
-    hint: 'T₂ can write where T₃ does not read.',
+    checks: apart,
+    hint: 'T₁ can write where T₂ does not read.',
     solution: sideBySideNetwork,
     after:
-      'One stream holds what T₃ may read, the other keeps the output of T₂ for later. Only numbers have changed: training can find this.',
+      'One way: a stream holds what T₂ may read, another keeps the output of T₁ for later. Only numbers have changed: training can find this.',
   },
   {
     title: 'A Λ',
-    goal: 'Outputs of sublayers fade, but the embedding stays within reach of all: the shape that the paper finds in trained networks.',
+    goal: 'Outputs of sublayers fade, but the embedding stays within reach of all. The paper finds this shape, which it calls Λ, in its trained networks.',
     start: () => start(5, 2),
     checks: [
       { text: 'columns T₂ to T₄ fall from row to row', holds: c => range(2, c.length - 2).every(j => fades(c, j)) },
@@ -85,15 +86,16 @@ export const PUZZLES = [
           [1, 0],
         ),
       ),
-    after: 'Stream 1 is post-norm, stream 2 is a memory. What each holds is decided by B.',
+    after:
+      'The solution that the page shows lets stream 1 fade, as in post-norm, and stream 2 keep the embedding; the streams may as well change places. The small trained networks among the buttons show no Λ: no column of theirs fades from row to row.',
   },
   {
     title: 'No embedding at the end',
     goal: 'Every sublayer reads the embedding, but the output does not contain it. Useful where the head shares its weights with the embedding.',
     start: () => start(4, 2),
     checks: [
-      { text: 'column 0 is not zero in the rows T₁ to T₄', holds: c => c.slice(0, -1).every(row => !zero(row[0])) },
-      { text: 'column 0 is zero in the last row', holds: embeddingEliminated },
+      { text: 'column x is not zero in the rows T₁ to T₄', holds: c => c.slice(0, -1).every(row => !zero(row[0])) },
+      { text: 'column x is zero in the last row', holds: embeddingEliminated },
       {
         text: 'every output is in the final sum',
         holds: c => range(1, c.length - 1).every(j => !zero(c[c.length - 1][j])),
@@ -113,7 +115,7 @@ export const PUZZLES = [
         ),
       ),
     after:
-      'e − e = 0: one stream carries the embedding with a minus sign. A doubly stochastic mix (mHC) cannot do that.',
+      'e − e = 0: one stream carries the embedding with a minus sign. The mixes of mHC have no negative entries and cannot do that.',
   },
 ];
 
@@ -140,5 +142,5 @@ export function crossing() {
 
 // Pre-norm with the mix of T3 at a half.
 export function faded() {
-  return preNorm(4).map((layer, k) => (k === 2 ? sublayer([1], [[0.5]], [1]) : layer));
+  return preNorm(4).map((one, k) => (k === 2 ? sublayer([1], [[0.5]], [1]) : one));
 }

@@ -9,6 +9,7 @@ mod dynamic;
 mod network;
 mod node;
 mod playground;
+mod playground_words;
 mod record;
 mod sinkhorn;
 mod streams;

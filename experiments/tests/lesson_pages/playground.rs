@@ -87,6 +87,12 @@ fn buttons_make_the_networks_that_they_name() {
         assert_eq!(names("preNorm(6)"), ["pre-norm"]);
         assert_eq!(names("postNorm(6)"), ["post-norm-like"]);
         assert_eq!(names("parallel(4)"), ["parallel", "parallel"]);
+        let third = value(
+            &["network", "presets"],
+            "unfold(parallel(4))[2].slice(0, 3)",
+            &json!(0),
+        );
+        assert_eq!(third, json!([4, 1, 1]), "the numbers of its words");
         assert_eq!(names("twoHop(6)"), ["two-hop"]);
         for n in 1..=4 {
             let start = value(
@@ -228,11 +234,11 @@ const WALK: &str = r##"
 const $ = id => document.getElementById(id);
 const c = (k, j) => $(`c-${k}-${j}`).dataset.value;
 seen.scenes = [];
-for (let i = 0; i < 7; i++) {
+for (let i = 0; i < 8; i++) {
     seen.scenes.push([...document.querySelectorAll('#tour article')].filter(a => !a.hidden).length + ' ' + $('place').textContent);
     if (i === 3) seen.product = $('readout').textContent;
-    if (i === 4) { document.querySelector('[data-set="write.1.0"]').click(); seen.unused = $('patterns').textContent; }
-    if (i === 5) seen.hole = [c(2, 2), c(3, 2), c(4, 2)];
+    if (i === 4) { document.querySelector('[data-set="write.0.0"]').click(); seen.unused = $('patterns').textContent; }
+    if (i === 5) seen.hole = [c(1, 1), c(2, 1), c(4, 1)];
     $('next').click();
 }
 $('tab-puzzle').click();
@@ -243,7 +249,7 @@ const one = document.querySelector('[data-key="write.2.0"]');
 const before = Number(one.getAttribute('aria-valuenow'));
 one.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowUp' }));
 seen.step = Number(one.getAttribute('aria-valuenow')) - before;
-one.focus(); one.value = 'x'; one.dispatchEvent(new Event('input')); seen.invalid = one.getAttribute('aria-invalid'); one.dispatchEvent(new Event('change')); seen.kept = one.value;
+one.focus(); one.value = 'x'; one.dispatchEvent(new Event('input')); seen.invalid = one.getAttribute('aria-invalid'); one.dispatchEvent(new Event('change')); seen.kept = one.value; seen.refused = $('refused').textContent;
 const drag = (e, dx) => { const at = (type, x) => e.dispatchEvent(new PointerEvent(type, { clientX: x, button: 0, bubbles: true, pointerId: 1 })); e.setPointerCapture = () => {}; at('pointerdown', 100); at('pointermove', 100 + dx); at('pointerup', 100 + dx); };
 one.blur(); drag(one, -50); seen.dragged = one.getAttribute('aria-valuenow');
 const corner = $('c-0-0'); corner.focus(); corner.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowDown' }));
@@ -263,7 +269,7 @@ fn tour_puzzles_keys_and_dragging_work() {
         .iter()
         .enumerate()
     {
-        assert_eq!(scene, &json!(format!("1 {} of 7", at + 1)));
+        assert_eq!(scene, &json!(format!("1 {} of 8", at + 1)));
     }
     assert!(
         text("product").contains("reads 1 × the output of T₁"),
@@ -271,16 +277,20 @@ fn tour_puzzles_keys_and_dragging_work() {
         text("product")
     );
     assert!(
-        text("unused").contains("Nothing ever uses the output of T₂"),
+        text("unused").contains("Nothing ever uses the output of T₁"),
         "{}",
         text("unused")
     );
     assert_eq!(seen["hole"], json!(["0", "1", "1"]));
-    assert!(text("puzzle").contains("1. Fade"));
+    assert!(text("puzzle").contains("Puzzle 1 of 5") && text("puzzle").contains("1. Fade"));
     assert!(text("solved").starts_with("Solved."), "{}", text("solved"));
     assert!((seen["step"].as_f64().expect("a number") - 0.1).abs() < 1e-9);
     assert_eq!(text("invalid"), "true");
     assert_eq!(text("kept"), "1.1");
+    assert_eq!(
+        text("refused"),
+        "“x” is not a number from −99 to 99: 1.1 stays."
+    );
     assert_eq!(text("dragged"), "0.6");
     assert_eq!(text("focused"), "c-1-0");
     for preset in seen["presets"].as_array().expect("buttons") {
@@ -290,4 +300,53 @@ fn tour_puzzles_keys_and_dragging_work() {
             "{preset}"
         );
     }
+}
+
+const UNDO: &str = r##"
+const $ = id => document.getElementById(id);
+const more = () => document.querySelectorAll('#rate button')[1].click();
+const input = () => document.querySelector('[data-key="mix.0.0.1"]');
+const type = x => { input().value = x; input().dispatchEvent(new Event('input')); input().dispatchEvent(new Event('change')); };
+const state = () => [$('undo').disabled, Number(document.querySelector('#rate output').textContent), input()?.getAttribute('aria-valuenow') ?? null];
+seen.undone = [state()];
+const undo = () => { $('undo').click(); seen.undone.push(state()); };
+more(); type('0.5'); type('0.7'); more(); document.querySelectorAll('#presets button')[2].click();
+undo(); undo(); undo(); undo();
+$('tab-puzzle').click(); $('puzzle-next').click(); more();
+seen.solved = [$('solved').textContent, $('solved').className];
+[...document.querySelectorAll('#presets button')].at(-1).click(); $('c-8-0').click();
+const texts = table => [...table.querySelectorAll('td')].map(td => td.textContent);
+const factors = [...document.querySelectorAll('.product table')];
+seen.product = [factors.length, texts(factors[1]).join() === texts($('composed')).join()];
+// As on a phone: the window of the test is narrow.
+const box = e => e.getBoundingClientRect();
+const [c, readout, network] = ['.unfolded', '#readout', '.network'].map(name => document.querySelector(name));
+seen.phone = [matchMedia('(max-width:820px)').matches, getComputedStyle(c).position,
+    box(c).bottom <= box(readout).top && box(readout).bottom <= box(network).top,
+    ...['c-caption', 'hc-caption'].map(id => box($(id)).height > 0)];
+seen.captions = $('c-caption').textContent + $('hc-caption').textContent;
+"##;
+
+#[test]
+fn changes_are_undone_and_phones_have_captions() {
+    let Some(seen) = seen("playground.html", UNDO) else {
+        return;
+    };
+    let states = json!([
+        [true, 1, null],
+        [false, 3, "0"],
+        [false, 2, "0.7"],
+        [false, 2, "0"],
+        [true, 1, null]
+    ]);
+    assert_eq!(seen["undone"], states);
+    let solved = json!(["This one is for 1 stream.", "refused"]);
+    assert_eq!(seen["solved"], solved);
+    assert_eq!(seen["product"], json!([3, true]));
+    assert_eq!(seen["phone"], json!([true, "static", true, true, true]));
+    let captions = seen["captions"].as_str().expect("text");
+    assert!(
+        captions.contains("Row = who reads") && captions.contains("row = from"),
+        "{captions}"
+    );
 }

@@ -10,9 +10,9 @@ macro_rules! modules {
 
 /// Every module: name and text.
 const MODULES: &[(&str, &str)] = modules! {
-    "break_page" "chart" "descriptions" "drawing" "dynamic" "dynamic_page" "elements" "network" "numbers"
-    "patterns" "playground" "presets" "puzzle_panel" "puzzles" "sinkhorn" "sinkhorn_page" "streams_page" "token"
-    "token_page"
+    "break_page" "chart" "descriptions" "drawing" "dynamic" "dynamic_page" "elements" "hc_matrix" "network"
+    "numbers" "patterns" "playground" "presets" "puzzle_panel" "puzzles" "sinkhorn" "sinkhorn_page"
+    "streams_page" "token" "token_page" "undo" "unfolded_table"
 };
 
 /// The script of a module and all that it imports. Each becomes a constant with what it exports, so

@@ -87,8 +87,8 @@ fn of_step(lesson: &[Passage], step: usize) -> Option<&[Passage]> {
     Some(&lesson[start..end.map_or(lesson.len(), |length| start + 1 + length)])
 }
 
-/// Text as HTML: escaped, with the indices of one letter (`A_r`, `s_alpha`, `c_{2,1}`) and powers
-/// (`B^j`) in their places.
+/// Text as HTML: escaped, with the indices of one letter (`A_r`, `s_alpha`, `c_{2,1}`), powers
+/// (`2^j`) and numbers of sublayers (`B^(j)`) in their places.
 fn marked(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let letter = |at: Option<usize>| {
@@ -112,6 +112,10 @@ fn marked(text: &str) -> String {
                 .iter()
                 .position(|&c| c == '}')
                 .map(|end| (at + 2, at + 2 + end, 1)),
+            Some('(') if c == '^' => chars[at + 1..]
+                .iter()
+                .position(|&c| c == ')')
+                .map(|end| (at + 1, at + 2 + end, 0)),
             _ => {
                 let rest = &chars[at + 1..];
                 let end = rest
@@ -203,6 +207,7 @@ mod tests {
                 "c<sub>kj</sub> = B<sup>j</sup> A<sub>r</sub><sup>j+1</sup>",
             ),
             ("ds_alpha, W_beta", "ds<sub>α</sub>, W<sub>β</sub>"),
+            ("A_m^(k)", "A<sub>m</sub><sup>(k)</sup>"),
             ("read_init < e_(k mod n)", "read_init &lt; e_(k mod n)"),
             ("c_{2,1} = 0_", "c<sub>2,1</sub> = 0_"),
         ] {

@@ -140,12 +140,12 @@ fn largest_minor(c: &[Vec<f64>]) -> f64 {
 pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.step("What one stream cannot do")?;
     board.text(
-        "Unfolded (Eq. 27, lesson 7), row k says what layer k takes of the output of every \
-         earlier layer j; column 0 is the embedding. Four layers, random coefficients, n = 1.",
+        "Unfolded (Eq. 27, lesson 7), row k says what sublayer k takes of the output of every \
+         earlier sublayer j; column 0 is the embedding. Four sublayers, random coefficients, n = 1.",
     )?;
-    board.equation("Eq. 27", "c_kj = B^j (A_r^{j+1} ... A_r^{k-1}) A_m^k")?;
+    board.equation("Eq. 27", "c_{k,j} = B^(j) A_r^(j+1) ... A_r^(k-1) A_m^(k)")?;
     let names = |last: &str| -> Vec<String> {
-        let mut rows: Vec<String> = (1..=4).map(|k| format!("layer {k}")).collect();
+        let mut rows: Vec<String> = (1..=4).map(|k| format!("sublayer {k}")).collect();
         rows.push(last.into());
         rows
     };
@@ -167,8 +167,8 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         ratio(4)
     ))?;
     board.text(
-        "The ratio never changes: with one stream all that is past is scaled together. A \
-         layer cannot ask for more of the embedding and less of layer 1.",
+        "The ratio of two columns never changes from row to row: with one stream all that is past \
+         is scaled together. A sublayer cannot ask for more of the embedding and less of sublayer 1.",
     )?;
     let minor = largest_minor(&one);
     board.claim(

@@ -1,4 +1,4 @@
-//! Lesson 7: what every layer takes from every earlier one, as one matrix.
+//! Lesson 7: what every sublayer takes from every earlier one, as one matrix.
 
 use super::{
     board::Board,
@@ -112,17 +112,25 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
 
     board.step("Follow one output")?;
     board.text(
-        "Layer j writes B^j of its output to the streams; every layer t after it mixes them \
-         with A_r^t; layer k reads A_m^k of what has become of it. So the input of layer k \
-         is a sum over all earlier outputs, with one number for each:",
+        "Sublayer j writes B^(j) of its output to the streams; every sublayer t after it mixes \
+         them with A_r^(t); sublayer k reads A_m^(k) of what has become of it. (A number in \
+         brackets says whose matrix it is; nothing is raised to a power.) So h_k, the input of \
+         sublayer k, is a sum over the embedding x and all earlier outputs, with one number for each:",
     )?;
-    board.equation("Eq. 27", "h0^k = sum_j c_kj T^j(h0^j)")?;
-    board.equation("", "c_kj = B^j (A_r^{j+1} ... A_r^{k-1}) A_m^k,   B^0 = 1")?;
-    board.text("The last row is the sum over the streams at the end, A_m = 1.")?;
+    board.equation(
+        "Eq. 27",
+        "h_k = c_{k,x} x + c_{k,1} T_1(h_1) + ... + c_{k,k-1} T_{k-1}(h_{k-1})",
+    )?;
+    board.equation("", "c_{k,j} = B^(j) A_r^(j+1) ... A_r^(k-1) A_m^(k)")?;
+    board.text(
+        "For x, which every stream starts as a copy of, the row of ones stands in place of B^(j), and \
+         all mixes before k follow. The last row is the sum of the streams at the end: its A_m is \
+         a column of ones.",
+    )?;
 
     board.step("At the start")?;
     board.text(&format!(
-        "{LAYERS} layers, d = {DIM}, dynamic, n = {RATE}, initialised by Eq. 14."
+        "{LAYERS} sublayers, d = {DIM}, dynamic, n = {RATE}, initialised by Eq. 14."
     ))?;
     let c = look(&stack, &data).matrix_of(0);
     show(board, 1, &c)?;
@@ -132,7 +140,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     });
     board.claim(
         is_pre_norm,
-        "all ones: every layer takes all that is before it, which is pre-norm; n in the last \
+        "all ones: every sublayer takes all that is before it, which is pre-norm; n in the last \
          row, which the final norm does not see",
     )?;
 
@@ -151,7 +159,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
 
     board.step("It is the network")?;
     let k = 2;
-    board.text("Channel 1 of the input of layer 3, token 1, from the matrix:")?;
+    board.text("Channel 1 of the input of sublayer 3, token 1, from the matrix:")?;
     for (j, output) in seen.outputs[..=k].iter().enumerate() {
         let term = c[k][j] * f64::from(output[0]);
         board.line(&format!(
@@ -162,7 +170,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     let (sum, actual) = (seen.unfolded(&c, k, 0), seen.inputs[k][0]);
     board.line(&format!("{:>8}: {sum:>30.6}", "sum"))?;
     board.line(&format!("{:>8}: {actual:>30.6}", "tape"))?;
-    board.text("All tokens, all channels, largest difference to what the layer really saw:")?;
+    board.text("All tokens, all channels, largest difference to what the sublayer really saw:")?;
     let mut largest = 0.0_f64;
     for (k, row) in rows.iter().enumerate() {
         let error = seen.largest_error(k);
@@ -177,7 +185,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.claim(
         largest < 1e-5 * size,
         &format!(
-            "sum_j c_kj T_j is every layer's input to float precision ({largest} of \
+            "the sum is every sublayer's input to float precision ({largest} of \
              numbers up to {size:.0})",
             largest = scientific(largest, 0)
         ),
@@ -187,7 +195,7 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
     board.text(
         "In trained networks the paper finds: columns that fade downwards (post-norm-like) \
          except the first ones (pre-norm-like); a final row that leaves out the embedding; \
-         pairs with c_{k+1, k} near 0, which run in parallel. A layer whose column is 0 \
+         pairs with c_{k+1,k} near 0, which run in parallel. A sublayer whose column is 0 \
          everywhere is wasted:",
     )?;
     let weakest = (1..=LAYERS)
@@ -198,14 +206,17 @@ pub fn run(board: &mut Board<'_>, key: Key) -> io::Result<()> {
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .expect("a layer");
     board.line(&format!(
-        "least used here: layer {} (largest |c| {:.4})",
+        "least used here: sublayer {} (largest |c| {:.4})",
         weakest.0, weakest.1
     ))?;
     board.question(
-        "Write down B, A_m and A_r of two layers so that c_{2,1} = 0 but both reach the final \
-         sum: that is a parallel block. Can you do it with n = 1?",
-        "n = 2: B^1 = (1, 0), A_m^2 = (0, 1), A_r = I, and any B^2 but 0. T_1 writes to stream 1, T_2 \
-         reads stream 2. n = 1: c_21 = b^1 a_m^2. Either b^1 = 0, and T_1 is lost for everybody, \
-         or a_m^2 = 0, and T_2 reads nothing at all.",
+        "Write down B, A_m and A_r of two sublayers so that c_{2,1} = 0, yet both read \
+         the embedding and reach the final sum: that is a parallel block. Can you do it with n = 1?",
+        "n = 2: B^(1) = (1, 0), A_m^(2) = (0, 1), A_r = I. T_1 writes to stream 1, T_2 reads \
+         stream 2. The entries of B^(2) must not add up to 0, or the final sum, which adds the \
+         streams, has nothing of T_2; those of A_m^(1) neither, or T_1 reads nothing of the \
+         embedding, which is in both streams alike. n = 1: c_{2,1} = B^(1) A_m^(2), two numbers. \
+         Either B^(1) = 0, and T_1 is lost for everybody, or A_m^(2) = 0, and T_2 reads nothing \
+         at all.",
     )
 }
