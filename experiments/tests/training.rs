@@ -7,7 +7,7 @@ use common::corpus;
 use lab::{
     config::RunConfig,
     data::Corpus,
-    run_dir::{RunDir, RunId, Status, read_coefficients, read_metrics},
+    run_dir::{Ended, RunDir, RunId, Status, VALIDATION_FILE, read_coefficients, read_metrics},
     state::{self, StateError},
     train::{Observer, Quiet, StepReport, TrainError, Trainer},
 };
@@ -53,7 +53,9 @@ fn trace(trainer: &Trainer, directory: &Path) -> (Vec<u32>, Vec<String>) {
     let lines = records.iter().map(|record| format!("{record:?}"));
     let coefficients = read_coefficients(directory).unwrap();
     let coefficients = coefficients.iter().map(|record| format!("{record:?}"));
-    (weights.collect(), lines.chain(coefficients).collect())
+    let units = fs::read_to_string(directory.join(VALIDATION_FILE)).unwrap();
+    let lines = lines.chain(coefficients).chain([units]);
+    (weights.collect(), lines.collect())
 }
 
 fn uninterrupted(config: &RunConfig, corpus: &Arc<Corpus>) -> (Vec<u32>, Vec<String>) {
@@ -161,6 +163,23 @@ fn stopped_and_resumed(config: &RunConfig, corpus: &Arc<Corpus>) {
     let mut trainer = Trainer::new(config, corpus).unwrap();
     trainer.run(Some(&directory), &mut Quiet, &OFF).unwrap();
     assert_eq!(trace(&trainer, directory.path()), expected);
+}
+
+/// The mean over the windows, one by one, is the validation loss of whole batches but for rounding.
+#[test]
+fn the_loss_of_every_validation_window_is_kept() {
+    let (config, corpus) = (config(&[]), corpus());
+    let root = tempfile::tempdir().unwrap();
+    let directory = RunDir::open(&run_id(root.path())).unwrap();
+    let mut trainer = Trainer::new(&config, &corpus).unwrap();
+    let summary = trainer.run(Some(&directory), &mut Quiet, &OFF).unwrap();
+    let units = Ended::read(directory.path()).unwrap().unwrap().units;
+    let units = units.expect("a run of this version");
+    let losses: Vec<f64> = units.scores.iter().map(|unit| unit.loss).collect();
+    assert_eq!(losses.len(), 18, "3 batches of 6");
+    let mean = losses.iter().sum::<f64>() / 18.0;
+    assert!((mean - summary.final_val_loss.unwrap()).abs() < 1e-6);
+    assert!(losses.iter().any(|loss| (loss - mean).abs() > 1e-3));
 }
 
 #[test]

@@ -131,6 +131,7 @@ kinds! {
     "run/metrics.jsonl" RUN,
     "run/coefficients.jsonl" RUN,
     "run/summary.json" RUN,
+    "run/validation.csv" RUN,
     "run/env.json" RUN,
     "run/command.txt" RUN,
     "weights/model.safetensors" WEIGHTS,

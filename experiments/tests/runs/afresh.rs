@@ -38,6 +38,7 @@ fn files_of_others_under_the_names_of_ours_are_refused_with_and_without_force() 
         ("model.safetensors", "a network of others"),
         ("state.bin", "another program's"),
         ("summary.json", "{}"),
+        ("validation.csv", "mine\n"),
     ] {
         for force in [&[FORCE][..], &[]] {
             let place = Place::new();

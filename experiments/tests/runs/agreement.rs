@@ -191,6 +191,27 @@ fn metrics_that_were_changed_after_the_end_are_noticed() {
     assert!(error.contains("metrics.jsonl disagree"), "{error}");
 }
 
+/// Without them the run counts as one of an earlier version.
+#[test]
+fn losses_of_windows_that_were_changed_after_the_end_are_noticed() {
+    let place = Place::ended();
+    let run = place.path("run");
+    let units = || Ended::read(&run).map(|ended| ended.expect("ended").units);
+    assert!(units().expect("sound").is_some());
+    let whole = text_of(&place, "validation.csv");
+    replace(&place, "validation.csv", "\n0,text,", "\n0,text,1");
+    let error = units().expect_err("changed").to_string();
+    assert!(error.contains("validation.csv disagree"), "{error}");
+    fs::write(run.join("validation.csv"), "unit,file,loss\n0,text\n").expect("space");
+    let error = units().expect_err("damaged").to_string();
+    assert!(error.contains("damaged at line 2"), "{error}");
+    fs::remove_file(run.join("validation.csv")).expect("it was there");
+    assert_eq!(units().expect("sound"), None);
+    // A copy put back counts.
+    fs::write(run.join("validation.csv"), whole).expect("space");
+    assert!(units().expect("sound").is_some());
+}
+
 /// Only what is left can be said: nothing makes these weights again.
 #[test]
 fn weights_that_are_lost_with_their_state_are_said() {

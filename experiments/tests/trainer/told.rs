@@ -79,6 +79,10 @@ impl Task for Told {
         }
     }
 
+    fn validation_sources(&self) -> Vec<String> {
+        vec!["told".to_owned(); VALIDATION_ROWS]
+    }
+
     fn network(&self) -> &dyn Network {
         self.inner.network()
     }

@@ -3,36 +3,41 @@
 use super::{Estimate, estimate::CONFIDENCE};
 use std::{collections::BTreeMap, fmt};
 
-/// Differences of the seeds that both arms have finished.
+/// Differences of the seeds that all arms have finished.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Differences {
     /// Seeds with a difference, ascending.
     pub seeds: Vec<u64>,
     /// `arm - baseline` for each of them: below zero, the arm has the lower loss.
     pub values: Vec<f64>,
-    /// Seeds that only one of the two has, or with a loss that is not finite (a diverged run).
+    /// Seeds that not all of them have, or with a loss that is not finite (a diverged run).
     /// A report must name them: leaving out the runs that failed flatters an arm.
     pub unpaired: Vec<u64>,
 }
 
 /// Pairs `(seed, loss)` of an arm with those of the baseline.
 pub fn pair_by_seed(baseline: &[(u64, f64)], arm: &[(u64, f64)]) -> Differences {
-    let mut by_seed: BTreeMap<u64, (Option<f64>, Option<f64>)> = BTreeMap::new();
-    for &(seed, loss) in baseline {
-        by_seed.entry(seed).or_default().0 = Some(loss);
-    }
-    for &(seed, loss) in arm {
-        by_seed.entry(seed).or_default().1 = Some(loss);
+    combine_by_seed(&[(1.0, arm), (-1.0, baseline)])
+}
+
+/// The sums `sum_a w_a L_a` of the losses `(seed, loss)` of arms with their weights, seed by seed.
+pub fn combine_by_seed(arms: &[(f64, &[(u64, f64)])]) -> Differences {
+    let mut by_seed: BTreeMap<u64, (usize, f64)> = BTreeMap::new();
+    for (weight, losses) in arms {
+        for &(seed, loss) in *losses {
+            let (known, sum) = by_seed.entry(seed).or_default();
+            *known += 1;
+            *sum += weight * loss;
+        }
     }
     let mut differences = Differences::default();
-    for (seed, pair) in by_seed {
-        match pair {
-            // A difference can be too large where the losses are not.
-            (Some(baseline), Some(arm)) if (arm - baseline).is_finite() => {
-                differences.seeds.push(seed);
-                differences.values.push(arm - baseline);
-            }
-            _ => differences.unpaired.push(seed),
+    for (seed, (known, sum)) in by_seed {
+        // A sum can be too large where the losses are not.
+        if known == arms.len() && sum.is_finite() {
+            differences.seeds.push(seed);
+            differences.values.push(sum);
+        } else {
+            differences.unpaired.push(seed);
         }
     }
     differences
@@ -123,6 +128,14 @@ mod tests {
         assert_eq!(differences.seeds, [0, 1, 2]);
         assert_eq!(differences.values, [-0.5, -0.25, 0.5]);
         assert!(differences.unpaired.is_empty());
+    }
+
+    #[test]
+    fn sums_of_arms_need_all_of_them() {
+        let (a, b, c) = ([(0, 1.0), (1, 2.0)], [(1, 5.0), (0, 3.0)], [(0, 10.0)]);
+        let sums = combine_by_seed(&[(0.5, &a), (0.5, &b), (-1.0, &c)]);
+        assert_eq!((&*sums.seeds, &*sums.values), (&[0][..], &[-8.0][..]));
+        assert_eq!(sums.unpaired, [1]);
     }
 
     #[test]

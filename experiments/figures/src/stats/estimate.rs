@@ -65,6 +65,11 @@ pub fn pooled_sd<'a>(groups: impl IntoIterator<Item = &'a [f64]>) -> Option<f64>
     (freedom > 0).then(|| (squares / freedom as f64).sqrt())
 }
 
+/// Half-width of the 95 % interval of a standard error with its degrees of freedom.
+pub(super) fn reach(freedom: f64, se: f64) -> f64 {
+    student_t::quantile((1.0 + CONFIDENCE) / 2.0, freedom) * se
+}
+
 /// The mean of a sample with its interval and its test against zero. Values so large that their
 /// spread is not finite have an interval without ends and show nothing. Of a sample of paired
 /// differences this is the paired t test.
@@ -95,13 +100,13 @@ impl Estimate {
         let se = sd / (n as f64).sqrt();
         let known = se.is_finite() && mean.is_finite();
         let reach = match known {
-            true => student_t::quantile((1.0 + CONFIDENCE) / 2.0, n - 1) * se,
+            true => reach((n - 1) as f64, se),
             false => f64::INFINITY,
         };
         let p_value = if !known {
             1.0
         } else if se > 0.0 {
-            student_t::two_sided_p(mean / se, n - 1)
+            student_t::two_sided_p(mean / se, (n - 1) as f64)
         } else if mean == 0.0 {
             1.0
         } else {

@@ -4,13 +4,17 @@
 //! initialisation, so their difference has less spread than either loss. The differences are
 //! taken as independent and normal; everything follows from Student's t distribution.
 
+mod clusters;
 mod comparison;
 mod curves;
 mod estimate;
 mod power;
 mod student_t;
 
-pub use comparison::{Differences, MIN_SEEDS, Verdict, holm, pair_by_seed, verdicts};
+pub use clusters::ClusterError;
+pub use comparison::{
+    Differences, MIN_SEEDS, Verdict, combine_by_seed, holm, pair_by_seed, verdicts,
+};
 pub use curves::{
     Convergence, Reading, SPIKE_HEIGHT, SPIKE_WINDOW, convergence_factor, spikes, tokens_to_reach,
 };

@@ -1,6 +1,6 @@
 //! What a number of seeds can and cannot show.
 
-use super::{MIN_SEEDS, estimate::CONFIDENCE, student_t};
+use super::{ClusterError, MIN_SEEDS, estimate::CONFIDENCE, student_t};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 /// Power for which effects and seeds are computed: four in five such experiments would show it.
@@ -16,25 +16,47 @@ pub fn power(effect: f64, n: usize) -> f64 {
     let Some(freedom) = n.checked_sub(1).filter(|freedom| *freedom > 0) else {
         return 0.0;
     };
+    t_power(effect * (n as f64).sqrt(), freedom as f64)
+}
+
+fn t_power(noncentrality: f64, freedom: f64) -> f64 {
     let critical = student_t::quantile((1.0 + CONFIDENCE) / 2.0, freedom);
-    student_t::noncentral_two_sided_p(critical, freedom, effect * (n as f64).sqrt())
+    student_t::noncentral_two_sided_p(critical, freedom, noncentrality)
+}
+
+/// [`power`] for an effect in units of `sd`, where the interval has the error `text` of the
+/// validation text in it too, as in [`Estimate::with_text`](super::Estimate::with_text): of
+/// noncentrality `mean / sqrt(sd^2 / n + se^2)`. More seeds leave that error as it is.
+fn power_with(effect: f64, sd: f64, n: usize, text: Option<&ClusterError>) -> f64 {
+    let of_seeds = power(effect, n);
+    match text.filter(|text| text.se > 0.0) {
+        Some(text) if of_seeds > 0.0 => {
+            let (se, freedom) = text.with(sd * sd / n as f64, n - 1);
+            t_power(effect * sd / se, freedom).min(of_seeds)
+        }
+        _ => of_seeds,
+    }
 }
 
 /// The smallest mean difference that `n` paired seeds show with 80 % power ([`power`]), where `sd`
-/// is the standard deviation of the differences. `None` for fewer than two seeds.
-pub fn minimum_detectable_effect(sd: f64, n: usize) -> Option<f64> {
+/// is the standard deviation of the differences and `text` their error over the validation text, if
+/// that is known. `None` for fewer than two seeds.
+pub fn minimum_detectable_effect(sd: f64, n: usize, text: Option<&ClusterError>) -> Option<f64> {
     if n < 2 {
         return None;
     }
+    if sd == 0.0 {
+        return Some(0.0).filter(|_| text.is_none());
+    }
     // Power grows with the effect: double until it suffices, then halve the range.
     let mut high = 1.0;
-    while power(high, n) < POWER {
+    while power_with(high, sd, n, text) < POWER {
         high *= 2.0;
     }
     let mut low = 0.0;
     for _ in 0..50 {
         let middle = f64::midpoint(low, high);
-        if power(middle, n) < POWER {
+        if power_with(middle, sd, n, text) < POWER {
             low = middle;
         } else {
             high = middle;
@@ -44,10 +66,11 @@ pub fn minimum_detectable_effect(sd: f64, n: usize) -> Option<f64> {
 }
 
 /// The number of paired seeds that show the effect `mean` with 80 % power ([`power`]); at least
-/// [`MIN_SEEDS`]. `None` if the effect is zero or would need over a million.
-pub fn seeds_needed(mean: f64, sd: f64) -> Option<usize> {
+/// [`MIN_SEEDS`]. `None` if the effect is zero or would need over a million, as one does that is
+/// small beside the error `text` of the validation text: no number of seeds makes that smaller.
+pub fn seeds_needed(mean: f64, sd: f64, text: Option<&ClusterError>) -> Option<usize> {
     let effect = mean.abs() / sd;
-    let suffices = |n| power(effect, n) >= POWER;
+    let suffices = |n| power_with(effect, sd, n, text) >= POWER;
     if mean == 0.0 || effect.is_nan() || !(effect.is_infinite() || suffices(MAX_SEEDS)) {
         return None;
     }
@@ -70,12 +93,17 @@ pub fn seeds_needed(mean: f64, sd: f64) -> Option<usize> {
 /// [`seeds_needed`] at both ends of the 95 % interval of the standard deviation, of which `n` seeds
 /// have seen `sd`: `sd * sqrt((n - 1) / chi2(0.975, n - 1))` to
 /// `sd * sqrt((n - 1) / chi2(0.025, n - 1))`. The upper end is a million where it would be more.
-pub fn seeds_needed_range(mean: f64, sd: f64, n: usize) -> Option<[usize; 2]> {
+pub fn seeds_needed_range(
+    mean: f64,
+    sd: f64,
+    n: usize,
+    text: Option<&ClusterError>,
+) -> Option<[usize; 2]> {
     let freedom = n.checked_sub(1).filter(|freedom| *freedom > 0)? as f64;
     let spread = ChiSquared::new(freedom).expect("at least one degree of freedom");
     let end = |p: f64| sd * (freedom / spread.inverse_cdf(p)).sqrt();
-    let low = seeds_needed(mean, end((1.0 + CONFIDENCE) / 2.0))?;
-    let high = seeds_needed(mean, end((1.0 - CONFIDENCE) / 2.0));
+    let low = seeds_needed(mean, end((1.0 + CONFIDENCE) / 2.0), text)?;
+    let high = seeds_needed(mean, end((1.0 - CONFIDENCE) / 2.0), text);
     Some([low, high.unwrap_or(MAX_SEEDS)])
 }
 
@@ -89,7 +117,7 @@ mod tests {
     #[test]
     fn the_power_of_few_seeds_is_below_what_the_central_t_promises() {
         for (n, known) in [(3, 0.766), (4, 0.784)] {
-            let quantile = |p| student_t::quantile(p, n - 1);
+            let quantile = |p| student_t::quantile(p, (n - 1) as f64);
             let effect = (quantile(0.975) + quantile(0.8)) / (n as f64).sqrt();
             assert!((power(effect, n) - known).abs() < 1e-3, "{n}");
         }
@@ -110,26 +138,26 @@ mod tests {
     #[test]
     fn the_detectable_effect_has_the_power_and_scales_with_the_spread() {
         for n in [2, 3, 4, 5, 10, 100] {
-            let effect = minimum_detectable_effect(1.0, n).expect("two at least");
+            let effect = minimum_detectable_effect(1.0, n, None).expect("two at least");
             assert!((power(effect, n) - POWER).abs() < 1e-6, "{n}");
         }
-        let of = |sd| minimum_detectable_effect(sd, 4).expect("four");
+        let of = |sd| minimum_detectable_effect(sd, 4, None).expect("four");
         assert!((of(0.02) - 2.0 * of(0.01)).abs() < 1e-15);
-        assert_eq!(minimum_detectable_effect(1.0, 1), None);
+        assert_eq!(minimum_detectable_effect(1.0, 1, None), None);
     }
 
     /// J. Cohen (1988), paired t test, two-sided 5 %, power 0.8.
     #[test]
     fn the_seeds_needed_are_those_of_cohen() {
         for (d, cohen) in [(0.2, 199), (0.5, 34), (0.8, 15)] {
-            assert_eq!(seeds_needed(-d, 1.0), Some(cohen), "{d}");
+            assert_eq!(seeds_needed(-d, 1.0, None), Some(cohen), "{d}");
         }
     }
 
     #[test]
     fn the_seeds_needed_are_the_fewest_that_detect_the_effect() {
         for d in [0.05, 0.3, 0.7, 1.1, 1.9] {
-            let n = seeds_needed(d, 1.0).expect("finite");
+            let n = seeds_needed(d, 1.0, None).expect("finite");
             assert!(power(d, n) >= POWER);
             assert!(n == MIN_SEEDS || power(d, n - 1) < POWER);
         }
@@ -137,24 +165,44 @@ mod tests {
 
     #[test]
     fn no_effect_needs_no_number_of_seeds() {
-        assert_eq!(seeds_needed(0.0, 1.0), None);
-        assert_eq!(seeds_needed(0.0, 0.0), None);
-        assert_eq!(seeds_needed(1e-9, 1.0), None);
-        assert_eq!(seeds_needed(0.1, 0.0), Some(MIN_SEEDS));
-        assert_eq!(seeds_needed(f64::NAN, 1.0), None);
-        assert_eq!(seeds_needed_range(0.1, 0.1, 1), None);
+        assert_eq!(seeds_needed(0.0, 1.0, None), None);
+        assert_eq!(seeds_needed(0.0, 0.0, None), None);
+        assert_eq!(seeds_needed(1e-9, 1.0, None), None);
+        assert_eq!(seeds_needed(0.1, 0.0, None), Some(MIN_SEEDS));
+        assert_eq!(seeds_needed(f64::NAN, 1.0, None), None);
+        assert_eq!(seeds_needed_range(0.1, 0.1, 1, None), None);
     }
 
     /// Of four seeds chi2(0.975, 3) = 9.348 and chi2(0.025, 3) = 0.2158: the standard deviation is
     /// known to a factor of 0.567 to 3.729 only.
     #[test]
     fn the_range_of_seeds_is_that_of_the_spread_and_narrows_with_seeds() {
-        let four = seeds_needed_range(1.0, 1.0, 4).expect("four");
-        let ends = [0.5665, 3.7285].map(|factor| seeds_needed(1.0, factor).expect("finite"));
+        let four = seeds_needed_range(1.0, 1.0, 4, None).expect("four");
+        let ends = [0.5665, 3.7285].map(|factor| seeds_needed(1.0, factor, None).expect("finite"));
         assert_eq!(four, ends);
-        let [low, high] = seeds_needed_range(1.0, 1.0, 100).expect("a hundred");
+        let [low, high] = seeds_needed_range(1.0, 1.0, 100, None).expect("a hundred");
         assert!(four[0] <= low && high < four[1]);
-        let rare = seeds_needed_range(4e-3, 1.0, 3).expect("below a million");
+        let rare = seeds_needed_range(4e-3, 1.0, 3, None).expect("below a million");
         assert!(rare[0] < 500_000 && rare[1] == MAX_SEEDS, "{rare:?}");
+    }
+
+    /// Of 9 seeds with the deviation 3, V_s = 1; with V_t = 1 of 9 clusters V = 2 with 16 degrees.
+    #[test]
+    fn the_error_of_the_text_needs_larger_effects_and_cannot_be_overcome_by_seeds() {
+        let text = ClusterError {
+            se: 1.0,
+            clusters: 9,
+            freedom: 8.0,
+        };
+        let found = minimum_detectable_effect(3.0, 9, Some(&text)).expect("nine");
+        let expected = t_power(found / 2.0_f64.sqrt(), 16.0);
+        assert!((expected - POWER).abs() < 1e-6, "{found}");
+        assert!(found > minimum_detectable_effect(3.0, 9, None).expect("nine"));
+        // The detectable effect of this many seeds needs this many.
+        let needed = seeds_needed(1.0001 * found, 3.0, Some(&text)).expect("nine");
+        assert_eq!(needed, 9);
+        assert_eq!(seeds_needed(2.0, 3.0, Some(&text)), None);
+        assert!(seeds_needed(2.0, 3.0, None).is_some());
+        assert_eq!(minimum_detectable_effect(0.0, 3, Some(&text)), None);
     }
 }

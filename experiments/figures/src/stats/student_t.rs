@@ -7,17 +7,17 @@ const INTERVALS: usize = 800;
 /// Number of its own standard deviations on either side of 1 that the standard deviation goes.
 const REACH: f64 = 10.0;
 
-fn distribution(degrees_of_freedom: usize) -> StudentsT {
-    StudentsT::new(0.0, 1.0, degrees_of_freedom as f64).expect("at least one degree of freedom")
+fn distribution(degrees_of_freedom: f64) -> StudentsT {
+    StudentsT::new(0.0, 1.0, degrees_of_freedom).expect("degrees of freedom above zero")
 }
 
 /// The value below which a share `p` of the distribution lies.
-pub(super) fn quantile(p: f64, degrees_of_freedom: usize) -> f64 {
+pub(super) fn quantile(p: f64, degrees_of_freedom: f64) -> f64 {
     distribution(degrees_of_freedom).inverse_cdf(p)
 }
 
 /// The probability of a value at least as far from zero as `t`; 1 if that is not a number.
-pub(super) fn two_sided_p(t: f64, degrees_of_freedom: usize) -> f64 {
+pub(super) fn two_sided_p(t: f64, degrees_of_freedom: f64) -> f64 {
     match t.is_finite() {
         true => 2.0 * distribution(degrees_of_freedom).sf(t.abs()),
         false if t.is_nan() => 1.0,
@@ -28,9 +28,8 @@ pub(super) fn two_sided_p(t: f64, degrees_of_freedom: usize) -> f64 {
 /// The probability of a value at least as far from zero as `t` of the noncentral t distribution:
 /// of `(Z + noncentrality) / S`, Z normal and `S^2` chi-squared over its degrees of freedom.
 /// Simpson's rule over S, given which the probability is one of a normal distribution.
-pub(super) fn noncentral_two_sided_p(t: f64, degrees_of_freedom: usize, noncentrality: f64) -> f64 {
-    let freedom = degrees_of_freedom as f64;
-    let squared = ChiSquared::new(freedom).expect("at least one degree of freedom");
+pub(super) fn noncentral_two_sided_p(t: f64, freedom: f64, noncentrality: f64) -> f64 {
+    let squared = ChiSquared::new(freedom).expect("degrees of freedom above zero");
     let normal = Normal::standard();
     let spread = REACH / (2.0 * freedom).sqrt();
     let low = (1.0 - spread).max(0.0);
@@ -59,15 +58,15 @@ mod tests {
     use super::*;
 
     /// From the tables in every textbook: degrees of freedom, 80 %, 97.5 % and 99.5 % quantiles.
-    const TABLE: [(usize, f64, f64, f64); 8] = [
-        (1, 1.376, 12.706, 63.657),
-        (2, 1.061, 4.303, 9.925),
-        (3, 0.978, 3.182, 5.841),
-        (4, 0.941, 2.776, 4.604),
-        (5, 0.920, 2.571, 4.032),
-        (10, 0.879, 2.228, 3.169),
-        (30, 0.854, 2.042, 2.750),
-        (120, 0.845, 1.980, 2.617),
+    const TABLE: [(f64, f64, f64, f64); 8] = [
+        (1.0, 1.376, 12.706, 63.657),
+        (2.0, 1.061, 4.303, 9.925),
+        (3.0, 0.978, 3.182, 5.841),
+        (4.0, 0.941, 2.776, 4.604),
+        (5.0, 0.920, 2.571, 4.032),
+        (10.0, 0.879, 2.228, 3.169),
+        (30.0, 0.854, 2.042, 2.750),
+        (120.0, 0.845, 1.980, 2.617),
     ];
 
     #[test]
@@ -87,14 +86,14 @@ mod tests {
             let one = (std::f64::consts::PI * (p - 0.5)).tan();
             let q = 2.0 * p - 1.0;
             let two = q * (2.0 / (1.0 - q * q)).sqrt();
-            assert!((quantile(p, 1) / one - 1.0).abs() < 1e-8);
-            assert!((quantile(p, 2) / two - 1.0).abs() < 1e-8);
+            assert!((quantile(p, 1.0) / one - 1.0).abs() < 1e-8);
+            assert!((quantile(p, 2.0) / two - 1.0).abs() < 1e-8);
         }
     }
 
     #[test]
     fn the_noncentral_distribution_of_noncentrality_zero_is_students() {
-        for df in [1, 2, 3, 7, 50, 1000] {
+        for df in [1.0, 2.0, 3.0, 7.0, 50.0, 1000.0] {
             for t in [0.0, 0.7, 2.5, 12.7] {
                 let (central, found) = (two_sided_p(t, df), noncentral_two_sided_p(t, df, 0.0));
                 assert!(
@@ -107,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_p_value_undoes_the_quantile() {
-        for df in [1, 2, 3, 7, 50, 1000] {
+        for df in [1.0, 2.0, 3.0, 7.0, 50.0, 1000.0] {
             for p in [0.001, 0.05, 0.3] {
                 let t = quantile(1.0 - p / 2.0, df);
                 assert!((two_sided_p(t, df) / p - 1.0).abs() < 1e-8);

@@ -1,11 +1,11 @@
 //! Each arm at the learning rate that suits it best.
 
 use super::{
-    Delta, Results, RunResult,
+    Compared, Delta, Results, RunResult,
     show::{number, spoken, with_interval},
 };
 use figures::{
-    stats::{Estimate, Verdict, pair_by_seed, verdicts},
+    stats::{Estimate, Verdict, verdicts},
     table::Table,
 };
 
@@ -125,25 +125,17 @@ impl BestRates {
 
 /// Adds the differences to the first of them.
 fn compare(best: &mut [(BestRate, &[RunResult])]) {
-    let losses = |runs: &[RunResult]| -> Vec<(u64, f64)> {
-        let known = |run: &RunResult| Some((run.seed, run.val_loss?));
-        runs.iter().filter_map(known).collect()
-    };
     let Some(((_, baseline), others)) = best.split_first_mut() else {
         return;
     };
-    let baseline = losses(baseline);
-    let differences = others.iter();
-    let differences: Vec<_> = differences
-        .map(|(_, runs)| pair_by_seed(&baseline, &losses(runs)))
+    let compared = others.iter();
+    let compared: Vec<Compared> = compared
+        .map(|(_, runs)| Compared::of_losses(&[(1.0, runs), (-1.0, baseline)]))
         .collect();
-    let estimates: Vec<Option<Estimate>> = differences
-        .iter()
-        .map(|differences| Estimate::of(&differences.values))
-        .collect();
+    let estimates: Vec<Option<Estimate>> = compared.iter().map(Compared::estimate).collect();
     let said = verdicts(&estimates);
     for (index, (arm, _)) in others.iter_mut().enumerate() {
-        arm.delta = Delta::of(&differences[index], estimates[index], None);
+        arm.delta = Delta::of(&compared[index], None);
         arm.verdict = arm.delta.as_ref().map(|_| said[index]);
     }
 }

@@ -24,6 +24,7 @@ pub use file::{SweepFile, SweepFileError, distinct_seeds};
 pub use job::{Study, Unfinished};
 pub use plan::Plan;
 pub use progress::{Progress, RunProgress, Tick, clock, seconds};
+use results::Compared;
 pub use results::{ArmResult, ArmTiming, CurvePoint, Delta, Results, RunResult, RunTiming};
 pub use routers::RouterMeans;
 pub use scheduler::{Workers, run};

@@ -257,6 +257,7 @@ mod tests {
         let corpus = Arc::new(Corpus {
             train: text[..30_000].to_vec().into(),
             validation: text[30_000..].to_vec().into(),
+            validation_files: Vec::new(),
             vocabulary: 256,
             vocabulary_from: String::new(),
             account: DataAccount {

@@ -48,6 +48,8 @@ pub struct Corpus {
     pub train: Tokens,
     /// Validation part, which does not occur in `train` as a file or block.
     pub validation: Tokens,
+    /// Files that validate, in their order, each with the place in `validation` where it begins.
+    pub validation_files: Vec<(String, usize)>,
     /// Number of distinct tokens that a network has to know.
     pub vocabulary: usize,
     /// Where that number is from, as half a sentence.
@@ -141,13 +143,29 @@ impl Corpus {
         Ok(Self::new(builtin.name().to_owned(), split, left_out))
     }
 
+    /// The file that holds this place of the validation part.
+    pub fn validation_file(&self, place: usize) -> &str {
+        let files = &self.validation_files;
+        let after = files.partition_point(|(_, begins)| *begins <= place);
+        let file = after.checked_sub(1).map(|index| &*files[index].0);
+        file.unwrap_or(&self.account.name)
+    }
+
     fn new(name: String, split: Split, left_out: Vec<LeftOut>) -> Self {
         let mut hash = Sha256::new();
         hash.update(&split.train);
         hash.update(&split.validation);
         let mut account = DataAccount::new(name, Unit::Bytes);
         account.fingerprint = hex(&hash.finalize());
-        split.files.into_iter().for_each(|file| account.read(file));
+        let mut validation_files = Vec::new();
+        let mut begins = 0;
+        for file in split.files {
+            if file.validation > 0 {
+                validation_files.push((file.name.clone(), begins));
+                begins += file.validation as usize;
+            }
+            account.read(file);
+        }
         account.split = split.how;
         account.remarks = split.remarks;
         for LeftOut { name, reason } in left_out {
@@ -156,6 +174,7 @@ impl Corpus {
         Self {
             train: split.train.into(),
             validation: split.validation.into(),
+            validation_files,
             vocabulary: VOCABULARY,
             vocabulary_from: format!("{} is text of bytes", account.name),
             account,

@@ -203,6 +203,7 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, DataError> {
     Ok(Corpus {
         train: part(0),
         validation: part(1),
+        validation_files: vec![(VALIDATION.to_owned(), 0)],
         vocabulary: needed,
         vocabulary_from,
         account,

@@ -153,21 +153,29 @@ impl<'c> Windows<'c> {
             batches > 0 && rows > 0,
             "validation_batches: batches is {batches} and rows is {rows}, expected at least 1 each"
         );
+        let starts = self.validation_starts(batches, rows)?;
+        let batch = |starts: &[usize]| {
+            let mut filled = Batch::with_capacity(rows, self.seq_len);
+            for &start in starts {
+                filled.push(&self.corpus.validation, start);
+            }
+            filled
+        };
+        Ok(starts.chunks_exact(rows).map(batch).collect())
+    }
+
+    /// Where the windows of [`Windows::validation_batches`] begin in the validation part, batch by
+    /// batch.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn validation_starts(&self, batches: usize, rows: usize) -> Result<Vec<usize>, DataError> {
         let text = &self.corpus.validation;
         Self::validated(self.corpus, self.seq_len, rows)?;
         let fitting = (text.len() - 1) / self.seq_len;
-        let batches = batches.min(fitting / rows);
-        let windows = batches * rows;
+        let windows = batches.min(fitting / rows) * rows;
         let last_start = text.len() - 1 - self.seq_len;
-        Ok((0..batches)
-            .map(|batch| {
-                let mut filled = Batch::with_capacity(rows, self.seq_len);
-                for window in batch * rows..(batch + 1) * rows {
-                    let start = (last_start * window).checked_div(windows - 1).unwrap_or(0);
-                    filled.push(text, start);
-                }
-                filled
-            })
-            .collect())
+        let start = |window: usize| (last_start * window).checked_div(windows - 1).unwrap_or(0);
+        Ok((0..windows).map(start).collect())
     }
 }

@@ -132,8 +132,8 @@ fn differences(recorded: &Recorded) -> Option<Plot> {
         let (place, column) = (&paper.place, &paper.columns[0]);
         format!("the paper ({place}, {column}), at another scale")
     });
-    let caption = "Arm minus baseline after the last step, paired by seed, with 95 % t intervals. \
-        Coloured where the interval excludes zero also after Holm's correction: green is better, \
+    let caption = "Arm minus baseline after the last step, paired by seed, with 95 % intervals, over \
+        seeds and, where it is known, over the validation text. Coloured where the interval excludes zero also after Holm's correction: green is better, \
         orange worse.";
     let draw = |room: Room| {
         let title = "Difference of the validation loss to the baseline";

@@ -3,7 +3,7 @@
 use super::{
     COEFFICIENTS_FILE, COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, EVENTS_FILE, Environment,
     METRICS_FILE, PREVIOUS_STATE_FILE, RunError, STATE_FILE, STATE_MAGIC, SUMMARY_FILE,
-    WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
+    VALIDATION_FILE, WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
 };
 use crate::{
     config::{Layers, RunConfig, current_names},
@@ -19,8 +19,9 @@ use toml::{Table, Value};
 
 /// Every file of a run but its lock, in the order in which they are removed: wherever that is
 /// broken off, what is left is a run that goes on or begins again, and never one that has ended.
-const RUN_FILES: [&str; 11] = [
+const RUN_FILES: [&str; 12] = [
     SUMMARY_FILE,
+    VALIDATION_FILE,
     STATE_FILE,
     PREVIOUS_STATE_FILE,
     WEIGHTS_FILE,

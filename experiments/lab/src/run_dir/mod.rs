@@ -11,6 +11,7 @@
 //! | `state.bin`     | what a run goes on from ([`TrainState`](crate::state::TrainState)) |
 //! | `model.safetensors` | the weights, when it has ended or was stopped             |
 //! | `summary.json`  | how it ended ([`Summary`]); its absence means it has not       |
+//! | `validation.csv` | loss of every validation window or image after the last step   |
 //! | `warnings.txt`  | what it was warned of, a line each                             |
 //! | `.lock`         | held by the process that writes here                           |
 //!
@@ -28,6 +29,7 @@ mod log;
 mod metrics;
 mod names;
 mod summary;
+mod validation;
 mod write;
 
 pub use contents::{check_config, read_warnings};
@@ -42,9 +44,11 @@ pub use metrics::{
 pub(crate) use names::STATE_MAGIC;
 pub use names::{
     COEFFICIENTS_FILE, COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE,
-    PREVIOUS_STATE_FILE, RunId, STATE_FILE, SUMMARY_FILE, SWEEP_FILE, WARNINGS_FILE, WEIGHTS_FILE,
+    PREVIOUS_STATE_FILE, RunId, STATE_FILE, SUMMARY_FILE, SWEEP_FILE, VALIDATION_FILE,
+    WARNINGS_FILE, WEIGHTS_FILE,
 };
 pub use summary::{Ended, RouterSummary, Status, Summary, read_summary};
+pub use validation::{UnitScore, ValidationUnits};
 pub(crate) use write::Replacement;
 pub use write::{remove_stale, write_atomically};
 
@@ -140,13 +144,28 @@ impl RunDir {
         self.write(ENVIRONMENT_FILE, text.as_bytes())
     }
 
-    /// Writes the summary, with checksums of the metrics and of itself.
+    /// Writes the results on every validation unit, a window or an image, with the file that it is
+    /// from.
+    ///
+    /// # Errors
+    /// Errors of writing.
+    pub fn set_validation(&self, sources: &[String], scores: &[UnitScore]) -> Result<(), RunError> {
+        let text = validation::to_csv(sources, scores);
+        self.write(VALIDATION_FILE, text.as_bytes())
+    }
+
+    /// Writes the summary, with checksums of the metrics, of the results on the validation units, if
+    /// they were written, and of itself.
     ///
     /// # Errors
     /// Errors of writing.
     pub fn set_summary(&self, summary: &Summary) -> Result<(), RunError> {
         let (_, metrics) = read_log::<MetricsRecord>(&self.path.join(METRICS_FILE))?;
-        let text = summary::to_json(summary, &metrics);
+        let units = match summary.status {
+            Status::Ok => validation::read(&self.path)?.map(|(_, sum)| sum),
+            Status::Diverged | Status::Interrupted => None,
+        };
+        let text = summary::to_json(summary, &metrics, units);
         self.write(SUMMARY_FILE, text.as_bytes())
     }
 

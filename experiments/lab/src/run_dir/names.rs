@@ -28,6 +28,8 @@ pub(crate) const STATE_MAGIC: &[u8; 8] = b"HCSTATE\n";
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the summary file.
 pub const SUMMARY_FILE: &str = "summary.json";
+/// Name of the file with the loss of every validation unit after the last step.
+pub const VALIDATION_FILE: &str = "validation.csv";
 /// Name of the file with what a run was warned of, a line each.
 pub const WARNINGS_FILE: &str = "warnings.txt";
 

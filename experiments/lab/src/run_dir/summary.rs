@@ -1,8 +1,8 @@
 //! How a run ended: `summary.json`.
 
 use super::{
-    LossByNoiseLevel, METRICS_FILE, MetricsRecord, RunError, SUMMARY_FILE, contents::read_if_there,
-    environment::cpu, log::read_log,
+    LossByNoiseLevel, METRICS_FILE, MetricsRecord, RunError, SUMMARY_FILE, VALIDATION_FILE,
+    ValidationUnits, contents::read_if_there, environment::cpu, log::read_log, validation,
 };
 use crate::data_account::DataAccount;
 use models::weights::hex;
@@ -94,22 +94,27 @@ pub struct Summary {
     pub corpus_fingerprint: String,
 }
 
-/// The summary as text, with checksums behind it: of the metrics that it sums up, and of itself.
-pub(super) fn to_json(summary: &Summary, metrics: &[u8; 32]) -> String {
+/// The summary as text, with checksums behind it: of the metrics that it sums up, of the results on
+/// the validation units and of itself.
+pub(super) fn to_json(summary: &Summary, metrics: &[u8; 32], units: Option<String>) -> String {
     let mut text = serde_json::to_string_pretty(summary).expect("plain data becomes JSON");
-    for (name, of) in [(METRICS_SHA256, Some(metrics)), (SHA256, None)] {
-        let sum = match of {
-            Some(digest) => hex(digest),
-            None => checksum(&serde_json::from_str(&text).expect("what was just written")),
-        };
+    let mut append = |name: &str, sum: Option<String>| {
+        let own = || checksum(&serde_json::from_str(&text).expect("what was just written"));
+        let sum = sum.unwrap_or_else(own);
         text.truncate(text.trim_end_matches(['}', '\n']).len());
         text.push_str(&format!(",\n  \"{name}\": \"{sum}\"\n}}"));
+    };
+    append(METRICS_SHA256, Some(hex(metrics)));
+    if units.is_some() {
+        append(VALIDATION_SHA256, units);
     }
+    append(SHA256, None);
     text.push('\n');
     text
 }
 
 const METRICS_SHA256: &str = "metrics_sha256";
+const VALIDATION_SHA256: &str = "validation_sha256";
 const SHA256: &str = "sha256";
 
 /// The SHA-256 of the values without spaces, so that a file may be laid out anew.
@@ -124,11 +129,14 @@ fn checksum(values: &Map<String, Value>) -> String {
 /// [`RunError::Unreadable`], [`RunError::Damaged`] if the file is not a summary, and
 /// [`RunError::Disagree`] if it was changed.
 pub fn read_summary(directory: &Path) -> Result<Option<Summary>, RunError> {
-    Ok(read_with_metrics_sum(directory)?.map(|(summary, _)| summary))
+    Ok(read_with_sums(directory)?.map(|(summary, _)| summary))
 }
 
-/// The summary and, unless an earlier version wrote it, the checksum of the metrics.
-fn read_with_metrics_sum(directory: &Path) -> Result<Option<(Summary, Option<String>)>, RunError> {
+/// The checksums of the metrics and of the validation units, unless an earlier version wrote the
+/// summary.
+type Sums = [Option<String>; 2];
+
+fn read_with_sums(directory: &Path) -> Result<Option<(Summary, Sums)>, RunError> {
     let path = directory.join(SUMMARY_FILE);
     let Some(text) = read_if_there(&path)? else {
         return Ok(None);
@@ -157,9 +165,9 @@ fn read_with_metrics_sum(directory: &Path) -> Result<Option<(Summary, Option<Str
                      makes it anew from the other files",
         });
     }
-    let metrics = values.remove(METRICS_SHA256);
-    let metrics = metrics.and_then(|sum| sum.as_str().map(str::to_owned));
-    Ok(Some((summary, metrics)))
+    let mut sum = |name| Some(values.remove(name)?.as_str()?.to_owned());
+    let sums = [sum(METRICS_SHA256), sum(VALIDATION_SHA256)];
+    Ok(Some((summary, sums)))
 }
 
 /// Summary and metrics of a run that has ended, held to each other. Reading takes no lock and
@@ -170,6 +178,9 @@ pub struct Ended {
     pub summary: Summary,
     /// Records of the run.
     pub metrics: Vec<MetricsRecord>,
+    /// Results on every validation unit; `None` of runs of earlier versions, and where the file is
+    /// gone.
+    pub units: Option<ValidationUnits>,
 }
 
 impl Ended {
@@ -177,7 +188,7 @@ impl Ended {
     ///
     /// # Errors
     /// Files that cannot be read or are damaged, and [`RunError::Disagree`] if the results in the
-    /// summary are not those that the metrics have.
+    /// summary are not those that the metrics have, or those on the validation units were changed.
     pub fn read(directory: &Path) -> Result<Option<Self>, RunError> {
         match Self::read_once(directory) {
             // The run may have been begun afresh between the two files.
@@ -187,12 +198,38 @@ impl Ended {
     }
 
     fn read_once(directory: &Path) -> Result<Option<Self>, RunError> {
-        let read = read_with_metrics_sum(directory)?;
-        let Some((summary, sum)) = read.filter(|(summary, _)| summary.status.is_final()) else {
+        let read = read_with_sums(directory)?;
+        let Some((summary, [sum, units_sum])) =
+            read.filter(|(summary, _)| summary.status.is_final())
+        else {
             return Ok(None);
         };
         let (metrics, digest) = read_log(&directory.join(METRICS_FILE))?;
-        let ended = Self { summary, metrics };
+        let advice =
+            "put back a copy of the one that was changed, or do the run again with --force";
+        // Without a checksum they are not the results of this run.
+        let units = match &units_sum {
+            Some(_) => validation::read(directory)?,
+            None => None,
+        };
+        let units = match units {
+            Some((_, found)) if units_sum.as_ref() != Some(&found) => {
+                return Err(RunError::Disagree {
+                    path: directory.join(SUMMARY_FILE),
+                    other: VALIDATION_FILE,
+                    reason:
+                        "the losses of the validation units were changed after the run had ended"
+                            .to_owned(),
+                    advice,
+                });
+            }
+            units => units.map(|(units, _)| units),
+        };
+        let ended = Self {
+            summary,
+            metrics,
+            units,
+        };
         let changed = || {
             let changed = sum.is_some_and(|sum| sum != hex(&digest));
             changed.then(|| "the metrics were changed after the run had ended".to_owned())
@@ -203,15 +240,16 @@ impl Ended {
                 path: directory.join(SUMMARY_FILE),
                 other: METRICS_FILE,
                 reason,
-                advice: "put back a copy of the one that was changed, or do the run again with \
-                         --force",
+                advice,
             }),
         }
     }
 
     /// The first result in the summary that the metrics do not have.
     fn disagreement(&self) -> Option<String> {
-        let Self { summary, metrics } = self;
+        let Self {
+            summary, metrics, ..
+        } = self;
         let Some(last) = metrics.last() else {
             return Some(format!("{} steps there, none recorded", summary.steps));
         };

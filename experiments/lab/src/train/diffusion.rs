@@ -193,6 +193,11 @@ impl Task for Diffusion {
         }
     }
 
+    fn validation_sources(&self) -> Vec<String> {
+        let rows = test_rows(self.set.test.len()).into_iter();
+        rows.map(|(image, _)| format!("image {image}")).collect()
+    }
+
     fn network(&self) -> &dyn Network {
         self.model.config()
     }

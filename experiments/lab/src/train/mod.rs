@@ -32,7 +32,7 @@ use crate::{
     config::{ConfigError, Precision, RunConfig, size},
     data::Data,
     device::Selected,
-    run_dir::LossByNoiseLevel,
+    run_dir::{LossByNoiseLevel, UnitScore},
 };
 use engine::{
     ops::scale,
@@ -290,41 +290,11 @@ impl Trainer {
     /// Mean loss over the validation rows and, of a classifier, its accuracy, of a denoiser
     /// the loss by noise level. In f32, whatever the precision of the training.
     pub fn validate(&mut self) -> Validation {
-        let precision = self.config.train.precision;
-        if precision == Precision::F32 {
-            return self.validate_f32();
-        }
-        self.set_precision(Precision::F32);
-        let validation = self.validate_f32();
-        self.set_precision(precision);
-        validation
-    }
-
-    fn validate_f32(&mut self) -> Validation {
-        let (task, params) = (&*self.task, &self.params);
-        let rows = task.validation_rows();
-        let micro_batch = self.config.train.micro_batch;
-        let mut sums = vec![(0.0, None, None); rows.div_ceil(micro_batch)];
-        let tapes: Vec<&mut Tape> = self.shards.tapes_mut().collect();
-        let share = sums.len().div_ceil(tapes.len());
-        tapes
-            .into_par_iter()
-            .zip(sums.par_chunks_mut(share))
-            .enumerate()
-            .for_each(|(shard, (tape, sums))| {
-                tape.set_recording(false);
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    let first = (shard * share + i) * micro_batch;
-                    let here = first..(first + micro_batch).min(rows);
-                    let count = here.len() as f64;
-                    tape.bind(params);
-                    let score = task.validate(tape, here);
-                    let loss = f64::from(score.loss.item()) * count;
-                    *sum = (loss, score.correct, score.noise_levels);
-                    tape.reset();
-                }
-                tape.set_recording(true);
-            });
+        let rows = self.task.validation_rows();
+        let sums = self.scores(self.config.train.micro_batch, |score, count| {
+            let loss = f64::from(score.loss.item()) * count as f64;
+            (loss, score.correct, score.noise_levels)
+        });
         let correct: Option<usize> = sums.iter().map(|(_, correct, _)| *correct).sum();
         let levels = sums.iter().filter_map(|(_, _, levels)| levels.as_ref());
         let levels = levels.copied().reduce(|sum, more| sum.merged(&more));
@@ -333,6 +303,61 @@ impl Trainer {
             accuracy: correct.map(|correct| correct as f64 / rows as f64),
             by_noise_level: levels.map(|levels| levels.means()),
         }
+    }
+
+    /// Results on every validation row by itself.
+    pub fn unit_scores(&mut self) -> Vec<UnitScore> {
+        self.scores(1, |score, _| UnitScore {
+            loss: score.loss.item().into(),
+            correct: score.correct.map(|correct| correct == 1),
+        })
+    }
+
+    /// What `read` says of the scores of the validation rows in f32, `at_once` of them in each, in
+    /// their order.
+    fn scores<R: Send>(
+        &mut self,
+        at_once: usize,
+        read: impl Fn(&Score<'_>, usize) -> R + Sync,
+    ) -> Vec<R> {
+        let precision = self.config.train.precision;
+        if precision == Precision::F32 {
+            return self.scores_f32(at_once, read);
+        }
+        self.set_precision(Precision::F32);
+        let scores = self.scores_f32(at_once, read);
+        self.set_precision(precision);
+        scores
+    }
+
+    fn scores_f32<R: Send>(
+        &mut self,
+        at_once: usize,
+        read: impl Fn(&Score<'_>, usize) -> R + Sync,
+    ) -> Vec<R> {
+        let (task, params) = (&*self.task, &self.params);
+        let rows = task.validation_rows();
+        let parts = rows.div_ceil(at_once);
+        let tapes: Vec<&mut Tape> = self.shards.tapes_mut().collect();
+        let share = parts.div_ceil(tapes.len());
+        let of_tape = |(shard, tape): (usize, &mut Tape)| -> Vec<R> {
+            tape.set_recording(false);
+            let part = |part: usize| {
+                let first = part * at_once;
+                let here = first..(first + at_once).min(rows);
+                let count = here.len();
+                tape.bind(params);
+                let result = read(&task.validate(tape, here), count);
+                tape.reset();
+                result
+            };
+            let results = (shard * share..((shard + 1) * share).min(parts)).map(part);
+            let results = results.collect();
+            tape.set_recording(true);
+            results
+        };
+        let of_tapes: Vec<Vec<R>> = tapes.into_par_iter().enumerate().map(of_tape).collect();
+        of_tapes.into_iter().flatten().collect()
     }
 
     /// Findings on what has not learned in the first [`WATCHED_STEPS`] steps: parameters without a

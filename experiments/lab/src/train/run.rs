@@ -62,6 +62,10 @@ impl Trainer {
         }
         if let Some(directory) = directory {
             self.write_weights(directory)?;
+            if status == Status::Ok {
+                let sources = self.task.validation_sources();
+                directory.set_validation(&sources, &self.unit_scores())?;
+            }
             directory.set_summary(&summary)?;
         }
         Ok(summary)

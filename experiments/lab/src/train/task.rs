@@ -46,6 +46,9 @@ pub trait Task: Send + Sync {
         Vec::new()
     }
 
+    /// The source of each validation row: the file that it begins in, or the name of its image.
+    fn validation_sources(&self) -> Vec<String>;
+
     /// The configuration of the network.
     fn network(&self) -> &dyn Network;
 
@@ -77,6 +80,8 @@ pub struct Language {
     corpus: Arc<Corpus>,
     batch: Batch,
     validation: Batch,
+    /// Where the windows of `validation` begin.
+    starts: Vec<usize>,
 }
 
 impl Language {
@@ -100,12 +105,14 @@ impl Language {
             validation.inputs.extend(batch.inputs);
             validation.targets.extend(batch.targets);
         }
+        let starts = windows.validation_starts(train.eval_batches, train.batch)?;
         let (model, params) = Transformer::new(model, key)?;
         let task = Self {
             model,
             corpus: Arc::clone(corpus),
             batch: Batch::default(),
             validation,
+            starts,
         };
         Ok((task, params))
     }
@@ -177,6 +184,11 @@ impl Task for Language {
         let tensor =
             |(name, ids): (&str, &Vec<u32>)| (name.to_owned(), shape, Values::Indices(ids.clone()));
         named.map(tensor).into()
+    }
+
+    fn validation_sources(&self) -> Vec<String> {
+        let source = |&start: &usize| self.corpus.validation_file(start).to_owned();
+        self.starts.iter().map(source).collect()
     }
 
     fn network(&self) -> &dyn Network {

@@ -109,6 +109,11 @@ impl Task for Vision {
         ]
     }
 
+    fn validation_sources(&self) -> Vec<String> {
+        let images = 0..self.validation_rows();
+        images.map(|image| format!("image {image}")).collect()
+    }
+
     fn network(&self) -> &dyn Network {
         self.model.config()
     }

@@ -1,14 +1,12 @@
 //! An arm: what its runs say together and beside those of its baseline.
 
-use super::{Delta, RunResult, run::losses};
+use super::{Compared, Delta, RunResult, run::losses};
 use crate::{
     ablation::{Arm, Calibration, CostRatio, RouterMeans},
     measure::Measure,
     run_dir::Status,
 };
-use figures::stats::{
-    Convergence, Estimate, Reading, Verdict, convergence_factor, mean, pair_by_seed, sd,
-};
+use figures::stats::{Convergence, Reading, Verdict, convergence_factor, mean, pair_by_seed, sd};
 use serde::{Serialize, Serializer};
 
 /// One arm.
@@ -143,9 +141,8 @@ impl ArmResult {
             let base = reference.flops_per_token as f64;
             self.extra_flops_fraction = Some(flops as f64 / base - 1.0);
         }
-        let by_accuracy = pair_by_seed(&accuracies(baseline), &accuracies(&self.runs));
-        let estimate = Estimate::of(&by_accuracy.values);
-        self.accuracy_delta = Delta::of(&by_accuracy, estimate, None);
+        let by_accuracy = Compared::of_accuracies(&[(1.0, &self.runs), (-1.0, baseline)]);
+        self.accuracy_delta = Delta::of(&by_accuracy, None);
         let factors: Vec<Option<Reading>> = pairs(baseline, &self.runs)
             .map(|(base, run)| convergence_factor(&base.loss_by_tokens(), &run.loss_by_tokens()))
             .collect();
@@ -174,7 +171,7 @@ impl ArmResult {
             pair_by_seed(&losses(baseline), &then)
         };
         let differences = at(ratio);
-        let delta = Delta::of(&differences, Estimate::of(&differences.values), None);
+        let delta = Delta::of(&Compared::of_seeds(differences), None);
         self.timing.delta_at_equal_time = delta.map(|delta| {
             let away = |end: f64| {
                 let there = at(end).values;
@@ -213,10 +210,4 @@ fn pairs<'r>(
 pub(super) fn undisturbed_ms(runs: &[RunResult]) -> Option<f64> {
     let times = runs.iter().map(|run| run.timing.fast_step_ms);
     times.min_by(f64::total_cmp)
-}
-
-/// Seed and accuracy of the runs that have one.
-fn accuracies(runs: &[RunResult]) -> Vec<(u64, f64)> {
-    let known = |run: &RunResult| Some((run.seed, run.accuracy?));
-    runs.iter().filter_map(known).collect()
 }

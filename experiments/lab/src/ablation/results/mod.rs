@@ -1,11 +1,15 @@
 //! What the finished runs of a sweep say, computed from their files alone.
 
 mod arm;
+mod compared;
+mod delta;
 mod run;
 #[cfg(test)]
 pub(super) mod tests;
 
 pub use arm::{ArmResult, ArmTiming};
+pub(super) use compared::Compared;
+pub use delta::Delta;
 pub use run::{CurvePoint, RunResult, RunTiming};
 
 use super::{Arm, Calibration};
@@ -14,10 +18,8 @@ use crate::{
     run_dir::{RunError, RunId},
 };
 use figures::stats::{
-    Differences, Estimate, MIN_SEEDS, holm, mean, minimum_detectable_effect, pair_by_seed,
-    pooled_sd, seeds_needed, seeds_needed_range, verdicts,
+    ClusterError, Estimate, MIN_SEEDS, holm, minimum_detectable_effect, pooled_sd, verdicts,
 };
-use run::losses;
 use serde::Serialize;
 use std::path::Path;
 
@@ -76,18 +78,12 @@ impl Results {
         let beside = |(index, arm): (usize, &Arm)| {
             let name = arm.baseline.as_ref()?;
             let baseline = arms.iter().position(|other| &other.name == name)?;
-            let of_baseline = losses(&runs[baseline]);
-            Some((baseline, pair_by_seed(&of_baseline, &losses(&runs[index]))))
+            let both = [(1.0, &runs[index][..]), (-1.0, &runs[baseline])];
+            Some((baseline, Compared::of_losses(&both)))
         };
         let compared: Vec<_> = arms.iter().enumerate().map(beside).collect();
-        let differences = || {
-            compared
-                .iter()
-                .flatten()
-                .map(|(_, differences)| differences)
-        };
-        let estimates: Vec<Option<Estimate>> =
-            differences().map(|d| Estimate::of(&d.values)).collect();
+        let comparisons = || compared.iter().flatten().map(|(_, compared)| compared);
+        let estimates: Vec<Option<Estimate>> = comparisons().map(Compared::estimate).collect();
         let mut said = verdicts(&estimates).into_iter();
         let enough = |e: &&Estimate| e.n >= MIN_SEEDS;
         let tested = estimates.iter().flatten().filter(enough);
@@ -97,13 +93,13 @@ impl Results {
         let result = |(index, arm): (usize, &Arm)| {
             let mut result = ArmResult::alone(arm, runs[index].clone(), measure);
             result.timing = ArmTiming::of(&arm.name, &runs[index], calibration.as_ref());
-            if let Some((baseline, difference)) = &compared[index] {
+            if let Some((baseline, compared)) = &compared[index] {
                 let estimate = estimates.next().expect("one for each");
                 result.verdict = said.next();
-                result.unpaired_seeds = difference.unpaired.clone();
+                result.unpaired_seeds = compared.differences.unpaired.clone();
                 let tested = estimate.as_ref().filter(enough);
                 let p_holm = tested.and_then(|_| corrected.next());
-                result.delta = Delta::of(difference, *estimate, p_holm);
+                result.delta = Delta::of(compared, p_holm);
                 result.compare(&runs[*baseline]);
                 let baseline = (&*arms[*baseline].name, &runs[*baseline][..]);
                 result.compare_times(baseline, calibration.as_ref());
@@ -111,8 +107,10 @@ impl Results {
             result
         };
         let results = arms.iter().enumerate().map(result).collect();
-        let sd_of_differences = pooled_sd(differences().map(|d| &d.values[..]));
-        let pairs = differences().map(|d| d.values.len()).max();
+        let differences = || comparisons().map(|compared| &compared.differences.values[..]);
+        let sd_of_differences = pooled_sd(differences());
+        let pairs = differences().map(<[f64]>::len).max();
+        let text = usual_text_error(comparisons());
         Self {
             loss_unit: measure.unit(),
             seeds: seeds.to_vec(),
@@ -120,7 +118,7 @@ impl Results {
             sd_of_differences,
             minimum_detectable_effect: sd_of_differences
                 .zip(pairs)
-                .and_then(|(sd, n)| minimum_detectable_effect(sd, n)),
+                .and_then(|(sd, n)| minimum_detectable_effect(sd, n, text.as_ref())),
             calibration,
         }
     }
@@ -131,65 +129,14 @@ impl Results {
     }
 }
 
-/// A mean difference to the baseline over paired seeds.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Delta {
-    /// Seeds that both arms have finished.
-    pub seeds: Vec<u64>,
-    /// Mean of `arm - baseline`: below zero, the arm has the lower loss.
-    pub mean: f64,
-    /// Ends of the 95 % interval, from two seeds on.
-    pub interval: Option<[f64; 2]>,
-    /// Standard deviation of the differences.
-    pub sd: Option<f64>,
-    /// p value of no difference.
-    pub p_value: Option<f64>,
-    /// p value with Holm's correction over the arms of the table, from three seeds on.
-    pub p_holm: Option<f64>,
-    /// Mean over standard deviation, `d_z`.
-    pub effect_size: Option<f64>,
-    /// Effect size without the bias of a small sample (Hedges), from three seeds on.
-    pub corrected_effect_size: Option<f64>,
-    /// Seeds that would show a difference of this size four times in five.
-    pub seeds_needed: Option<usize>,
-    /// Seeds needed at both ends of the 95 % interval of the standard deviation.
-    pub seeds_needed_range: Option<[usize; 2]>,
-}
-
-impl Delta {
-    /// The difference with `more` on either side of its interval for what is uncertain beside the
-    /// seeds, independently of them: the half-widths add as squares. What was computed from the
-    /// seeds alone is left out.
-    pub(super) fn widened(self, more: f64) -> Self {
-        let interval = self.interval.map(|[low, high]| {
-            let half = f64::hypot((high - low) / 2.0, more);
-            [self.mean - half, self.mean + half]
-        });
-        Self {
-            seeds: self.seeds,
-            mean: self.mean,
-            interval,
-            ..Self::default()
-        }
-    }
-
-    /// `None` without a difference. `estimate` is that of the same differences.
-    pub(in crate::ablation) fn of(
-        differences: &Differences,
-        estimate: Option<Estimate>,
-        p_holm: Option<f64>,
-    ) -> Option<Self> {
-        (!differences.values.is_empty()).then(|| Self {
-            seeds: differences.seeds.clone(),
-            mean: mean(&differences.values),
-            interval: estimate.map(|e| [e.low, e.high]),
-            sd: estimate.map(|e| e.sd),
-            p_value: estimate.map(|e| e.p_value),
-            p_holm,
-            effect_size: estimate.and_then(|e| e.effect_size()),
-            corrected_effect_size: estimate.and_then(|e| e.corrected_effect_size()),
-            seeds_needed: estimate.and_then(|e| seeds_needed(e.mean, e.sd)),
-            seeds_needed_range: estimate.and_then(|e| seeds_needed_range(e.mean, e.sd, e.n)),
-        })
-    }
+/// The error over the text that comparisons have in the square mean; `None` unless all know theirs.
+fn usual_text_error<'c>(comparisons: impl Iterator<Item = &'c Compared>) -> Option<ClusterError> {
+    let known = comparisons.filter(|compared| compared.of_seeds.is_some());
+    let errors: Vec<ClusterError> = known.map(|compared| compared.text).collect::<Option<_>>()?;
+    let squares: f64 = errors.iter().map(|error| error.se * error.se).sum();
+    let fewest = errors.iter().min_by_key(|error| error.clusters)?;
+    Some(ClusterError {
+        se: (squares / errors.len() as f64).sqrt(),
+        ..*fewest
+    })
 }

@@ -1,6 +1,6 @@
 //! A run that has ended.
 
-use crate::run_dir::{Ended, MetricsRecord, RunError, RunId, Status, Summary};
+use crate::run_dir::{Ended, MetricsRecord, RunError, RunId, Status, Summary, ValidationUnits};
 use figures::stats::{quantile, spikes};
 use serde::Serialize;
 
@@ -41,6 +41,8 @@ pub struct RunResult {
     summary: Summary,
     #[serde(skip)]
     curve: Vec<CurvePoint>,
+    #[serde(skip)]
+    units: Option<ValidationUnits>,
 }
 
 /// Times of a run.
@@ -82,7 +84,10 @@ impl RunResult {
     /// Files that cannot be read, are damaged or disagree.
     pub fn read(id: RunId) -> Result<Option<Self>, RunError> {
         let ended = Ended::read(&id.path)?;
-        Ok(ended.map(|ended| Self::new(id, ended.summary, &ended.metrics)))
+        Ok(ended.map(|ended| Self {
+            units: ended.units,
+            ..Self::new(id, ended.summary, &ended.metrics)
+        }))
     }
 
     pub(super) fn new(id: RunId, summary: Summary, metrics: &[MetricsRecord]) -> Self {
@@ -108,6 +113,7 @@ impl RunResult {
                 wall_seconds: summary.wall_seconds,
             },
             curve: metrics.iter().filter_map(CurvePoint::of).collect(),
+            units: None,
             summary,
         }
     }
@@ -120,6 +126,18 @@ impl RunResult {
     /// The validation losses.
     pub fn curve(&self) -> &[CurvePoint] {
         &self.curve
+    }
+
+    /// Results on every validation unit, if they were written.
+    pub fn units(&self) -> Option<&ValidationUnits> {
+        self.units.as_ref()
+    }
+
+    /// The run with these results on validation units.
+    #[cfg(test)]
+    pub(in crate::ablation) fn with_units(mut self, units: ValidationUnits) -> Self {
+        self.units = Some(units);
+        self
     }
 
     pub(super) fn loss_by_tokens(&self) -> Vec<(u64, f64)> {

@@ -1,5 +1,5 @@
-use super::{arm::undisturbed_ms, *};
-use crate::run_dir::{MetricsRecord, Status, Summary};
+use super::{arm::undisturbed_ms, run::losses, *};
+use crate::run_dir::{MetricsRecord, Status, Summary, UnitScore, ValidationUnits};
 use figures::stats::Verdict;
 
 pub fn run(arm: &str, seed: u64, loss: Option<f64>, ms: f64) -> RunResult {
@@ -75,6 +75,78 @@ pub fn calibrated(losses: &[(&str, &[Option<f64>])], calibration: Option<Calibra
         })
         .collect();
     Results::of(&arms, &seeds, runs, Measure::Bytes, calibration)
+}
+
+/// Results of pre-norm and an arm with three seeds, whose differences are -0.05 in each seed but for
+/// `of_seed`, and whose units have the differences `of_unit` beside it.
+pub fn with_units(of_seed: [f64; 3], of_unit: &[(u32, f64)], missing: Option<u64>) -> Results {
+    let arms = [Arm::pre_norm(), Arm::of("arm", "arm", &Default::default())];
+    let clusters: Vec<u32> = of_unit.iter().map(|unit| unit.0).collect();
+    let runs = |arm: &str, more: [f64; 3], units: &dyn Fn(f64) -> f64| {
+        let one = |(seed, more): (u64, f64)| {
+            let loss = 2.0 + 0.1 * seed as f64 + more;
+            let score = |unit: &(u32, f64)| UnitScore {
+                loss: loss + units(unit.1),
+                correct: None,
+            };
+            let one = run(arm, seed, Some(loss), 10.0);
+            if missing == Some(seed) {
+                return one;
+            }
+            one.with_units(ValidationUnits {
+                clusters: clusters.clone(),
+                scores: of_unit.iter().map(score).collect(),
+            })
+        };
+        (0..3).zip(more).map(one).collect()
+    };
+    let more = of_seed.map(|more| more - 0.05);
+    let runs = vec![
+        runs("pre-norm", [0.0; 3], &|_| 0.0),
+        runs("arm", more, &|unit| unit),
+    ];
+    Results::of(&arms, &[0, 1, 2], runs, Measure::Bytes, None)
+}
+
+/// Seeds -0.06, -0.05 and -0.04: the variance of the mean is 1e-4 / 3 with 2 degrees of freedom. Three
+/// files of the means 0.03, 0 and -0.03 around it: 9e-4 / 3 with 2 degrees. Together 1e-3 / 3, and
+/// 100 / (1 / 2 + 81 / 2) = 100 / 41 degrees.
+#[test]
+fn the_interval_holds_the_errors_of_seeds_and_text() {
+    let files = [
+        (0, 0.02),
+        (0, 0.04),
+        (1, 0.0),
+        (1, 0.0),
+        (2, -0.03),
+        (2, -0.03),
+    ];
+    let results = with_units([-0.01, 0.0, 0.01], &files, None);
+    let arm = &results.arms[1];
+    let delta = arm.delta.as_ref().expect("three pairs");
+    let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    assert!(close(delta.mean, -0.05), "{delta:?}");
+    assert!(
+        close(delta.text_se.expect("files"), 3e-4_f64.sqrt()),
+        "{delta:?}"
+    );
+    assert_eq!(delta.text_clusters, Some(3));
+    let half = |ends: Option<[f64; 2]>| ends.map(|[low, high]| (high - low) / 2.0).expect("ends");
+    assert!(close(
+        half(delta.seed_interval),
+        4.302_652_73 * (1e-4_f64 / 3.0).sqrt()
+    ));
+    // t(0.975) of 2 and 3 degrees of freedom is 4.303 and 3.182.
+    let t = half(delta.interval) / (1e-3_f64 / 3.0).sqrt();
+    assert!(3.182 < t && t < 4.303, "{t}");
+    assert_eq!(arm.verdict, Some(Verdict::NoDifferenceShown));
+    let of_seeds = with_units([-0.01, 0.0, 0.01], &files, Some(1));
+    let arm = &of_seeds.arms[1];
+    let delta = arm.delta.as_ref().expect("three pairs");
+    assert_eq!((delta.interval, delta.text_se), (delta.seed_interval, None));
+    assert_eq!(arm.verdict, Some(Verdict::Better));
+    let [with, without] = [&results, &of_seeds].map(|r| r.minimum_detectable_effect);
+    assert!(with > without);
 }
 
 const BASE: (&str, &[Option<f64>]) = ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1)]);
@@ -167,7 +239,7 @@ fn the_detectable_effect_is_that_of_the_most_pairs() {
         ("b", &[Some(1.9), Some(2.15), None, None]),
     ]);
     let sd = results.sd_of_differences.expect("differences");
-    let expected = minimum_detectable_effect(sd, 4);
+    let expected = minimum_detectable_effect(sd, 4, None);
     assert_eq!(results.minimum_detectable_effect, expected);
 }
 

@@ -63,9 +63,29 @@ pub(super) fn step_time(timing: &ArmTiming) -> Cell {
     }
 }
 
+/// Half-width of the interval over seeds alone.
+pub(super) fn of_seeds(delta: &Delta, scale: f64, digits: usize) -> Option<String> {
+    let [low, high] = delta.seed_interval?;
+    Some(format!("±{:.digits$}", scale * (high - low) / 2.0))
+}
+
+/// Standard error over the validation text.
+pub(super) fn of_text(delta: &Delta, scale: f64, digits: usize) -> Option<String> {
+    Some(format!("{:.digits$}", scale * delta.text_se?))
+}
+
+/// Seeds needed, or what is needed in their place.
+pub(in crate::ablation) fn still_needed(delta: &Delta) -> Cell {
+    match (delta.seeds_needed_range, delta.text_se) {
+        (Some(range), _) => Cell::from(seeds_needed(range)),
+        (None, Some(_)) if delta.p_value.is_some() => Cell::from("more text"),
+        (None, _) => Cell::from(""),
+    }
+}
+
 /// Seeds needed, at both ends of the interval of the spread: `3 to 14`, or `≥232` where the upper
 /// end was not found.
-pub(super) fn seeds_needed([low, high]: [usize; 2]) -> String {
+fn seeds_needed([low, high]: [usize; 2]) -> String {
     match (low == high, high < MAX_SEEDS) {
         (_, false) => format!("≥{low}"),
         (true, true) => low.to_string(),

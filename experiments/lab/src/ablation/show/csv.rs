@@ -5,7 +5,7 @@ use figures::table::Table;
 use serde_json::{Value, json};
 
 /// Columns before those of the published table, with where an arm's JSON has their numbers.
-const RESULTS: [(&str, &str); 30] = [
+const RESULTS: [(&str, &str); 34] = [
     ("arm", "/name"),
     ("baseline", "/baseline"),
     ("seeds", "/runs"),
@@ -19,6 +19,10 @@ const RESULTS: [(&str, &str); 30] = [
     ("delta", "/delta/mean"),
     ("delta_low", "/delta/interval/0"),
     ("delta_high", "/delta/interval/1"),
+    ("delta_seeds_low", "/delta/seed_interval/0"),
+    ("delta_seeds_high", "/delta/seed_interval/1"),
+    ("text_se", "/delta/text_se"),
+    ("text_clusters", "/delta/text_clusters"),
     ("p_value", "/delta/p_value"),
     ("p_holm", "/delta/p_holm"),
     ("effect_size", "/delta/effect_size"),

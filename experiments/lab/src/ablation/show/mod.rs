@@ -144,7 +144,10 @@ impl Learnt for Data {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ABLATIONS, Tanh, results::tests::results};
+    use super::super::{
+        ABLATIONS, Tanh,
+        results::tests::{results, with_units},
+    };
     use super::*;
     use crate::{
         config::Layers,
@@ -179,6 +182,7 @@ mod tests {
         let corpus = Arc::new(Corpus {
             train: vec![b'a'; 900].into(),
             validation: vec![b'a'; 100].into(),
+            validation_files: Vec::new(),
             vocabulary: 256,
             vocabulary_from: String::new(),
             account: DataAccount {
@@ -205,6 +209,26 @@ mod tests {
         let text = shown(&results);
         assert!(
             text.contains("by: cpu; wgpu: a card (Vulkan), then cpu"),
+            "{text}"
+        );
+    }
+
+    /// Two files that differ by 0.08 say too little of any text for a difference of 0.05.
+    #[test]
+    fn the_errors_of_seeds_and_of_the_text_stand_beside_each_other() {
+        let files = [(0, 0.04), (1, -0.04)];
+        let text = shown_on(&with_units([-0.01, 0.0, 0.01], &files, None), 120);
+        let row = text.lines().find(|line| line.contains("−0.0500"));
+        let row = row.expect("a row");
+        assert!(row.contains("±0.0248") && row.contains("0.0400"), "{text}");
+        assert!(row.contains("not shown"), "{text}");
+        assert!(
+            text.contains("more text") && text.contains("of 2 files"),
+            "{text}"
+        );
+        let text = shown(&with_units([-0.01, 0.0, 0.01], &files, Some(2)));
+        assert!(
+            text.contains("over SEEDS ALONE") && !text.contains("text s.e."),
             "{text}"
         );
     }

@@ -3,6 +3,7 @@
 use super::Report;
 use crate::{
     ablation::{ArmResult, RouterMeans, calibration::is_notable},
+    measure::Measure,
     paper::Quantity,
 };
 use std::collections::BTreeSet;
@@ -52,9 +53,10 @@ impl Report<'_> {
             "val loss: after the last step{validation}, the same for all arms and seeds; then mean over seeds."
         )];
         lines.push(
-            "Δ: arm minus baseline, paired by seed (same data order, same initial backbone), with the half-width of its 95 % t interval. better / worse: the interval excludes zero, also after Holm's correction over the arms; not shown: it does not, which does not show equality; few seeds: fewer than 3 pairs, nothing is claimed."
+            "Δ: arm minus baseline, paired by seed (same data order, same initial backbone), with the half-width of its 95 % interval. better / worse: the interval excludes zero, also after Holm's correction over the arms; not shown: it does not, which does not show equality; few seeds: fewer than 3 pairs, nothing is claimed."
                 .to_owned(),
         );
+        lines.push(self.text_errors());
         if let (Some(effect), Some(sd)) =
             (results.minimum_detectable_effect, results.sd_of_differences)
         {
@@ -107,6 +109,36 @@ impl Report<'_> {
         lines.push(format!("command: {}", self.command));
         lines.push(format!("files: {}", self.sweep.path().display()));
         lines
+    }
+
+    /// What the intervals know of the validation text.
+    fn text_errors(&self) -> String {
+        let compared = || self.results.arms.iter().filter(|arm| arm.delta.is_some());
+        let clusters = |arm: &ArmResult| arm.delta.as_ref()?.text_clusters;
+        let known = range(compared().filter_map(clusters).map(|n| n as u64), |n| {
+            n.to_string()
+        });
+        let Some(known) = known else {
+            return "Intervals are over SEEDS ALONE: these runs have no validation.csv with the losses of the single windows or images, so how a difference moves with the choice of them is not known (docs/statistics.md).".to_owned();
+        };
+        let what = match self.sweep.measure() {
+            Measure::Images | Measure::Noise => "images",
+            Measure::Bytes | Measure::Tokens => "files (of fewer than 10, blocks of windows)",
+        };
+        let mut text = format!(
+            "over seeds: half-width of the interval over seeds alone. text s.e.: standard error over the choice of the validation text, of {known} {what}. The interval of Δ, the verdict and seeds needed have both in them; Δ at equal time has seeds and step times alone. more text: no number of seeds would show a difference of this size."
+        );
+        let without: Vec<&str> = compared()
+            .filter(|arm| clusters(arm).is_none())
+            .map(|arm| &*arm.label)
+            .collect();
+        if !without.is_empty() {
+            text.push_str(&format!(
+                " OVER SEEDS ALONE, since not all of their runs have a validation.csv of the same windows: {}.",
+                without.join(", ")
+            ));
+        }
+        text
     }
 
     /// Where the step times are from, and what they are worth.

@@ -2,10 +2,13 @@
 
 use super::{
     Report,
-    cells::{number, seeds_needed, signed, spoken, step_time, tokens_factor, with_interval},
+    cells::{
+        number, of_seeds, of_text, signed, spoken, step_time, still_needed, tokens_factor,
+        with_interval,
+    },
 };
 use crate::{
-    ablation::ArmResult,
+    ablation::{ArmResult, Delta},
     measure::Measure,
     paper::{PaperTable, Quantity},
 };
@@ -25,9 +28,9 @@ impl Report<'_> {
         if bytes {
             table = table.right("bits per byte", |arm| four(arm.bits_per_byte));
         }
-        let table = table
-            .right("Δ ours ± 95 %", |arm| self.delta_cell(arm))
-            .left("verdict", |arm| self.verdict_cell(arm));
+        let table = table.right("Δ ours ± 95 %", |arm| self.delta_cell(arm));
+        let table = self.with_errors(table, |arm| arm.delta.as_ref(), 1.0, 4);
+        let table = table.left("verdict", |arm| self.verdict_cell(arm));
         beside(table, paper, 3)
     }
 
@@ -46,7 +49,29 @@ impl Report<'_> {
                 Some(delta) => Cell::from(with_interval(delta, 100.0, 2)),
                 None => self.baseline_cell(arm),
             });
+        let table = self.with_errors(table, |arm| arm.accuracy_delta.as_ref(), 100.0, 2);
         Some(beside(table, self.paper(Quantity::Accuracy), 2))
+    }
+
+    /// The table with the errors of these differences over seeds and over the validation text, if
+    /// that of the text is known of one of them.
+    fn with_errors<'a>(
+        &self,
+        table: TableOf<'a, ArmResult>,
+        delta: impl Fn(&ArmResult) -> Option<&Delta>,
+        scale: f64,
+        digits: usize,
+    ) -> TableOf<'a, ArmResult> {
+        let mut deltas = self.results.arms.iter().filter_map(&delta);
+        if !deltas.any(|delta| delta.text_se.is_some()) {
+            return table;
+        }
+        let cell = |of: Option<String>| Cell::from(of.unwrap_or_default());
+        let seeds = |delta| of_seeds(delta, scale, digits);
+        let text = |delta| of_text(delta, scale, digits);
+        table
+            .right("over seeds", |arm| cell(delta(arm).and_then(seeds)))
+            .right("text s.e.", |arm| cell(delta(arm).and_then(text)))
     }
 
     /// Spread over seeds and what the arms cost.
@@ -76,8 +101,7 @@ impl Report<'_> {
                 number(size, |size| signed(size, 1))
             })
             .right("seeds needed", |arm| {
-                let range = arm.delta.as_ref().and_then(|d| d.seeds_needed_range);
-                number(range, seeds_needed)
+                arm.delta.as_ref().map_or(Cell::from(""), still_needed)
             })
             .right("spikes", |arm| arm.spikes.to_string())
             .right("diverged", |arm| arm.diverged_runs.to_string())

@@ -1,0 +1,102 @@
+//! A weighted sum of arms, seed by seed and over the validation text.
+
+use super::{RunResult, run::losses};
+use figures::stats::{ClusterError, Differences, Estimate, combine_by_seed};
+
+/// Runs of an arm with the weight of their losses.
+pub(in crate::ablation) type Weighted<'r> = (f64, &'r [RunResult]);
+
+/// The sum `sum_a w_a L_a` of the losses of arms, paired by seed: with the weights 1 and -1 the
+/// difference of two.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(in crate::ablation) struct Compared {
+    /// The sum of each seed.
+    pub differences: Differences,
+    /// Mean over seeds, with their error alone.
+    pub of_seeds: Option<Estimate>,
+    /// Error over the validation text, if all runs have the losses of its units.
+    pub text: Option<ClusterError>,
+}
+
+impl Compared {
+    /// Of final validation losses.
+    pub fn of_losses(arms: &[Weighted<'_>]) -> Self {
+        Self::of(arms, losses, |run| {
+            let units = run.units()?.scores.iter();
+            Some(units.map(|unit| Some(unit.loss)).collect())
+        })
+    }
+
+    /// Of the shares of images that are classified correctly.
+    pub fn of_accuracies(arms: &[Weighted<'_>]) -> Self {
+        let known = |run: &RunResult| Some((run.seed, run.accuracy?));
+        let shares = |runs: &[RunResult]| runs.iter().filter_map(known).collect();
+        Self::of(arms, shares, |run| {
+            let units = run.units()?.scores.iter();
+            Some(units.map(|unit| Some(f64::from(unit.correct?))).collect())
+        })
+    }
+
+    /// Of differences whose error over the text is not known.
+    pub fn of_seeds(differences: Differences) -> Self {
+        Self {
+            of_seeds: Estimate::of(&differences.values),
+            differences,
+            text: None,
+        }
+    }
+
+    /// Mean with the errors of both seeds and text, as far as they are known.
+    pub fn estimate(&self) -> Option<Estimate> {
+        let of_seeds = self.of_seeds?;
+        Some(match &self.text {
+            Some(text) => of_seeds.with_text(text),
+            None => of_seeds,
+        })
+    }
+
+    fn of(
+        arms: &[Weighted<'_>],
+        values: impl Fn(&[RunResult]) -> Vec<(u64, f64)>,
+        units: impl Fn(&RunResult) -> Option<Vec<Option<f64>>>,
+    ) -> Self {
+        let by_seed: Vec<(f64, Vec<(u64, f64)>)> = arms
+            .iter()
+            .map(|(weight, runs)| (*weight, values(runs)))
+            .collect();
+        let by_seed: Vec<(f64, &[(u64, f64)])> = by_seed
+            .iter()
+            .map(|(weight, values)| (*weight, &values[..]))
+            .collect();
+        let differences = combine_by_seed(&by_seed);
+        Self {
+            text: text_error(arms, &differences.seeds, units),
+            ..Self::of_seeds(differences)
+        }
+    }
+}
+
+/// The error over the text of the mean over `seeds`; `None` unless all of their runs have the same
+/// units.
+fn text_error(
+    arms: &[Weighted<'_>],
+    seeds: &[u64],
+    units: impl Fn(&RunResult) -> Option<Vec<Option<f64>>>,
+) -> Option<ClusterError> {
+    let mut sum: Option<(Vec<f64>, &[u32])> = None;
+    for (weight, runs) in arms {
+        for seed in seeds {
+            let run = runs.iter().find(|run| run.seed == *seed)?;
+            let clusters = &run.units()?.clusters[..];
+            let (sum, first) = sum.get_or_insert_with(|| (vec![0.0; clusters.len()], clusters));
+            if *first != clusters {
+                return None;
+            }
+            for (sum, value) in sum.iter_mut().zip(units(run)?) {
+                *sum += weight * value? / seeds.len() as f64;
+            }
+        }
+    }
+    let (means, clusters) = sum?;
+    ClusterError::of(&means, clusters)
+}
