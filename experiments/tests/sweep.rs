@@ -206,6 +206,11 @@ fn mistakes_have_status_2_and_say_what_was_meant() {
         ),
         ("[gird]\ntrain.steps = [1]", "did you mean grid?"),
         ("[grid]\nmodel.heads = [3]", "not divisible by heads"),
+        (
+            "[[arm]]\nconnection = { type = \"pre_norm\" }\n[[contrast]]\nstatement = \"so\"\n\
+             expect = \"lower\"\narm = \"pre-norm\"\nagainst = \"pre-nor\"",
+            "contrast 1, arms: there is no arm pre-nor: did you mean pre-norm?",
+        ),
         ("[grid]\ndata.path = [\"a\", \"b\"]", "same data"),
         (
             "preset = \"vit-smoke\"\n[grid]\ntrain.eval_batches = [1, 2]",
@@ -315,6 +320,75 @@ fn a_sweep_begun_under_the_first_names_of_settings_goes_on() {
     );
 }
 
+/// Neither doing the runs again nor leaving a statement out of the file makes another one declared.
+#[test]
+fn a_statement_that_comes_after_the_first_result_is_exploratory() {
+    let place = Place::new();
+    let file = |contrasts: &str| {
+        let arms = "preset = \"smoke\"\nbaseline = \"pre-norm\"\n\
+            [[arm]]\nconnection = { type = \"pre_norm\" }\n\
+            [[arm]]\nconnection = { type = \"hyper\", rate = 2 }\n";
+        fs::write(place.path("say.toml"), arms.to_owned() + contrasts).expect("it is writable");
+    };
+    let quick = ["train.steps=2", "train.warmup=1", "train.eval_batches=1"];
+    let run = |more: &[&str]| {
+        let command = ["sweep", "say.toml", "--data", "text.txt", "--seeds", "1"];
+        let settings: Vec<&str> = quick.into_iter().flat_map(|one| ["--set", one]).collect();
+        place.run(&[&command[..], &settings, more].concat())
+    };
+    let recorded = || fs::read_to_string(place.path("runs/say/contrasts.toml")).ok();
+    let rows = || {
+        let csv = fs::read_to_string(place.path("runs/say/contrasts.csv")).expect("a table");
+        let rows = csv.lines().skip(1).map(|row| {
+            let cells: Vec<&str> = row.split(',').collect();
+            format!("{} {} {}", cells[0], cells[5], cells[6])
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let lower = "[[contrast]]\nstatement = \"two help\"\nsource = \"us\"\nexpect = \"lower\"\n\
+        arm = \"dhc-x2\"\nagainst = \"pre-norm\"\n";
+    file(lower);
+    for look in ["--list", "--dry-run"] {
+        let output = run(&[look]);
+        let said = stderr(&output).to_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(
+            said.contains("declared: two help (us): dhc-x2 − pre-norm"),
+            "{said}"
+        );
+        assert!(!place.path("runs").exists());
+    }
+    assert!(run(&[]).status.success());
+    let first = recorded().expect("a record");
+    assert!(first.contains("declared = true"), "{first}");
+    assert_eq!(rows(), ["two help true few seeds"]);
+    file(&lower.replace("lower", "higher"));
+    let said = run(&["--list"]);
+    assert!(
+        stderr(&said).contains("exploratory: two help"),
+        "{}",
+        stderr(&said)
+    );
+    let both = ["two help true few seeds", "two help false exploratory"];
+    for more in [&[][..], &["--force"], &["--task", "0", "--force"], &[]] {
+        assert!(run(more).status.success());
+        assert_eq!(rows(), both, "{more:?}");
+    }
+    file("");
+    assert!(run(&[]).status.success());
+    assert_eq!(rows(), both);
+    let shown = place.done(&["report", "runs/say"]);
+    assert!(
+        shown.contains("EXPLORATORY") && shown.contains("few seeds"),
+        "{shown}"
+    );
+    let page = fs::read_to_string(place.path("runs/say/report/report.html")).expect("a page");
+    assert!(page.contains("Statements declared before the runs"));
+    // Without statements there is no record of any.
+    assert!(run(&["--name", "silent"]).status.success());
+    assert!(!place.path("runs/silent/contrasts.toml").exists());
+    assert!(!place.path("runs/silent/contrasts.csv").exists());
+}
+
 /// The steps of docs/experiments.md.
 #[test]
 fn an_ablation_is_added_as_the_page_says() {
@@ -365,7 +439,10 @@ fn an_ablation_is_added_as_the_page_says() {
         place.done(&command);
         let shown = fs::read_to_string(place.path(&format!("runs/{name}/results.md")));
         let shown = shown.expect("a table");
-        for column in columns.iter().chain(&["DHC x4 matched"]) {
+        for column in columns
+            .iter()
+            .chain(&["DHC x4 matched", "four streams are better"])
+        {
             assert!(shown.contains(column), "{column}: {shown}");
         }
         let arms = place.results(name)["results"]["arms"].clone();

@@ -102,6 +102,15 @@ fn write_ablation(text: &mut String, ablation: &'static Ablation) {
             let _ = writeln!(text);
         }
     }
+    for contrast in ablation.contrasts(Tanh::Both) {
+        let (sum, expected) = (contrast.sum(), contrast.expected());
+        let source = contrast.source.as_deref().unwrap_or("-");
+        let _ = writeln!(
+            text,
+            "{} | {source} | {sum} | {expected}",
+            contrast.statement
+        );
+    }
 }
 
 #[test]

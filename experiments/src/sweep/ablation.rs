@@ -94,7 +94,8 @@ impl Command {
         let seeds = args.run.seeds(&preset.seeds);
         let arms = ablation.arms(args.tanh);
         let sweep = Sweep::new(ablation.into(), arms, &common, &keys, seeds, place);
-        let sweep = sweep.map_err(planning)?;
+        let contrasts = ablation.contrasts(args.tanh);
+        let sweep = sweep.map_err(planning)?.declaring(contrasts);
         args.run.go(&sweep, preset, &|_| Beside::default())
     }
 }

@@ -64,7 +64,7 @@ impl Args {
         };
         let place = self.run.place(|| stem.into_owned());
         let sweep = Sweep::new(subject, file.arms, &common, &keys, seeds, place);
-        let sweep = sweep.map_err(planning)?;
+        let sweep = sweep.map_err(planning)?.declaring(file.contrasts);
         self.run.go(&sweep, preset, &|_| Beside::default())
     }
 }

@@ -17,7 +17,7 @@ use clap::ValueEnum;
 use figures::terminal::{Colour, stdout_width, wrapped};
 use lab::{
     ablation::{
-        Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers,
+        Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers, contrasts_of,
         distinct_seeds,
     },
     config::{ConfigError, nearest_word, size},
@@ -187,10 +187,13 @@ impl RunArgs {
         let runs = jobs.len();
         let force = self.force && !self.dry_run;
         // Whoever only reads takes nothing.
-        let _taken = match (force || needed.is_some() || self.time_steps) && !self.dry_run {
+        let taken = match (force || needed.is_some() || self.time_steps) && !self.dry_run {
             true => Some(study.take()?),
             false => None,
         };
+        if taken.is_some() {
+            study.declare()?;
+        }
         let pending = study.pending(jobs, force)?;
         let fitting = fitting_runs(needed);
         if self
@@ -220,6 +223,9 @@ impl RunArgs {
                 "{}",
                 plan.to_text(sweep, runs, &pending, stdout_width())
             )?;
+            for one in contrasts_of(&sweep.path(), &sweep.contrasts)? {
+                write!(stdout(), "{}", wrapped(&one.to_string(), stdout_width()))?;
+            }
             for line in data.account().lines(LISTED_WHEN_ASKED) {
                 write!(stdout(), "{}", wrapped(&line, stdout_width()))?;
             }

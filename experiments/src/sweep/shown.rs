@@ -2,7 +2,7 @@
 
 use figures::terminal::{Colour, stderr_width};
 use lab::{
-    ablation::{Progress, Report, Results, Study},
+    ablation::{Progress, Report, Results, Study, contrasts_of},
     run_dir::{RunError, write_atomically},
 };
 use serde_json::json;
@@ -27,13 +27,15 @@ impl Shown<'_> {
     pub(super) fn results(&self) -> Result<Results, RunError> {
         let sweep = self.study.sweep;
         let seeds = sweep.all_seeds()?;
-        Results::collect(
+        let contrasts = contrasts_of(&sweep.path(), &sweep.contrasts)?;
+        let results = Results::collect(
             &sweep.root,
             &sweep.name,
             &sweep.arms,
             &seeds,
             sweep.measure(),
-        )
+        );
+        Ok(results?.with_statements(&contrasts))
     }
 
     pub(super) fn report<'r>(&'r self, results: &'r Results) -> Report<'r> {
@@ -53,9 +55,10 @@ impl Shown<'_> {
         }
     }
 
-    /// `results.json`, `.jsonl`, `.csv`, `.md` and `sweep.toml` in the sweep directory, and what
+    /// `results.json`, `.jsonl`, `.csv`, `.md`, `contrasts.csv` and `sweep.toml` in the sweep directory, and what
     /// there is beside them.
     pub(super) fn write(&self, results: &Results, beside: &Beside) -> Result<(), RunError> {
+        self.study.declare()?;
         let sweep = self.study.sweep;
         let report = self.report(results);
         let (subject, data) = (&sweep.subject, self.study.data);
@@ -83,6 +86,9 @@ impl Shown<'_> {
             ("results.md", report.to_markdown()),
         ] {
             write_atomically(&path.join(name), text.as_bytes())?;
+        }
+        if let Some(text) = report.statements_csv() {
+            write_atomically(&path.join("contrasts.csv"), text.as_bytes())?;
         }
         if let Some((name, text)) = &beside.file {
             write_atomically(&path.join(name), text.as_bytes())?;

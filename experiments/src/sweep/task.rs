@@ -2,13 +2,14 @@
 
 use super::to_go_on;
 use crate::{output::Failure, signals::stop_flag};
+use figures::terminal::{stderr_width, wrapped};
 use lab::{
-    ablation::{Job, Progress, Study, Sweep, Workers},
+    ablation::{Job, Progress, Study, Sweep, Workers, contrasts_of},
     run_dir::read_summary,
     state::STATE_FILE,
 };
 use std::{
-    io::{Write, stdout},
+    io::{Write, stderr, stdout},
     sync::atomic::Ordering,
     time::Duration,
 };
@@ -17,7 +18,8 @@ use std::{
 /// save its state, and than a file server needs to take the lock of a lost machine away.
 pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Prints number, state, arm, seed and directory of every run, separated by tabs.
+/// Prints number, state, arm, seed and directory of every run, separated by tabs, and on standard
+/// error the contrasts.
 pub(super) fn list(sweep: &Sweep, jobs: &[Job]) -> Result<(), Failure> {
     for (number, job) in jobs.iter().enumerate() {
         let path = &job.id.path;
@@ -30,6 +32,9 @@ pub(super) fn list(sweep: &Sweep, jobs: &[Job]) -> Result<(), Failure> {
         let arm = &sweep.arms[job.arm].name;
         let (seed, path) = (job.id.seed, path.display());
         writeln!(stdout(), "{number}\t{state}\t{arm}\t{seed}\t{path}")?;
+    }
+    for one in contrasts_of(&sweep.path(), &sweep.contrasts)? {
+        write!(stderr(), "{}", wrapped(&one.to_string(), stderr_width()))?;
     }
     Ok(())
 }
@@ -52,6 +57,7 @@ pub(super) fn run(
     let name = study.name_of(&job);
     let stop = stop_flag();
     let progress = Progress::new(1, 0);
+    study.declare()?;
     let pending = study.pending(vec![job], force)?;
     if pending.is_empty() {
         progress.line(&format!("{name}: has ended before and is kept"));

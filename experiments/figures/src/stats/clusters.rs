@@ -77,6 +77,7 @@ impl Estimate {
         let reach = reach(freedom, se).max(of_seeds);
         Self {
             se,
+            freedom,
             low: self.mean - reach,
             high: self.mean + reach,
             p_value: student_t::two_sided_p(self.mean / se, freedom).max(self.p_value),

@@ -83,6 +83,8 @@ pub struct Estimate {
     pub sd: f64,
     /// Standard error of the mean, `sd / sqrt(n)`.
     pub se: f64,
+    /// Degrees of freedom of the standard error.
+    pub freedom: f64,
     /// Lower end of the 95 % interval, `mean - t(0.975, n - 1) se`.
     pub low: f64,
     /// Upper end of the 95 % interval.
@@ -117,6 +119,7 @@ impl Estimate {
             mean,
             sd,
             se,
+            freedom: (n - 1) as f64,
             low: if known { mean - reach } else { -reach },
             high: if known { mean + reach } else { reach },
             p_value,

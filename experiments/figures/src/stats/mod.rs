@@ -7,6 +7,7 @@
 mod clusters;
 mod comparison;
 mod curves;
+mod equivalence;
 mod estimate;
 mod power;
 mod student_t;

@@ -16,6 +16,14 @@ pub(super) fn quantile(p: f64, degrees_of_freedom: f64) -> f64 {
     distribution(degrees_of_freedom).inverse_cdf(p)
 }
 
+/// The probability of a value of at least `t`.
+pub(super) fn upper_p(t: f64, degrees_of_freedom: f64) -> f64 {
+    match t.is_finite() {
+        true => distribution(degrees_of_freedom).sf(t),
+        false => f64::from(u8::from(t < 0.0)),
+    }
+}
+
 /// The probability of a value at least as far from zero as `t`; 1 if that is not a number.
 pub(super) fn two_sided_p(t: f64, degrees_of_freedom: f64) -> f64 {
     match t.is_finite() {

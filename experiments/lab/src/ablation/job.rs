@@ -1,7 +1,8 @@
 //! Doing the runs of a sweep: finished ones are kept, partial ones resumed.
 
 use super::{
-    ABLATIONS, Ablation, Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, run, seconds,
+    ABLATIONS, Ablation, Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, contrast, run,
+    seconds,
 };
 use crate::{
     data::Data,
@@ -144,6 +145,15 @@ impl Study<'_> {
             RunError::Locked { holder, .. } => Unfinished::Busy { path, holder },
             error => error.into(),
         })
+    }
+
+    /// Records the contrasts of the sweep in its directory: before its first results as declared,
+    /// afterwards as exploratory.
+    ///
+    /// # Errors
+    /// Errors of reading and writing; [`RunError::Damaged`] if the record is no such file.
+    pub fn declare(&self) -> Result<(), RunError> {
+        contrast::record(&self.sweep.path(), &self.sweep.contrasts)
     }
 
     /// Trains the pending runs. `ended` is called after each of them.

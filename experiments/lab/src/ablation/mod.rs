@@ -7,6 +7,7 @@
 mod arm;
 mod best_rate;
 mod calibration;
+mod contrast;
 mod file;
 mod job;
 mod plan;
@@ -20,12 +21,15 @@ mod sweep;
 pub use arm::{Arm, Tanh};
 pub use best_rate::{BestRate, BestRates};
 pub use calibration::{Calibration, CostRatio};
+pub use contrast::{CONTRASTS_FILE, Contrast, Expect, Recorded, contrasts_of, recorded_contrasts};
 pub use file::{SweepFile, SweepFileError, distinct_seeds};
 pub use job::{Study, Unfinished};
 pub use plan::Plan;
 pub use progress::{Progress, RunProgress, Tick, clock, seconds};
 use results::Compared;
-pub use results::{ArmResult, ArmTiming, CurvePoint, Delta, Results, RunResult, RunTiming};
+pub use results::{
+    ArmResult, ArmTiming, CurvePoint, Delta, Outcome, Results, RunResult, RunTiming, Statement,
+};
 pub use routers::RouterMeans;
 pub use scheduler::{Workers, run};
 pub(crate) use show::signed;
@@ -80,5 +84,15 @@ impl Ablation {
         let file = SweepFile::parse(self.text, Some(tanh));
         file.unwrap_or_else(|error| panic!("{}: {error}", self.name))
             .arms
+    }
+
+    /// The contrasts that are declared for these arms.
+    ///
+    /// # Panics
+    /// As [`Ablation::arms`].
+    pub fn contrasts(&self, tanh: Tanh) -> Vec<Contrast> {
+        let file = SweepFile::parse(self.text, Some(tanh));
+        file.unwrap_or_else(|error| panic!("{}: {error}", self.name))
+            .contrasts
     }
 }

@@ -1,6 +1,6 @@
 //! From an ablation to the list of its runs.
 
-use super::{Ablation, Arm};
+use super::{Ablation, Arm, Contrast};
 use crate::{
     config::{ConfigError, Layers, RunConfig, current_name, current_names},
     data::Source,
@@ -44,6 +44,8 @@ pub struct Sweep {
     pub subject: Subject,
     /// The arms.
     pub arms: Vec<Arm>,
+    /// Statements about them.
+    pub contrasts: Vec<Contrast>,
     /// The configuration of each arm, without its seed.
     pub configs: Vec<RunConfig>,
     /// Seeds to run, ascending.
@@ -161,11 +163,17 @@ impl Sweep {
         Ok(Self {
             subject,
             arms,
+            contrasts: Vec::new(),
             configs,
             seeds,
             root,
             name,
         })
+    }
+
+    /// The sweep with statements about its arms.
+    pub fn declaring(self, contrasts: Vec<Contrast>) -> Self {
+        Self { contrasts, ..self }
     }
 
     /// Measure of the losses of all arms.

@@ -5,7 +5,7 @@ use super::found::{
     subject,
 };
 use crate::{
-    ablation::{Arm, Calibration, Learnt, Report, Results, RunResult, Sweep},
+    ablation::{Arm, Calibration, Learnt, Report, Results, RunResult, Sweep, recorded_contrasts},
     config::RunConfig,
     data::DataAccount,
     files::read_text,
@@ -102,11 +102,17 @@ impl Recorded {
                 "the runs were made by {versions} versions of the code"
             ));
         }
-        let results = Results::of(&arms, &seeds, runs, measure, Calibration::read(directory));
+        let contrasts = recorded_contrasts(directory).unwrap_or_else(|error| {
+            remarks.push(error.to_string());
+            Vec::new()
+        });
+        let results = Results::of(&arms, &seeds, runs, measure, Calibration::read(directory))
+            .with_statements(&contrasts);
         Ok(Self {
             sweep: Sweep {
                 subject: subject(directory, ablation, &made_by),
                 arms,
+                contrasts: Vec::new(),
                 configs,
                 seeds,
                 root: directory.to_owned(),

@@ -1,5 +1,6 @@
 //! What can be wrong with a sweep file.
 
+use crate::ablation::contrast::Mistake;
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -47,6 +48,12 @@ pub enum SweepFileError {
         /// The mistake.
         reason: String,
     },
+}
+
+impl From<Mistake> for SweepFileError {
+    fn from(Mistake { key, reason }: Mistake) -> Self {
+        Self::Wrong { key, reason }
+    }
 }
 
 pub(super) fn meant(nearest: &Option<String>) -> String {

@@ -30,7 +30,10 @@ mod grid;
 
 pub use error::SweepFileError;
 
-use super::{Arm, Tanh};
+use super::{
+    Arm, Tanh,
+    contrast::{Contrast, check, read_all},
+};
 use crate::{
     config::nearest_word,
     files::{parse_toml, read_text},
@@ -58,10 +61,12 @@ pub struct SweepFile {
     pub common: Table,
     /// The arms, with their baselines.
     pub arms: Vec<Arm>,
+    /// Statements about these arms.
+    pub contrasts: Vec<Contrast>,
 }
 
-const KEYS: [&str; 9] = [
-    "title", "preset", "seeds", "baseline", "paper", "tanh", "set", "grid", "arm",
+const KEYS: [&str; 10] = [
+    "title", "preset", "seeds", "baseline", "paper", "tanh", "set", "grid", "arm", "contrast",
 ];
 
 impl SweepFile {
@@ -88,12 +93,19 @@ impl SweepFile {
         let choice = choice.map(|text| Tanh::from_str(&text, false)).transpose();
         let choice = choice.map_err(|_| wrong("tanh", "expected on, off or both"))?;
         let tanh = tanh.or(choice).unwrap_or_default();
+        let contrasts = table.remove("contrast");
+        let every_tanh = contrasts
+            .is_some()
+            .then(|| compared(&mut table.clone(), Tanh::Both, file.paper.as_ref()));
         let (arms, in_grid) = compared(&mut table, tanh, file.paper.as_ref())?;
         let settings = arms.iter().map(|arm| &arm.settings);
         if settings.chain([&file.common]).any(sets_seed) {
             return Err(wrong("train.seed", SEEDS_ARE_NO_SETTING));
         }
         file.arms = in_order(arms, in_grid)?;
+        if let (Some(contrasts), Some(every_tanh)) = (contrasts, every_tanh) {
+            file.contrasts = of_arms(&contrasts, &every_tanh?.0, &file.arms)?;
+        }
         Ok(file)
     }
 
@@ -115,6 +127,7 @@ impl SweepFile {
             paper: table.remove("paper").map(paper).transpose()?,
             common: grid::settings(&common)?,
             arms: Vec::new(),
+            contrasts: Vec::new(),
         })
     }
 }
@@ -173,6 +186,19 @@ fn compared(
         arm.matched &= !arm.is_baseline();
     }
     Ok((arms, !combinations.is_empty()))
+}
+
+/// The contrasts of these arms; those of arms that only another choice of tanh has are left out.
+fn of_arms(
+    sections: &Value,
+    every_tanh: &[Arm],
+    arms: &[Arm],
+) -> Result<Vec<Contrast>, SweepFileError> {
+    let mut contrasts = read_all(sections)?;
+    check(&contrasts, every_tanh.iter().map(|arm| &*arm.name))?;
+    let is_there = |name: &String| arms.iter().any(|arm| arm.name == *name);
+    contrasts.retain(|contrast| contrast.arms.keys().all(is_there));
+    Ok(contrasts)
 }
 
 /// A published table, by its name or written out.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ablation::ABLATIONS;
 
 fn read(text: &str) -> SweepFile {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -355,7 +356,7 @@ fn every_built_in_table_is_a_file_of_a_user() {
             .file_stem()
             .and_then(|stem| stem.to_str())
             .expect("a name");
-        let known = crate::ablation::ABLATIONS
+        let known = ABLATIONS
             .iter()
             .find(|known| known.name == format!("ablation-{name}"));
         let known = known.unwrap_or_else(|| panic!("{name} is not in ABLATIONS"));
@@ -366,4 +367,25 @@ fn every_built_in_table_is_a_file_of_a_user() {
     }
     assert_eq!(files("presets").len(), crate::preset::PRESETS.len());
     assert_eq!(files("paper").len(), PAPER_TABLES.len());
+}
+
+#[test]
+fn contrasts_are_of_the_arms_that_tanh_leaves() {
+    let rate = ABLATIONS.iter().find(|one| one.name == "ablation-rate");
+    let rate = rate.expect("it is built in");
+    let declared = |tanh| rate.contrasts(tanh).len();
+    assert_eq!([Tanh::On, Tanh::Off, Tanh::Both].map(declared), [6, 0, 7]);
+    // An arm that no choice of tanh has is a mistake.
+    let text = "[[arm]]\nconnection = { type = \"hyper\", rate = 2 }\n[[contrast]]\n\
+        statement = \"so\"\nexpect = \"lower\"\narm = \"dhc-x2\"\nagainst = \"dhc-x22\"";
+    let error = SweepFile::parse(text, Some(Tanh::Off)).expect_err("no such arm");
+    let said = "contrast 1, arms: there is no arm dhc-x22: did you mean dhc-x2?";
+    assert_eq!(error.to_string(), said);
+    let known = text.replace("dhc-x22", "dhc-x2-no-tanh");
+    let read = |tanh| {
+        SweepFile::parse(&known, Some(tanh))
+            .expect("two arms")
+            .contrasts
+    };
+    assert_eq!((read(Tanh::On).len(), read(Tanh::Both).len()), (0, 1));
 }

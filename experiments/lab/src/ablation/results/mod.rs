@@ -4,6 +4,7 @@ mod arm;
 mod compared;
 mod delta;
 mod run;
+mod statement;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -11,8 +12,9 @@ pub use arm::{ArmResult, ArmTiming};
 pub(super) use compared::Compared;
 pub use delta::Delta;
 pub use run::{CurvePoint, RunResult, RunTiming};
+pub use statement::{Outcome, Statement};
 
-use super::{Arm, Calibration};
+use super::{Arm, Calibration, Recorded};
 use crate::{
     measure::Measure,
     run_dir::{RunError, RunId},
@@ -36,6 +38,9 @@ pub struct Results {
     pub sd_of_differences: Option<f64>,
     /// The smallest difference that this many seeds show four times in five.
     pub minimum_detectable_effect: Option<f64>,
+    /// Statements that were written down, with what the runs say of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statements: Vec<Statement>,
     /// The step times of the arms, if they were measured in turn.
     #[serde(rename = "timing")]
     pub calibration: Option<Calibration>,
@@ -119,8 +124,15 @@ impl Results {
             minimum_detectable_effect: sd_of_differences
                 .zip(pairs)
                 .and_then(|(sd, n)| minimum_detectable_effect(sd, n, text.as_ref())),
+            statements: Vec::new(),
             calibration,
         }
+    }
+
+    /// The results with what they say of these contrasts.
+    pub fn with_statements(mut self, contrasts: &[Recorded]) -> Self {
+        self.statements = Statement::all(contrasts, &self.arms);
+        self
     }
 
     /// All runs that have ended, arm by arm.

@@ -85,7 +85,7 @@ pub(in crate::ablation) fn still_needed(delta: &Delta) -> Cell {
 
 /// Seeds needed, at both ends of the interval of the spread: `3 to 14`, or `≥232` where the upper
 /// end was not found.
-fn seeds_needed([low, high]: [usize; 2]) -> String {
+pub(super) fn seeds_needed([low, high]: [usize; 2]) -> String {
     match (low == high, high < MAX_SEEDS) {
         (_, false) => format!("≥{low}"),
         (true, true) => low.to_string(),

@@ -88,7 +88,7 @@ impl Report<'_> {
 }
 
 /// A number with all of its digits and without an exponent; of a list, how many it has.
-fn in_full(value: &Value) -> String {
+pub(super) fn in_full(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -3,6 +3,7 @@
 mod cells;
 mod csv;
 mod prose;
+mod statements;
 mod tables;
 
 pub(crate) use cells::signed;
@@ -44,6 +45,9 @@ impl Report<'_> {
         for one in self.tables() {
             let _ = write!(text, "\n{}", table(one));
         }
+        for (title, one) in self.statements() {
+            let _ = write!(text, "\n{}{}", wrapped(title, width), table(one));
+        }
         text.push('\n');
         for line in self.notes() {
             text.push_str(&wrapped(&line, width));
@@ -61,6 +65,9 @@ impl Report<'_> {
         }
         for table in self.tables() {
             let _ = write!(text, "\n{}", table.to_markdown());
+        }
+        for (title, table) in self.statements() {
+            let _ = write!(text, "\n## {title}\n\n{}", table.to_markdown());
         }
         text.push('\n');
         for line in self.notes() {
@@ -145,7 +152,7 @@ impl Learnt for Data {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        ABLATIONS, Tanh,
+        ABLATIONS, Contrast, Expect, Recorded, Tanh,
         results::tests::{results, with_units},
     };
     use super::*;
@@ -325,6 +332,59 @@ mod tests {
             row.contains("diverged 1/4") && !row.contains("better"),
             "{text}"
         );
+    }
+
+    fn stated() -> Results {
+        let contrast = |arm: &str, declared: bool| Recorded {
+            contrast: Contrast {
+                statement: format!("{arm} is better than a network without hyper-connections"),
+                source: Some("somebody, Table 1".into()),
+                arms: [(arm.to_owned(), 1.0), ("pre-norm".to_owned(), -1.0)].into(),
+                expect: Expect::Lower,
+                margin: Some(0.01),
+            },
+            declared,
+        };
+        let contrasts = [contrast("lower", true), contrast("noisy", false)];
+        let results = results(&[
+            BASE,
+            ("lower", &[Some(1.951), Some(2.149), Some(2.050)]),
+            ("noisy", &[Some(1.7), Some(2.2), Some(2.1)]),
+        ]);
+        results.with_statements(&contrasts)
+    }
+
+    #[test]
+    fn declared_statements_have_an_outcome_and_exploratory_ones_stand_apart() {
+        use unicode_width::UnicodeWidthStr;
+        let results = stated();
+        for width in [40, 80, 120] {
+            let text = shown_on(&results, width);
+            assert!(text.lines().all(|line| line.width() <= width), "{text}");
+            let (before, apart) = text.split_once("EXPLORATORY").expect("both kinds");
+            assert!(before.contains("confirmed"), "{text}");
+            assert!(
+                !apart.contains("confirmed  ") && apart.contains("exploratory"),
+                "{text}"
+            );
+        }
+        let markdown = reported(&results, |report| report.to_markdown());
+        assert!(
+            markdown.contains("## Statements declared before the runs"),
+            "{markdown}"
+        );
+        assert!(markdown.contains("lower − pre-norm"), "{markdown}");
+        let csv = reported(&results, |report| report.statements_csv()).expect("statements");
+        let rows: Vec<&str> = csv.lines().collect();
+        assert_eq!(rows.len(), 3);
+        assert!(
+            rows[1]
+                .contains(",\"somebody, Table 1\",lower − pre-norm,lower,0.01,true,confirmed,3,"),
+            "{csv}"
+        );
+        assert!(rows[2].contains(",false,exploratory,3,"), "{csv}");
+        let none = super::super::results::tests::results(&[BASE]);
+        assert_eq!(reported(&none, |report| report.statements_csv()), None);
     }
 
     #[test]

@@ -1,0 +1,311 @@
+//! What the runs say of the statements that were written down before them.
+
+use super::{ArmResult, Compared, Delta};
+use crate::ablation::contrast::{Contrast, Expect, Recorded};
+use figures::stats::{Estimate, MIN_SEEDS, holm, seeds_needed_range};
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// Verdict on a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Shown as stated.
+    Confirmed,
+    /// The opposite is shown: the other sign, or a difference beyond the margin.
+    Contrary,
+    /// A difference was stated, and one within the margin is shown.
+    Equivalent,
+    /// None of these.
+    Undecided,
+    /// Fewer than [`MIN_SEEDS`] seeds of all its arms.
+    FewSeeds,
+    /// A run of one of its arms has diverged, which a mean of the others would hide.
+    Diverged,
+    /// Not declared before the runs: nothing is claimed.
+    Exploratory,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Confirmed => "confirmed",
+            Self::Contrary => "contrary",
+            Self::Equivalent => "equivalent",
+            Self::Undecided => "undecided",
+            Self::FewSeeds => "few seeds",
+            Self::Diverged => "diverged",
+            Self::Exploratory => "exploratory",
+        })
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A statement with what the runs say of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Statement {
+    /// The statement.
+    pub statement: String,
+    /// Who makes it.
+    pub source: Option<String>,
+    /// Its sum of arms.
+    pub contrast: String,
+    /// `lower`, `higher` or `equal`.
+    pub expect: String,
+    /// The same with the margin, for people.
+    #[serde(skip)]
+    pub expected: String,
+    /// Differences below it are as good as none.
+    pub margin: Option<f64>,
+    /// `true` if it was recorded before any run had ended.
+    pub declared: bool,
+    /// Verdict.
+    pub outcome: Outcome,
+    /// The sum, paired by seed.
+    pub estimate: Option<Delta>,
+    /// p value of the stated kind: of no difference or, of `equal`, of one beyond the margin.
+    pub p_value: Option<f64>,
+    /// The same with Holm's correction over the declared statements.
+    pub p_holm: Option<f64>,
+    /// Seeds beyond those there are that would decide it, as a range.
+    pub more_seeds: Option<[usize; 2]>,
+}
+
+/// A contrast with its numbers and p values.
+struct Tested<'c> {
+    recorded: &'c Recorded,
+    compared: Compared,
+    estimate: Option<Estimate>,
+    diverged: bool,
+    /// Of the stated kind.
+    p_value: Option<f64>,
+    /// Of the claim that contradicts it: equivalence or, of `equal`, a difference beyond the margin.
+    p_against: Option<f64>,
+}
+
+impl<'c> Tested<'c> {
+    fn of(recorded: &'c Recorded, arms: &[ArmResult]) -> Self {
+        let Contrast { expect, margin, .. } = recorded.contrast;
+        let named = |name: &str| arms.iter().find(|arm| arm.name == name);
+        let runs = recorded.contrast.arms.iter().map(|(name, weight)| {
+            let runs = named(name).map_or(&[][..], |arm| &arm.runs);
+            (*weight, runs)
+        });
+        let compared = Compared::of_losses(&runs.collect::<Vec<_>>());
+        let estimate = compared.estimate().filter(|e| e.n >= MIN_SEEDS);
+        // An interval with the error of the text is never narrower than that over seeds.
+        let largest = |p: &dyn Fn(&Estimate) -> f64| {
+            let both = [estimate?, compared.of_seeds?];
+            Some(p(&both[0]).max(p(&both[1])))
+        };
+        let equivalence = margin.and_then(|margin| largest(&|e| e.equivalence_p(margin)));
+        let (p_value, p_against) = match expect {
+            Expect::Lower | Expect::Higher => (estimate.map(|e| e.p_value), equivalence),
+            Expect::Equal => {
+                let beyond = margin.and_then(|margin| largest(&|e| e.beyond_p(margin)));
+                (equivalence, beyond)
+            }
+        };
+        let mut names = recorded.contrast.arms.keys();
+        let diverged = names.any(|name| named(name).is_some_and(|arm| arm.diverged_runs > 0));
+        Self {
+            recorded,
+            estimate,
+            diverged,
+            p_value,
+            p_against,
+            compared,
+        }
+    }
+
+    fn outcome(&self, p_holm: Option<f64>, against: Option<f64>) -> Outcome {
+        const LEVEL: f64 = 0.05;
+        let shown = |p: Option<f64>| p.is_some_and(|p| p < LEVEL);
+        let Some(estimate) = self.estimate else {
+            return match self.recorded.declared {
+                true => Outcome::FewSeeds,
+                false => Outcome::Exploratory,
+            };
+        };
+        let expect = self.recorded.contrast.expect;
+        match expect {
+            _ if !self.recorded.declared => Outcome::Exploratory,
+            _ if self.diverged => Outcome::Diverged,
+            Expect::Equal if shown(p_holm) => Outcome::Confirmed,
+            Expect::Equal if shown(against) => Outcome::Contrary,
+            Expect::Equal => Outcome::Undecided,
+            _ if shown(p_holm) => match (expect == Expect::Lower) == (estimate.mean < 0.0) {
+                true => Outcome::Confirmed,
+                false => Outcome::Contrary,
+            },
+            _ if shown(against) => Outcome::Equivalent,
+            _ => Outcome::Undecided,
+        }
+    }
+
+    /// Of an equality the distance to the margin takes the place of the difference.
+    fn more_seeds(&self) -> Option<[usize; 2]> {
+        let estimate = self.compared.estimate()?;
+        let Contrast { expect, margin, .. } = self.recorded.contrast;
+        let effect = match expect {
+            Expect::Equal => Some(margin? - estimate.mean.abs()).filter(|left| *left > 0.0)?,
+            Expect::Lower | Expect::Higher => estimate.mean,
+        };
+        let text = self.compared.text.as_ref();
+        let needed = seeds_needed_range(effect, estimate.sd, estimate.n, text)?;
+        Some(needed.map(|seeds| seeds.saturating_sub(estimate.n)))
+    }
+}
+
+impl Statement {
+    /// The statements on contrasts of these arms. What was declared is corrected by Holm over all
+    /// that was declared, seeds or no seeds.
+    pub(super) fn all(recorded: &[Recorded], arms: &[ArmResult]) -> Vec<Self> {
+        let tested: Vec<Tested<'_>> = recorded.iter().map(|one| Tested::of(one, arms)).collect();
+        let declared = || tested.iter().filter(|one| one.recorded.declared);
+        let corrected = |p: fn(&Tested<'_>) -> Option<f64>| -> Vec<f64> {
+            holm(
+                &declared()
+                    .map(|one| p(one).unwrap_or(1.0))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let mut p_holm = corrected(|one| one.p_value).into_iter();
+        let mut against = corrected(|one| one.p_against).into_iter();
+        let statement = |one: &Tested<'_>| {
+            let Recorded { contrast, declared } = one.recorded;
+            let next = |all: &mut std::vec::IntoIter<f64>| declared.then(|| all.next()).flatten();
+            let (p_holm, against) = (next(&mut p_holm), next(&mut against));
+            let p_holm = p_holm.filter(|_| one.p_value.is_some());
+            let outcome = one.outcome(p_holm, against);
+            let undecided = outcome == Outcome::Undecided;
+            Self {
+                statement: contrast.statement.clone(),
+                source: contrast.source.clone(),
+                contrast: contrast.sum(),
+                expect: contrast.expect.to_string(),
+                expected: contrast.expected(),
+                margin: contrast.margin,
+                declared: *declared,
+                outcome,
+                estimate: Delta::of(&one.compared, None),
+                p_value: one.p_value,
+                p_holm,
+                more_seeds: one.more_seeds().filter(|_| undecided),
+            }
+        };
+        tested.iter().map(statement).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::results, *};
+    use std::collections::BTreeMap;
+
+    fn contrast(arms: &[(&str, f64)], expect: Expect, margin: Option<f64>) -> Recorded {
+        let arms = arms.iter().map(|(arm, weight)| (arm.to_string(), *weight));
+        Recorded {
+            declared: true,
+            contrast: Contrast {
+                statement: "so it is".into(),
+                source: None,
+                arms: BTreeMap::from_iter(arms),
+                expect,
+                margin,
+            },
+        }
+    }
+
+    fn outcomes(recorded: &[Recorded]) -> Vec<Outcome> {
+        let losses = results(&[
+            ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
+            ("low", &[Some(1.951), Some(2.149), Some(2.050), Some(1.95)]),
+            ("same", &[Some(2.001), Some(2.199), Some(2.1), Some(2.0)]),
+            ("noisy", &[Some(1.8), Some(2.4), Some(2.0), Some(2.1)]),
+            ("wild", &[Some(1.9), None, Some(2.0), Some(1.9)]),
+        ]);
+        let all = Statement::all(recorded, &losses.arms);
+        all.iter().map(|statement| statement.outcome).collect()
+    }
+
+    const LOW: &[(&str, f64)] = &[("low", 1.0), ("pre-norm", -1.0)];
+    const SAME: &[(&str, f64)] = &[("same", 1.0), ("pre-norm", -1.0)];
+    const NOISY: &[(&str, f64)] = &[("noisy", 1.0), ("pre-norm", -1.0)];
+
+    #[test]
+    fn a_statement_is_confirmed_or_contradicted_by_sign_and_by_margin() {
+        use Expect::{Equal, Higher, Lower};
+        use Outcome::{Confirmed, Contrary, Equivalent, Undecided};
+        for (arms, expect, margin, outcome) in [
+            (LOW, Lower, None, Confirmed),
+            (LOW, Higher, None, Contrary),
+            (LOW, Equal, Some(0.1), Confirmed),
+            (LOW, Equal, Some(0.01), Contrary),
+            (SAME, Lower, None, Undecided),
+            (SAME, Lower, Some(0.01), Equivalent),
+            (SAME, Equal, Some(0.01), Confirmed),
+            (SAME, Equal, Some(1e-6), Undecided),
+            (NOISY, Lower, Some(0.01), Undecided),
+        ] {
+            let found = outcomes(&[contrast(arms, expect, margin)]);
+            assert_eq!(found, [outcome], "{arms:?} {expect} {margin:?}");
+        }
+    }
+
+    #[test]
+    fn sums_of_arms_runs_that_diverged_and_arms_without_runs() {
+        let mean = [("low", 0.5), ("same", 0.5), ("pre-norm", -1.0)];
+        let wild = [("wild", 1.0), ("pre-norm", -1.0)];
+        let none = [("none", 1.0), ("pre-norm", -1.0)];
+        let all = [&mean[..], &wild, &none].map(|arms| contrast(arms, Expect::Lower, None));
+        let found = outcomes(&all);
+        let expected = [Outcome::Confirmed, Outcome::Diverged, Outcome::FewSeeds];
+        assert_eq!(found, expected);
+    }
+
+    /// Holm over what was declared, whether it can be tested or not, and over nothing else.
+    #[test]
+    fn p_is_corrected_over_the_declared_and_what_was_not_claims_nothing() {
+        let losses = results(&[
+            ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1)]),
+            ("low", &[Some(1.951), Some(2.149), Some(2.050)]),
+        ]);
+        let mut all = vec![contrast(LOW, Expect::Lower, None); 3];
+        all[1] = contrast(&[("none", 1.0), ("low", -1.0)], Expect::Lower, None);
+        all[2].declared = false;
+        let found = Statement::all(&all, &losses.arms);
+        let p = found[0].p_value.expect("three seeds");
+        assert!((found[0].p_holm.expect("declared") - 2.0 * p).abs() < 1e-15);
+        assert_eq!(found[1].p_holm, None);
+        assert_eq!((found[2].p_holm, found[2].p_value), (None, Some(p)));
+        assert_eq!(found[2].outcome, Outcome::Exploratory);
+        assert!(found[2].more_seeds.is_none());
+    }
+
+    #[test]
+    fn of_what_is_undecided_the_seeds_still_needed_are_a_range() {
+        let losses = results(&[
+            ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
+            ("noisy", &[Some(1.8), Some(2.4), Some(2.0), Some(1.9)]),
+        ]);
+        let of = |expect, margin| {
+            let all = [contrast(NOISY, expect, margin)];
+            Statement::all(&all, &losses.arms).remove(0)
+        };
+        let lower = of(Expect::Lower, None);
+        let delta = lower.estimate.expect("four seeds");
+        let [low, high] = delta.seeds_needed_range.expect("a difference");
+        assert_eq!(lower.more_seeds, Some([low - 4, high.saturating_sub(4)]));
+        assert!(
+            of(Expect::Equal, Some(1.0))
+                .more_seeds
+                .is_some_and(|[low, _]| low < 20)
+        );
+        assert_eq!(of(Expect::Equal, Some(1e-9)).more_seeds, None);
+    }
+}

@@ -1,0 +1,104 @@
+//! The table of statements: what was declared before the runs, and apart from it what was not.
+
+use super::{
+    Report,
+    cells::{number, of_seeds, of_text, seeds_needed, with_interval},
+};
+use crate::ablation::{Outcome, Statement};
+use figures::table::{Cell, Table, Tone};
+use serde_json::{Value, json};
+
+/// Titles of the two tables.
+const TITLES: [&str; 2] = [
+    "Statements declared before the runs",
+    "EXPLORATORY, not declared before the first run had ended: uncorrected, nothing is claimed",
+];
+
+/// Columns for other programs, with where a statement's JSON has them.
+const COLUMNS: [(&str, &str); 19] = [
+    ("statement", "/statement"),
+    ("source", "/source"),
+    ("contrast", "/contrast"),
+    ("expect", "/expect"),
+    ("margin", "/margin"),
+    ("declared", "/declared"),
+    ("outcome", "/outcome"),
+    ("seeds", "/estimate/seeds"),
+    ("estimate", "/estimate/mean"),
+    ("estimate_low", "/estimate/interval/0"),
+    ("estimate_high", "/estimate/interval/1"),
+    ("seeds_low", "/estimate/seed_interval/0"),
+    ("seeds_high", "/estimate/seed_interval/1"),
+    ("text_se", "/estimate/text_se"),
+    ("text_clusters", "/estimate/text_clusters"),
+    ("p_value", "/p_value"),
+    ("p_holm", "/p_holm"),
+    ("more_seeds_low", "/more_seeds/0"),
+    ("more_seeds_high", "/more_seeds/1"),
+];
+
+impl Report<'_> {
+    /// The statements with their outcomes, under their titles; empty where none was written down.
+    pub fn statements(&self) -> Vec<(&'static str, Table)> {
+        let titled = [true, false].into_iter().zip(TITLES);
+        let of_kind = |(declared, title)| {
+            let all = self.results.statements.iter();
+            let some: Vec<&Statement> = all.filter(|one| one.declared == declared).collect();
+            (!some.is_empty()).then(|| (title, table(&some, declared)))
+        };
+        titled.filter_map(of_kind).collect()
+    }
+
+    /// One row for each statement, for other programs; `None` without statements.
+    pub fn statements_csv(&self) -> Option<String> {
+        let all = &self.results.statements;
+        let statements: Vec<Value> = all.iter().map(|one| json!(one)).collect();
+        let mut table = Table::of(&statements);
+        for (name, place) in COLUMNS {
+            table = table.right(name, |one| number(one.pointer(place), super::csv::in_full));
+        }
+        (!all.is_empty()).then(|| table.table().to_csv())
+    }
+
+    /// What the words of the table of statements mean.
+    pub(super) fn statement_note(&self) -> Option<String> {
+        (!self.results.statements.is_empty()).then(|| {
+            "statements: contrast in the loss, paired by seed. confirmed / contrary: the stated sign, or the other one, is shown; of equal: the difference is shown to be within the margin (two one-sided tests at 5 %), or beyond it. equivalent: a difference was stated, and one within the margin is shown. undecided: none of these. p has Holm's correction over all declared statements. more seeds: beyond those there are, before Holm.".to_owned()
+        })
+    }
+}
+
+fn table(statements: &[&Statement], declared: bool) -> Table {
+    let p = if declared { "p (Holm)" } else { "p" };
+    let tone = |outcome| match outcome {
+        Outcome::Confirmed => Tone::Good,
+        Outcome::Contrary | Outcome::Diverged => Tone::Bad,
+        Outcome::Equivalent | Outcome::Undecided => Tone::Plain,
+        Outcome::FewSeeds | Outcome::Exploratory => Tone::Faint,
+    };
+    let table = Table::of(statements)
+        .left("statement", |one| &one.statement)
+        .left("source", |one| one.source.as_deref().unwrap_or_default())
+        .left("contrast", |one| &one.contrast)
+        .left("expected", |one| &one.expected)
+        .left("outcome", |one| {
+            Cell::new(one.outcome.to_string(), tone(one.outcome))
+        })
+        .right("estimate ± 95 %", |one| {
+            number(one.estimate.as_ref(), |delta| with_interval(delta, 1.0, 4))
+        })
+        .right("over seeds", |one| {
+            let delta = one.estimate.as_ref();
+            number(delta.and_then(|delta| of_seeds(delta, 1.0, 4)), |text| text)
+        })
+        .right("text s.e.", |one| {
+            let delta = one.estimate.as_ref();
+            number(delta.and_then(|delta| of_text(delta, 1.0, 4)), |text| text)
+        })
+        .right(p, |one| {
+            let p = if declared { one.p_holm } else { one.p_value };
+            number(p, |p| format!("{p:.3}"))
+        })
+        .right("more seeds", |one| number(one.more_seeds, seeds_needed));
+    table.table().without_empty_columns()
+}
