@@ -97,7 +97,10 @@ fn table(statements: &[&Statement], declared: bool) -> Table {
         })
         .right(p, |one| {
             let p = if declared { one.p_holm } else { one.p_value };
-            number(p, |p| format!("{p:.3}"))
+            number(p, |p| match p < 5e-4 {
+                true => "<0.001".to_owned(),
+                false => format!("{p:.3}"),
+            })
         })
         .right("more seeds", |one| number(one.more_seeds, seeds_needed));
     table.table().without_empty_columns()
