@@ -148,7 +148,8 @@ fn weights(arms: &Value) -> Result<BTreeMap<String, f64>, String> {
     }
     let sum: f64 = weights.values().sum();
     let size: f64 = weights.values().map(|weight| weight.abs()).sum();
-    match sum.abs() <= ROUNDING * size && weights.len() > 1 {
+    match sum.abs() <= ROUNDING * size {
+        _ if weights.len() < 2 => Err("expected at least two arms".to_owned()),
         true => Ok(weights),
         false => Err(format!("the weights sum to {sum}, expected 0")),
     }
@@ -208,7 +209,7 @@ mod tests {
                 "contrast 1, arms",
                 "x2 is no number",
             ),
-            (arms("{}"), "contrast 1, arms", "sum to 0"),
+            (arms("{}"), "contrast 1, arms", "two arms"),
             (arms("3"), "contrast 1, arms", "NAME"),
             (
                 TWO.to_owned() + "margin = 0\n",

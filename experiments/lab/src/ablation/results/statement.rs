@@ -302,7 +302,7 @@ mod tests {
         let [low, high] = delta.seeds_needed_range.expect("a difference");
         assert_eq!(lower.more_seeds, Some([low - 4, high.saturating_sub(4)]));
         assert!(
-            of(Expect::Equal, Some(1.0))
+            of(Expect::Equal, Some(0.15))
                 .more_seeds
                 .is_some_and(|[low, _]| low < 20)
         );
