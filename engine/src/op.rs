@@ -68,7 +68,7 @@ impl<'a> Forward<'a> {
         self.inputs[i].values()
     }
 
-    /// Input `i` as a factor of products.
+    /// Input `i` as an operand of a job.
     pub fn operand(&self, i: usize) -> Operand<'a> {
         self.inputs[i]
     }
@@ -120,7 +120,7 @@ impl<'a> Backward<'a> {
         std::array::from_fn(|i| self.inputs[i].values())
     }
 
-    /// Input `i` as a factor of products.
+    /// Input `i` as an operand of a job.
     pub fn operand(&self, i: usize) -> Operand<'a> {
         self.inputs[i]
     }
@@ -133,6 +133,11 @@ impl<'a> Backward<'a> {
     /// The first `N` outputs.
     pub fn outputs<const N: usize>(&self) -> [&'a [f32]; N] {
         std::array::from_fn(|i| self.outputs[i].values())
+    }
+
+    /// Output `i` as an operand of a job.
+    pub fn output_operand(&self, i: usize) -> Operand<'a> {
+        self.outputs[i]
     }
 
     /// The gradient of the loss with respect to output `i`; `None` stands for zero.
@@ -148,7 +153,7 @@ impl<'a> Backward<'a> {
         self.grad_operand().values()
     }
 
-    /// [`Backward::grad`] as a factor of products.
+    /// [`Backward::grad`] as an operand of a job.
     ///
     /// # Panics
     /// As [`Backward::grad`].

@@ -1,6 +1,6 @@
-//! Backends: matrix products, on the CPU or on a device.
+//! Backends: matrix products and attention, on the CPU or on a device.
 //!
-//! The products of a training step are most of its arithmetic, and nearly all that a device
+//! They are most of the arithmetic of a training step, and nearly all that a device
 //! could take over. An operation therefore asks a [`Backend`] for them and does everything
 //! else itself, but for the few [functions](Function) that stand between two products.
 
@@ -9,10 +9,13 @@ mod device;
 mod job;
 mod stored;
 
-pub use crate::kernels::matmul::{Layout, Product};
+pub use crate::kernels::{
+    attention::AttentionShape,
+    matmul::{Layout, Product},
+};
 pub use bf16::Bf16Backend;
 pub use device::{Adapter, DeviceError, Options, Threshold, Traffic};
-pub use job::{Function, Job, Work};
+pub use job::{Function, Job, Work, workers};
 pub use stored::{Device, Download, Operand, ParameterVersion, Resident, Role, Stored, Target};
 pub(crate) use stored::{Downloads, Residence};
 
@@ -22,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-/// Computes matrix products: each within 1e-4 of the product in f64, relative to the norms of the
+/// Computes [jobs](Job): products each within 1e-4 of the product in f64, relative to the norms of the
 /// rows multiplied.
 pub trait Backend: Send + Sync {
     /// Name under which results say who computed them.
@@ -65,10 +68,10 @@ pub trait Backend: Send + Sync {
         Traffic::default()
     }
 
-    /// Time of a product whose operands are on the device and whose result stays there:
-    /// `None` where there is no device, or it has failed.
-    fn time_on_device(&self, product: Product) -> Option<Duration> {
-        let _ = product;
+    /// Time of a job whose operands are on the device and whose results stay there: `None`
+    /// where there is no device, it has failed, or it does not do such work.
+    fn time_on_device(&self, job: &Job<'_>) -> Option<Duration> {
+        let _ = job;
         None
     }
 }

@@ -1,11 +1,9 @@
 //! Multi-head self-attention over a fused projection.
 
 use crate::{
+    backend::{AttentionShape, Job, Operand, ParameterVersion, unique_number, workers},
     buffer::Buffer,
-    kernels::{
-        attention::{AttentionShape, SavedForward, attention_backward, attention_forward},
-        rotary::{self, fill_rotary_tables},
-    },
+    kernels::rotary::fill_rotary_tables,
     op::{Backward, Forward, Op},
     shape::Shape,
     tape::Var,
@@ -17,9 +15,11 @@ use std::sync::Arc;
 /// `t theta^(-2 i / h)`.
 #[derive(Debug)]
 pub struct Rotary {
-    cos: Buffer,
-    sin: Buffer,
+    /// Cosines, then sines.
+    tables: Buffer,
     head_dim: usize,
+    /// Identity of the tables, which never change.
+    number: u64,
 }
 
 impl Rotary {
@@ -29,22 +29,29 @@ impl Rotary {
     /// If the width of a head is odd.
     #[track_caller]
     pub fn new(theta: f64, head_dim: usize, positions: usize) -> Self {
-        let mut cos = Buffer::zeros(positions * head_dim / 2);
-        let mut sin = cos.clone();
-        fill_rotary_tables(theta, head_dim, &mut cos, &mut sin);
-        Self { cos, sin, head_dim }
+        let mut tables = Buffer::zeros(positions * head_dim);
+        let (cos, sin) = tables.split_at_mut(positions * head_dim / 2);
+        fill_rotary_tables(theta, head_dim, cos, sin);
+        Self {
+            tables,
+            head_dim,
+            number: unique_number(),
+        }
     }
 
     /// Number of positions that the tables cover.
     pub fn positions(&self) -> usize {
-        2 * self.cos.len() / self.head_dim
+        self.tables.len() / self.head_dim
     }
 
-    fn tables(&self) -> rotary::Rotary<'_> {
-        rotary::Rotary {
-            cos: &self.cos,
-            sin: &self.sin,
-        }
+    /// The tables as an operand of an attention.
+    pub fn operand(&self) -> Operand<'_> {
+        let constant = ParameterVersion {
+            network: self.number,
+            start: 0,
+            version: 0,
+        };
+        Operand::parameter(&self.tables, constant)
     }
 }
 
@@ -53,47 +60,41 @@ struct Attention {
     rotary: Option<Arc<Rotary>>,
 }
 
+impl Attention {
+    fn tables(&self) -> Operand<'_> {
+        let rotary = self.rotary.as_deref();
+        rotary.map(Rotary::operand).unwrap_or_default()
+    }
+}
+
 impl Op for Attention {
     fn name(&self) -> &'static str {
         "attention"
     }
 
     fn forward(&self, cx: &mut Forward<'_>) {
-        let [qkv] = cx.inputs();
-        let [out, lse] = cx.outputs();
-        let rotary = self.rotary.as_deref().map(Rotary::tables);
-        let workers = workers(cx.parallel);
-        let mut scratch = cx.pool.take(self.shape.forward_scratch(workers));
-        attention_forward(self.shape, qkv, rotary, out, lse, workers, &mut scratch);
+        let scratch = self.shape.forward_scratch(workers(cx.parallel));
+        let mut scratch = cx.pool.take(scratch);
+        let operands = [cx.operand(0), self.tables()];
+        let targets = [cx.target(0), cx.target(1)];
+        let job = Job::attention_forward(self.shape, operands, targets, &mut scratch);
+        cx.backend.compute(&mut [Some(job)], cx.parallel);
         cx.pool.give(scratch);
     }
 
     /// With `P = softmax(S)`: `dV = Pᵀ dO`, `dS = P (dO Vᵀ - rowsum(dO O))`, `dQ = dS
     /// K`, `dK = dSᵀ Q`; P is computed again from the saved log-sum-exp.
     fn backward(&self, cx: &mut Backward<'_>) {
-        let [qkv] = cx.inputs();
-        let [out, lse] = cx.outputs();
-        let saved = SavedForward {
-            out,
-            lse,
-            dout: cx.grad(),
-        };
-        let rotary = self.rotary.as_deref().map(Rotary::tables);
-        let Some(dqkv) = cx.input_grad(0) else {
+        let Some(dqkv) = cx.grad_target(0) else {
             return;
         };
-        let (shape, workers) = (self.shape, workers(cx.parallel));
-        let mut scratch = cx.pool.take(shape.backward_scratch(workers));
-        attention_backward(shape, qkv, rotary, saved, dqkv, workers, &mut scratch);
+        let scratch = self.shape.backward_scratch(workers(cx.parallel));
+        let mut scratch = cx.pool.take(scratch);
+        let [out, lse] = [0, 1].map(|i| cx.output_operand(i));
+        let operands = [cx.operand(0), self.tables(), out, lse, cx.grad_operand()];
+        let job = Job::attention_backward(self.shape, operands, dqkv, &mut scratch);
+        cx.backend.compute(&mut [Some(job)], cx.parallel);
         cx.pool.give(scratch);
-    }
-}
-
-/// Number of tasks.
-fn workers(parallel: bool) -> usize {
-    match parallel {
-        true => rayon::current_num_threads(),
-        false => 1,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Work for the encoder: kernels with the matrices that they read and make.
 
-use crate::{Gpu, bytes_of, element_wise, kernel, kernel::Kind};
-use engine::backend::{Job, Product, Work};
+use crate::{Gpu, attention, bytes_of, element_wise, entry, kernel, kernel::Kind};
+use engine::backend::{Product, Work};
 use std::iter;
 
 /// A kernel.
@@ -11,6 +11,8 @@ pub(super) enum Kernel {
     Product(kernel::Tile, Kind),
     /// Of an element-wise function.
     ElementWise(element_wise::Kind),
+    /// Of an attention.
+    Attention(attention::Kind),
 }
 
 impl Kernel {
@@ -18,19 +20,31 @@ impl Kernel {
         match self {
             Self::Product(tile, kind) => kernel::source(tile, kind),
             Self::ElementWise(kind) => element_wise::source(kind),
+            Self::Attention(kind) => attention::source(kind),
+        }
+    }
+
+    /// Numbers of matrices that are read and written.
+    fn bindings(self) -> [usize; 2] {
+        match self {
+            Self::Product(..) | Self::ElementWise(_) => [2, 1],
+            Self::Attention(kind) => kind.bindings(),
         }
     }
 }
 
+/// A matrix on the device: its buffer and the number of its elements.
+pub(super) type Matrix<'a> = (&'a wgpu::Buffer, usize);
+
 /// Something that the device does to matrices it has.
 pub(super) struct Call<'a> {
-    kernel: Kernel,
+    pub kernel: Kernel,
     /// Extents, as the kernel is told them.
-    extents: [usize; 3],
+    pub extents: [usize; 3],
     /// Workgroups.
-    groups: [u32; 3],
-    /// A, B and C with their elements.
-    buffers: [(&'a wgpu::Buffer, usize); 3],
+    pub groups: [u32; 3],
+    /// What is read, then what is written.
+    pub buffers: Vec<Matrix<'a>>,
 }
 
 impl<'a> Call<'a> {
@@ -61,7 +75,7 @@ impl<'a> Call<'a> {
                 product.m.div_ceil(block_m) as u32,
                 tile.slices,
             ],
-            buffers,
+            buffers: buffers.into(),
         };
         (call, sum)
     }
@@ -70,15 +84,24 @@ impl<'a> Call<'a> {
     pub fn element_wise(
         kind: element_wise::Kind,
         [count, matrices]: [usize; 2],
-        buffers: [(&'a wgpu::Buffer, usize); 3],
+        buffers: [Matrix<'a>; 3],
     ) -> Self {
         Self {
             kernel: Kernel::ElementWise(kind),
             extents: [count, matrices, 0],
             groups: element_wise::groups(count),
-            buffers,
+            buffers: buffers.into(),
         }
     }
+}
+
+/// All elements of a matrix.
+fn bound((buffer, elements): Matrix<'_>) -> wgpu::BindingResource<'_> {
+    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer,
+        offset: 0,
+        size: wgpu::BufferSize::new(bytes_of(elements)),
+    })
 }
 
 impl Gpu {
@@ -86,13 +109,29 @@ impl Gpu {
         let mut pipelines = self.pipelines.lock().expect("no holder panics");
         let made = pipelines.entry(kernel).or_insert_with(|| {
             let device = &self.device.device;
+            let [read, written] = kernel.bindings();
+            let matrices = (0..read + written).map(|i| {
+                let read_only = i < read;
+                entry(i, wgpu::BufferBindingType::Storage { read_only })
+            });
+            let extents = entry(read + written, wgpu::BufferBindingType::Uniform);
+            let entries: Vec<_> = matrices.chain([extents]).collect();
+            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some("matrices"),
+                entries: &entries,
+            });
+            let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some("matrices"),
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some("product"),
                 source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
             });
             device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some("product"),
-                layout: Some(&self.pipeline_layout),
+                layout: Some(&layout),
                 module: &module,
                 entry_point: Some("main"),
                 // Every element of it is written before it is read.
@@ -139,27 +178,19 @@ impl Gpu {
         self.device
             .queue
             .write_buffer(&extents, 0, bytemuck::cast_slice(&values));
-        let mut entries = Vec::with_capacity(4);
-        for (binding, &(buffer, elements)) in call.buffers.iter().enumerate() {
-            entries.push(wgpu::BindGroupEntry {
-                binding: binding as u32,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer,
-                    offset: 0,
-                    size: wgpu::BufferSize::new(bytes_of(elements)),
-                }),
-            });
-        }
-        entries.push(wgpu::BindGroupEntry {
-            binding: 3,
-            resource: extents.as_entire_binding(),
-        });
+        let resources = call.buffers.iter().map(|&matrix| bound(matrix));
+        let resources = resources.chain([extents.as_entire_binding()]);
+        let entries: Vec<_> = (0..)
+            .zip(resources)
+            .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+            .collect();
+        let pipeline = self.pipeline(call.kernel);
         let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("product"),
-            layout: &self.layout,
+            label: Some("matrices"),
+            layout: &pipeline.get_bind_group_layout(0),
             entries: &entries,
         });
-        (self.pipeline(call.kernel), group)
+        (pipeline, group)
     }
 
     /// Adds a product to what the encoder does, so many times over. What the slices of the
@@ -184,33 +215,48 @@ impl Gpu {
         self.encode(&calls, encoder, rounds);
     }
 
-    /// Lets the encoder do the work of a job on matrices that the device has.
-    pub(super) fn encode_job(
+    /// Lets the encoder do work on matrices that the device has, so many times over. A target
+    /// is added to if so.
+    pub(super) fn encode_work(
         &self,
-        job: &Job<'_>,
-        defers: bool,
-        buffers: [&wgpu::Buffer; 3],
+        work: &Work,
+        operands: [Option<Matrix<'_>>; 5],
+        targets: [Option<(Matrix<'_>, bool)>; 2],
         encoder: &mut wgpu::CommandEncoder,
         scratch: &mut Vec<wgpu::Buffer>,
+        rounds: u32,
     ) {
-        let [a, b, c] = buffers;
-        let [a_len, b_len, c_len] = [job.a.len(), job.b.len(), job.c.len()];
-        // Elements of the CPU are added to when the result is downloaded.
-        let adds = defers && job.c.accumulates();
-        let call = match job.work {
+        let [Some(a), second, ..] = operands else {
+            return;
+        };
+        let [Some((c, adds)), lse] = targets else {
+            return;
+        };
+        let b = second.unwrap_or(a);
+        let means;
+        let calls = match work {
             Work::Product(product) => {
-                let work = (&product, self.tile(&product), adds);
-                return self.encode_product(work, buffers, encoder, scratch, 1);
+                let (work, buffers) = ((product, self.tile(product), adds), [a.0, b.0, c.0]);
+                return self.encode_product(work, buffers, encoder, scratch, rounds);
             }
             Work::Forward(function) => {
-                let kind = element_wise::Kind::Forward(function);
-                Call::element_wise(kind, [c_len, 0], [(a, a_len), (a, a_len), (c, c_len)])
+                let kind = element_wise::Kind::Forward(*function);
+                vec![Call::element_wise(kind, [c.1, 0], [a, a, c])]
             }
             Work::Backward(function) => {
-                let kind = element_wise::Kind::Backward(function, adds);
-                Call::element_wise(kind, [a_len, 0], [(a, a_len), (b, b_len), (c, c_len)])
+                let kind = element_wise::Kind::Backward(*function, adds);
+                vec![Call::element_wise(kind, [a.1, 0], [a, b, c])]
+            }
+            Work::AttentionForward(shape) => {
+                let made = [Some(c), lse.map(|(lse, _)| lse)];
+                self.attention_forward(shape, [Some(a), second], made)
+            }
+            Work::AttentionBackward(shape) => {
+                means = self.attention_means(shape);
+                scratch.push(means.clone());
+                self.attention_backward(shape, operands, (c, adds), &means)
             }
         };
-        self.encode(&[call], encoder, 1);
+        self.encode(&calls, encoder, rounds);
     }
 }

@@ -3,7 +3,7 @@
 use engine::backend::Function;
 
 /// Invocations of a workgroup.
-const SIZE: usize = 64;
+pub(super) const SIZE: usize = 64;
 
 /// The most workgroups in one direction.
 const GROUPS: usize = (1 << 16) - 1;
@@ -23,6 +23,11 @@ pub(super) enum Kind {
 pub(super) fn groups(count: usize) -> [u32; 3] {
     let groups = count.div_ceil(SIZE);
     [groups.min(GROUPS) as u32, groups.div_ceil(GROUPS) as u32, 1]
+}
+
+/// The number of an element in WGSL.
+pub(super) fn number() -> String {
+    format!("(group.y * {GROUPS}u + group.x) * {SIZE}u + me")
 }
 
 /// The kernel in WGSL. Bindings: 0 A, 1 B, 2 C, 3 the number of elements and, for a
@@ -63,11 +68,12 @@ pub(super) fn source(kind: Kind) -> String {
 {functions}
 @compute @workgroup_size({SIZE})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) me: u32) {{
-    let i = (group.y * {GROUPS}u + group.x) * {SIZE}u + me;
+    let i = {};
     if (i >= extents.count) {{ return; }}
     {body}
 }}
-"
+",
+        number()
     )
 }
 

@@ -1,4 +1,4 @@
-//! Matrix products on any GPU that Vulkan, Metal or DX12 reaches (`docs/backend.md`).
+//! Matrix products and attention on any GPU that Vulkan, Metal or DX12 reaches (`docs/backend.md`).
 //!
 //! Operands are sent to the device unless it has them already: a weight is resident until
 //! the optimiser changes it, the input of a layer from the forward to the backward, the
@@ -7,6 +7,7 @@
 //! read. Whatever fails is computed on the CPU.
 #![cfg(feature = "wgpu")]
 
+mod attention;
 mod call;
 mod device;
 mod element_wise;
@@ -24,7 +25,7 @@ pub use device::adapters;
 use call::Kernel;
 use device::Opened;
 use engine::backend::{
-    self, Adapter, Backend, DeviceError, Download, Job, Operand, Options, Product, Role, Threshold,
+    self, Adapter, Backend, DeviceError, Download, Job, Operand, Options, Role, Target, Threshold,
     Traffic, Work,
 };
 use kernel::TILES;
@@ -53,8 +54,6 @@ impl Deref for WgpuBackend {
 pub struct Gpu {
     name: String,
     device: Arc<Opened>,
-    layout: wgpu::BindGroupLayout,
-    pipeline_layout: wgpu::PipelineLayout,
     memory: Mutex<Memory>,
     pipelines: Mutex<BTreeMap<Kernel, wgpu::ComputePipeline>>,
     tuning: Mutex<Tuning>,
@@ -84,29 +83,10 @@ impl WgpuBackend {
             }
             None => Tuning::default(),
         };
-        let storage =
-            |binding, read_only| entry(binding, wgpu::BufferBindingType::Storage { read_only });
-        let handle = &device.device;
-        let layout = handle.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("product"),
-            entries: &[
-                storage(0, true),
-                storage(1, true),
-                storage(2, false),
-                entry(3, wgpu::BufferBindingType::Uniform),
-            ],
-        });
-        let pipeline_layout = handle.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some("product"),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
         let memory = Memory::new(device.clone(), options);
         let adapter = &device.adapter;
         let gpu = Arc::new(Gpu {
             name: format!("wgpu: {} ({})", adapter.name, adapter.api),
-            layout,
-            pipeline_layout,
             memory: Mutex::new(memory),
             pipelines: Mutex::default(),
             tuning: Mutex::new(tuning),
@@ -158,53 +138,49 @@ impl Gpu {
             let bytes = bytes_of(len);
             bytes + bytes / 4 < limit
         };
-        let groups = match job.work {
+        let possible = match &job.work {
             Work::Product(product) => {
                 let [m, n] = TILES[0].block().map(|block| block as usize);
-                product.m.div_ceil(m).max(product.n.div_ceil(n))
+                product.m.div_ceil(m).max(product.n.div_ceil(n)) < 1 << 16
             }
-            Work::Forward(_) | Work::Backward(_) => 0,
+            Work::Forward(_) | Work::Backward(_) => true,
+            Work::AttentionForward(shape) | Work::AttentionBackward(shape) => self.attends(shape),
         };
-        [job.a.len(), job.b.len(), job.c.len()]
-            .into_iter()
-            .all(fits)
-            && !job.c.is_empty()
-            && !job.a.is_empty()
-            && groups < 1 << 16
+        possible
+            && job.operands.iter().map(Operand::len).all(fits)
+            && job.targets.iter().map(Target::len).all(fits)
+            && !job.operands[0].is_empty()
+            && !job.targets[0].is_empty()
             && !self.device.failure.is_set()
     }
 
-    /// Returns whether the device does a job: always if it alone has an operand. Of the products, it does
+    /// Returns whether the device does a job: always if it alone has an operand. Of the others it does
     /// those that are as large and as dense as the cube of the threshold, which has `2 s³`
     /// operations for `12 s²` bytes. Parameters and their gradients do not count as bytes to
     /// be moved: they are sent and fetched once for all micro-batches.
     fn takes(&self, job: &Job<'_>, memory: &Memory) -> bool {
-        let worth = |product: Product| {
-            let stays =
-                |factor: &Operand<'_>| factor.parameter_version().is_some() || memory.has(factor);
-            let sent = [&job.a, &job.b].into_iter().filter(|factor| !stays(factor));
-            let sum = job.c.role() == Role::ParameterGradient;
-            let fetched = match sum && memory.defers(job) {
-                true => 0,
-                false => job.c.len(),
+        let worth = |flops: usize| {
+            let stays = |operand: &Operand<'_>| {
+                operand.parameter_version().is_some() || memory.has(operand)
             };
-            let moved = sent.map(Operand::len).sum::<usize>() + fetched;
-            let (flops, moved) = (product.flops() as f64, 4.0 * moved as f64);
+            let sent = job.operands.iter().filter(|operand| !stays(operand));
+            let sum = |target: &Target<'_>| {
+                target.role() == Role::ParameterGradient && memory.defers(target)
+            };
+            let fetched = job.targets.iter().filter(|target| !sum(target));
+            let moved =
+                sent.map(Operand::len).sum::<usize>() + fetched.map(Target::len).sum::<usize>();
+            let (flops, moved) = (flops as f64, 4.0 * moved as f64);
             let edge = self.threshold.get().copied().unwrap_or_default() as f64;
             flops >= 2.0 * edge.powi(3) && flops >= moved * edge / 6.0
         };
-        self.can(job)
-            && (job.needs_device()
-                || match job.work {
-                    Work::Product(product) => worth(product),
-                    Work::Forward(_) | Work::Backward(_) => false,
-                })
+        self.can(job) && (job.needs_device() || job.work.flops().is_some_and(worth))
     }
 }
 
-fn entry(binding: u32, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLayoutEntry {
+fn entry(binding: usize, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
-        binding,
+        binding: binding as u32,
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer {
             ty,
@@ -248,9 +224,8 @@ impl Backend for WgpuBackend {
         self.memory().traffic
     }
 
-    fn time_on_device(&self, product: Product) -> Option<Duration> {
-        let tile = self.tile(&product);
-        self.times(&product, &[tile])[0]
+    fn time_on_device(&self, job: &Job<'_>) -> Option<Duration> {
+        self.can(job).then(|| self.time(job)).flatten()
     }
 }
 

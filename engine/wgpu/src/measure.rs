@@ -6,8 +6,9 @@ use crate::{
     kernel::{TILES, Tile},
     tuning::{Class, Tuning},
 };
-use engine::backend::{Backend, CpuBackend, Job, Layout, Product};
+use engine::backend::{Backend, CpuBackend, Job, Layout, Operand, Product, Target};
 use std::{
+    array,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,7 +42,15 @@ impl Gpu {
             .into_iter()
             .filter(|tile| runs(&self.device.adapter, tile))
             .collect();
-        let times = self.times(product, &possible);
+        let sizes = product.shapes().map(|[rows, columns]| rows * columns);
+        let times = self.times(
+            &sizes,
+            &possible,
+            |tile, buffers, encoder, scratch, rounds| {
+                let [a, b, c] = buffers else { return };
+                self.encode_product((product, tile, false), [a, b, c], encoder, scratch, rounds);
+            },
+        );
         let timed = times.iter().zip(possible);
         let best = timed
             .filter_map(|(time, tile)| Some(((*time)?, tile)))
@@ -59,20 +68,40 @@ impl Gpu {
         }
     }
 
-    /// The time of one product on operands that are there, with each of these tiles; `None`
-    /// where the device fails.
+    /// The time of a job on operands that are there; `None` where the device fails.
+    pub(super) fn time(&self, job: &Job<'_>) -> Option<Duration> {
+        let operands = job.operands.iter().map(Operand::len);
+        let sizes: Vec<usize> = operands
+            .chain(job.targets.iter().map(Target::len))
+            .collect();
+        self.times(&sizes, &[()], |(), buffers, encoder, scratch, rounds| {
+            let matrices = buffers.iter().zip(&sizes);
+            let mut matrices = matrices.map(|(buffer, &len)| (len > 0).then_some((buffer, len)));
+            let operands = array::from_fn(|_| matrices.next().flatten());
+            let targets = array::from_fn(|_| Some((matrices.next().flatten()?, false)));
+            self.encode_work(&job.work, operands, targets, encoder, scratch, rounds);
+        })[0]
+    }
+
+    /// The times of work on matrices of these sizes, done in each of these ways; `None` where
+    /// the device fails. `encode` does it so many times over.
     ///
     /// An idle GPU runs at a fraction of its clock rate and needs tens of milliseconds of
     /// work to leave it. All kernels are compiled first, so that nothing interrupts what
     /// follows: work until it gets no faster, then [`ROUNDS`] rounds of about
-    /// five milliseconds for each tile in turn, of which the fastest counts.
-    pub(super) fn times(&self, product: &Product, tiles: &[Tile]) -> Vec<Option<Duration>> {
-        let sizes = product.shapes().map(|[rows, columns]| rows * columns);
-        let buffers = {
+    /// five milliseconds for each way in turn, of which the fastest counts.
+    fn times<W: Copy>(
+        &self,
+        sizes: &[usize],
+        ways: &[W],
+        encode: impl Fn(W, &[wgpu::Buffer], &mut wgpu::CommandEncoder, &mut Vec<wgpu::Buffer>, u32),
+    ) -> Vec<Option<Duration>> {
+        let buffers: Vec<_> = {
             let mut memory = self.memory();
-            sizes.map(|size| memory.matrix(bytes_of(size)))
+            let buffer = |&size| memory.matrix(bytes_of(size));
+            sizes.iter().map(buffer).collect()
         };
-        for (buffer, size) in buffers.iter().zip(sizes).take(2) {
+        for (buffer, &size) in buffers.iter().zip(sizes) {
             let values: Vec<f32> = (0..size)
                 .map(|i| (i * 7919 % 1021) as f32 / 512.0 - 1.0)
                 .collect();
@@ -80,11 +109,10 @@ impl Gpu {
                 .queue
                 .write_buffer(buffer, 0, bytemuck::cast_slice(&values));
         }
-        let timed = |tile, repeats: u32| {
+        let timed = |way, repeats: u32| {
             let mut scratch = Vec::new();
             let mut encoder = self.device.encoder();
-            let (work, buffers) = ((product, tile, false), buffers.each_ref());
-            self.encode_product(work, buffers, &mut encoder, &mut scratch, repeats);
+            encode(way, &buffers, &mut encoder, &mut scratch, repeats);
             let started = Instant::now();
             let submission = self.device.queue.submit([encoder.finish()]);
             self.device.wait(submission).ok()?;
@@ -95,11 +123,11 @@ impl Gpu {
         let repeats = |once: Duration| -> u32 {
             (ROUND.as_nanos() / once.as_nanos().max(1)).clamp(1, 500) as u32
         };
-        let mut times: Vec<Option<Duration>> = tiles.iter().map(|&tile| timed(tile, 1)).collect();
+        let mut times: Vec<Option<Duration>> = ways.iter().map(|&way| timed(way, 1)).collect();
         if let [Some(mut once), ..] = times[..] {
             let started = Instant::now();
             while started.elapsed() < WARM_UP {
-                match timed(tiles[0], repeats(once)) {
+                match timed(ways[0], repeats(once)) {
                     Some(time) if started.elapsed() < WARM_UP / 4 || time < once * 31 / 32 => {
                         once = once.min(time);
                     }
@@ -108,8 +136,8 @@ impl Gpu {
             }
         }
         for _ in 0..ROUNDS {
-            for (best, &tile) in times.iter_mut().zip(tiles) {
-                *best = best.and_then(|best| Some(best.min(timed(tile, repeats(best))?)));
+            for (best, &way) in times.iter_mut().zip(ways) {
+                *best = best.and_then(|best| Some(best.min(timed(way, repeats(best))?)));
             }
         }
         self.give_back(buffers);

@@ -5,7 +5,7 @@ use crate::{
     device::{Failed, Opened},
     transfer::{Returned, Sending, Transfer},
 };
-use engine::backend::{Job, Operand, Options, Resident, Role, Traffic};
+use engine::backend::{Operand, Options, Resident, Role, Target, Traffic};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -252,32 +252,32 @@ impl Memory {
         Ok(matrix)
     }
 
-    /// Returns whether the result of a job is deferred: it may be, and there is room for it. One that
+    /// Returns whether a result is deferred: it may be, and there is room for it. One that
     /// is added to what is elsewhere may not.
-    pub fn defers(&self, job: &Job<'_>) -> bool {
-        let may = !self.fetch_results && job.c.is_deferrable();
-        match job.c.accumulates() {
-            true => job.c.is_deferred(),
-            false => may && self.only_bytes + class_of(bytes_of(job.c.len())) <= self.budget,
+    pub fn defers(&self, target: &Target<'_>) -> bool {
+        let may = !self.fetch_results && target.is_deferrable();
+        match target.accumulates() {
+            true => target.is_deferred(),
+            false => may && self.only_bytes + class_of(bytes_of(target.len())) <= self.budget,
         }
     }
 
     /// The buffer of a result, with the mark of a new copy that is kept.
     ///
-    /// A copy of a value that is downloaded is kept for the next job of its thread, which
-    /// makes the room free again unless it has used the copy.
+    /// A copy of a value that is downloaded is kept, if `keeps`, for the next job of its
+    /// thread, which makes the room free again unless it has used the copy.
     pub fn result(
         &mut self,
-        job: &Job<'_>,
-        defers: bool,
+        target: &Target<'_>,
+        [defers, keeps]: [bool; 2],
         scratch: &mut Vec<wgpu::Buffer>,
         resident: impl FnOnce() -> Resident,
     ) -> Result<(wgpu::Buffer, Option<Resident>), Failed> {
         self.clock += 1;
-        let bytes = bytes_of(job.c.len());
-        let whole = !job.c.accumulates();
+        let bytes = bytes_of(target.len());
+        let whole = !target.accumulates();
         if defers {
-            let known = job.c.key().map(Key::Resident);
+            let known = target.key().map(Key::Resident);
             if let Some(key) = known
                 && let Some(kept) = self.kept.get_mut(&key)
             {
@@ -297,7 +297,7 @@ impl Memory {
             return Ok((matrix, new));
         }
         let matrix = self.matrix(bytes);
-        if job.c.role() != Role::Value || !whole {
+        if target.role() != Role::Value || !whole || !keeps {
             scratch.push(matrix.clone());
             return Ok((matrix, None));
         }

@@ -9,7 +9,25 @@ use crate::{
     transfer::take_over,
 };
 use engine::backend::{Device, Download, Job, Resident};
-use std::sync::{Arc, mpsc};
+use std::{
+    array,
+    sync::{Arc, mpsc},
+};
+
+/// Matrices of a job on the device; `None` where there is none.
+#[derive(Default)]
+struct Place {
+    operands: [Option<wgpu::Buffer>; 5],
+    targets: [Option<Made>; 2],
+}
+
+/// A result on the device.
+struct Made {
+    buffer: wgpu::Buffer,
+    /// Destination of its download, unless it is deferred.
+    readback: Option<wgpu::Buffer>,
+    kept: Option<Resident>,
+}
 
 /// A result that is being downloaded.
 struct Readback {
@@ -34,15 +52,27 @@ impl Gpu {
             let mut memory = self.memory();
             memory.traffic.submissions += 1;
             for job in &*jobs {
-                let a = memory.operand(&job.a, &mut needs, &mut scratch, resident)?;
-                let b = match job.b.is_empty() {
-                    true => a.clone(),
-                    false => memory.operand(&job.b, &mut needs, &mut scratch, resident)?,
-                };
-                let defers = memory.defers(job);
-                let (c, kept) = memory.result(job, defers, &mut scratch, resident)?;
-                let readback = (!defers).then(|| memory.readback(bytes_of(job.c.len())));
-                places.push((readback, [a, b, c], kept));
+                let mut place = Place::default();
+                for (buffer, operand) in place.operands.iter_mut().zip(&job.operands) {
+                    if !operand.is_empty() {
+                        *buffer =
+                            Some(memory.operand(operand, &mut needs, &mut scratch, resident)?);
+                    }
+                }
+                for (i, target) in job.targets.iter().enumerate() {
+                    if !target.is_empty() {
+                        let defers = memory.defers(target);
+                        let (buffer, kept) =
+                            memory.result(target, [defers, i == 0], &mut scratch, resident)?;
+                        let readback = (!defers).then(|| memory.readback(bytes_of(target.len())));
+                        place.targets[i] = Some(Made {
+                            buffer,
+                            readback,
+                            kept,
+                        });
+                    }
+                }
+                places.push(place);
             }
             memory.returned.clone()
         };
@@ -54,24 +84,21 @@ impl Gpu {
             self.device
                 .checked(transfer.write(&mut encoder, parallel))?;
         }
-        for (job, (readback, buffers, _)) in jobs.iter().zip(&places) {
-            let buffers = buffers.each_ref();
-            self.encode_job(job, readback.is_none(), buffers, &mut encoder, &mut scratch);
-            if let Some(readback) = readback {
-                let bytes = bytes_of(job.c.len());
-                encoder.copy_buffer_to_buffer(buffers[2], 0, readback, 0, bytes);
-            }
+        for (job, place) in jobs.iter().zip(&places) {
+            self.encode_job(job, place, &mut encoder, &mut scratch);
         }
         let submission = self.device.queue.submit([encoder.finish()]);
         for transfer in needs.transfers {
             returned.after_submission(&transfer.upload);
         }
         let mut results = Vec::with_capacity(jobs.len());
-        for (job, (readback, ..)) in jobs.iter_mut().zip(&places) {
-            if let Some(buffer) = readback {
-                let readback = Readback::of(buffer.clone(), bytes_of(job.c.len()));
-                let adds = job.c.accumulates();
-                results.push((readback, job.c.memory(), adds));
+        for (job, place) in jobs.iter_mut().zip(&places) {
+            for (target, made) in job.targets.iter_mut().zip(&place.targets) {
+                if let Some(buffer) = made.as_ref().and_then(|made| made.readback.clone()) {
+                    let readback = Readback::of(buffer, bytes_of(target.len()));
+                    let adds = target.accumulates();
+                    results.push((readback, target.memory(), adds));
+                }
             }
         }
         if !results.is_empty() {
@@ -79,11 +106,44 @@ impl Gpu {
         } else if self.device.failure.is_set() {
             return Err(Failed);
         }
-        for (job, (readback, _, kept)) in jobs.iter_mut().zip(places) {
-            job.c.computed(kept, readback.is_none());
+        for (job, place) in jobs.iter_mut().zip(places) {
+            for (target, made) in job.targets.iter_mut().zip(place.targets) {
+                if let Some(made) = made {
+                    target.computed(made.kept, made.readback.is_none());
+                }
+            }
         }
         self.give_back(scratch);
         Ok(())
+    }
+
+    /// Lets the encoder do a job, and copy what is downloaded.
+    fn encode_job(
+        &self,
+        job: &Job<'_>,
+        place: &Place,
+        encoder: &mut wgpu::CommandEncoder,
+        scratch: &mut Vec<wgpu::Buffer>,
+    ) {
+        let operands = array::from_fn(|i| {
+            let buffer = place.operands[i].as_ref()?;
+            Some((buffer, job.operands[i].len()))
+        });
+        let targets = array::from_fn(|i| {
+            let (made, target) = (place.targets[i].as_ref()?, &job.targets[i]);
+            // Elements of the CPU are added to when the result is downloaded.
+            let adds = made.readback.is_none() && target.accumulates();
+            Some(((&made.buffer, target.len()), adds))
+        });
+        self.encode_work(&job.work, operands, targets, encoder, scratch, 1);
+        for (target, made) in job.targets.iter().zip(&place.targets) {
+            if let Some(made) = made
+                && let Some(readback) = &made.readback
+            {
+                let bytes = bytes_of(target.len());
+                encoder.copy_buffer_to_buffer(&made.buffer, 0, readback, 0, bytes);
+            }
+        }
     }
 
     /// Waits for results of a submission. Afterwards either all are there, or none has been

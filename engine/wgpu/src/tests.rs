@@ -15,7 +15,11 @@ fn twice(backend: &WgpuBackend, product: Product, a: &[f32], b: &[f32]) -> Store
         let target = c.gradient_target(accumulate, true);
         let mut jobs = [Some(Job::new(product, a, b, target))];
         backend.compute(&mut jobs, false);
-        assert!(jobs[0].take().is_some_and(|job| job.c.is_deferred()));
+        assert!(
+            jobs[0]
+                .take()
+                .is_some_and(|job| job.targets[0].is_deferred())
+        );
     }
     c
 }

@@ -96,8 +96,32 @@ impl AttentionShape {
         }
     }
 
-    fn elements(&self) -> usize {
+    /// Elements of the output.
+    pub fn elements(&self) -> usize {
         self.batch * self.seq * self.width()
+    }
+
+    /// Rows of scores, of all heads.
+    pub fn rows(&self) -> usize {
+        self.batch * self.heads * self.seq
+    }
+
+    /// Elements of rotary tables: `len`, if there are none or they are long enough.
+    pub(crate) fn tables(&self, len: usize) -> usize {
+        let needed = self.seq * self.head_dim;
+        match len == 0 || len >= needed && len.is_multiple_of(self.head_dim) {
+            true => len,
+            false => needed,
+        }
+    }
+
+    /// Floating point operations of one of the products of queries and keys.
+    pub(crate) fn product_flops(&self) -> usize {
+        let seen = match self.causal {
+            true => self.seq * (self.seq + 1) / 2,
+            false => self.seq * self.seq,
+        };
+        2 * self.batch * self.width() * seen
     }
 
     /// One head of one sequence of a fused projection.

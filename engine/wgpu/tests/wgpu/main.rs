@@ -2,6 +2,7 @@
 //! the tests say so and pass.
 #![cfg(feature = "wgpu")]
 
+mod attention;
 mod deferred;
 mod failure;
 mod measured;
