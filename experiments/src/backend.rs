@@ -7,11 +7,13 @@ use super::{
 };
 use clap::ValueEnum;
 use engine::backend::{Options, Threshold};
-use figures::table::Table;
+use figures::table::{Table, TableOf};
 use lab::{
     bench::{
         Size, named,
-        products::{Measured, ProductSpeed, cubes, of_step},
+        products::{
+            AttentionSpeed, Measured, ProductSpeed, Rates, attention_of_step, cubes, of_step,
+        },
     },
     config::Precision,
     device::{Choice, Selected, adapters},
@@ -125,7 +127,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Time products by size on the CPU and on the device, and find where it overtakes
+    /// Time products by size, or the products and the attention of a step, on the CPU and on
+    /// the device, and find where it overtakes
     Bench(BenchArgs),
 }
 
@@ -136,7 +139,7 @@ struct BenchArgs {
     #[arg(long, default_value_t = 2048, value_name = "N")]
     largest: usize,
     /// Instead of cubes the products of the linear layers of `bench --size SIZE`, forward and
-    /// both gradients
+    /// both gradients, and its attention
     #[arg(long, value_name = "SIZE", value_parser = named, conflicts_with = "largest")]
     step: Option<Size>,
     /// Into how many shards the batch of --step is cut
@@ -227,11 +230,14 @@ impl BenchArgs {
             return Err(usage("--largest: expected at least 64"));
         }
         let selected = for_everything(self.software_adapter)?;
+        let shards = self.shards as usize;
         let products = match self.step {
-            Some(size) => of_step(size, self.shards as usize),
+            Some(size) => of_step(size, shards),
             None => cubes(self.largest),
         };
-        let mut measured = Measured::of(products, &*selected.backend).map_err(Failure::Failed)?;
+        let attention = self.step.map(|size| attention_of_step(size, shards));
+        let mut measured =
+            Measured::of(products, attention, &*selected.backend).map_err(Failure::Failed)?;
         if self.step.is_some() {
             measured.crossover = None;
         }
@@ -242,7 +248,10 @@ impl BenchArgs {
         say(&format!("{backend}; CPU with {threads} threads"))?;
         print(&shown(&table(&measured.rows)))?;
         match (self.step, measured.crossover) {
-            (Some(_), _) => Ok(()),
+            (Some(_), _) => print(&format!(
+                "\n{}",
+                shown(&attention_table(&measured.attention))
+            )),
             (None, Some(edge)) => say(&format!(
                 "the device, transfers included, overtakes at {edge}"
             )),
@@ -252,16 +261,31 @@ impl BenchArgs {
 }
 
 fn table(rows: &[ProductSpeed]) -> Table {
-    let rate = |rate: f64| format!("{rate:.1}");
-    Table::of(rows)
+    let table = Table::of(rows)
         .left("product", |row| &row.product)
         .right("m", |row| row.m.to_string())
         .right("k", |row| row.k.to_string())
-        .right("n", |row| row.n.to_string())
-        .right("CPU GFLOP/s", |row| rate(row.cpu))
-        .right("device, with transfers", |row| rate(row.device))
+        .right("n", |row| row.n.to_string());
+    with_rates(table, |row| &row.rates)
+}
+
+fn attention_table(rows: &[AttentionSpeed]) -> Table {
+    let table = Table::of(rows)
+        .left("attention", |row| row.pass)
+        .right("sequences", |row| row.sequences.to_string())
+        .right("tokens", |row| row.tokens.to_string())
+        .right("heads", |row| row.heads.to_string())
+        .right("head size", |row| row.head_dim.to_string());
+    with_rates(table, |row| &row.rates)
+}
+
+fn with_rates<R>(table: TableOf<'_, R>, rates: impl Fn(&R) -> &Rates) -> Table {
+    let rate = |rate: f64| format!("{rate:.1}");
+    table
+        .right("CPU GFLOP/s", |row| rate(rates(row).cpu))
+        .right("device, with transfers", |row| rate(rates(row).device))
         .right("device alone", |row| {
-            row.device_alone.map_or("?".into(), rate)
+            rates(row).device_alone.map_or("?".into(), rate)
         })
         .table()
 }

@@ -17,11 +17,14 @@ use crate::{
 };
 use engine::backend::AttentionShape;
 
-/// Invocations of a workgroup.
-const SIZE: usize = 64;
+/// Rows of a block.
+const ROWS: usize = 32;
 
-/// Rows of a block, the best first.
-const BLOCKS: [usize; 2] = [32, 16];
+/// Invocations that share rows of a block, 4 rows each.
+const ACROSS: usize = 8;
+
+/// Invocations of a workgroup.
+const SIZE: usize = ROWS / 4 * ACROSS;
 
 /// What a kernel computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,56 +49,53 @@ pub(super) struct Kind {
     pub rotary: bool,
     /// True if the gradient is added to what is there.
     pub adds: bool,
-    /// Rows of a block.
-    pub block: usize,
+    /// Columns of a head that are in workgroup memory at a time: all of them, if they fit.
+    pub chunk: usize,
 }
 
 impl Kind {
     /// The kernel for an attention, if there is one that needs no more than `memory` bytes.
     fn new(shape: &AttentionShape, pass: Pass, rotary: bool, memory: u32) -> Option<Self> {
-        let kind = |block| Self {
+        let kind = |chunks| Self {
             pass,
             head_dim: shape.head_dim,
             causal: shape.causal,
             rotary,
             adds: false,
-            block,
+            chunk: shape.head_dim / chunks,
         };
-        let mut kinds = BLOCKS.map(kind).into_iter();
+        let mut kinds = (1..=8).map(kind);
         kinds.find(|kind| kind.is_possible() && kind.memory() <= memory as usize)
     }
 
-    /// Invocations along the columns of a block of scores, 4 rows each.
-    fn across(&self) -> usize {
-        4 * SIZE / self.block
-    }
-
-    /// Both halves of a head, which turn towards each other, are made of whole rounds of
-    /// columns.
+    /// Returns whether the columns of a head, whose halves turn towards each other, are whole
+    /// chunks, and both halves of a chunk whole rounds of the invocations.
     fn is_possible(&self) -> bool {
-        (16..=128).contains(&self.head_dim) && self.head_dim.is_multiple_of(2 * self.across())
+        (16..=128).contains(&self.head_dim)
+            && self.chunk > 0
+            && self.head_dim.is_multiple_of(self.chunk)
+            && self.chunk.is_multiple_of(2 * ACROSS)
     }
 
-    /// Columns of each block in workgroup memory: of the side of the workgroup, of the other
-    /// side, and of what the scores need besides.
+    /// Columns of each block in workgroup memory.
     ///
     /// The scores take the place of what nobody reads any more where there is such.
     fn tiles(&self) -> Vec<usize> {
-        let (columns, block) = (self.head_dim, self.block);
+        let chunk = self.chunk;
         match self.pass {
             // Queries; keys, then partial maxima and probabilities; values.
-            Pass::Forward => vec![columns, columns.max(block + self.across()), columns],
+            Pass::Forward => vec![chunk, chunk.max(ROWS + ACROSS), chunk],
             Pass::Means => vec![],
             // Queries and dO; keys; values, then dS.
-            Pass::Queries => vec![columns, columns, columns, columns.max(block)],
+            Pass::Queries => vec![chunk, chunk, chunk, chunk.max(ROWS)],
             // Keys and values; queries and dO; P and dS.
-            Pass::Keys => vec![columns, columns, columns, columns, block, block],
+            Pass::Keys => vec![chunk, chunk, chunk, chunk, ROWS, ROWS],
         }
     }
 
     /// Bytes of workgroup memory.
     fn memory(&self) -> usize {
-        4 * self.block * self.tiles().iter().sum::<usize>()
+        4 * ROWS * self.tiles().iter().sum::<usize>()
     }
 
     /// Numbers of matrices that are read and written.
@@ -119,7 +119,7 @@ impl Gpu {
 
     /// Returns whether there are kernels for an attention, forward and backward.
     pub(super) fn attends(&self, shape: &AttentionShape) -> bool {
-        let groups = shape.batch.max(shape.heads).max(shape.seq.div_ceil(16));
+        let groups = shape.batch.max(shape.heads).max(shape.seq.div_ceil(ROWS));
         let passes = [Pass::Forward, Pass::Queries, Pass::Keys];
         let kernel = |pass| self.attention_kind(shape, pass, true).is_some();
         passes.into_iter().all(kernel)
@@ -145,7 +145,7 @@ impl Gpu {
         let kind = self.attention_kind(shape, pass, tables.is_some());
         let kind = kind.expect("the device attends");
         let positions = tables.map_or(0, |(_, len)| len / shape.head_dim);
-        let blocks = shape.seq.div_ceil(kind.block);
+        let blocks = shape.seq.div_ceil(ROWS);
         Call {
             kernel: Kernel::Attention(Kind { adds, ..kind }),
             extents: [shape.seq, shape.heads, positions],
@@ -181,7 +181,7 @@ impl Gpu {
             causal: false,
             rotary: false,
             adds: false,
-            block: 0,
+            chunk: 0,
         };
         let calls = Call {
             kernel: Kernel::Attention(kind),

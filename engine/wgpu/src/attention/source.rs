@@ -2,12 +2,14 @@
 //!
 //! Every block of rows lies in workgroup memory with its columns outermost and four rows in a
 //! vector; columns are an array of arrays, so that most indices are constants and the others
-//! are checked once for all steps of a loop (see the products). An invocation (x, y) has the
-//! four rows 4 y .. of the workgroup's side. Of the scores it computes some neighbouring
-//! columns, and of what is summed up over the other side every X-th column from x on, X being
-//! the number of invocations that share its rows.
+//! are checked once for all steps of a loop (see the products). Invocation (x, y) has the rows
+//! 4 y .. 4 y + 3 of the workgroup's side. Of the scores it computes the columns 4 x .. 4 x + 3,
+//! and of what is summed up over the other side every eighth column from x on.
+//!
+//! Where a head does not fit, a chunk of its columns at a time is in workgroup memory: the
+//! scores are added up over the chunks, which are then loaded again for the sums.
 
-use super::{Kind, Pass, SIZE};
+use super::{ACROSS, Kind, Pass, ROWS, SIZE};
 use crate::element_wise::{self, put};
 use std::fmt::Write;
 
@@ -84,45 +86,48 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     )
 }
 
-/// The extents of a kernel's blocks.
-#[derive(Clone, Copy)]
-struct Blocks {
-    kind: Kind,
-    /// Rows of a block.
-    rows: usize,
-    /// Invocations that share rows: X.
-    across: usize,
-    /// Neighbouring columns of scores of an invocation.
-    scores: usize,
-    /// Sums of an invocation for each of its rows.
-    sums: usize,
-}
+/// Components of a vector.
+const COMPONENTS: [&str; 4] = ["x", "y", "z", "w"];
 
-impl Blocks {
-    fn new(kind: Kind) -> Self {
-        let (rows, across) = (kind.block, kind.across());
-        Self {
-            kind,
-            rows,
-            across,
-            scores: rows / across,
-            sums: kind.head_dim / across,
-        }
+/// Waits for what the other invocations do in workgroup memory.
+const BARRIER: &str = "    workgroupBarrier();\n";
+
+impl Kind {
+    /// Chunks of the columns of a head.
+    fn chunks(&self) -> usize {
+        self.head_dim / self.chunk
+    }
+
+    /// Sums of an invocation for each of its rows and each column of a chunk that is its own.
+    fn rounds(&self) -> usize {
+        self.chunk / ACROSS
+    }
+
+    /// First column of a round of a chunk, without the invocation's own x. A chunk has as
+    /// many columns of the first half of a head as of the second.
+    fn column(&self, chunk: usize, round: usize) -> usize {
+        let half = self.rounds() / 2;
+        let start = round / half * (self.head_dim / 2) + chunk * self.chunk / 2;
+        start + round % half * ACROSS
+    }
+
+    /// Factor of the scores.
+    fn scale(&self) -> f32 {
+        (1.0 / (self.head_dim as f64).sqrt()) as f32
     }
 
     /// Blocks in workgroup memory, and the functions that read matrices.
     fn write_start(&self, w: &mut String, tiles: &[&str]) -> std::fmt::Result {
-        let Self { kind, across, .. } = *self;
-        for (tile, columns) in tiles.iter().zip(kind.tiles()) {
+        for (tile, columns) in tiles.iter().zip(self.tiles()) {
             writeln!(
                 w,
-                "var<workgroup> {tile}: array<array<array<vec4<f32>, {}>, {across}>, {}>;",
-                self.rows / 4,
-                columns.div_ceil(across)
+                "var<workgroup> {tile}: array<array<array<vec4<f32>, {}>, {ACROSS}>, {}>;",
+                ROWS / 4,
+                columns / ACROSS
             )?;
         }
         for (name, parts) in [("qkv", 3), ("dout", 1)] {
-            if name == "dout" && kind.pass == Pass::Forward {
+            if name == "dout" && self.pass == Pass::Forward {
                 continue;
             }
             let row =
@@ -137,11 +142,11 @@ impl Blocks {
                 row(1),
                 row(2),
                 row(3),
-                vectors = kind.head_dim / 4,
+                vectors = self.head_dim / 4,
             )?;
         }
-        if kind.rotary {
-            let half = kind.head_dim / 2;
+        if self.rotary {
+            let half = self.head_dim / 2;
             writeln!(w, "struct Halves {{ low: mat4x4<f32>, high: mat4x4<f32> }}")?;
             writeln!(
                 w,
@@ -188,39 +193,38 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first = group.z * seq;
     let lse_at = (group.z * extents.heads + head) * seq;
     // The longest rows of blocks first.
-    let own = {own} * {rows}u;
+    let own = {own} * {ROWS}u;
     let row = vec4<u32>(own + 4u * y) + vec4<u32>(0u, 1u, 2u, 3u);
 ",
-            y = self.rows / 4,
-            rows = self.rows,
+            y = ROWS / 4,
         )
     }
 
-    /// Brings the block of rows from `start` on to `tile`: part 0, 1, 2 of the projections, or
-    /// the gradient of the output.
-    fn write_load(
-        &self,
-        w: &mut String,
-        tile: &str,
-        (name, part): (&str, usize),
-        start: &str,
-    ) -> std::fmt::Result {
-        let (head_dim, groups, across) = (self.kind.head_dim, self.rows / 4, self.across);
-        let half = head_dim / 8;
-        let turns = self.kind.rotary && name == "qkv" && part < 2;
+    /// Brings columns of the block of rows from `start` on to a tile.
+    fn write_load(&self, w: &mut String, tile: &str, start: &str, chunk: &str) -> std::fmt::Result {
+        let (name, part) = match tile {
+            "queries" => ("qkv", 0),
+            "keys" => ("qkv", 1),
+            "values" => ("qkv", 2),
+            _ => ("dout", 0),
+        };
+        let (groups, half) = (ROWS / 4, self.chunk / 8);
         write!(
             w,
             "    for (var at = me; at < {count}u; at += {SIZE}u) {{
         let rows = at % {groups}u;
-        let column = at / {groups}u;
+        let place = at / {groups}u;
+        let column = {chunk} * {half}u + place;
         let t = {start} + 4u * rows;
-        let from = ({part}u * extents.heads + head) * {vectors}u + column;
+        let origin = ({part}u * extents.heads + head) * {vectors}u + column;
         ",
             count = groups * half,
-            vectors = head_dim / 4,
+            vectors = self.head_dim / 4,
         )?;
-        let [low, high] = [0, half].map(|right| format!("rows_{name}(first, t, from + {right}u)"));
-        match turns {
+        let right = self.head_dim / 8;
+        let [low, high] =
+            [0, right].map(|right| format!("rows_{name}(first, t, origin + {right}u)"));
+        match self.rotary && name == "qkv" && part < 2 {
             true => writeln!(
                 w,
                 "let halves = turned(Halves({low}, {high}), t, column);
@@ -231,20 +235,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 "let low = transpose({low}); let high = transpose({high});"
             )?,
         }
-        let scale = match (name, part) {
-            ("qkv", 0) => format!(" * {:?}", self.scale()),
+        let scale = match tile {
+            "queries" => format!(" * {:?}", self.scale()),
             _ => String::new(),
         };
         for (value, right) in [("low", 0), ("high", half)] {
             writeln!(
                 w,
-                "        {{ let to = 4u * (column + {right}u);
-        let round = to / {across}u; let place = to % {across}u;"
+                "        {{ let to = 4u * (place + {right}u);
+        let round = to / {ACROSS}u; let offset = to % {ACROSS}u;"
             )?;
             for i in 0..4 {
                 writeln!(
                     w,
-                    "        {tile}[round][place + {i}u][rows] = {value}[{i}]{scale};"
+                    "        {tile}[round][offset + {i}u][rows] = {value}[{i}]{scale};"
                 )?;
             }
             writeln!(w, "        }}")?;
@@ -252,104 +256,125 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         writeln!(w, "    }}")
     }
 
-    /// Factor of the scores.
-    fn scale(&self) -> f32 {
-        (1.0 / (self.kind.head_dim as f64).sqrt()) as f32
-    }
-
-    /// `name_j = sum over the columns of own times other` for the scores of the invocation.
-    fn write_scores(&self, w: &mut String, factors: &[[&str; 3]]) -> std::fmt::Result {
-        let count = self.scores;
+    /// `name_j = sum over the columns of own times other`, for the scores of the invocation,
+    /// of each `[name, own, other]`. `early` tiles of the other side are loaded with it
+    /// if a head is not cut into chunks.
+    fn write_scores(
+        &self,
+        w: &mut String,
+        factors: &[[&str; 3]],
+        early: &[&str],
+    ) -> std::fmt::Result {
         for [name, ..] in factors {
-            for j in 0..count {
+            for j in 0..4 {
                 writeln!(w, "    var {name}_{j} = vec4<f32>();")?;
+            }
+        }
+        let chunks = self.chunks();
+        match chunks {
+            1 => {
+                for tile in factors.iter().map(|[.., other]| other).chain(early) {
+                    self.write_load(w, tile, "start", "0u")?;
+                }
+            }
+            _ => {
+                writeln!(w, "    for (var chunk = 0u; chunk < {chunks}u; chunk++) {{")?;
+                for [_, own, other] in factors {
+                    self.write_load(w, own, "own", "chunk")?;
+                    self.write_load(w, other, "start", "chunk")?;
+                }
             }
         }
         writeln!(
             w,
-            "    for (var round = 0u; round < {}u; round++) {{",
-            self.sums
+            "{BARRIER}    for (var round = 0u; round < {}u; round++) {{",
+            self.rounds()
         )?;
-        for place in 0..self.across {
+        for offset in 0..ACROSS {
             writeln!(w, "        {{")?;
             for [name, own, other] in factors {
-                let other = format!("{other}[round][{place}]");
-                let other = match count {
-                    4 => format!("{other}[x]"),
-                    _ => format!("vec4<f32>({other}[x / 4u][x % 4u])"),
-                };
                 writeln!(
                     w,
-                    "        let {name}_own = {own}[round][{place}][y]; let {name}_other = {other};"
+                    "        let {name}_own = {own}[round][{offset}][y]; \
+                     let {name}_other = {other}[round][{offset}][x];"
                 )?;
             }
             for [name, ..] in factors {
-                for j in 0..count {
-                    let component = ["x", "y", "z", "w"][j];
+                for (j, component) in COMPONENTS.into_iter().enumerate() {
                     writeln!(
                         w,
-                        "        {name}_{j} = fma({name}_own, vec4<f32>({name}_other.{component}), \
-                         {name}_{j});"
+                        "        {name}_{j} = fma({name}_own, \
+                         vec4<f32>({name}_other.{component}), {name}_{j});"
                     )?;
                 }
             }
             writeln!(w, "        }}")?;
         }
-        writeln!(w, "    }}")
+        w.push_str("    }\n");
+        match chunks {
+            1 => Ok(()),
+            _ => writeln!(w, "{BARRIER}    }}"),
+        }
     }
 
     /// Puts a value for each score where it is found by its column.
     fn write_put(&self, w: &mut String, tile: &str, name: &str) -> std::fmt::Result {
-        let (count, across) = (self.scores, self.across);
-        for j in 0..count {
+        (0..4).try_for_each(|j| {
             writeln!(
                 w,
-                "    {tile}[({count}u * x) / {across}u][({count}u * x) % {across}u + {j}u][y] = \
-                 {name}_{j};"
+                "    {tile}[4u * x / {ACROSS}u][4u * x % {ACROSS}u + {j}u][y] = {name}_{j};"
+            )
+        })
+    }
+
+    /// `sums_i += sum over the other side of weights times rows`, of each `[sums, weights,
+    /// rows]`.
+    fn write_sums(&self, w: &mut String, products: &[[&str; 3]]) -> std::fmt::Result {
+        let quarters = ACROSS / 4;
+        for chunk in 0..self.chunks() {
+            if self.chunks() > 1 {
+                for [.., rows] in products {
+                    self.write_load(w, rows, "start", &format!("{chunk}u"))?;
+                }
+                w.push_str(BARRIER);
+            }
+            writeln!(
+                w,
+                "    for (var round = 0u; round < {}u; round++) {{",
+                ROWS / ACROSS
             )?;
+            for quarter in 0..quarters {
+                for [sums, weights, rows] in products {
+                    writeln!(w, "        {{")?;
+                    for j in 0..4 {
+                        let offset = 4 * quarter + j;
+                        writeln!(w, "        let w_{j} = {weights}[round][{offset}][y];")?;
+                    }
+                    for i in 0..self.rounds() {
+                        let sum = format!("{sums}_{}", chunk * self.rounds() + i);
+                        writeln!(
+                            w,
+                            "        let r_{i} = {rows}[{i}][x][{quarters}u * round + {quarter}u];"
+                        )?;
+                        for (j, component) in COMPONENTS.into_iter().enumerate() {
+                            writeln!(
+                                w,
+                                "        {sum} = fma(w_{j}, vec4<f32>(r_{i}.{component}), {sum});"
+                            )?;
+                        }
+                    }
+                    writeln!(w, "        }}")?;
+                }
+            }
+            writeln!(w, "    }}\n{BARRIER}")?;
         }
         Ok(())
     }
 
-    /// `sums_i += sum over the other side of weights times rows`.
-    fn write_sums(&self, w: &mut String, products: &[[&str; 3]]) -> std::fmt::Result {
-        writeln!(
-            w,
-            "    for (var round = 0u; round < {}u; round++) {{",
-            self.rows / self.across
-        )?;
-        let quarters = self.across / 4;
-        for quarter in 0..quarters {
-            for [sums, weights, rows] in products {
-                writeln!(w, "        {{")?;
-                for j in 0..4 {
-                    writeln!(
-                        w,
-                        "        let w_{j} = {weights}[round][{}][y];",
-                        4 * quarter + j
-                    )?;
-                }
-                for i in 0..self.sums {
-                    writeln!(
-                        w,
-                        "        let r_{i} = {rows}[{i}][x][{quarters}u * round + {quarter}u];"
-                    )?;
-                    for (j, component) in ["x", "y", "z", "w"].into_iter().enumerate() {
-                        writeln!(
-                            w,
-                            "        {sums}_{i} = fma(w_{j}, vec4<f32>(r_{i}.{component}), \
-                             {sums}_{i});"
-                        )?;
-                    }
-                }
-                writeln!(w, "        }}")?;
-            }
-        }
-        writeln!(w, "    }}")
-    }
-
+    /// Sums of an invocation for each of its rows, zero at first.
     fn write_zeros(&self, w: &mut String, sums: &str) -> std::fmt::Result {
-        (0..self.sums).try_for_each(|i| writeln!(w, "    var {sums}_{i} = vec4<f32>();"))
+        let mut all = 0..self.head_dim / ACROSS;
+        all.try_for_each(|i| writeln!(w, "    var {sums}_{i} = vec4<f32>();"))
     }
 
     /// Stores a gradient times `scale` as part 0, 1, 2 of dqkv, turned back if it is one of
@@ -361,36 +386,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         part: usize,
         scale: f32,
     ) -> std::fmt::Result {
-        let Self { kind, across, .. } = *self;
-        let head_dim = kind.head_dim;
-        for (r, component) in ["x", "y", "z", "w"].into_iter().enumerate() {
+        let (head_dim, half) = (self.head_dim, self.rounds() / 2);
+        for (r, component) in COMPONENTS.into_iter().enumerate() {
             writeln!(
                 w,
                 "    if (row.{component} < seq) {{
-        let to = ((first + row.{component}) * 3u + {part}u) * extents.heads * {head_dim}u + head * {head_dim}u + x;"
+        let to = (((first + row.{component}) * 3u + {part}u) * extents.heads + head) \
+                 * {head_dim}u + x;"
             )?;
-            for i in 0..self.sums / 2 {
-                let other = i + self.sums / 2;
-                let [a, b] = [i, other].map(|i| format!("{sums}_{i}.{component} * {scale:?}"));
-                let (low, high) = match kind.rotary && part < 2 {
+            for pair in 0..self.chunks() * half {
+                let (chunk, round) = (pair / half, pair % half);
+                let columns = [round, round + half].map(|round| self.column(chunk, round));
+                let [a, b] = [round, round + half].map(|round| {
+                    let sum = chunk * self.rounds() + round;
+                    format!("{sums}_{sum}.{component} * {scale:?}")
+                });
+                let values = match self.rotary && part < 2 {
                     true => {
-                        let column = i * across;
-                        for (name, sines) in [("cosine", 0), ("sine", 1)] {
-                            writeln!(
-                                w,
-                                "        let {name}_{i} = angle({sines}u, row[{r}], {column}u + x);"
-                            )?;
-                        }
-                        (
-                            format!("({a} * cosine_{i} + {b} * sine_{i})"),
-                            format!("({b} * cosine_{i} - {a} * sine_{i})"),
-                        )
+                        let column = columns[0];
+                        writeln!(
+                            w,
+                            "        let cosine_{pair} = angle(0u, row[{r}], {column}u + x);
+        let sine_{pair} = angle(1u, row[{r}], {column}u + x);"
+                        )?;
+                        [
+                            format!("({a} * cosine_{pair} + {b} * sine_{pair})"),
+                            format!("({b} * cosine_{pair} - {a} * sine_{pair})"),
+                        ]
                     }
-                    false => (a, b),
+                    false => [a, b],
                 };
-                for (i, value) in [(i, low), (other, high)] {
-                    let to = format!("to + {}u", i * across);
-                    writeln!(w, "        {}", put(&to, &value, kind.adds))?;
+                for (column, value) in columns.into_iter().zip(values) {
+                    let to = format!("to + {column}u");
+                    writeln!(w, "        {}", put(&to, &value, self.adds))?;
                 }
             }
             writeln!(w, "    }}")?;
@@ -400,112 +428,102 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     /// The block of the other side from which and up to which there is something to be seen.
     fn write_loop(&self, w: &mut String) -> std::fmt::Result {
-        let (begin, end) = match (self.kind.causal, self.kind.pass) {
+        let (begin, end) = match (self.causal, self.pass) {
             (false, _) => ("0u", "seq".to_owned()),
             (true, Pass::Keys) => ("own", "seq".to_owned()),
-            (true, _) => ("0u", format!("min(seq, own + {}u)", self.rows)),
+            (true, _) => ("0u", format!("min(seq, own + {ROWS}u)")),
         };
         writeln!(
             w,
             "    let end = {end};
-    for (var start = {begin}; start < end; start += {}u) {{",
-            self.rows
+    for (var start = {begin}; start < end; start += {ROWS}u) {{"
         )
     }
 
     /// Columns of the scores of an invocation, and which of its rows see them.
     fn write_seen(&self, w: &mut String) -> std::fmt::Result {
-        let sees = match (self.kind.causal, self.kind.pass) {
+        let sees = match (self.causal, self.pass) {
             (false, _) => "",
             (true, Pass::Keys) => " & (row <= vec4<u32>(column_{j}))",
             (true, _) => " & (vec4<u32>(column_{j}) <= row)",
         };
-        for j in 0..self.scores {
+        for j in 0..4 {
             let sees = sees.replace("{j}", &j.to_string());
             writeln!(
                 w,
-                "    let column_{j} = start + {}u * x + {j}u;
-    let seen_{j} = vec4<bool>(column_{j} < seq){sees};",
-                self.scores
+                "    let column_{j} = start + 4u * x + {j}u;
+    let seen_{j} = vec4<bool>(column_{j} < seq){sees};"
             )?;
         }
         Ok(())
     }
 }
 
-const BARRIER: &str = "    workgroupBarrier();\n";
-
 fn write_forward(w: &mut String, kind: Kind) -> std::fmt::Result {
-    let blocks = Blocks::new(kind);
-    let (rows, across) = (blocks.rows, blocks.across);
     // Behind the probabilities.
-    let partial = rows / across;
+    let partial = ROWS / ACROSS;
     let mut read = vec![("qkv", "vec4<f32>")];
     read.extend(kind.rotary.then_some(("tables", "vec4<f32>")));
     write_bindings(w, "positions", &read, &["out", "lse"])?;
-    blocks.write_start(w, &["queries", "keys", "values"])?;
-    blocks.write_main(w, "(groups.y - 1u - group.y)")?;
+    kind.write_start(w, &["queries", "keys", "values"])?;
+    kind.write_main(w, "(groups.y - 1u - group.y)")?;
     writeln!(
         w,
         "    var highest = vec4<f32>({HIDDEN});
     var total = vec4<f32>();"
     )?;
-    blocks.write_zeros(w, "sum")?;
-    blocks.write_load(w, "queries", ("qkv", 0), "own")?;
-    blocks.write_loop(w)?;
-    blocks.write_load(w, "keys", ("qkv", 1), "start")?;
-    blocks.write_load(w, "values", ("qkv", 2), "start")?;
-    w.push_str(BARRIER);
-    blocks.write_scores(w, &[["score", "queries", "keys"]])?;
-    blocks.write_seen(w)?;
+    kind.write_zeros(w, "sum")?;
+    if kind.chunks() == 1 {
+        kind.write_load(w, "queries", "own", "0u")?;
+    }
+    kind.write_loop(w)?;
+    kind.write_scores(w, &[["score", "queries", "keys"]], &["values"])?;
+    kind.write_seen(w)?;
     writeln!(w, "    var most = vec4<f32>({HIDDEN});")?;
-    for j in 0..blocks.scores {
+    for j in 0..4 {
         writeln!(
             w,
             "    score_{j} = select(vec4<f32>({HIDDEN}), score_{j}, seen_{j});
     most = max(most, score_{j});"
         )?;
     }
-    let all = |w: &mut String, into: &str, function: &str| -> std::fmt::Result {
-        (0..across).try_for_each(|i| {
-            writeln!(
-                w,
-                "    {into} = {};",
-                function.replace("{}", &format!("keys[{partial}][{i}][y]"))
-            )
-        })
-    };
     writeln!(
         w,
         "{BARRIER}    keys[{partial}][x][y] = most;
 {BARRIER}    most = highest;"
     )?;
-    all(w, "most", "max(most, {})")?;
+    for i in 0..ACROSS {
+        writeln!(w, "    most = max(most, keys[{partial}][{i}][y]);")?;
+    }
     writeln!(
         w,
         "    let fading = exp(highest - most);
     highest = most;
     total *= fading;"
     )?;
-    for j in 0..blocks.scores {
+    for j in 0..4 {
         writeln!(
             w,
             "    score_{j} = exp(score_{j} - highest); total += score_{j};"
         )?;
     }
-    blocks.write_put(w, "keys", "score")?;
+    kind.write_put(w, "keys", "score")?;
     w.push_str(BARRIER);
-    for i in 0..blocks.sums {
+    for i in 0..kind.head_dim / ACROSS {
         writeln!(w, "    sum_{i} *= fading;")?;
     }
-    blocks.write_sums(w, &[["sum", "keys", "values"]])?;
+    kind.write_sums(w, &[["sum", "keys", "values"]])?;
     writeln!(
         w,
-        "{BARRIER}    }}\n    keys[{partial}][x][y] = total;\n{BARRIER}    total = vec4<f32>();"
+        "    }}
+    keys[{partial}][x][y] = total;
+{BARRIER}    total = vec4<f32>();"
     )?;
-    all(w, "total", "total + {}")?;
+    for i in 0..ACROSS {
+        writeln!(w, "    total += keys[{partial}][{i}][y];")?;
+    }
     writeln!(w, "    let sums = highest + log(total);")?;
-    for component in ["x", "y", "z", "w"] {
+    for component in COMPONENTS {
         writeln!(
             w,
             "    if (row.{component} < seq) {{
@@ -513,11 +531,11 @@ fn write_forward(w: &mut String, kind: Kind) -> std::fmt::Result {
         let to = ((first + row.{component}) * extents.heads + head) * {}u + x;",
             kind.head_dim
         )?;
-        for i in 0..blocks.sums {
+        for i in 0..kind.head_dim / ACROSS {
+            let column = kind.column(i / kind.rounds(), i % kind.rounds());
             writeln!(
                 w,
-                "        out[to + {}u] = sum_{i}.{component} / total.{component};",
-                i * across
+                "        out[to + {column}u] = sum_{i}.{component} / total.{component};"
             )?;
         }
         writeln!(w, "    }}")?;
@@ -526,7 +544,6 @@ fn write_forward(w: &mut String, kind: Kind) -> std::fmt::Result {
 }
 
 fn write_backward(w: &mut String, kind: Kind) -> std::fmt::Result {
-    let blocks = Blocks::new(kind);
     let by_keys = kind.pass == Pass::Keys;
     let mut read = vec![
         ("qkv", "vec4<f32>"),
@@ -541,17 +558,12 @@ fn write_backward(w: &mut String, kind: Kind) -> std::fmt::Result {
         true => (key_side, query_side, "group.y"),
         false => (query_side, key_side, "(groups.y - 1u - group.y)"),
     };
-    let tiles = [own, other, ["weights", "dscores"]].concat();
-    blocks.write_start(w, &tiles)?;
-    blocks.write_main(w, order)?;
-    let from = |tile: &str| match tile {
-        "queries" => ("qkv", 0),
-        "keys" => ("qkv", 1),
-        "values" => ("qkv", 2),
-        _ => ("dout", 0),
-    };
-    for tile in own {
-        blocks.write_load(w, tile, from(tile), "own")?;
+    kind.write_start(w, &[&own[..], &other, &["weights", "dscores"]].concat())?;
+    kind.write_main(w, order)?;
+    if kind.chunks() == 1 {
+        for tile in own {
+            kind.write_load(w, tile, "own", "0u")?;
+        }
     }
     let at_row = |name: &str| {
         let at = |i| format!("{name}[lse_at + min(row[{i}], seq - 1u)]");
@@ -563,21 +575,15 @@ fn write_backward(w: &mut String, kind: Kind) -> std::fmt::Result {
         writeln!(w, "    let sums = {};", at_row("lse"))?;
         writeln!(w, "    let mean = {};", at_row("means"))?;
     }
-    blocks.write_zeros(w, "first_sum")?;
+    kind.write_zeros(w, "sum")?;
     if by_keys {
-        blocks.write_zeros(w, "second_sum")?;
+        kind.write_zeros(w, "value_sum")?;
     }
-    blocks.write_loop(w)?;
-    for tile in other {
-        blocks.write_load(w, tile, from(tile), "start")?;
-    }
-    w.push_str(BARRIER);
-    blocks.write_scores(
-        w,
-        &[["score", own[0], other[0]], ["dscore", own[1], other[1]]],
-    )?;
-    blocks.write_seen(w)?;
-    for j in 0..blocks.scores {
+    kind.write_loop(w)?;
+    let scores = [["score", own[0], other[0]], ["dscore", own[1], other[1]]];
+    kind.write_scores(w, &scores, &[])?;
+    kind.write_seen(w)?;
+    for j in 0..4 {
         let (sums, mean) = match by_keys {
             true => (at_column("lse", j), at_column("means", j)),
             false => ("sums".to_owned(), "mean".to_owned()),
@@ -588,32 +594,29 @@ fn write_backward(w: &mut String, kind: Kind) -> std::fmt::Result {
     dscore_{j} = score_{j} * (dscore_{j} - {mean});"
         )?;
     }
+    // The queries, and so what is made of them, were scaled when they were loaded.
     match by_keys {
         true => {
-            blocks.write_put(w, "weights", "score")?;
-            blocks.write_put(w, "dscores", "dscore")?;
+            kind.write_put(w, "weights", "score")?;
+            kind.write_put(w, "dscores", "dscore")?;
             w.push_str(BARRIER);
             let products = [
-                ["first_sum", "dscores", "queries"],
-                ["second_sum", "weights", "dqueries"],
+                ["sum", "dscores", "queries"],
+                ["value_sum", "weights", "dqueries"],
             ];
-            blocks.write_sums(w, &products)?;
+            kind.write_sums(w, &products)?;
+            w.push_str("    }\n");
+            kind.write_gradient(w, "sum", 1, 1.0)?;
+            kind.write_gradient(w, "value_sum", 2, 1.0)?;
         }
         false => {
             w.push_str(BARRIER);
-            blocks.write_put(w, "values", "dscore")?;
+            kind.write_put(w, "values", "dscore")?;
             w.push_str(BARRIER);
-            blocks.write_sums(w, &[["first_sum", "values", "keys"]])?;
+            kind.write_sums(w, &[["sum", "values", "keys"]])?;
+            w.push_str("    }\n");
+            kind.write_gradient(w, "sum", 0, kind.scale())?;
         }
-    }
-    writeln!(w, "{BARRIER}    }}")?;
-    match by_keys {
-        true => {
-            // The queries were scaled when they were loaded.
-            blocks.write_gradient(w, "first_sum", 1, 1.0)?;
-            blocks.write_gradient(w, "second_sum", 2, 1.0)?;
-        }
-        false => blocks.write_gradient(w, "first_sum", 0, blocks.scale())?,
     }
     writeln!(w, "}}")
 }

@@ -1,12 +1,23 @@
-//! The speed of matrix products on the CPU and on a device.
+//! The speed of matrix products and attention on the CPU and on a device.
 
 use super::Size;
-use engine::backend::{Backend, CpuBackend, Layout, Product};
+use engine::backend::{AttentionShape, Backend, CpuBackend, Job, Layout, Product, workers};
 use figures::stats::median;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// The speed of one product; rates in 10⁹ operations a second.
+/// Rates in 10⁹ operations a second.
+#[derive(Serialize)]
+pub struct Rates {
+    /// Rate of the CPU.
+    pub cpu: f64,
+    /// Rate of the device with operands sent and the result fetched.
+    pub device: f64,
+    /// Rate of the device with operands there and the result left there.
+    pub device_alone: Option<f64>,
+}
+
+/// The speed of one product.
 #[derive(Serialize)]
 pub struct ProductSpeed {
     /// Layout or layer.
@@ -17,12 +28,27 @@ pub struct ProductSpeed {
     pub k: usize,
     /// Columns of C.
     pub n: usize,
-    /// Rate of the CPU.
-    pub cpu: f64,
-    /// Rate of the device with operands sent and the result fetched.
-    pub device: f64,
-    /// Rate of the device with operands there and the result left there.
-    pub device_alone: Option<f64>,
+    /// The rates.
+    #[serde(flatten)]
+    pub rates: Rates,
+}
+
+/// The speed of one pass of a causal attention with rotary positions.
+#[derive(Serialize)]
+pub struct AttentionSpeed {
+    /// Forward or backward.
+    pub pass: &'static str,
+    /// Sequences.
+    pub sequences: usize,
+    /// Tokens of a sequence.
+    pub tokens: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// The rates.
+    #[serde(flatten)]
+    pub rates: Rates,
 }
 
 /// The speeds of several products.
@@ -36,40 +62,45 @@ pub struct Measured {
     pub rows: Vec<ProductSpeed>,
     /// The smallest cube that the device, transfers included, computes sooner in every layout.
     pub crossover: Option<usize>,
+    /// Both passes of the attention of a step.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attention: Vec<AttentionSpeed>,
 }
 
 impl Measured {
-    /// Times all products on the CPU and on `device`.
+    /// Times all products, and an attention, on the CPU and on `device`.
     ///
     /// # Errors
     /// The message of a device that fails.
-    pub fn of(products: Vec<(String, Product)>, device: &dyn Backend) -> Result<Self, String> {
+    pub fn of(
+        products: Vec<(String, Product)>,
+        attention: Option<AttentionShape>,
+        device: &dyn Backend,
+    ) -> Result<Self, String> {
         let mut rows = Vec::with_capacity(products.len());
         for (name, product) in products {
-            let rate = |time: Duration| product.flops() as f64 / time.as_secs_f64() / 1e9;
             let Product { m, k, n, .. } = product;
             rows.push(ProductSpeed {
                 product: name,
                 m,
                 k,
                 n,
-                cpu: rate(time(&CpuBackend, product)),
-                device: rate(time(device, product)),
-                device_alone: device.time_on_device(product).map(rate),
+                rates: of_product(product, device)?,
             });
-            if let Some(message) = device.failure() {
-                return Err(message);
-            }
         }
         let faster = |edge: usize| {
             let mut cubes = rows.iter().filter(|row| row.m == edge);
-            cubes.all(|row| row.device > row.cpu)
+            cubes.all(|row| row.rates.device > row.rates.cpu)
         };
         Ok(Self {
             backend: device.name().to_owned(),
             threads: rayon::current_num_threads(),
             crossover: rows.iter().map(|row| row.m).find(|&edge| faster(edge)),
             rows,
+            attention: match attention {
+                Some(shape) => of_attention(shape, device)?.into(),
+                None => Vec::new(),
+            },
         })
     }
 }
@@ -110,18 +141,109 @@ pub fn of_step(size: Size, shards: usize) -> Vec<(String, Product)> {
     all.collect()
 }
 
-/// The median time of a product: 7 times, or as often as fits a second, after one that
-/// makes buffers and, on a device, chooses the tile.
-fn time(backend: &dyn Backend, product: Product) -> Duration {
-    let [a, b, mut c] = product.shapes().map(|[rows, columns]| {
+/// The attention of a micro-batch of all sequences of a shard.
+pub fn attention_of_step(size: Size, shards: usize) -> AttentionShape {
+    let [dim, _, heads, _] = size.network;
+    AttentionShape {
+        batch: size.batch.div_ceil(shards),
+        seq: size.seq,
+        heads,
+        head_dim: dim / heads,
+        causal: true,
+    }
+}
+
+/// Matrices of a job that is timed.
+struct Memory {
+    read: Vec<Vec<f32>>,
+    made: Vec<Vec<f32>>,
+    scratch: Vec<f32>,
+}
+
+impl Memory {
+    fn new(read: &[usize], made: &[usize], scratch: usize) -> Self {
         let value = |i: usize| (i * 7919 % 1021) as f32 / 512.0 - 1.0;
-        (0..rows * columns).map(value).collect::<Vec<_>>()
-    });
-    backend.matmul(product, &a, &b, &mut c, true);
+        Self {
+            read: read
+                .iter()
+                .map(|&len| (0..len).map(value).collect())
+                .collect(),
+            made: made.iter().map(|&len| vec![0.0; len]).collect(),
+            scratch: vec![0.0; scratch],
+        }
+    }
+}
+
+/// A job on the memory for it.
+type MakeJob<'w> = &'w dyn for<'m> Fn(&'m mut Memory) -> Job<'m>;
+
+fn of_product(product: Product, device: &dyn Backend) -> Result<Rates, String> {
+    let [a, b, c] = product.shapes().map(|[rows, columns]| rows * columns);
+    let memory = Memory::new(&[a, b], &[c], 0);
+    rates(memory, device, &|memory| {
+        let [a, b] = [0, 1].map(|i| &memory.read[i][..]);
+        Job::new(product, a, b, &mut memory.made[0][..])
+    })
+}
+
+fn of_attention(
+    shape: AttentionShape,
+    device: &dyn Backend,
+) -> Result<[AttentionSpeed; 2], String> {
+    let (n, rows, tables) = (shape.elements(), shape.rows(), shape.seq * shape.head_dim);
+    let workers = workers(true);
+    let memory = Memory::new(&[3 * n, tables], &[n, rows], shape.forward_scratch(workers));
+    let forward = rates(memory, device, &|memory| {
+        let operands = [0, 1].map(|i| memory.read[i][..].into());
+        let [out, lse] = &mut memory.made[..] else {
+            unreachable!("two results")
+        };
+        let targets = [out, lse].map(|made| (&mut made[..]).into());
+        Job::attention_forward(shape, operands, targets, &mut memory.scratch)
+    })?;
+    let read = [3 * n, tables, n, rows, n];
+    let memory = Memory::new(&read, &[3 * n], shape.backward_scratch(workers));
+    let backward = rates(memory, device, &|memory| {
+        let operands = [0, 1, 2, 3, 4].map(|i| memory.read[i][..].into());
+        let dqkv = (&mut memory.made[0][..]).into();
+        Job::attention_backward(shape, operands, dqkv, &mut memory.scratch)
+    })?;
+    Ok(
+        [("forward", forward), ("backward", backward)].map(|(pass, rates)| AttentionSpeed {
+            pass,
+            sequences: shape.batch,
+            tokens: shape.seq,
+            heads: shape.heads,
+            head_dim: shape.head_dim,
+            rates,
+        }),
+    )
+}
+
+/// The rates of a job.
+fn rates(mut memory: Memory, device: &dyn Backend, job: MakeJob<'_>) -> Result<Rates, String> {
+    let flops = job(&mut memory).work.flops().unwrap_or_default();
+    let rate = |time: Duration| flops as f64 / time.as_secs_f64() / 1e9;
+    let rates = Rates {
+        cpu: rate(time(&CpuBackend, &mut memory, job)),
+        device: rate(time(device, &mut memory, job)),
+        device_alone: device.time_on_device(&job(&mut memory)).map(rate),
+    };
+    match device.failure() {
+        Some(message) => Err(message),
+        None => Ok(rates),
+    }
+}
+
+/// The median time of a job: 7 times, or as often as fits a second, after one that
+/// makes buffers and, on a device, chooses the tile.
+fn time(backend: &dyn Backend, memory: &mut Memory, job: MakeJob<'_>) -> Duration {
+    let mut compute = || backend.compute(&mut [Some(job(memory))], true);
+    compute();
     let (begun, mut times) = (Instant::now(), Vec::new());
     while times.is_empty() || times.len() < 7 && begun.elapsed() < Duration::from_secs(1) {
         let started = Instant::now();
-        backend.matmul(product, &a, &b, &mut c, true);
+        compute();
         times.push(started.elapsed().as_secs_f64());
     }
     Duration::from_secs_f64(median(times).expect("one at least"))
