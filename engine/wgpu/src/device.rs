@@ -137,7 +137,6 @@ impl Opened {
         device.set_device_lost_callback(move |_, message| lost.set(lost_for(&message)));
         let errors = failure.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            eprintln!("DBG {error}");
             errors.set(match &error {
                 wgpu::Error::OutOfMemory { .. } => "out of device memory".to_owned(),
                 other => one_line("the device refuses", &other.to_string()),
