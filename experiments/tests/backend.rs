@@ -155,7 +155,7 @@ mod with_devices {
     }
 
     #[test]
-    fn products_are_timed_by_shape_cubes_and_those_of_a_step() {
+    fn products_are_timed_by_shape_cubes_and_those_of_a_step_with_its_attention() {
         let root = tempfile::tempdir().unwrap();
         if !adapter(root.path()) {
             return;
@@ -183,8 +183,18 @@ mod with_devices {
                 .iter()
                 .map(|row| ["m", "k", "n"].map(|name| row[name].as_u64().unwrap()));
             assert_eq!(extents.collect::<Vec<_>>(), want);
+            // 4 heads of 32, 128 tokens of at least one sequence.
+            let none = vec![];
+            let attention = report["attention"].as_array().unwrap_or(&none);
+            let extents = attention.iter().map(|row| {
+                let names = ["sequences", "tokens", "heads", "head_dim"];
+                names.map(|name| row[name].as_u64().unwrap())
+            });
+            let passes = if arguments[0] == "--step=s" { 2 } else { 0 };
+            assert_eq!(extents.collect::<Vec<_>>(), vec![[1, 128, 4, 32]; passes]);
             for rate in ["cpu", "device", "device_alone"] {
-                assert!(rows.iter().all(|row| row[rate].as_f64().unwrap() > 0.0));
+                let mut all = rows.iter().chain(attention);
+                assert!(all.all(|row| row[rate].as_f64().unwrap() > 0.0));
             }
         }
     }

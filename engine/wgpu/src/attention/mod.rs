@@ -7,6 +7,7 @@
 //! for their gradients, so that nothing is added to by two workgroups at once.
 
 mod source;
+mod steps;
 
 pub(super) use source::source;
 
