@@ -1,6 +1,6 @@
 //! Products of operands rounded to bf16, with sums in f32.
 
-use super::{Backend, Job, Product, Work};
+use super::{Backend, Job, Operand, Product, Work};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernels::amx;
 use crate::kernels::{
@@ -36,8 +36,9 @@ impl Backend for Bf16Backend {
         for job in jobs.iter_mut().flatten() {
             match job.work {
                 Work::Product(product) => {
-                    let (a, b) = (job.a.values(), job.b.values());
-                    rounded_product(product, a, b, job.c.values(), parallel);
+                    let [a, b, ..] = job.operands.each_ref().map(Operand::values);
+                    let [c, _] = &mut job.targets;
+                    rounded_product(product, a, b, c.values(), parallel);
                 }
                 _ => job.compute(parallel),
             }
