@@ -2,7 +2,7 @@
 //!
 //! Operands are packed into blocks of 1 KiB, which are the tiles: of A 16 rows of 32 numbers along
 //! the summed dimension, of B 16 rows of pairs along it and 16 columns. `tdpbf16ps` adds the
-//! product of two tiles to 16 x 16 sums in f32. Numbers too small for a normal bf16 count as zero
+//! product of two tiles to 16 x 16 sums in f32. Numbers too small for a normal f32 count as zero
 //! there.
 //!
 //! Every sum runs over blocks of 32 in ascending order, whichever rows of C are computed together:
@@ -257,7 +257,7 @@ fn tile_unit(rows: [&[Tile]; 2], columns: [&[Tile]; 2], sums: &mut [[f32; BLOCK]
                 .chain(&columns)
                 .all(|tiles| tiles.len() == depth)
     );
-    let end = sums.as_mut_ptr().cast::<f32>();
+    let to = sums.as_mut_ptr().cast::<f32>();
     // SAFETY: `is_available` has been true before a block is computed. Each pointer runs over the
     // `depth` tiles of its slice, and the four tiles stored are the quarters of `sums`, whose rows
     // are 128 bytes apart.
@@ -294,7 +294,7 @@ fn tile_unit(rows: [&[Tile]; 2], columns: [&[Tile]; 2], sums: &mut [[f32; BLOCK]
             b0 = inout(reg) columns[0].as_ptr() => _,
             b1 = inout(reg) columns[1].as_ptr() => _,
             depth = inout(reg) depth => _,
-            c = in(reg) end,
+            c = in(reg) to,
             line = in(reg) 64_usize,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
