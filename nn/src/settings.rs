@@ -28,7 +28,7 @@ pub enum Mistake {
         /// The settings of the section.
         known: &'static [&'static str],
     },
-    /// It has no default and no value.
+    /// No value, and no default.
     #[error("it is missing")]
     Missing,
     /// None of the words that it takes.

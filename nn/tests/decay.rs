@@ -71,8 +71,8 @@ fn projections_of_hyper_connections_decay_and_nothing_else_of_them() {
     );
 }
 
-/// Those of DeepSeek-V4 decay as trainers that go by the names of norms and biases have it, unless
-/// told not to.
+/// Trainers that go by the names of norms and biases let the parameters of DeepSeek-V4 decay, and so
+/// do its connections unless told not to.
 #[test]
 fn norms_biases_scales_and_static_parts_of_no_connection_decay() {
     let without_decay = MhcV4Config {

@@ -306,7 +306,7 @@ fn tile_unit(rows: [&[Tile]; 2], columns: [&[Tile]; 2], sums: &mut [[f32; BLOCK]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::matmul::matmul;
+    use crate::{kernels::matmul::matmul, skipped::skipped};
     use proptest::prelude::*;
 
     /// The block in plain arithmetic.
@@ -376,8 +376,7 @@ mod tests {
     #[test]
     fn the_tile_unit_computes_the_product_of_the_rounded_operands() {
         if !is_available() {
-            eprintln!("skipped: this processor has no tile unit");
-            return;
+            return skipped("this processor has no tile unit");
         }
         for extents in [
             [1, 1, 1],

@@ -33,7 +33,7 @@ settings! {
     }
 }
 
-/// Its square is added to that of the length of an output.
+/// Length whose square is added to that of an output.
 pub(super) const DIRECTION_EPS: f64 = 1e-5;
 
 /// The largest value that is written.

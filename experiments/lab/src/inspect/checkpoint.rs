@@ -29,7 +29,7 @@ pub struct CheckpointView {
 pub(super) struct Compared {
     pub(super) name: String,
     pub(super) alignment: Option<Alignment>,
-    /// Its coefficients with streams in the order of this one's; none without an alignment.
+    /// Coefficients with streams in the order of this one's; none without an alignment.
     pub(super) layers: Vec<LayerCoefficients>,
 }
 

@@ -52,7 +52,7 @@ pub struct Statement {
     pub statement: String,
     /// Who makes it.
     pub source: Option<String>,
-    /// Its sum of arms.
+    /// Sum of arms.
     pub contrast: String,
     /// `lower`, `higher` or `equal`.
     pub expect: String,

@@ -21,7 +21,7 @@ use std::io;
 pub struct Case {
     /// The bug.
     pub bug: Bug,
-    /// Its name.
+    /// Name of the bug.
     pub name: &'static str,
     /// Where it has been seen and what it does.
     pub story: &'static str,
