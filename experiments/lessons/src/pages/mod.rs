@@ -1,6 +1,6 @@
 //! Pages of the lessons for a browser: each is one file and needs no network.
 //!
-//! The words that a page shares with a lesson are taken from the lesson ([`words`]). What a page
+//! The words that a page shares with a lesson are taken from the lesson (`words`). What a page
 //! computes is in the modules under `pages/`, which tests compare with the engine.
 //!
 //! Adding one: its files under `pages/`, and one entry in [`PAGES`].
