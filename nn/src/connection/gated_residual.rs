@@ -23,7 +23,7 @@ use engine::{
 
 settings! {
     /// Gated Residual: n streams, `A_r = I`, writes `2 sigmoid`, and a read that is gated channel by
-    /// channel through a bottleneck of `rank` numbers; see the [module](self). The read holds the norm
+    /// channel through a bottleneck of `rank` numbers; equations in `docs/connections.md`. The read holds the norm
     /// of the sublayer, and the last read that of the network. Weights start normal with standard
     /// deviation 0.02, gains w at 0: gates start near one half, writes near 1, and the streams are told
     /// apart by the random weights alone.

@@ -36,7 +36,7 @@ use engine::{
 settings! {
     /// mHC as DeepSeek-V4 releases it: reads `sigmoid + eps`, a mix by Sinkhorn's iteration from a
     /// softmax, rows first and columns last, with eps in every divisor, and a learned head at the end;
-    /// see the [module](self). Projections start normal with standard deviation 0.02, which tells the
+    /// equations in `docs/connections.md`. Projections start normal with standard deviation 0.02, which tells the
     /// streams apart, biases at 0 and scales at 1.
     ///
     /// Source: DeepSeek-AI, DeepSeek-V4, 2026, and `deepseek_v4` of transformers; Xie et al., mHC,

@@ -27,7 +27,7 @@ use engine::{params::Builder, tape::Var};
 use serde::Serialize;
 
 /// Single-Pass mHC: mHC as [`MhcV4Config`] has it, with every read delayed by one sublayer, the
-/// first from stream 0 alone, and the last read instead of a head; see the [module](self). Settings
+/// first from stream 0 alone, and the last read instead of a head; equations in `docs/connections.md`. Settings
 /// and start are those of [`MhcV4Config`].
 ///
 /// Source: DeepSeek-AI, Single-Pass mHC, 2026, arXiv 2609.19969, and `deepseek_v41` of
