@@ -62,6 +62,18 @@ fn the_default_corpus_validates_on_whole_crates_of_its_own() {
         );
     }
     assert!(held_out.len() >= 10 && account.validation.files >= 100);
+    let (training, crates) = (account.training.files, Builtin::Crates.training().count());
+    let page = include_str!("../../docs/data.md");
+    for said in [
+        format!("{training} files of {crates} crates"),
+        format!(
+            "all {} files of {}",
+            account.validation.files,
+            held_out.len()
+        ),
+    ] {
+        assert!(page.contains(&said), "docs/data.md does not say {said}");
+    }
     assert!(corpus.validation.len() >= 1_000_000);
     assert_ne!(
         account.fingerprint,
