@@ -7,7 +7,6 @@
 
 use super::{
     earlier::fill_in,
-    layers::setting,
     resolve::{read, section_mut},
 };
 use nn::settings::{Mistake, TYPE};
@@ -45,7 +44,7 @@ fn of_type(
     kind: &Value,
     old: &Table,
 ) -> Option<(Table, Vec<String>)> {
-    let mut given = setting(TYPE, kind.clone());
+    let mut given = Table::from_iter([(TYPE.to_owned(), kind.clone())]);
     let mut without_default = Vec::new();
     loop {
         let mut alone = around(settings, path, given.clone());
