@@ -123,7 +123,7 @@ fn run(product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool, bl
     let rows_of_blocks = |(row, c): (usize, &mut [f32]), a: &[Tile], b: &[Tile]| {
         let a = &a[2 * row * depth..2 * (row + 1) * depth];
         let mut sums = [[0.0; BLOCK]; BLOCK];
-        for (column, b) in b.chunks_exact(2 * depth.max(1)).enumerate() {
+        for (column, b) in b.chunks_exact(2 * depth).enumerate() {
             block(
                 a.split_at(depth).into(),
                 b.split_at(depth).into(),
@@ -141,32 +141,28 @@ fn run(product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool, bl
         }
     };
     let c = &mut c[..m * n];
-    if depth == 0 {
-        if !product.accumulate {
-            c.fill(0.0);
-        }
-    } else if several {
-        tiles_a
-            .par_chunks_exact_mut(depth)
-            .enumerate()
-            .for_each(pack_a);
-        tiles_b
-            .par_chunks_exact_mut(depth)
-            .enumerate()
-            .for_each(pack_b);
+    if depth > 0 {
+        each_chunk(tiles_a, depth, several, pack_a);
+        each_chunk(tiles_b, depth, several, pack_b);
         let (a, b) = (&*tiles_a, &*tiles_b);
-        c.par_chunks_mut(BLOCK * n)
-            .enumerate()
-            .for_each(|rows| rows_of_blocks(rows, a, b));
-    } else {
-        tiles_a.chunks_exact_mut(depth).enumerate().for_each(pack_a);
-        tiles_b.chunks_exact_mut(depth).enumerate().for_each(pack_b);
-        let (a, b) = (&*tiles_a, &*tiles_b);
-        c.chunks_mut(BLOCK * n)
-            .enumerate()
-            .for_each(|rows| rows_of_blocks(rows, a, b));
+        each_chunk(c, BLOCK * n, several, |rows| rows_of_blocks(rows, a, b));
+    } else if !product.accumulate {
+        c.fill(0.0);
     }
     PACKED.replace([packed_a, packed_b]);
+}
+
+/// Calls `job` with each chunk and its index, on all threads or on this one.
+fn each_chunk<T: Send>(
+    values: &mut [T],
+    size: usize,
+    several: bool,
+    job: impl Fn((usize, &mut [T])) + Send + Sync,
+) {
+    match several {
+        true => values.par_chunks_mut(size).enumerate().for_each(job),
+        false => values.chunks_mut(size).enumerate().for_each(job),
+    }
 }
 
 /// Packs the rows (of A, or the columns of B) `16 panel ..` of a matrix of `[extent, k]`, which is

@@ -7,7 +7,7 @@ use engine::kernels::attention::{
     AttentionShape, SavedForward, attention_backward, attention_forward,
 };
 use engine::kernels::rotary::{Rotary, fill_rotary_tables};
-use naive::{THETA, at, inner, naive_backward, naive_forward};
+use naive::{THETA, at, inner, naive_backward, naive_forward, shape};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -38,16 +38,6 @@ fn random(len: usize, scale: f32, seed: u64) -> Vec<f32> {
     (0..len)
         .map(|_| scale * rng.random_range(-1.0..1.0))
         .collect()
-}
-
-fn shape(batch: usize, seq: usize, heads: usize, head_dim: usize, causal: bool) -> AttentionShape {
-    AttentionShape {
-        batch,
-        seq,
-        heads,
-        head_dim,
-        causal,
-    }
 }
 
 /// On poisoned memory.

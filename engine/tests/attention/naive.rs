@@ -5,6 +5,23 @@ use engine::backend::AttentionShape;
 /// Base of the rotary frequencies.
 pub const THETA: f64 = 100.0;
 
+/// The shape of an attention.
+pub fn shape(
+    batch: usize,
+    seq: usize,
+    heads: usize,
+    head_dim: usize,
+    causal: bool,
+) -> AttentionShape {
+    AttentionShape {
+        batch,
+        seq,
+        heads,
+        head_dim,
+        causal,
+    }
+}
+
 /// Element (token, which of q k v, lane) of one head in `qkv`.
 pub fn at(s: &AttentionShape, b: usize, t: usize, which: usize, h: usize, c: usize) -> usize {
     (b * s.seq + t) * 3 * s.width() + which * s.width() + h * s.head_dim + c

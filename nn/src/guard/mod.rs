@@ -176,9 +176,9 @@ impl Guard {
 struct Streams {
     site: String,
     rate: usize,
-    /// They are identical whatever they are elsewhere.
+    /// True if these are identical, whatever those of other sublayers are.
     named: bool,
-    /// They are if they are so everywhere.
+    /// True if these are identical where those of all sublayers are.
     alike: bool,
 }
 

@@ -17,21 +17,11 @@ use engine::{
     tape::{Tape, Var},
 };
 use engine_wgpu::WgpuBackend;
-use naive::{THETA, naive_backward, naive_forward};
+use naive::{THETA, naive_backward, naive_forward, shape};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-
-fn shape(batch: usize, seq: usize, heads: usize, head_dim: usize, causal: bool) -> AttentionShape {
-    AttentionShape {
-        batch,
-        seq,
-        heads,
-        head_dim,
-        causal,
-    }
-}
 
 /// Output, log-sum-exp and gradient of an attention, the gradient added to ones if
 /// `accumulate`.

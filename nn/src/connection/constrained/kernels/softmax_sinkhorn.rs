@@ -49,15 +49,17 @@ fn divide(n: usize, eps: F32, c: &mut [F32], divisors: &mut [F32]) {
     }
 }
 
-/// The softmax of each row of the logits, and C of it.
-fn forward(
+/// The softmax of each row of the logits, C of it and its divisors, in scratch memory.
+fn forward<'s>(
     n: usize,
-    eps: F32,
+    (iterations, eps): (usize, f32),
     logits: &[F32],
-    weights: &mut [F32],
-    c: &mut [F32],
-    divisors: &mut [F32],
-) {
+    scratch: &'s mut [F32],
+) -> [&'s mut [F32]; 3] {
+    let eps = F32::splat(eps);
+    let (weights, rest) = scratch.split_at_mut(n * n);
+    let (divisors, rest) = rest.split_at_mut(n * divisions(iterations));
+    let c = &mut rest[..n * n];
     for (logits, weights) in logits.chunks_exact(n).zip(weights.chunks_exact_mut(n)) {
         softmax(logits, weights);
     }
@@ -65,20 +67,18 @@ fn forward(
         *c = weight + eps;
     }
     divide(n, eps, c, divisors);
+    [weights, c, divisors]
 }
 
 /// The last iterate, transposed: `mix` has the destination in the row.
 pub(super) fn mix(
     n: usize,
-    (iterations, eps): (usize, f32),
+    settings: (usize, f32),
     logits: &[F32],
     mix: &mut [F32],
     scratch: &mut [F32],
 ) {
-    let (weights, rest) = scratch.split_at_mut(n * n);
-    let (divisors, rest) = rest.split_at_mut(n * divisions(iterations));
-    let c = &mut rest[..n * n];
-    forward(n, F32::splat(eps), logits, weights, c, divisors);
+    let [_, c, _] = forward(n, settings, logits, scratch);
     for i in 0..n {
         for j in 0..n {
             mix[j * n + i] = c[i * n + j];
@@ -89,16 +89,13 @@ pub(super) fn mix(
 /// The gradient of the logits.
 pub(super) fn backward(
     n: usize,
-    (iterations, eps): (usize, f32),
+    settings: (usize, f32),
     logits: &[F32],
     mix_grad: &[F32],
     logits_grad: &mut [F32],
     scratch: &mut [F32],
 ) {
-    let (weights, rest) = scratch.split_at_mut(n * n);
-    let (divisors, rest) = rest.split_at_mut(n * divisions(iterations));
-    let c = &mut rest[..n * n];
-    forward(n, F32::splat(eps), logits, weights, c, divisors);
+    let [weights, c, divisors] = forward(n, settings, logits, scratch);
     for i in 0..n {
         for j in 0..n {
             logits_grad[i * n + j] = mix_grad[j * n + i];
