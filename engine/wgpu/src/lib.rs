@@ -8,6 +8,7 @@
 #![cfg(feature = "wgpu")]
 
 mod attention;
+mod attention_calls;
 mod call;
 mod device;
 mod element_wise;
