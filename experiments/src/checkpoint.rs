@@ -65,15 +65,16 @@ impl CheckpointArgs {
             let ours = weights.peek().is_some() && weights.all(|file| is_own(&file));
             return !is_run_directory(path) && (path.join("config.json").is_file() || !ours);
         }
+        if !path.is_file() {
+            return false;
+        }
         match extension(path).as_deref() {
-            Some("safetensors") | None => {
+            Some("safetensors") => !is_own(path),
+            None => {
                 let beside = path.with_file_name("config.json").is_file();
-                match metadata_keys(path) {
-                    Ok(_) => !is_own(path),
-                    Err(_) => beside && path.is_file(),
-                }
+                metadata_keys(path).map_or(beside, |_| !is_own(path))
             }
-            Some(_) => path.is_file() && known(path),
+            Some(_) => known(path),
         }
     }
 

@@ -56,6 +56,11 @@ impl Args {
             ));
         };
         if self.checkpoint.are_for(run) {
+            if self.text.is_some() {
+                let message = "--text is for networks trained here: give a checkpoint of another \
+                               program --states";
+                return Err(usage(message));
+            }
             let (layer, out) = (self.layer, self.out.as_deref());
             return self
                 .checkpoint

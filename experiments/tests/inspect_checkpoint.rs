@@ -101,6 +101,32 @@ fn a_folder_is_recognised_and_written_into_files() {
 }
 
 #[test]
+fn several_reads_of_a_sublayer_are_shown_by_their_mean_and_written_whole() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (out, tensors) = (root.path().join("out"), root.path().join("got.safetensors"));
+    let [out, tensors] = [out, tensors].map(|path| path.display().to_string());
+    let shown = shown(&["lucidrains_views", "--tensors", &tensors, "--out", &out]);
+    assert!(shown.contains("up to 2 mixtures"), "{shown}");
+    let bytes = fs::read(tensors).expect("tensors");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let pre = file.tensor("site.0.static_pre").expect("a read");
+    assert_eq!(pre.shape(), [2, 3]);
+    let (words, _) = pre.data().as_chunks();
+    let pre: Vec<f64> = words
+        .iter()
+        .map(|w| f32::from_le_bytes(*w).into())
+        .collect();
+    let json = fs::read_to_string(Path::new(&out).join("inspection.json")).expect("JSON");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let site = &json["sites"][0]["static"];
+    for i in 0..3 {
+        let mean = (pre[i] + pre[3 + i]) / 2.0;
+        assert!((site["read"][i].as_f64().expect("a number") - mean).abs() < 1e-6);
+        assert!((site["views"][1][i].as_f64().expect("a number") - pre[3 + i]).abs() < 1e-6);
+    }
+}
+
+#[test]
 fn files_without_a_configuration_say_what_is_assumed() {
     let one = shown(&["lucidrains/model.safetensors"]);
     assert!(one.contains("by names alone") && one.contains("the sum of the streams"));
@@ -150,6 +176,18 @@ fn mistakes_end_with_one_line_and_a_status() {
     let root = tempfile::tempdir().expect("a directory");
     let pickle = root.path().join("model.pt");
     fs::write(&pickle, b"PK\x03\x04").expect("written");
+    let broken = root.path().join("broken.safetensors");
+    fs::write(&broken, (1_u64 << 40).to_le_bytes()).expect("written");
+    fails(
+        &[&broken.display().to_string()],
+        1,
+        &["a header of 1099511627776 bytes", "truncated"],
+    );
+    let pipe = root.path().join("pipe.safetensors");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    if made.is_ok_and(|status| status.success()) {
+        fails(&[&pipe.display().to_string()], 1, &["a device or a pipe"]);
+    }
     let said = fails(&[&pickle.display().to_string()], 1, &["import torch"]);
     assert!(said.lines().count() <= 4, "{said}");
 }

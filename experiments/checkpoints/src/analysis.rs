@@ -4,7 +4,7 @@ use crate::{
     Checkpoint, CheckpointError,
     dialects::Last,
     files::StateFile,
-    form::{Coefficients, Form},
+    form::{self, Coefficients, Form},
     measures::{MixMeasures, part},
     site::{Kind, Site},
 };
@@ -70,27 +70,13 @@ pub struct SiteAnalysis {
 impl SiteAnalysis {
     /// The mean coefficients over the tokens, or those with the predictor at 0.
     pub fn mean(&self) -> Option<Coefficients> {
-        let Some((first, rest)) = self.tokens.split_first() else {
-            return self.fixed.clone();
-        };
-        let mut mean = first.clone();
-        for one in rest {
-            each(&mut mean, one, |mean, x| *mean += x);
-        }
-        let share = 1.0 / self.tokens.len() as f64;
-        let all = mean.read.iter_mut().chain(&mut mean.write);
-        all.chain(&mut mean.mix).for_each(|x| *x *= share);
-        Some(mean)
+        form::mean(self.tokens.iter().cloned()).or_else(|| self.fixed.clone())
     }
-}
 
-fn each(a: &mut Coefficients, b: &Coefficients, of: impl Fn(&mut f64, f64)) {
-    for (a, b) in [
-        (&mut a.read, &b.read),
-        (&mut a.write, &b.write),
-        (&mut a.mix, &b.mix),
-    ] {
-        a.iter_mut().zip(b).for_each(|(a, &b)| of(a, b));
+    /// The number of views that the sublayer reads.
+    pub fn views(&self) -> usize {
+        let of = self.fixed.as_ref().or(self.tokens.first());
+        of.map_or(1, |of| (of.views.len() / of.write.len().max(1)).max(1))
     }
 }
 
@@ -130,6 +116,14 @@ impl Analysis {
                 without_states.push(k);
             }
             sites.push(analysed(checkpoint, site, &form, found.unwrap_or_default()));
+        }
+        if let Some(file) = states
+            && without_states.len() == sites.len()
+        {
+            let last = sites.len().saturating_sub(1);
+            let reason =
+                format!("it has no site.K.states, K from 0 to {last}: docs/checkpoints.md");
+            return Err(CheckpointError::malformed(file.path(), reason));
         }
         let predicted = checkpoint.predicted.iter().map(|site| {
             let form = checkpoint.form(site)?;
@@ -180,7 +174,7 @@ fn tokens(
         .or(states.shape.last().copied())
         .unwrap_or(0);
     match states.shape[..] {
-        [_, n, d] if n == form.streams && d == width && n * d > 0 => {}
+        [count, n, d] if n == form.streams && d == width && count * n * d > 0 => {}
         _ => {
             return Err(CheckpointError::Tensor {
                 name: name.to_owned(),

@@ -4,7 +4,8 @@ use crate::{Analysis, analysis::End, form::Coefficients};
 use safetensors::{Dtype, serialize, tensor::TensorView};
 
 /// The bytes of a file with `site.K.static_pre`, `.static_post`, `.static_comb` for every site K,
-/// with states also `.pre`, `.post`, `.comb` per token, and `head.weights`.
+/// with states also `.pre`, `.post`, `.comb` per token, and `head.weights`. Of several views `pre` has one
+/// more dimension, before the streams.
 pub fn to_safetensors(analysis: &Analysis) -> Vec<u8> {
     let mut named: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut put = |name: String, shape: Vec<usize>, values: &mut dyn Iterator<Item = f64>| {
@@ -15,7 +16,13 @@ pub fn to_safetensors(analysis: &Analysis) -> Vec<u8> {
     };
     type Of = fn(&Coefficients) -> &Vec<f64>;
     let parts: [(&str, Of); 3] = [
-        ("pre", |of| &of.read),
+        ("pre", |of| {
+            if of.views.is_empty() {
+                &of.read
+            } else {
+                &of.views
+            }
+        }),
         ("post", |of| &of.write),
         ("comb", |of| &of.mix),
     ];
@@ -23,6 +30,7 @@ pub fn to_safetensors(analysis: &Analysis) -> Vec<u8> {
         for (part, of) in parts {
             let shape = |one: &Coefficients| match (part, one.write.len()) {
                 ("comb", n) => vec![n, n],
+                ("pre", n) if !one.views.is_empty() => vec![one.views.len() / n, n],
                 _ => vec![of(one).len()],
             };
             if let Some(fixed) = &site.fixed {

@@ -63,6 +63,23 @@ fn a_missing_shard_is_to_be_fetched_only_if_it_is_needed() {
     assert_eq!((found.dialect.name, found.to_fetch.len()), ("glm5_next", 2));
 }
 
+/// An index and the shards have to agree.
+#[test]
+fn a_tensor_in_another_shard_than_the_index_says_is_named() {
+    let index = "model.safetensors.index.json";
+    let name = "model.layers.0.hc_ffn_base";
+    for (shard, words) in [("ghost.safetensors", "and is in"), (THIRD, "and is in")] {
+        let (_kept, folder) = copied("deepseek_v4");
+        let text = fs::read_to_string(folder.join(index)).expect("an index");
+        let entry = format!("\"{name}\": \"{FIRST}\"");
+        assert!(text.contains(&entry), "{text}");
+        let changed = text.replace(&entry, &format!("\"{name}\": \"{shard}\""));
+        fs::write(folder.join(index), changed).expect("written");
+        let said = says(&folder, &[name, shard, words, FIRST]);
+        assert!(said.contains(index), "{said}");
+    }
+}
+
 #[test]
 fn shapes_must_agree_with_each_other_and_with_the_configuration() {
     let (_kept, folder) = copied("deepseek_v4");

@@ -7,7 +7,7 @@ use checkpoints::{Checkpoint, Form, Mix, Predictor};
 use common::{computed, given, parsed, worst};
 use std::fs;
 
-const OTHERS: [(&str, &str); 13] = [
+const OTHERS: [(&str, &str); 15] = [
     ("deepseek_v41", "deepseek_v41"),
     ("openpangu", "openpangu"),
     ("motif3", "motif3"),
@@ -15,6 +15,8 @@ const OTHERS: [(&str, &str); 13] = [
     ("qwen4_exp", "qwen4_exp"),
     ("lucidrains_mhc", "lucidrains_mhc"),
     ("lucidrains_mhc_v2", "lucidrains_mhc"),
+    ("lucidrains_mhc_v2_mixed", "lucidrains_mhc"),
+    ("lucidrains_views", "lucidrains"),
     ("mhc_lite_permutations", "mhc_lite"),
     ("mhc_lite_sinkhorn", "mhc_lite"),
     ("tokenbender", "tokenbender"),

@@ -153,12 +153,27 @@ def gated(p, x, eps):
     return (gates.unflatten(-1, (n, -1)) * normed).mean(-2), 2 * (normed.flatten(-2) @ p["inject.weight"].T / n).sigmoid()
 
 
-def after(p, c, config, x, layer, wrong):
+def after(p, c, config, x, memory, layer, wrong):
+    """The state after the sublayer; what is carried beside it is changed in place."""
     kind, eps = c["type"], config["eps"]
-    if kind == "mhc_v4":
+    if kind in ("mhc_v4", "single_pass_mhc"):
         pre, post, comb = deepseek_v4(p, c, x, eps, wrong)
+        if kind == "single_pass_mhc" and wrong != "read of this sublayer":
+            memory[0], pre = pre.unsqueeze(-1), memory[0].squeeze(-1)
         y = layer(torch.einsum("...i,...id->...d", pre, x))
         return comb.mT @ x + post.unsqueeze(-1) * y.unsqueeze(-2)
+    if kind == "two_lane":
+        lane = config["sublayer_index"] % 2
+        y = layer(x[..., 1 - lane if wrong == "the other lane" else lane, :])
+        return p["lane_gain"][:, None] * x + p["lane_write"][:, None] * y.unsqueeze(-2)
+    if kind == "delta_attention_residual":
+        sources = torch.stack(memory, -2)
+        keys = sources if wrong == "keys without their norm" else norm("rmsnorm", sources, 1, None, eps, wrong)
+        shares = (keys @ p["query"]).softmax(-1)
+        read = (shares.unsqueeze(-1) * sources).sum(-2)
+        y = layer(read if wrong == "no state in the read" else x + read)
+        memory.append(y)
+        return x + y
     if kind == "gated_residual":
         u, post = gated(p, x, eps)
         return x + post.unsqueeze(-1) * layer(u).unsqueeze(-2)
@@ -191,6 +206,9 @@ def after(p, c, config, x, layer, wrong):
         h = x if kind == "hyper" else x.unflatten(-1, (n, -1))
         tau = (c.get("tau") or math.sqrt(h.shape[-1])) if kind == "virtual_width" else 1
         alpha, beta = slots(p, c, h, eps, tau, wrong)
+        if c.get("delayed_reads") and wrong != "read of this sublayer":
+            read, memory[0] = memory[0], alpha[..., :1].expand(*h.shape[:-1], 1)
+            alpha = torch.cat([read, alpha[..., 1:].expand(*h.shape[:-1], n)], -1)
         carried = alpha[..., m:] @ h if wrong == "transposed mix" else alpha[..., m:].mT @ h
         y = layer((alpha[..., :m].mT @ h).flatten(-2)).unflatten(-1, (m, -1))
         if wrong == "write before the mix":
@@ -200,6 +218,8 @@ def after(p, c, config, x, layer, wrong):
         after = carried + beta @ y
         return after if kind == "hyper" else after.flatten(-2)
     pre, post, h = constrained(p, c, x, eps, wrong)
+    if "write_gain" in p and wrong != "no gain of the write":
+        post = p["write_gain"] * post
     y = layer(torch.einsum("...i,...id->...d", pre, x))
     return h @ x + post.unsqueeze(-1) * y.unsqueeze(-2)
 
@@ -209,18 +229,37 @@ def worst(path, wrong=None):
     tensors, config = load(path)
     param = {n.removeprefix("param."): t.clone().requires_grad_() for n, t in tensors.items() if n.startswith("param.")}
     own = {n.removeprefix("connection."): t for n, t in param.items()}
-    hidden = tensors["input.hidden"].clone().requires_grad_()
+    inputs = {n.removeprefix("input."): t for n, t in tensors.items() if n.startswith("input.")}
+    hidden = inputs["hidden"].clone().requires_grad_()
+    carried = {n: t.clone().requires_grad_() for n, t in inputs.items() if n.startswith("memory.")}
+    memory = [carried[f"memory.{j}"] for j in range(len(carried))]
     approximate = "tanh" if wrong == "gelu by tanh" else "none"
     layer = lambda x: F.gelu(x @ param["sublayer.weight"].T, approximate=approximate)
-    output = after(own, config["connection"], config, hidden, layer, wrong)
-    output.backward(tensors["input.output_cotangent"])
-    grads = {"hidden": hidden.grad} | {n: torch.zeros_like(t) if t.grad is None else t.grad for n, t in param.items()}
+    output = after(own, config["connection"], config, hidden, memory, layer, wrong)
+    products = [output * inputs["output_cotangent"]]
+    products += [x * inputs[f"memory_cotangent.{j}"] for j, x in enumerate(memory)]
+    sum(x.sum() for x in products).backward()
+    leaves = {"hidden": hidden} | carried | param
+    grads = {n: torch.zeros_like(t) if t.grad is None else t.grad for n, t in leaves.items()}
+    for name in grads:
+        if name.endswith(("static_alpha", "dynamic_alpha_fn")):
+            grads[name][..., frozen_columns(config["connection"])] = 0
+    # What does not learn has no gradient in the file.
+    grads = {n: t for n, t in grads.items() if f"grad.{n}" in tensors}
     expected = {name: tensors[f"grad.{name}"] for name in grads}
     floor = 0.01 * max(t.abs().max() for t in expected.values())
     # NaN is an error too, and JSON has none.
     error = lambda a, b, floor: ((a - b).abs().max() / b.abs().max().clamp(min=floor)).nan_to_num(1e30).item()
     of_grads = max(error(grads[n], expected[n], floor) for n in grads)
-    return error(output, tensors["expect.hidden"], 0.0), of_grads
+    outputs = [(output, tensors["expect.hidden"])]
+    outputs += [(x, tensors[f"expect.memory.{j}"]) for j, x in enumerate(memory)]
+    return max(error(got, expected, 0.0) for got, expected in outputs), of_grads
+
+
+def frozen_columns(c):
+    """The columns of [A_m | A_r] that keep their values although others learn."""
+    read, mix = ("read" in c.get("frozen", []), "mix" in c.get("frozen", []))
+    return [] if read == mix else [0] if read else list(range(1, c["rate"] + 1))
 
 
 SLOTS = ["norm not centred", "sum of squares for their mean", "eps outside the root", "no eps", "norm without weight"]
@@ -232,6 +271,9 @@ MISTAKES = {
     "mhc_lite": ["permutations in reverse"],
     "krom_hc": ["factors in reverse"],
     "mhc_v4": ["transposed mix", "rows last"],
+    "single_pass_mhc": ["transposed mix", "rows last", "read of this sublayer"],
+    "two_lane": ["the other lane"],
+    "delta_attention_residual": ["keys without their norm", "no state in the read", "no eps"],
 }
 FAMILY = ["norm of each stream", "no scale of the logits", "no 2 before the write's sigmoid"]
 
@@ -240,15 +282,17 @@ def mistakes(c):
     kind = c["type"]
     some = list(MISTAKES.get(kind, []))
     if kind in ("hyper", "frac", "virtual_width"):
+        some += ["read of this sublayer"] if c.get("delayed_reads") else []
         if c["dynamic"]:
             some += ["tanh after the scale", "no tanh"] if c["tanh"] else []
             if c["norm"] != "none":
                 some += SLOTS[0 if c["norm"] == "layernorm" else 1 :]
-    elif kind == "mhc_v4" and c["hc_eps"] > 1e-4:
+    elif kind in ("mhc_v4", "single_pass_mhc") and c["hc_eps"] > 1e-4:
         some += ["hc_eps in the norm", "no eps of the read", "no eps of the divisors"]
     elif kind in ("mhc", "mhc_lite", "krom_hc", "identity_hc", "cayley", "ohc", "jpmhc"):
         some += SLOTS[0 if kind == "jpmhc" else 1 :]
         some += FAMILY if kind != "jpmhc" else []
+        some += ["no gain of the write"] if c.get("write_gain_end", 1) != 1 else []
         # The mix of KromHC is symmetric.
         some += [] if kind in ("krom_hc", "identity_hc") else ["transposed mix"]
     if c.get("rate") == 1:

@@ -42,6 +42,12 @@ fn the_program_has_the_validation_loss_of_the_run() {
     let no_tanh = "--set=model.connection={type=\"hyper\",rate=2,tanh=false,norm=\"rmsnorm\"}";
     let bare = "--set=model.connection={type=\"hyper\",rate=3,norm=\"none\",reduction=\"mean\"}";
     let statics = "--set=model.connection={type=\"hyper\",rate=3,dynamic=false}";
+    let head = "--set=model.connection={type=\"hyper\",rate=3,reduction=\"sigmoid_head\",\
+                delayed_reads=true}";
+    let scaled = "--set=model.connection={type=\"hyper\",expansion=\"learned_scale\",\
+                  frozen=[\"mix\",\"dynamic\"]}";
+    let delayed = "--set=model.connection={type=\"hyper\",dynamic=false,delayed_reads=true,\
+                   expansion=\"learned_scale\",reduction=\"sigmoid_head\"}";
     let gelu = "--set=model.ffn={type=\"gelu\",hidden=64}";
     let rms = [
         "--set=model.norm={type=\"rmsnorm\",eps=1e-3}",
@@ -54,10 +60,14 @@ fn the_program_has_the_validation_loss_of_the_run() {
         ("smoke", &[no_tanh, rms[0], rms[1]]),
         ("smoke", &[bare]),
         ("smoke", &[statics, gelu, tied]),
+        ("smoke", &[head]),
+        ("smoke", &[scaled]),
         ("moe-smoke", &[]),
         ("moe-smoke", &[hyper, "--set=model.ffn.top_k=1"]),
         ("vit-smoke", &[]),
+        ("moe-smoke", &[delayed]),
         ("vit-smoke", &[hyper, "--set=model.pool=mean"]),
+        ("vit-smoke", &[head]),
         (
             "vit-smoke",
             &[statics, "--set=model.ffn={type=\"swiglu\",hidden=24}"],
@@ -112,5 +122,55 @@ fn weights_that_pytorch_has_changed_have_the_same_loss_here() {
             (here - there).abs() < 1e-5,
             "{preset}: {here}, there {there}"
         );
+    }
+}
+
+/// What is frozen here has no gradient there, and what learns has one.
+#[test]
+fn frozen_parts_stay_frozen_in_pytorch() {
+    if !has_torch() {
+        return;
+    }
+    let program = "
+import json, model, torch
+network = model.load()
+tokens = model.read('validation.safetensors')[0]['inputs'][:2].long()
+network(tokens).square().sum().backward()
+for name, parameter in network.blocks[1].attn_connection.named_parameters():
+    moves = 0 if parameter.grad is None else (parameter.grad != 0).double()
+    print(name, ''.join(str(int(x)) for x in (moves * torch.ones_like(parameter)).flatten()))
+";
+    for (frozen, expected) in [
+        ("read", ["011", "011", "11", "11", "1", "1"]),
+        ("mix", ["100", "100", "11", "11", "1", "1"]),
+        ("write", ["111", "111", "00", "00", "1", "0"]),
+        ("dynamic", ["111", "000", "11", "00", "0", "0"]),
+    ] {
+        let setting =
+            format!("--set=model.connection={{type=\"hyper\",rate=2,frozen=[\"{frozen}\"]}}");
+        let place = Place::new("smoke", &[&setting]);
+        let said = python(&place.export(), &["-c", program]);
+        let of = |name: &str| -> &str {
+            let mut lines = said.lines().filter_map(|line| line.split_once(' '));
+            let found = lines.find(|(parameter, _)| *parameter == name);
+            found.unwrap().1
+        };
+        for (name, expected) in [
+            "static_alpha",
+            "dynamic_alpha_fn",
+            "static_beta",
+            "dynamic_beta_fn",
+            "dynamic_alpha_scale",
+            "dynamic_beta_scale",
+        ]
+        .into_iter()
+        .zip(expected)
+        {
+            let found = of(name);
+            assert!(
+                !found.is_empty() && found == expected.repeat(found.len() / expected.len()),
+                "{frozen}: {name}: {found}"
+            );
+        }
     }
 }

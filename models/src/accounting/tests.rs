@@ -6,7 +6,7 @@ use crate::{
     vit::VitConfig,
 };
 use engine::{rng::Key, tape::Tape};
-use nn::connection::{ConnectionConfig, HyperConfig};
+use nn::connection::{ConnectionConfig, HyperConfig, Reduction};
 
 fn account(config: &TransformerConfig) -> Account {
     config.account().unwrap()
@@ -74,6 +74,25 @@ fn the_account_of_hyper_connections_is_that_by_hand() {
     let predictors = 2 * d * n * (n + 2) + 8 * n * d + 3 * n * (n + 2);
     assert_eq!(hyper.flops.connections, 6 * (products + predictors) as u64);
     assert_eq!(hyper.flops.attention, plain.flops.attention);
+}
+
+/// Norm and read, `2 d n` each, `2 d n` for each of n logits, and 4 per logit.
+#[test]
+fn a_learned_head_is_counted() {
+    let (n, d) = (2, 8);
+    let with = |reduction| {
+        let config = TransformerConfig {
+            connection: ConnectionConfig::Hyper(HyperConfig {
+                rate: n,
+                reduction,
+                ..HyperConfig::default()
+            }),
+            ..small()
+        };
+        account(&config).flops.connections
+    };
+    let head = (4 * d * n + 2 * d * n * n + 4 * n) as u64;
+    assert_eq!(with(Reduction::SigmoidHead), with(Reduction::Sum) + head);
 }
 
 #[test]

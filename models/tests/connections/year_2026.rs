@@ -1,6 +1,6 @@
 //! The connections of 2026 in a real network.
 
-use super::{after_three_steps, config, network, probed, starts_as_pre_norm};
+use super::{after_three_steps, config, network, probed, starts_alike, starts_as_pre_norm};
 use engine::rng::Key;
 use models::{network::Network, transformer::Transformer};
 use nn::{
@@ -52,6 +52,8 @@ fn every_learnable_parameter_receives_a_gradient_and_moves() {
     let more = [
         two_lanes(Some(0)),
         two_lanes(Some(2)),
+        parallel_lanes(Some(0)),
+        parallel_lanes(None),
         deep_delta(1, 0.5),
         deep_delta(3, 1.5),
     ];
@@ -68,7 +70,17 @@ fn every_learnable_parameter_receives_a_gradient_and_moves() {
 }
 
 fn two_lanes(first_block: Option<usize>) -> ConnectionConfig {
-    ConnectionConfig::TwoLane(TwoLaneConfig { first_block })
+    ConnectionConfig::TwoLane(TwoLaneConfig {
+        first_block,
+        parallel: false,
+    })
+}
+
+fn parallel_lanes(first_block: Option<usize>) -> ConnectionConfig {
+    ConnectionConfig::TwoLane(TwoLaneConfig {
+        first_block,
+        parallel: true,
+    })
 }
 
 fn deep_delta(channels: usize, beta_init: f32) -> ConnectionConfig {
@@ -86,6 +98,13 @@ fn mudd_two_lanes_and_delta_attention_start_as_pre_norm() {
     for first_block in [None, Some(0), Some(1), Some(2)] {
         starts_as_pre_norm(two_lanes(first_block));
     }
+}
+
+/// Sublayers that read the inputs of their block are those of parallel blocks at first.
+#[test]
+fn parallel_lanes_start_as_parallel_blocks() {
+    let parallel = ConnectionConfig::Parallel(Default::default());
+    starts_alike(parallel_lanes(Some(0)), parallel);
 }
 
 /// Streams that start as copies differ behind the first write.
@@ -211,6 +230,8 @@ fn parameters_are_counted_to_the_last() {
         (gated(n, 6), SUBLAYERS * (read(6) + n * all) + read(6)),
         // Four scalars for each of the last two blocks' sublayers.
         (two_lanes(None), 4 * 4),
+        // One gain of each lane for a block.
+        (parallel_lanes(None), 2 * 6),
         (
             deep_delta(n, 1.0),
             SUBLAYERS * (n + DIM + 1 + n * DIM + n) + n,
@@ -233,6 +254,60 @@ fn parameters_are_counted_to_the_last() {
     }
 }
 
+/// Operations by hand, for a token: products count two for each multiply-add, a sigmoid or an
+/// exponential and what belongs to it about four.
+#[test]
+fn operations_are_counted_to_the_last() {
+    let (n, d) = (4, DIM);
+    let all = n * d;
+    let (read, write, mix) = (2 * all, 2 * all, 2 * all * n);
+    let predictor = |logits: usize| 2 * all + 2 * all * logits + 4 * logits;
+    let sinkhorn = |iterations: usize| 8 * iterations * n * n;
+    let v4 = |iterations| read + write + mix + predictor((2 + n) * n) + sinkhorn(iterations);
+    // Norm, both projections with silu between, and gate and mean.
+    let gated_read = |rank: usize| 4 * all + 4 * all * rank + 5 * rank + 4 * all;
+    // Norm, two layers of as many numbers as weights with gelu between, statics, and the sums.
+    let mudd = |weights: usize| {
+        4 * d + 2 * d * weights + 10 * weights + 2 * weights * weights + weights + 2 * d * weights
+    };
+    let depth = (2..=SUBLAYERS).map(|sources| 6 * d * sources + d);
+    let settings = mhc_v4(n, 7, 1e-6);
+    for (connection, expected) in [
+        (
+            ConnectionConfig::MhcV4(settings.clone()),
+            SUBLAYERS * v4(7) + read + predictor(n),
+        ),
+        (
+            ConnectionConfig::SinglePassMhc(SinglePassMhcConfig(settings)),
+            SUBLAYERS * v4(7) + read,
+        ),
+        (
+            gated(n, 6),
+            SUBLAYERS * (gated_read(6) + 2 * all * n + 6 * n + write) + gated_read(6),
+        ),
+        (
+            deep_delta(n, 1.0),
+            // Strength and values, the length of the output, erasing and writing.
+            SUBLAYERS * (read + (2 * d + 6) * (1 + n) + 2 * d + 4 * all) + read,
+        ),
+        // Two sublayers before the lanes.
+        (two_lanes(None), 2 * d + 4 * 16 * d),
+        (parallel_lanes(None), 2 * d + 4 * 16 * d),
+        (
+            ConnectionConfig::DeltaAttentionResidual(Default::default()),
+            SUBLAYERS * d + depth.sum::<usize>(),
+        ),
+        (
+            ConnectionConfig::Mudd(Default::default()),
+            SUBLAYERS * d + mudd(8) + mudd(12) + mudd(4),
+        ),
+    ] {
+        let label = connection.spec().label();
+        let account = config(connection).account().unwrap();
+        assert_eq!(account.flops.connections, expected as u64, "{label}");
+    }
+}
+
 #[test]
 fn impossible_settings_are_refused_by_name() {
     let message = |connection: ConnectionConfig| {
@@ -243,9 +318,13 @@ fn impossible_settings_are_refused_by_name() {
         (mhc_v4(0, 20, 1e-6), "rate is 0, expected at least 1"),
         (mhc_v4(257, 20, 1e-6), "rate is 257, expected at most 256"),
         (mhc_v4(4, 0, 1e-6), "sinkhorn_iters is 0, expected 1 to"),
-        (mhc_v4(4, 20, -1e-6), "hc_eps is -0.000001, expected 0 or a"),
-        (mhc_v4(4, 20, f32::NAN), "hc_eps is NaN, expected 0 or a"),
+        (
+            mhc_v4(4, 20, -1e-6),
+            "hc_eps is -0.000001, expected a small",
+        ),
+        (mhc_v4(4, 20, f32::NAN), "hc_eps is NaN, expected a small"),
         (mhc_v4(4, 20, f32::INFINITY), "hc_eps is inf, expected"),
+        (mhc_v4(4, 20, 1.5), "hc_eps is 1.5, expected"),
     ] {
         for connection in [
             ConnectionConfig::MhcV4(settings.clone()),

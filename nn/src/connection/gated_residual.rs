@@ -174,11 +174,9 @@ impl Connection for GatedResidual {
         let mut cost = self.read.cost();
         cost.flops += 2 * all * n + 6 * n + 2 * all;
         cost.saved += 4 * n + all;
-        if let Some(mixer) = &self.mixer {
-            let Cost { flops, saved } = mixer.cost();
-            cost.flops += flops;
-            cost.saved += saved;
+        match &self.mixer {
+            Some(mixer) => cost + mixer.cost(),
+            None => cost,
         }
-        cost
     }
 }

@@ -18,7 +18,7 @@ use super::{
         kernels::{Gates, Rule},
         ops::joint_coefficients,
     },
-    reduction::head_weights,
+    reduction::{head_cost, head_weights},
     streams::{
         expansion::{Expander, Expansion},
         flat_projection::flat_linear,
@@ -77,10 +77,10 @@ impl Spec for MhcV4Config {
     fn validate(&self, _: usize) -> Result<(), String> {
         check_streams("rate", self.rate)?;
         self.rule().validate(self.rate)?;
-        match self.hc_eps.is_finite() && self.hc_eps >= 0.0 {
+        match (0.0..=1.0).contains(&self.hc_eps) {
             true => Ok(()),
             false => Err(format!(
-                "hc_eps is {}, expected 0 or a small positive number (DeepSeek-V4 has 1e-6)",
+                "hc_eps is {}, expected a small number from 0 to 1 (DeepSeek-V4 has 1e-6)",
                 self.hc_eps
             )),
         }
@@ -215,18 +215,12 @@ impl Connection for MhcV4 {
         read(slots, hidden, weights)
     }
 
-    /// The last sublayer also counts the head: norm and read `2 d n` each, `2 d n` for each of n
-    /// logits, and 4 per logit.
+    /// The last sublayer also counts the head.
     fn cost(&self) -> Cost {
-        let Cost {
-            mut flops,
-            mut saved,
-        } = self.predictor.cost();
-        if self.head.is_some() {
-            let (n, d) = (self.predictor.config.rate, self.predictor.dim);
-            flops += 4 * d * n + 2 * d * n * n + 4 * n;
-            saved += 2 * n + 1 + d;
+        let cost = self.predictor.cost();
+        match self.head {
+            Some(_) => cost + head_cost(self.predictor.config.rate, self.predictor.dim),
+            None => cost,
         }
-        Cost::new(flops, saved)
     }
 }

@@ -25,7 +25,7 @@ pub use streams::{expansion::Expansion, predictor::PredictorNorm};
 
 use crate::{attention::AttentionInput, hooks, norm::NormKind};
 use engine::{params::Builder, tape::Var};
-use std::fmt;
+use std::{fmt, ops::Add};
 use streams::pending::PendingWrite;
 
 /// Which sublayer of the network a connection belongs to.
@@ -125,6 +125,14 @@ impl Cost {
     /// So many operations and saved elements.
     pub fn new(flops: usize, saved: usize) -> Self {
         Self { flops, saved }
+    }
+}
+
+impl Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self::new(self.flops + other.flops, self.saved + other.saved)
     }
 }
 

@@ -152,9 +152,7 @@ impl Connection for Mudd {
         let d = self.dim;
         let mut cost = Cost::new(d, d);
         for weights in self.mix.iter().chain(&self.last) {
-            let Cost { flops, saved } = weights.cost(d);
-            cost.flops += flops;
-            cost.saved += saved;
+            cost = cost + weights.cost(d);
         }
         if self.mix.is_some() {
             cost.saved += 2 * (d + 2);

@@ -1,7 +1,7 @@
 //! The end of a network of streams: n of them become one vector per token.
 
 use super::{
-    Site,
+    Cost, Site,
     streams::{
         flat_projection::flat_projection,
         ops::{Slots, read},
@@ -51,6 +51,7 @@ const FLOOR: f32 = 1e-6;
 pub(super) struct Reducer {
     reduction: Reduction,
     rate: usize,
+    dim: usize,
     eps: f32,
     head: Option<Head>,
 }
@@ -77,8 +78,17 @@ impl Reducer {
         Self {
             reduction,
             rate,
+            dim: site.dim,
             eps: site.eps,
             head,
+        }
+    }
+
+    /// The cost of a learned head; a sum and a mean count nothing.
+    pub(super) fn cost(&self) -> Cost {
+        match self.head {
+            Some(_) => head_cost(self.rate, self.dim),
+            None => Cost::default(),
         }
     }
 
@@ -166,6 +176,11 @@ impl Op for HeadWeights {
             }
         }
     }
+}
+
+/// Norm and read, `2 d n` each, `2 d n` for each of n logits, and 4 per logit.
+pub(super) fn head_cost(n: usize, d: usize) -> Cost {
+    Cost::new(4 * d * n + 2 * d * n * n + 4 * n, 2 * n + 1 + d)
 }
 
 /// `w = sigmoid(s u + b) + floor`: u `[.., n]`, s `[1]`, b `[n]`, w `[.., n, 1]`.

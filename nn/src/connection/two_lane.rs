@@ -27,10 +27,21 @@ settings! {
     /// mean of the lanes. So it is a static hyper-connection with n = 2, reads that are fixed one-hot and
     /// a diagonal mix, for a part of the network. All g and w start at 1: as pre-norm.
     ///
-    /// Source: M. Sisovic, "Parallel Residuals", modded-nanogpt #230, 2026.
+    /// Where they are `parallel`, both sublayers of a block read its inputs, and g acts once,
+    ///
+    /// ```text
+    /// L_j <- g_j L_j + v_j attention(norm L_0) + w_j feed_forward(norm L_1)
+    /// ```
+    /// so that the network starts as parallel blocks.
+    ///
+    /// Source: M. Sisovic, "Parallel Residuals", modded-nanogpt #230, 2026; `parallel`: parameter-golf
+    /// #1529, 2026.
     pub struct TwoLaneConfig {
         /// The first block with two lanes, from 0; 7 of 11 of the depth, as in the source, if not set.
         pub first_block: Option<usize> = None,
+        /// Both sublayers of a block with lanes read the inputs of the block.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        pub parallel: bool = false,
     }
 }
 
@@ -42,34 +53,48 @@ impl TwoLaneConfig {
     fn first_block(&self, blocks: usize) -> usize {
         self.first_block.unwrap_or(blocks * 7 / 11)
     }
+
+    /// Returns whether two lanes come in at this sublayer.
+    pub fn has_lanes_before(&self, site: Site) -> bool {
+        site.index > 2 * self.first_block(site.count / 2)
+    }
 }
 
 impl Spec for TwoLaneConfig {
     fn build(&self, site: Site, b: &mut Builder) -> Box<dyn Connection> {
         let (first, sublayer) = (2 * self.first_block(site.count / 2), site.index);
         let mut scalars = |name| b.param(name, [LANES], Decay::No, Init::Ones);
+        let lane = sublayer % LANES;
         let lanes = (sublayer >= first).then(|| Lanes {
-            gain: scalars("lane_gain"),
+            gain: (!self.parallel || lane == 0).then(|| scalars("lane_gain")),
             write: scalars("lane_write"),
         });
         Box::new(TwoLane {
             dim: site.dim,
             opens: sublayer == first,
-            lane: sublayer % LANES,
+            parallel: self.parallel,
+            lane,
             lanes,
             reducer: Reducer::new(Reduction::Mean, LANES, site, b),
         })
     }
 
     fn label(&self) -> String {
-        match self.first_block {
+        let mut label = match self.first_block {
             Some(block) => format!("two lanes from block {block}"),
             None => "two lanes".into(),
+        };
+        if self.parallel {
+            label.push_str(", parallel");
         }
+        label
     }
 
     fn citation(&self) -> &'static str {
-        "M. Sisovic, Parallel Residuals, modded-nanogpt #230, 2026"
+        match self.parallel {
+            true => "M. Sisovic, Improved Parallel Residuals, parameter-golf #1529, 2026",
+            false => "M. Sisovic, Parallel Residuals, modded-nanogpt #230, 2026",
+        }
     }
 
     fn validate_depth(&self, blocks: usize) -> Result<(), String> {
@@ -85,15 +110,18 @@ impl Spec for TwoLaneConfig {
 /// The scalars of both lanes.
 #[derive(Debug)]
 struct Lanes {
-    gain: ParamId,
+    /// `None` where the sublayer before has multiplied the lanes already.
+    gain: Option<ParamId>,
     write: ParamId,
 }
 
+/// Where sublayers are parallel, `memory` holds the lanes in front of the block.
 #[derive(Debug)]
 struct TwoLane {
     dim: usize,
     /// True of the first sublayer with lanes.
     opens: bool,
+    parallel: bool,
     /// The lane that this sublayer reads.
     lane: usize,
     lanes: Option<Lanes>,
@@ -101,10 +129,11 @@ struct TwoLane {
 }
 
 impl Connection for TwoLane {
-    fn apply<'t>(&self, state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
+    fn apply<'t>(&self, mut state: State<'t>, sublayer: &Sublayer<'_, 't>) -> State<'t> {
         let x = state.hidden;
         let Some(lanes) = &self.lanes else {
-            return State::new(x + sublayer.pre_normed(x));
+            state.hidden = x + sublayer.pre_normed(x);
+            return state;
         };
         let tape = x.tape();
         let hidden = match self.opens {
@@ -112,14 +141,27 @@ impl Connection for TwoLane {
             false => x,
         };
         let slots = Slots::of_streams("two_lane", hidden, 1);
-        let coefficients = Coefficients {
-            alpha: one_hot_read(tape.param(lanes.gain), self.lane),
+        let gain = match lanes.gain {
+            Some(gain) => tape.param(gain),
+            None => tape.constant([LANES], &[1.0; LANES]),
+        };
+        let mut coefficients = Coefficients {
+            alpha: one_hot_read(gain, self.lane),
             beta: tape.param(lanes.write),
         };
-        let input = read(slots, hidden, coefficients.alpha);
-        let (coefficients, input, _) = seen(slots, hidden, coefficients, input);
+        let from = match self.lane {
+            1 if self.parallel => state.memory.pop().expect("the inputs of the block"),
+            _ => hidden,
+        };
+        let mut input = read(slots, from, coefficients.alpha);
+        if !self.parallel {
+            (coefficients, input, _) = seen(slots, hidden, coefficients, input);
+        } else if self.lane == 0 {
+            state.memory.push(hidden);
+        }
         let output = sublayer.pre_normed(input);
-        State::new(write(slots, WriteForm::Full, hidden, coefficients, output))
+        state.hidden = write(slots, WriteForm::Full, hidden, coefficients, output);
+        state
     }
 
     fn reduce<'t>(&self, state: State<'t>) -> Var<'t> {

@@ -96,6 +96,32 @@ pub fn two_lanes<const FIRST: usize>(network: &Network, vectors: &Vectors) -> Ve
     })
 }
 
+/// The same of sublayers that read the inputs of their block.
+pub fn parallel_lanes<const FIRST: usize>(network: &Network, vectors: &Vectors) -> Vectors {
+    per_token(vectors, |x| {
+        let mut lanes = [x.to_vec(), x.to_vec()];
+        for block in 0..SUBLAYERS / 2 {
+            let (k, before) = (2 * block, lanes.clone());
+            if block < FIRST {
+                let h = add(&before[0], &pre_normed(k, &before[0]));
+                lanes = [0, 1].map(|_| add(&h, &pre_normed(k + 1, &h)));
+                continue;
+            }
+            let outputs = [0, 1].map(|lane| pre_normed(k + lane, &before[lane]));
+            for (j, lane) in lanes.iter_mut().enumerate() {
+                let [g, v, w] = [
+                    network.of(k, "lane_gain")[j],
+                    network.of(k, "lane_write")[j],
+                    network.of(k + 1, "lane_write")[j],
+                ];
+                let attended = zip(lane, &outputs[0], |x, a| g * x + v * a);
+                *lane = zip(&attended, &outputs[1], |x, f| x + w * f);
+            }
+        }
+        zip(&lanes[0], &lanes[1], |a, b| (a + b) / 2.0)
+    })
+}
+
 pub fn deep_delta<const N: usize>(network: &Network, vectors: &Vectors) -> Vectors {
     let read = |weights: Option<&[f64]>, channels: &[Vec<f64>]| {
         let weights = weights.unwrap_or(&[1.0]);

@@ -313,12 +313,19 @@ fn mudd_follows_its_formula() {
 fn two_lanes_follow_their_formula() {
     let from = |block| TwoLaneConfig {
         first_block: Some(block),
+        parallel: false,
     };
     check(&from(0), formulas_2026::two_lanes::<0>);
     check(&from(1), formulas_2026::two_lanes::<1>);
     check(&from(2), formulas_2026::two_lanes::<2>);
     // 7 of 11 of three blocks.
     check(&TwoLaneConfig::default(), formulas_2026::two_lanes::<1>);
+    let parallel = |first_block| TwoLaneConfig {
+        first_block,
+        parallel: true,
+    };
+    check(&parallel(Some(0)), formulas_2026::parallel_lanes::<0>);
+    check(&parallel(None), formulas_2026::parallel_lanes::<1>);
 }
 
 #[test]

@@ -2,5 +2,6 @@
 //! in f64.
 
 mod constrained;
+mod counted;
 mod projection;
 mod slots;

@@ -81,6 +81,7 @@ pub(super) const CONSTRAINED_ROLES: &[(&str, &str)] = &[
     ("residual_scale", "mix_scale"),
     ("h_post_scale", "beta_scale"),
     ("norm.gamma", "gamma"),
+    ("maybe_mix_streams", "before"),
 ];
 
 pub(super) const CONSTRAINED_REQUIRED: &[&str] = &[
@@ -98,12 +99,13 @@ pub(super) const CONSTRAINED_REQUIRED: &[&str] = &[
 pub(super) const NORMALIZE: f64 = 1e-12;
 
 fn hyper(parts: &mut Parts<'_>, tanh: bool) -> Result<Form, CheckpointError> {
-    let (streams, base) = fixed(parts)?;
+    let (streams, views, base) = fixed(parts)?;
     let alpha = parts.vector("alpha_scale", 1)?[0];
     let beta = parts.vector("beta_scale", 1)?[0];
     Ok(Form {
         streams,
-        predictor: Some(predictor(parts, streams, tanh)?),
+        views,
+        predictor: Some(predictor(parts, [streams, views], tanh)?),
         base,
         scale: [alpha, beta, alpha],
         read: Gate::Linear,
@@ -113,7 +115,7 @@ fn hyper(parts: &mut Parts<'_>, tanh: bool) -> Result<Form, CheckpointError> {
 }
 
 fn constrained(parts: &mut Parts<'_>, values: &Values) -> Result<Form, CheckpointError> {
-    let (streams, base) = fixed(parts)?;
+    let (streams, base) = fixed_of_one_view(parts)?;
     let mut scale = [0.0; 3];
     for (scale, role) in scale
         .iter_mut()
@@ -123,7 +125,8 @@ fn constrained(parts: &mut Parts<'_>, values: &Values) -> Result<Form, Checkpoin
     }
     Ok(Form {
         streams,
-        predictor: Some(predictor(parts, streams, false)?),
+        views: 1,
+        predictor: Some(predictor(parts, [streams, 1], false)?),
         base,
         scale,
         read: Gate::sigmoid(1.0, 0.0),
@@ -144,59 +147,82 @@ pub(super) fn columns_first(iterations: usize) -> Sinkhorn {
     }
 }
 
-/// The number of streams, and the logits read, write, mix of `static_alpha` `[n, 1 + n]` and
-/// `static_beta`.
-pub(super) fn fixed(parts: &mut Parts<'_>) -> Result<(usize, Vec<f64>), CheckpointError> {
+/// The number of streams, that of views, and the logits read, write, mix of `static_alpha` `[n, views +
+/// n]` and `static_beta`.
+fn fixed(parts: &mut Parts<'_>) -> Result<(usize, usize, Vec<f64>), CheckpointError> {
     let alpha = parts.read("static_alpha")?;
-    let streams = alpha.shape.first().copied().unwrap_or(0);
-    let streams = parts.streams("static_alpha", streams, |n| n)?;
-    if alpha.shape != [streams, streams + 1] {
-        return Err(parts.wrong(
-            "static_alpha",
-            format!(
-                "the shape is {:?}, expected [n, n + 1]; several views or fractions cannot be \
-                 shown as one read and one mix",
-                alpha.shape
-            ),
-        ));
+    let (rows, columns) = match alpha.shape[..] {
+        [rows, columns] => (rows, columns),
+        _ => (0, 0),
+    };
+    let streams = parts.streams("static_alpha", rows, |n| n)?;
+    if columns <= streams {
+        let reason = format!("the shape is {:?}, expected [n, n + 1]", alpha.shape);
+        return Err(parts.wrong("static_alpha", reason));
     }
     let beta = parts.vector("static_beta", streams)?;
-    let rows = || alpha.values.chunks_exact(streams + 1);
-    let read = rows().map(|row| row[0]);
-    let mix = rows().flat_map(|row| row[1..].to_vec());
-    Ok((streams, read.chain(beta).chain(mix).collect()))
+    let (views, row) = (columns - streams, |i: usize| &alpha.values[i * columns..]);
+    let reads = (0..views).flat_map(|view| (0..streams).map(move |i| row(i)[view]));
+    let mix = (0..streams).flat_map(|i| row(i)[views..columns].to_vec());
+    let base = reads.chain(beta).chain(mix).collect();
+    Ok((streams, views, base))
+}
+
+/// The same where a sublayer reads one view, as it has to: with several the library's mHC fails.
+pub(super) fn fixed_of_one_view(
+    parts: &mut Parts<'_>,
+) -> Result<(usize, Vec<f64>), CheckpointError> {
+    let (streams, views, base) = fixed(parts)?;
+    if views > 1 {
+        let columns = streams + views;
+        let reason = format!("the shape is [{streams}, {columns}], expected [n, n + 1]");
+        return Err(parts.wrong("static_alpha", reason));
+    }
+    Ok((streams, base))
 }
 
 fn predictor(
     parts: &mut Parts<'_>,
-    streams: usize,
+    [streams, views]: [usize; 2],
     tanh: bool,
 ) -> Result<Predictor, CheckpointError> {
+    let beta_fn = parts.read("beta_fn")?.shape;
+    if beta_fn.len() == 2 && beta_fn[1] > 1 {
+        let reason = format!(
+            "the shape is {beta_fn:?}: several fractions cannot be shown as one read and one mix"
+        );
+        return Err(parts.wrong("beta_fn", reason));
+    }
     let gamma = parts.read("gamma")?.values;
     let gamma: Vec<f64> = gamma.iter().map(|g| 1.0 + g).collect();
     let width = gamma.len();
     parts.expect_width("gamma", width * streams, streams)?;
     let beta = parts.vector("beta_fn", width)?;
     let beta: Vec<f64> = beta.iter().zip(&gamma).map(|(w, g)| w * g).collect();
+    let before = match parts.optional("before")? {
+        Some(_) => parts.vector("before", streams * streams)?,
+        None => Vec::new(),
+    };
     let alpha = parts.read("alpha_fn")?;
-    let size = width * (streams + 1);
+    let size = width * (streams + views);
     if size == 0 || !alpha.values.len().is_multiple_of(size) || alpha.values.is_empty() {
         let reason = format!(
             "the shape is {:?}, expected [.., {width}, {}]",
             alpha.shape,
-            streams + 1
+            streams + views
         );
         return Err(parts.wrong("alpha_fn", reason));
     }
     let proposals = alpha.values.chunks_exact(size).map(|matrix| {
-        let mut rows = columns(matrix, streams + 1, &gamma);
-        rows.insert(1, beta.clone());
+        let mut rows = columns(matrix, streams + views, &gamma);
+        rows.insert(views, beta.clone());
         rows
     });
     Ok(Predictor {
         eps: Eps::Floor(NORMALIZE),
         norm_per_stream: true,
         per_stream: true,
+        before,
         tanh,
         proposals: proposals.collect(),
     })

@@ -35,7 +35,7 @@ fn form(parts: &mut Parts<'_>, values: &Values) -> Result<Form, CheckpointError>
     let (base, mix) = match permutations {
         false => {
             let rule = lucidrains::columns_first(values.iterations());
-            (lucidrains::fixed(parts)?.1, as_it_is(rule))
+            (lucidrains::fixed_of_one_view(parts)?.1, as_it_is(rule))
         }
         true => {
             let all = (1..=streams).try_fold(1_usize, usize::checked_mul);
@@ -77,11 +77,13 @@ fn form(parts: &mut Parts<'_>, values: &Values) -> Result<Form, CheckpointError>
         eps: Eps::Floor(lucidrains::NORMALIZE),
         norm_per_stream: false,
         per_stream: false,
+        before: Vec::new(),
         tanh: false,
         proposals: vec![rows],
     };
     Ok(Form {
         streams,
+        views: 1,
         predictor: Some(predictor),
         base,
         scale,

@@ -193,11 +193,13 @@ impl Flat {
             eps: self.eps,
             norm_per_stream: false,
             per_stream: false,
+            before: Vec::new(),
             tanh: false,
             proposals: vec![self.rows],
         };
         Form {
             streams: self.streams,
+            views: 1,
             predictor: Some(predictor),
             base: self.base,
             scale: self.scale,

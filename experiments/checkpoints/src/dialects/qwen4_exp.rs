@@ -42,6 +42,7 @@ fn form(parts: &mut Parts<'_>, values: &Values) -> Result<Form, CheckpointError>
         eps: Eps::Inside(values.of(&NORM_EPS)),
         norm_per_stream: true,
         per_stream: false,
+        before: Vec::new(),
         tanh: false,
         proposals: vec![
             unused
@@ -52,6 +53,7 @@ fn form(parts: &mut Parts<'_>, values: &Values) -> Result<Form, CheckpointError>
     };
     Ok(Form {
         streams,
+        views: 1,
         predictor: Some(predictor),
         base: vec![0.0; 2 * streams],
         scale: [0.0, 1.0 / streams as f64, 0.0],

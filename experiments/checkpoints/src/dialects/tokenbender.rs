@@ -58,6 +58,7 @@ fn form(parts: &mut Parts<'_>, values: &Values) -> Result<Form, CheckpointError>
     };
     Ok(Form {
         streams,
+        views: 1,
         predictor: None,
         base,
         scale: [0.0; 3],

@@ -151,16 +151,19 @@ impl Store {
         }
         self.looked = looked;
         for (name, shard) in listed {
-            if elsewhere.contains(&shard) {
-                self.absent.insert(name, shard);
-            } else if self
-                .entries
-                .get(&name)
-                .is_none_or(|entry| self.files[entry.file].file_name() != Some(OsStr::new(&shard)))
-            {
-                let reason = format!("{name} should be in {shard}, and is not there");
-                return Err(CheckpointError::malformed(index, reason));
-            }
+            let found = self.entries.get(&name).map(|entry| &self.files[entry.file]);
+            let found = found.and_then(|file| file.file_name());
+            let wrong = match found {
+                Some(file) if file == OsStr::new(&shard) => continue,
+                Some(file) => format!("in {}", file.display()),
+                None if elsewhere.contains(&shard) => {
+                    self.absent.insert(name, shard);
+                    continue;
+                }
+                None => "not there".to_owned(),
+            };
+            let reason = format!("{name} should be in {shard}, and is {wrong}");
+            return Err(CheckpointError::malformed(index, reason));
         }
         Ok(())
     }

@@ -104,7 +104,11 @@ pub(super) fn entries(path: &Path, index: usize) -> Result<Vec<(String, Entry)>,
         .map_err(|error| malformed(format!("the header cannot be read: {error}")))?;
     let entries = header.0.into_iter().map(|(name, info)| {
         let [start, end] = info.data_offsets;
-        let inside = start <= end && data.checked_add(end).is_some_and(|end| end <= whole);
+        if start > end {
+            let reason = format!("tensor {name} begins at byte {start} and ends at {end}");
+            return Err(malformed(reason));
+        }
+        let inside = data.checked_add(end).is_some_and(|end| end <= whole);
         if !inside {
             return Err(malformed(format!(
                 "tensor {name} lies at bytes {start} to {end} of the data, beyond the {} that the \

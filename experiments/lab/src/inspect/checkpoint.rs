@@ -142,6 +142,7 @@ pub(super) fn spread(tokens: &[Coefficients], mean: &Coefficients) -> Coefficien
     };
     Coefficients {
         read: of(|one| &one.read),
+        views: of(|one| &one.views),
         write: of(|one| &one.write),
         mix: of(|one| &one.mix),
     }

@@ -306,8 +306,13 @@ impl CheckpointView {
 
     /// As JSON: what was recognised, and everything computed.
     pub fn to_json(&self) -> Vec<u8> {
-        let coefficients =
-            |of: &Coefficients| json!({"read": of.read, "write": of.write, "mix": of.mix});
+        let coefficients = |of: &Coefficients| {
+            let mut json = json!({"read": of.read, "write": of.write, "mix": of.mix});
+            if !of.views.is_empty() {
+                json["views"] = json!(of.views.chunks(of.write.len()).collect::<Vec<_>>());
+            }
+            json
+        };
         let site = |site: &SiteAnalysis| {
             let mix = site.mix.as_ref().map(|mix| {
                 json!({

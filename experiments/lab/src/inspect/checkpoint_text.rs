@@ -27,6 +27,16 @@ impl CheckpointView {
              write and mix. Distances of A_r (static) are root mean squares over its entries; \
              defect: the largest difference of a row or column sum from 1.";
         text += &wrapped(said, width);
+        let views = self.analysis.sites.iter().map(SiteAnalysis::views).max();
+        if let Some(views @ 2..) = views {
+            text += &wrapped(
+                &format!(
+                    "Sublayers read up to {views} mixtures of the streams: shown are the means of \
+                     these reads; --tensors and the JSON of --out have them all."
+                ),
+                width,
+            );
+        }
         if !self.analysis.predicted.is_empty() {
             text += "\nLayers that predict further tokens:\n";
             text += &self.table(&self.analysis.predicted).to_text(width, colour);

@@ -43,16 +43,42 @@ impl Around {
         }
     }
 
-    /// The connection and the layer, with their parameters.
-    pub(super) fn build(&self, mut b: Builder) -> (Box<dyn Connection>, Linear, Params) {
-        let dim = self.dim;
-        let site = Site {
+    /// The place of the sublayer, neither end of its network.
+    pub(super) fn site(&self) -> Site {
+        Site {
             index: self.sublayer_index,
             count: self.sublayer_index + 2,
-            dim,
+            dim: self.dim,
             norm: NormKind::LayerNorm,
             eps: self.eps,
-        };
+        }
+    }
+
+    /// The number of streams if the sublayer reads with weights that the one before has predicted.
+    pub(super) fn delayed_read(&self) -> Option<usize> {
+        match &self.connection {
+            ConnectionConfig::SinglePassMhc(of) => Some(of.0.rate),
+            ConnectionConfig::Hyper(of) if of.delayed_reads => Some(of.rate),
+            _ => None,
+        }
+    }
+
+    /// Shapes of what the connection carries beside its state, in order.
+    pub(super) fn memory(&self) -> Vec<Shape> {
+        match &self.connection {
+            ConnectionConfig::DeltaAttentionResidual(_) => {
+                vec![self.flat(); self.sublayer_index + 1]
+            }
+            _ => {
+                let read = |n| Shape::from([self.batch, self.seq, n, 1]);
+                self.delayed_read().map(read).into_iter().collect()
+            }
+        }
+    }
+
+    /// The connection and the layer, with their parameters.
+    pub(super) fn build(&self, mut b: Builder) -> (Box<dyn Connection>, Linear, Params) {
+        let (dim, site) = (self.dim, self.site());
         let spec = self.connection.spec();
         let connection = b.scope("connection", |b| spec.build(site, b));
         let sublayer = Linear::new(&mut b, "sublayer", dim, dim, Init::Zeros);
@@ -66,6 +92,11 @@ impl Around {
 
     /// The shape of the state.
     pub(super) fn state(&self, connection: &dyn Connection, params: &Params) -> Shape {
+        if let ConnectionConfig::TwoLane(of) = &self.connection
+            && of.has_lanes_before(self.site())
+        {
+            return [self.batch, self.seq, 2, self.dim].into();
+        }
         let tape = Tape::new();
         tape.bind(params);
         let flat = self.flat();

@@ -5,7 +5,7 @@ use super::{
     reference::{ParityError, Reference},
 };
 use engine::{
-    ops::gelu,
+    ops::{gelu, linear},
     params::{Builder, Params},
     rng::Key,
     shape::Shape,
@@ -20,7 +20,7 @@ use models::{
     weights::TensorFile,
 };
 use nn::{
-    connection::{ConnectionConfig, State, Sublayer},
+    connection::{ConnectionConfig, State, Sublayer, streams::delayed_read::delayed_read},
     optim::AdamWConfig,
 };
 use serde::Deserialize;
@@ -44,15 +44,14 @@ type Forward = Box<dyn for<'t> Fn(&'t Tape) -> Recorded<'t>>;
 /// A forward on a tape.
 pub(super) struct Recorded<'t> {
     /// Values compared with `expect.NAME`.
-    pub(super) outputs: Vec<(&'static str, Var<'t>)>,
+    pub(super) outputs: Vec<(String, Var<'t>)>,
     /// Scalars compared with `expect.NAME`.
-    pub(super) losses: Vec<(&'static str, Var<'t>)>,
-    /// The value whose gradient is taken: `sum(objective * cotangent)`.
-    pub(super) objective: Var<'t>,
-    /// The gradient of that sum by the objective.
-    pub(super) cotangent: Vec<f32>,
+    pub(super) losses: Vec<(String, Var<'t>)>,
+    /// Values and what each is multiplied with in the sum whose gradient is taken. In a training the
+    /// first of them is the loss.
+    pub(super) objectives: Vec<(Var<'t>, Vec<f32>)>,
     /// Inputs whose gradient is compared with `grad.NAME`.
-    pub(super) inputs: Vec<(&'static str, Var<'t>)>,
+    pub(super) inputs: Vec<(String, Var<'t>)>,
 }
 
 /// A few steps of AdamW on the one batch of the file.
@@ -134,8 +133,12 @@ fn connection(reference: &Reference) -> Result<(Forward, Params), ParityError> {
         let what = format!("a connection of type \"{name}\" around a layer that is no attention");
         return Err(reference.unsupported(what));
     }
-    if let ConnectionConfig::TwoLane(_) = config.connection {
-        let what = "a connection of type \"two_lane\" outside its network";
+    let lanes = match &config.connection {
+        ConnectionConfig::TwoLane(of) => Some(of.has_lanes_before(config.site()) && !of.parallel),
+        _ => None,
+    };
+    if lanes == Some(false) {
+        let what = "a connection of type \"two_lane\" where two lanes do not come in alone";
         return Err(reference.unsupported(what.to_owned()));
     }
     // What follows takes memory for these sizes: they have to be those of the tensors.
@@ -155,12 +158,15 @@ fn connection(reference: &Reference) -> Result<(Forward, Params), ParityError> {
     let (connection, sublayer, params) = config.build(Builder::new(Key::new(KEY)));
     let flat = config.flat();
     let state = config.state(&*connection, &params);
-    let shape = if found == flat.dims() { flat } else { state };
+    let is_embedding = found == flat.dims() && lanes.is_none();
+    let shape = if is_embedding { flat } else { state };
     let values = reference.floats("input.hidden", shape)?;
     let cotangent = reference.floats("input.output_cotangent", shape)?;
+    let delayed = config.delayed_read();
+    let [memory, memory_cotangents] = memory(reference, &config)?;
     let forward = boxed(move |tape| {
         let hidden = tape.input(shape, &values);
-        let state = if shape == flat {
+        let mut state = if shape == flat {
             connection.expand(hidden)
         } else {
             let zeros = tape.constant(flat, &vec![0.0; flat.len()]);
@@ -169,22 +175,91 @@ fn connection(reference: &Reference) -> Result<(Forward, Params), ParityError> {
                 ..connection.expand(zeros)
             }
         };
+        let inputs = memory
+            .iter()
+            .map(|(shape, values)| tape.input(*shape, values));
+        let inputs: Vec<_> = inputs.collect();
+        if !inputs.is_empty() {
+            state.memory.clone_from(&inputs);
+        }
         let layer = Sublayer {
             norm: &|x| x,
             layer: &|x| gelu(sublayer.forward(x)),
             attention: None,
         };
-        let output = connection.apply(state, &layer).settle().hidden;
-        Recorded {
-            outputs: vec![("hidden", output)],
+        let after = connection.apply(state, &layer).settle();
+        let mut recorded = Recorded {
+            outputs: vec![("hidden".into(), after.hidden)],
             losses: Vec::new(),
-            objective: output,
-            cotangent: cotangent.clone(),
-            inputs: vec![("hidden", hidden)],
+            objectives: vec![(after.hidden, cotangent.clone())],
+            inputs: vec![("hidden".into(), hidden)],
+        };
+        let name = |at: usize| format!("memory.{at}");
+        let named = inputs.into_iter().enumerate();
+        recorded
+            .inputs
+            .extend(named.map(|(at, var)| (name(at), var)));
+        for (at, value) in after.memory.into_iter().enumerate() {
+            let value = match delayed {
+                Some(n) => read_of(value, [batch, seq, n]),
+                None => value,
+            };
+            recorded.outputs.push((name(at), value));
+            if let Some((_, cotangent)) = memory_cotangents.get(at) {
+                recorded.objectives.push((value, cotangent.clone()));
+            }
         }
+        recorded
     });
     Ok((forward, params))
 }
+
+/// A_m of every token, `[batch, seq, n, 1]`, from `[A_m | A_r]` of every token or of all.
+fn read_of(coefficients: Var<'_>, [batch, seq, n]: [usize; 3]) -> Var<'_> {
+    let tape = coefficients.tape();
+    let of_tokens = Shape::from([batch, seq, n, n + 1]);
+    let zeros = tape.constant(of_tokens, &vec![0.0; of_tokens.len()]);
+    let mut first = vec![0.0; n + 1];
+    first[0] = 1.0;
+    let first = tape.constant([1, n + 1], &first);
+    linear(delayed_read(coefficients, zeros), first, None)
+}
+
+/// What the connection carries beside its state, as the file has it, if it does, and what is multiplied
+/// with it after the sublayer.
+fn memory(reference: &Reference, config: &Around) -> Result<[Vec<Memory>; 2], ParityError> {
+    let shapes = config.memory();
+    let given = |what: &str| {
+        let names = reference.file.names();
+        names.filter(|name| name.starts_with(what)).count()
+    };
+    let read = |what: &str, count: usize| -> Result<Vec<Memory>, ParityError> {
+        let of = |at: usize| {
+            // What a sublayer adds has the shape of what was there.
+            let shape = shapes.get(at).or(shapes.last());
+            let shape =
+                *shape.ok_or_else(|| reference.invalid(format!("{what}{at} has no use")))?;
+            Ok((shape, reference.floats(&format!("{what}{at}"), shape)?))
+        };
+        (0..count).map(of).collect()
+    };
+    let [inputs, cotangents] = [MEMORY, MEMORY_COTANGENT].map(given);
+    if inputs > 0 && inputs != shapes.len() || cotangents > shapes.len() + 1 {
+        let (index, expected) = (config.sublayer_index, shapes.len());
+        return Err(reference.invalid(format!(
+            "{inputs} tensors {MEMORY}J and {cotangents} {MEMORY_COTANGENT}J, expected {expected} of \
+             this connection at sublayer {index}"
+        )));
+    }
+    Ok([read(MEMORY, inputs)?, read(MEMORY_COTANGENT, cotangents)?])
+}
+
+/// Names of the tensors of [`memory`], before their numbers.
+const MEMORY: &str = "input.memory.";
+const MEMORY_COTANGENT: &str = "input.memory_cotangent.";
+
+/// Shape and values.
+type Memory = (Shape, Vec<f32>);
 
 fn boxed(forward: impl for<'t> Fn(&'t Tape) -> Recorded<'t> + 'static) -> Forward {
     Box::new(forward)
@@ -241,16 +316,18 @@ fn vit(reference: &Reference) -> Result<(Forward, Params), ParityError> {
 
 impl<'t> Recorded<'t> {
     fn of(loss: Loss<'t>) -> Self {
-        let mut losses = vec![("cross_entropy", loss.task), ("loss", loss.total)];
+        let mut losses = vec![
+            ("cross_entropy".to_owned(), loss.task),
+            ("loss".to_owned(), loss.total),
+        ];
         if let Some(router) = loss.router {
-            losses.push(("load_balance", router.load_balance));
-            losses.push(("router_z", router.router_z));
+            losses.push(("load_balance".into(), router.load_balance));
+            losses.push(("router_z".into(), router.router_z));
         }
         Self {
-            outputs: vec![("logits", loss.output)],
+            outputs: vec![("logits".into(), loss.output)],
             losses,
-            objective: loss.total,
-            cotangent: vec![1.0],
+            objectives: vec![(loss.total, vec![1.0])],
             inputs: Vec::new(),
         }
     }

@@ -11,7 +11,10 @@ use engine::{
 };
 use models::weights::{self, named_to_bytes, settings_of_json};
 use nn::{
-    connection::plain::{self, linear},
+    connection::{
+        ConnectionConfig,
+        plain::{self, linear},
+    },
     settings::Setting,
 };
 use rand::distr::Distribution;
@@ -49,8 +52,8 @@ pub enum ExportError {
     },
     /// A connection that a file of this format cannot express.
     #[error(
-        "--connection {connection}: no reference values, since with these settings it carries more \
-         from sublayer to sublayer than its state, or parts of it do not learn"
+        "--connection {connection}: no reference values, since with these settings it needs more than \
+         a file of one sublayer has: docs/parity.md"
     )]
     NotExpressible {
         /// The type of the connection.
@@ -104,8 +107,9 @@ pub fn export(connection: &str, settings: &[String]) -> Result<Vec<u8>, ExportEr
         most,
     };
     let layer = 2 * (config.dim as u128).pow(2);
-    if layer > MOST_OF_A_TOKEN as u128 {
-        return Err(too_large(layer, MOST_OF_A_TOKEN));
+    let memory = (config.dim as u128 + 1) * config.sublayer_index as u128;
+    if layer + memory > MOST_OF_A_TOKEN as u128 {
+        return Err(too_large(layer + memory, MOST_OF_A_TOKEN));
     }
     let (shapes_of, _, shapes) = config.build(Builder::of_shapes(Key::new(0)));
     let of_token = layer + shapes_of.cost().flops as u128 + shapes.elements() as u128;
@@ -114,10 +118,6 @@ pub fn export(connection: &str, settings: &[String]) -> Result<Vec<u8>, ExportEr
         if scalars > most as u128 {
             return Err(too_large(scalars, most));
         }
-    }
-    if shapes.iter().any(|(_, param)| !param.trainable) {
-        let connection = connection.to_owned();
-        return Err(ExportError::NotExpressible { connection });
     }
     let values = Values::new(&config);
     let results = values.results(&config);
@@ -151,15 +151,21 @@ fn configuration(connection: &str, settings: &[String]) -> Result<Value, ExportE
 /// The inputs of a file and the parameters, in f32.
 struct Values {
     params: Params,
-    state: Shape,
-    hidden: Vec<f32>,
-    cotangent: Vec<f32>,
+    /// Which of the parameters learn.
+    learns: Vec<bool>,
+    /// The state, and what is carried beside it.
+    inputs: Vec<Tensor>,
+    /// What the state after the sublayer, and what is carried beside it, are multiplied with.
+    cotangents: Vec<Tensor>,
 }
 
-/// The state after the sublayer, and the gradients of its product with the cotangent.
+/// A tensor: the part of its name behind `input.` and the like, shape and content.
+type Tensor = (String, Shape, Vec<f32>);
+
+/// What is carried after the sublayer, and the gradients of its product with the cotangents.
 struct Results {
-    hidden: Vec<f32>,
-    hidden_grad: Vec<f32>,
+    outputs: Vec<Vec<f32>>,
+    input_grads: Vec<Vec<f32>>,
     /// Of the parameters, in their order.
     grads: Vec<f64>,
 }
@@ -172,44 +178,90 @@ impl Values {
         for part in parts {
             params.set(part.range.clone(), &in_general_position(key, &part));
         }
-        let state = config.state(&*connection, &params);
-        let of_token = state.len() / (config.batch * config.seq);
-        let mut hidden = normal(key.named("hidden"), state.len(), 1.0);
-        for (at, x) in hidden.iter_mut().enumerate() {
-            // A mean other than 0, for what is centred.
-            *x += 0.4;
-            if at / of_token % SMALL == SMALL - 1 {
-                *x *= config.eps.sqrt();
+        let mut learns = vec![true; params.slab().len()];
+        for (_, param) in params.iter().filter(|(_, param)| !param.trainable) {
+            learns[param.range.clone()].fill(false);
+        }
+        if let ConnectionConfig::Hyper(of) = &config.connection {
+            let columns = of.frozen_columns();
+            for part in params.parts().filter(|part| is_alpha(&part.name)) {
+                for row in learns[part.range.clone()].chunks_mut(of.rate + 1) {
+                    row[columns.clone()].fill(false);
+                }
             }
         }
-        let cotangent = normal(key.named("cotangent"), state.len(), 1.0);
+        let state = config.state(&*connection, &params);
+        let (memory, reads) = (config.memory(), config.delayed_read().is_some());
+        let shapes = |more: usize| {
+            let added = memory.last().filter(|_| more > 0 && !reads);
+            let memory = memory.iter().chain(added).enumerate();
+            let memory = memory.map(|(at, shape)| (format!("memory.{at}"), *shape));
+            std::iter::once(("hidden".to_owned(), state)).chain(memory)
+        };
+        let tokens = config.batch * config.seq;
+        let inputs = shapes(0).map(|(name, shape)| {
+            let mut values = normal(key.named(&name), shape.len(), 1.0);
+            for (at, x) in values.iter_mut().enumerate() {
+                // A mean other than 0, for what is centred.
+                *x += 0.4;
+                let is_weight = reads && name != "hidden";
+                if at / (shape.len() / tokens) % SMALL == SMALL - 1 && !is_weight {
+                    *x *= config.eps.sqrt();
+                }
+            }
+            (name, shape, values)
+        });
+        let inputs = inputs.collect();
+        let cotangents = shapes(1).map(|(name, shape)| {
+            let (name, key) = match &*name {
+                "hidden" => ("output_cotangent".to_owned(), key.named("cotangent")),
+                memory => {
+                    let name = memory.replace('.', "_cotangent.");
+                    (name, key.named("cotangent").named(memory))
+                }
+            };
+            (name, shape, normal(key, shape.len(), 1.0))
+        });
+        let cotangents = cotangents.collect();
         Self {
             params,
-            state,
-            hidden,
-            cotangent,
+            learns,
+            inputs,
+            cotangents,
         }
     }
 
-    /// `None` if the connection cannot be computed from a state alone.
+    /// `None` if the connection cannot be computed from its inputs.
     fn results(&self, config: &Around) -> Option<Results> {
-        let of_token = self.state.len() / (config.batch * config.seq);
-        let tokens = self.hidden.chunks(of_token);
+        let tokens = config.batch * config.seq;
+        let of_token = |(_, shape, values): &Tensor, token: usize| -> Vec<f32> {
+            let width = shape.len() / tokens;
+            values[token * width..][..width].to_vec()
+        };
         let mut results = Results {
-            hidden: Vec::new(),
-            hidden_grad: Vec::new(),
+            outputs: vec![Vec::new(); self.cotangents.len()],
+            input_grads: vec![Vec::new(); self.inputs.len()],
             grads: vec![0.0; self.params.slab().len()],
         };
-        for (hidden, cotangent) in tokens.zip(self.cotangent.chunks(of_token)) {
+        for token in 0..tokens {
             let trace = Trace::new();
-            let inputs = |values: &[f32]| -> Vec<Traced<'_>> {
+            let traced = |values: &[f32]| -> Vec<Traced<'_>> {
                 let wide = values.iter().map(|&x| trace.input(x.into()));
                 wide.collect()
             };
-            let (hidden, slab) = (inputs(hidden), inputs(self.params.slab()));
+            let inputs: Vec<Vec<Traced<'_>>> = {
+                let values = self.inputs.iter();
+                values.map(|of| traced(&of_token(of, token))).collect()
+            };
+            let slab = traced(self.params.slab());
+            // What does not learn is a number.
+            let held = slab.iter().zip(&self.learns);
+            let held: Vec<Traced<'_>> = held
+                .map(|(&x, &learns)| if learns { x } else { x.value().into() })
+                .collect();
             let param = |name: &str| -> &[Traced<'_>] {
                 let part = self.params.part(name);
-                &slab[part.expect("a registered parameter").range.clone()]
+                &held[part.expect("a registered parameter").range.clone()]
             };
             let around = plain::Around {
                 index: config.sublayer_index,
@@ -221,17 +273,26 @@ impl Values {
                     output.into_iter().map(Real::gelu).collect()
                 },
             };
-            let next = plain::apply(&config.connection, &around, &hidden)?;
-            let factors = cotangent.iter().map(|&c| f64::from(c));
-            let outputs: Vec<_> = next.iter().copied().zip(factors).collect();
-            let sought = [&hidden[..], &slab[..]].concat();
+            let (state, memory) = inputs.split_first()?;
+            let carried = plain::Carried {
+                state: state.clone(),
+                memory: memory.to_vec(),
+            };
+            let next = plain::apply(&config.connection, &around, &carried)?;
+            let mut outputs = Vec::new();
+            let after = std::iter::once(next.state).chain(next.memory);
+            for ((after, cotangent), to) in after.zip(&self.cotangents).zip(&mut results.outputs) {
+                to.extend(after.iter().map(|x| x.value() as f32));
+                let factors = of_token(cotangent, token).into_iter().map(f64::from);
+                outputs.extend(after.into_iter().zip(factors));
+            }
+            let sought = [inputs.concat(), slab].concat();
             let grads = trace.gradient(&outputs, &sought);
-            let (of_hidden, of_slab) = grads.split_at(of_token);
-            results.hidden.extend(next.iter().map(|x| x.value() as f32));
-            results
-                .hidden_grad
-                .extend(of_hidden.iter().map(|&x| x as f32));
-            let sums = results.grads.iter_mut().zip(of_slab);
+            let mut grads = grads.into_iter();
+            for (to, input) in results.input_grads.iter_mut().zip(&inputs) {
+                to.extend(grads.by_ref().take(input.len()).map(|x| x as f32));
+            }
+            let sums = results.grads.iter_mut().zip(grads);
             sums.for_each(|(sum, grad)| *sum += grad);
         }
         Some(results)
@@ -247,26 +308,42 @@ impl Values {
             kind: "connection",
             config: serde_json::to_string(config).expect("a configuration fits JSON"),
         };
-        let floats = weights::Values::Floats;
-        let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect();
         let mut tensors = Vec::new();
-        for part in self.params.parts() {
-            let name = &part.name;
-            let values = self.params.slab()[part.range.clone()].to_vec();
-            let grads = narrow(&results.grads[part.range.clone()]);
-            tensors.push((format!("param.{name}"), part.shape, floats(values)));
-            tensors.push((format!("grad.{name}"), part.shape, floats(grads)));
+        let mut put = |name: String, shape, values| {
+            tensors.push((name, shape, weights::Values::Floats(values)));
+        };
+        for (_, param) in self.params.iter() {
+            for part in &param.parts {
+                let (name, range) = (&part.name, part.range.clone());
+                let values = self.params.slab()[range.clone()].to_vec();
+                put(format!("param.{name}"), part.shape, values);
+                if param.trainable {
+                    let grads = results.grads[range].iter().map(|&x| x as f32);
+                    put(format!("grad.{name}"), part.shape, grads.collect());
+                }
+            }
         }
-        for (name, values) in [
-            ("input.hidden", self.hidden),
-            ("input.output_cotangent", self.cotangent),
-            ("expect.hidden", results.hidden),
-            ("grad.hidden", results.hidden_grad),
-        ] {
-            tensors.push((name.to_owned(), self.state, floats(values)));
+        for (name, shape, values) in self.inputs.iter().chain(&self.cotangents) {
+            put(format!("input.{name}"), *shape, values.clone());
+        }
+        let cotangents = self.cotangents.iter();
+        for ((at, (_, shape, _)), values) in cotangents.enumerate().zip(results.outputs) {
+            let name = match at {
+                0 => "expect.hidden".to_owned(),
+                _ => format!("expect.memory.{}", at - 1),
+            };
+            put(name, *shape, values);
+        }
+        for ((name, shape, _), values) in self.inputs.iter().zip(results.input_grads) {
+            put(format!("grad.{name}"), *shape, values);
         }
         named_to_bytes(&metadata, &tensors)
     }
+}
+
+/// Returns whether a parameter has the columns of `[A_m | A_r]`.
+fn is_alpha(name: &str) -> bool {
+    name.ends_with("static_alpha") || name.ends_with("dynamic_alpha_fn")
 }
 
 fn normal(key: Key, count: usize, std: f32) -> Vec<f32> {

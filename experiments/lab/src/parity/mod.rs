@@ -167,11 +167,20 @@ fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Agreement, ParityE
         });
     }
     let mut gradients = Gradients::new(&case.params);
-    tape.backward_from(&[(recorded.objective, &recorded.cotangent)], &mut gradients);
+    let objectives = recorded.objectives.iter().map(|(of, with)| (*of, &**with));
+    tape.backward_from(&objectives.collect::<Vec<_>>(), &mut gradients);
     gradients.settle(&case.params);
     let parts = of_parts(&case.params, gradients.slab());
+    // A gradient that the file leaves out is of something that does not learn.
+    let learns = |name: &str| {
+        let mut params = case.params.iter().map(|(_, param)| param);
+        let of = params.find(|param| param.parts.iter().any(|part| part.name == name));
+        of.is_none_or(|param| param.trainable)
+    };
+    let parts =
+        parts.filter(|(name, ..)| learns(name) || file.shape(&format!("grad.{name}")).is_some());
     let inputs = recorded.inputs.iter();
-    let inputs = inputs.map(|&(name, var)| (name.to_owned(), var.shape(), tape.grad(var)));
+    let inputs = inputs.map(|(name, var)| (name.clone(), var.shape(), tape.grad(*var)));
     let gradients = named(file, "grad.", parts.chain(inputs))?;
     Ok(Agreement {
         file: file.path().to_owned(),
@@ -186,12 +195,12 @@ fn forward(case: &Case, backend: &Arc<dyn Backend>) -> Result<Agreement, ParityE
 }
 
 /// The values that have an `expect.NAME`.
-fn expected(file: &TensorFile, values: &[(&str, Var<'_>)]) -> Result<Vec<Pair>, ParityError> {
+fn expected(file: &TensorFile, values: &[(String, Var<'_>)]) -> Result<Vec<Pair>, ParityError> {
     let reference = |name: &str| format!("expect.{name}");
-    let known = |(name, _): &&(&str, _)| file.shape(&reference(name)).is_some();
+    let known = |(name, _): &&(String, _)| file.shape(&reference(name)).is_some();
     let pairs = values.iter().filter(known).map(|(name, var)| {
         Ok(Pair {
-            name: (*name).to_owned(),
+            name: name.clone(),
             got: var.value(),
             expected: file.floats(&reference(name))?,
         })
@@ -253,11 +262,11 @@ fn train_along(
         let recorded = (case.forward)(&tape);
         losses.push(Pair {
             name: format!("train_losses[{step}]"),
-            got: recorded.objective.value(),
+            got: recorded.objectives[0].0.value(),
             expected: vec![expected],
         });
         gradients.clear();
-        tape.backward(recorded.objective, &mut gradients);
+        tape.backward(recorded.objectives[0].0, &mut gradients);
         gradients.settle(&case.params);
         tape.reset();
         optimiser.update(&mut case.params, &gradients, train.lr);

@@ -15,7 +15,7 @@ use models::{
     vit::Vit,
     weights::{Values, named_to_bytes, to_bytes},
 };
-use nn::connection::{ConnectionConfig, Reduction};
+use nn::connection::{ConnectionConfig, HyperConfig, PreNormConfig};
 use serde::Serialize;
 use std::{fs, path::Path};
 
@@ -75,24 +75,29 @@ pub fn export(from: &Path, to: &Path) -> Result<Exported, TorchError> {
 
 /// Says which connection the program cannot express.
 fn check(model: &ModelConfig) -> Result<(), TorchError> {
-    let what = match model.connection() {
-        ConnectionConfig::PreNorm(_) => return Ok(()),
-        ConnectionConfig::Hyper(hyper) if !hyper.frozen.is_empty() => {
-            "a hyper-connection with frozen parts".to_owned()
-        }
-        ConnectionConfig::Hyper(hyper) if hyper.reduction == Reduction::SigmoidHead => {
-            "a hyper-connection with reduction sigmoid_head".to_owned()
-        }
-        ConnectionConfig::Hyper(_) => return Ok(()),
+    match model.connection() {
+        // Every setting, so that a new one is looked at here.
+        ConnectionConfig::PreNorm(PreNormConfig {})
+        | ConnectionConfig::Hyper(HyperConfig {
+            rate: _,
+            dynamic: _,
+            tanh: _,
+            norm: _,
+            frozen: _,
+            scale_init: _,
+            read_init: _,
+            output_init_scale: _,
+            reduction: _,
+            expansion: _,
+            delayed_reads: _,
+        }) => Ok(()),
         other => {
             let json = serde_json::to_value(other).unwrap_or_default();
-            format!(
-                "connection.type {}",
-                json["type"].as_str().unwrap_or_default()
-            )
+            let kind = json["type"].as_str().unwrap_or_default();
+            let what = format!("connection.type {kind}");
+            Err(TorchError::NotExpressible { what })
         }
-    };
-    Err(TorchError::NotExpressible { what })
+    }
 }
 
 fn parameters(model: &ModelConfig) -> Result<Params, TorchError> {

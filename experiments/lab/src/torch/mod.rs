@@ -44,7 +44,7 @@ pub enum TorchError {
     /// A network that the program cannot express.
     #[error(
         "{what} cannot be exported: {MODEL_FILE} has transformers and vits with the connections \
-         pre_norm and hyper (nothing frozen, reduction sum or mean)"
+         pre_norm and hyper"
     )]
     NotExpressible {
         /// The part of the network.

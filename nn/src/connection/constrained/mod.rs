@@ -252,7 +252,7 @@ impl Connection for Constrained {
         let rule = self.settings.rule.flops(n);
         let columns = 2 * self.settings.form.gates().logits(n) + logits;
         let gains = if self.write_gain.is_some() { n } else { 0 };
-        Cost::new(
+        let cost = Cost::new(
             gains
                 + 4 * d * n
                 + mixing
@@ -261,6 +261,7 @@ impl Connection for Constrained {
                 + rule
                 + self.expander.flops(),
             gains + n * d + d + columns + 1 + n * (n + 2),
-        )
+        );
+        cost + self.reducer.cost()
     }
 }

@@ -6,6 +6,7 @@ use crate::connection::{
 };
 use engine::params::Builder;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Initialisation of the read weights A_m (Eq. 14).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +87,15 @@ impl HyperConfig {
     /// Returns whether this part keeps its initial value.
     pub fn freezes(&self, part: FrozenPart) -> bool {
         self.frozen.contains(&part)
+    }
+
+    /// The columns of `[A_m | A_r]`, static and dynamic, that are not trained although others are.
+    pub fn frozen_columns(&self) -> Range<usize> {
+        match [FrozenPart::Read, FrozenPart::Mix].map(|part| self.freezes(part)) {
+            [true, false] => 0..1,
+            [false, true] => 1..self.rate + 1,
+            _ => 0..0,
+        }
     }
 }
 

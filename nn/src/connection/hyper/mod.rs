@@ -102,15 +102,12 @@ impl Hyper {
         }
     }
 
-    /// The columns of `[A_m | A_r]` that are not trained although others are.
+    /// `[A_m | A_r]` without the gradient of what is frozen in it.
     fn with_frozen_columns<'t>(&self, alpha: Var<'t>) -> Var<'t> {
-        match (
-            self.config.freezes(FrozenPart::Read),
-            self.config.freezes(FrozenPart::Mix),
-        ) {
-            (true, false) => freeze_columns(alpha, 0..1),
-            (false, true) => freeze_columns(alpha, 1..self.config.rate + 1),
-            _ => alpha,
+        let frozen = self.config.frozen_columns();
+        match frozen.is_empty() {
+            true => alpha,
+            false => freeze_columns(alpha, frozen),
         }
     }
 
@@ -233,10 +230,11 @@ impl Connection for Hyper {
             true => (2 * d * n, n * (n + 1) + d),
             false => (0, 0),
         };
-        Cost::new(
+        let cost = Cost::new(
             products + predictor + self.expander.flops() + flops,
             n * d + d + coefficients + saved,
-        )
+        );
+        cost + self.reducer.cost()
     }
 }
 

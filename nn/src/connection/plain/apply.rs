@@ -1,8 +1,9 @@
 //! A whole connection around a sublayer.
 
-use super::{constrained::coefficients, linear, norm, project, slots};
+use super::{constrained::coefficients, linear, norm, project, slots, softmax};
 use crate::connection::{
     BlockSelection, ConnectionConfig, DIRECTION_EPS, LARGEST_VALUE, MhcV4Config, PredictorNorm,
+    WRITE_GAIN,
     constrained::Settings,
     streams::{
         predictor::{Predictor, PredictorForm},
@@ -25,14 +26,25 @@ pub struct Around<'a, T> {
     pub sublayer: &'a dyn Fn(&[T]) -> Vec<T>,
 }
 
-/// The state of a token after a sublayer; `None` for connections that carry more from sublayer to
-/// sublayer than their state, or need more of the sublayer than its output.
+/// What is carried past a sublayer, of one token.
+#[derive(Clone, Debug)]
+pub struct Carried<T> {
+    /// The state.
+    pub state: Vec<T>,
+    /// What is remembered beside it: the weights `[n]` of the next read where reads are delayed; the
+    /// embedding and the outputs so far in Delta Attention Residuals.
+    pub memory: Vec<Vec<T>>,
+}
+
+/// What is carried on after a sublayer; `None` for connections that need more of the sublayer than its
+/// output, or whose memory has no formula here.
 pub fn apply<T: Real>(
     connection: &ConnectionConfig,
     around: &Around<'_, T>,
-    state: &[T],
-) -> Option<Vec<T>> {
-    let param = around.param;
+    carried: &Carried<T>,
+) -> Option<Carried<T>> {
+    let (param, state) = (around.param, &*carried.state);
+    let mut memory = carried.memory.clone();
     let added = |factor: &dyn Fn(usize) -> T| -> Vec<T> {
         let output = (around.sublayer)(state);
         let terms = state.iter().zip(output).enumerate();
@@ -48,7 +60,7 @@ pub fn apply<T: Real>(
         slotted([settings.rate, 1], WriteForm::Full, made)
     };
     use ConnectionConfig as Of;
-    Some(match connection {
+    let state = match connection {
         // The sublayer here has no norm.
         Of::PreNorm(_) => added(&|_| T::from(1.0)),
         Of::Rezero(of) if !of.shared => added(&|_| param("alpha")[0]),
@@ -77,9 +89,12 @@ pub fn apply<T: Real>(
             };
             predicted.iter().enumerate().map(corrected).collect()
         }
-        Of::Hyper(of) if of.frozen.is_empty() && !of.delayed_reads => {
+        Of::Hyper(of) => {
             let form = of.dynamic.then(|| around.form(of.norm, of.tanh));
-            let made = around.predicted(of.rate, state, form, 1.0);
+            let mut made = around.predicted(of.rate, state, form, 1.0);
+            if of.delayed_reads {
+                delay(&mut made[0], &mut memory);
+            }
             slotted([of.rate, 1], WriteForm::Full, made)
         }
         Of::Frac(of) => {
@@ -103,6 +118,43 @@ pub fn apply<T: Real>(
         Of::Ohc(of) => constrained(&of.settings()),
         Of::Jpmhc(of) => constrained(&of.settings()),
         Of::MhcV4(of) => slotted([of.rate, 1], WriteForm::Full, around.v4(of, state)),
+        Of::SinglePassMhc(of) => {
+            let mut made = around.v4(&of.0, state);
+            delay(&mut made[0], &mut memory);
+            slotted([of.0.rate, 1], WriteForm::Full, made)
+        }
+        Of::TwoLane(of) if state.len() == 2 * around.dim && !of.parallel => {
+            let [gain, write] = ["lane_gain", "lane_write"].map(param);
+            let lanes = || state.chunks(around.dim);
+            let output = (around.sublayer)(lanes().nth(around.index % 2)?);
+            let next = lanes()
+                .zip(gain.iter().zip(write))
+                .flat_map(|(lane, (&g, &w))| {
+                    let terms = lane.iter().zip(&output);
+                    terms.map(move |(&x, &y)| g * x + w * y)
+                });
+            next.collect()
+        }
+        Of::DeltaAttentionResidual(_) => {
+            let mut input = state.to_vec();
+            if around.index > 0 {
+                let score = |y: &Vec<T>| {
+                    let normed = norm(PredictorNorm::RmsNorm, y, None, None, around.eps);
+                    linear(&normed, param("query"))[0]
+                };
+                let scores: Vec<T> = memory.iter().map(score).collect();
+                for (share, y) in softmax(&scores).into_iter().zip(&memory) {
+                    input
+                        .iter_mut()
+                        .zip(y)
+                        .for_each(|(x, &y)| *x = *x + share * y);
+                }
+            }
+            let output = (around.sublayer)(&input);
+            let next = state.iter().zip(&output).map(|(&x, &y)| x + y).collect();
+            memory.push(output);
+            next
+        }
         Of::GatedResidual(of) => {
             let [input, beta] = around.gated(of.rate, state);
             let output = (around.sublayer)(&input);
@@ -113,7 +165,16 @@ pub fn apply<T: Real>(
         }
         Of::DeepDelta(of) => around.deep_delta(of.channels, state),
         _ => return None,
-    })
+    };
+    Some(Carried { state, memory })
+}
+
+/// Exchanges the read of `[A_m | A_r]` with the one that is remembered.
+fn delay<T>(alpha: &mut [T], memory: &mut [Vec<T>]) {
+    let width = alpha.len() / memory[0].len();
+    for (row, read) in alpha.chunks_mut(width).zip(&mut memory[0]) {
+        std::mem::swap(&mut row[0], read);
+    }
 }
 
 impl<T: Real> Around<'_, T> {
@@ -237,6 +298,11 @@ impl<T: Real> Around<'_, T> {
                 (T::from(f64::from(scale)), &*zeros)
             }
         };
-        coefficients((gates, rule), n, &projected, [0, 1, 2].map(affine))
+        let [alpha, mut beta] = coefficients((gates, rule), n, &projected, [0, 1, 2].map(affine));
+        if settings.write_gain_end != 1.0 {
+            let gain = (self.param)(WRITE_GAIN)[0];
+            beta.iter_mut().for_each(|beta| *beta = gain * *beta);
+        }
+        [alpha, beta]
     }
 }

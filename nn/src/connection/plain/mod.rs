@@ -6,7 +6,7 @@ mod apply;
 pub mod constrained;
 pub mod slots;
 
-pub use apply::{Around, apply};
+pub use apply::{Around, Carried, apply};
 
 use super::PredictorNorm;
 use engine::scalar::Real;
