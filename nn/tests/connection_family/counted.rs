@@ -20,7 +20,8 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A number of which every operation adds to [`COUNT`].
+/// A number of which every operation adds to [`COUNT`] but those with 0 and 1: means that are not
+/// subtracted, weights that norms do not have.
 #[derive(Clone, Copy, Debug)]
 struct Counted(f64);
 
@@ -39,14 +40,16 @@ impl Add for Counted {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        counted(self.0 + other.0, 1)
+        counted(
+            self.0 + other.0,
+            usize::from(self.0 != 0.0 && other.0 != 0.0),
+        )
     }
 }
 
 impl Sub for Counted {
     type Output = Self;
 
-    /// Nothing is done to subtract 0, the mean of what is not centred.
     fn sub(self, other: Self) -> Self {
         counted(self.0 - other.0, usize::from(other.0 != 0.0))
     }
@@ -56,7 +59,10 @@ impl Mul for Counted {
     type Output = Self;
 
     fn mul(self, other: Self) -> Self {
-        counted(self.0 * other.0, 1)
+        counted(
+            self.0 * other.0,
+            usize::from(self.0 != 1.0 && other.0 != 1.0),
+        )
     }
 }
 
@@ -76,7 +82,6 @@ impl Neg for Counted {
     }
 }
 
-/// A sum of n terms counts n, as a sum of products counts two for each.
 impl Sum for Counted {
     fn sum<I: Iterator<Item = Self>>(terms: I) -> Self {
         terms.fold(Self(0.0), Add::add)
@@ -105,9 +110,12 @@ fn operations(connection: &ConnectionConfig, dim: usize) -> Option<[usize; 2]> {
     let mut b = Builder::new(Key::new(1));
     let built = connection.spec().build(site, &mut b);
     let params = b.finish();
-    let values =
-        |count: usize| -> Vec<Counted> { (0..count).map(|i| Counted((i as f64).sin())).collect() };
-    let slab: Vec<Counted> = params.slab().iter().map(|&x| Counted(x.into())).collect();
+    let values = |count: usize| -> Vec<Counted> {
+        (0..count)
+            .map(|i| Counted((i as f64 + 0.5).sin()))
+            .collect()
+    };
+    let slab = values(params.slab().len());
     let around = Around {
         index: site.index,
         dim,
@@ -134,7 +142,7 @@ fn operations(connection: &ConnectionConfig, dim: usize) -> Option<[usize; 2]> {
         Of::DeepDelta(of) => (of.channels * dim, vec![]),
         Of::Altup(of) => (of.blocks * dim, vec![]),
         Of::VirtualWidth(of) => (of.slots * dim / of.fractions, vec![]),
-        Of::TwoLane(_) => (2 * dim, vec![]),
+        Of::TwoLane(of) if of.has_lanes_before(site) => (2 * dim, vec![]),
         Of::DeltaAttentionResidual(_) => (dim, vec![values(dim); site.index + 1]),
         _ => (dim, vec![]),
     };
