@@ -34,7 +34,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("hyper", &["frozen=[\"dynamic\"]", "delayed_reads=true"]),
     ("hyper", &["rate=2", "dynamic=false", "delayed_reads=true"]),
     ("mhc", &["rate=2", "sinkhorn_iters=3"]),
-    ("mhc", &["rate=3", "write_gain_end=0.5"]),
+    ("mhc", &["rate=3", "sinkhorn_iters=5", "write_gain_end=0.5"]),
     ("mhc", &["sublayer_index=0", "eps=1e-9"]),
     ("mhc_lite", &[]),
     ("mhc_lite", &["rate=3"]),

@@ -209,8 +209,17 @@ fn operations_are_those_of_the_formulas() {
             continue;
         };
         found += 1;
+        // Sums of n terms count n or n - 1, functions a few; blocks and lanes that are read one-hot and
+        // not mixed are computed as if they were.
+        let most = match connection {
+            ConnectionConfig::Altup(_) | ConnectionConfig::TwoLane(_) => 2.7,
+            _ => 1.25,
+        };
         let ratio = got as f64 / expected as f64;
-        println!("{connection:?}: {got} for {expected}, {ratio:.3}");
+        assert!(
+            (0.75..most).contains(&ratio),
+            "{connection:?}: {got} for {expected}"
+        );
     }
     assert_eq!(found, 30);
 }
