@@ -9,6 +9,7 @@ mod import;
 mod inspect;
 mod output;
 mod parity;
+mod probe;
 mod report;
 mod sample;
 mod settings;
@@ -52,6 +53,8 @@ enum Command {
     Train(train::Args),
     /// Tables, plots and a page from the files of runs
     Report(report::Args),
+    /// Ask trained decoders questions on held-out text
+    Probe(probe::Args),
     /// Show runs while they train
     Watch(watch::Args),
     /// Continue a text or draw images with a trained network
@@ -84,6 +87,7 @@ impl Command {
             Command::Train(args) => args.run(),
             Command::Sample(args) => args.run(),
             Command::Report(args) => args.run(),
+            Command::Probe(args) => args.run(),
             Command::Watch(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Export(args) => args.run(),

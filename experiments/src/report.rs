@@ -76,8 +76,8 @@ impl Args {
             ("report.html".into(), page(recorded, &plots).into_bytes()),
             ("report.csv".into(), report.csv().into_bytes()),
         ];
-        let statements = report.statements_csv();
-        files.extend(statements.map(|text| ("contrasts.csv".into(), text.into_bytes())));
+        let titled = report.titled_csv();
+        files.extend(titled.map(|(name, text)| (name.to_owned(), text.into_bytes())));
         for plot in &plots {
             let (name, caption) = (plot.name, in_markdown(&plot.caption));
             markdown.push_str(&format!("\n![{caption}]({name}.svg)\n"));

@@ -15,7 +15,7 @@ use lab::{
     measure::Measure,
     preset::{PRESETS, Preset},
     progress::Progress,
-    run_dir::{CONFIG_FILE, Environment, RunDir, RunId, Status, Summary},
+    run_dir::{CONFIG_FILE, Environment, RunDir, RunError, RunId, Status, Summary, read_probes},
     train::{TrainError, Trainer, check_same_data, describe, profile},
 };
 use std::{
@@ -191,6 +191,9 @@ fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), F
             losses.join(" ")
         ))?;
     }
+    for line in probed(directory)? {
+        say(&line)?;
+    }
     if summary.final_val_accuracy.is_some() {
         return say(&format!("everything is in {place}"));
     }
@@ -200,6 +203,25 @@ fn report(summary: &Summary, measure: Measure, directory: &Path) -> Result<(), F
     };
     say(&format!("everything is in {place}; to {what}:"))?;
     print(&format!("  {}\n", again(&["sample"])))
+}
+
+/// The results of the probes in sentences.
+fn probed(directory: &Path) -> Result<Vec<String>, RunError> {
+    let probes = read_probes(directory)?.unwrap_or_default();
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
+    let shown = probes.iter().filter_map(|probe| {
+        let (right, chance) = (percent(probe.share()?), percent(probe.chance));
+        Some(format!("{} {right} ({chance})", probe.name))
+    });
+    let shown: Vec<String> = shown.collect();
+    let without = probes.iter().filter(|probe| probe.share().is_none());
+    let without: Vec<&str> = without.map(|probe| &*probe.name).collect();
+    let lines = [
+        ("probes, % right (by chance): ", shown.join(", ")),
+        ("no such positions in this text: ", without.join(", ")),
+    ];
+    let lines = lines.into_iter().filter(|(_, list)| !list.is_empty());
+    Ok(lines.map(|(what, list)| what.to_owned() + &list).collect())
 }
 
 /// The validation loss in the units of its network.

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod paper;
 pub mod parity;
 pub mod preset;
+pub mod probes;
 pub mod progress;
 pub mod report;
 pub mod run_dir;

@@ -55,8 +55,8 @@ impl Shown<'_> {
         }
     }
 
-    /// `results.json`, `.jsonl`, `.csv`, `.md`, `contrasts.csv` and `sweep.toml` in the sweep directory, and what
-    /// there is beside them.
+    /// `results.json`, `.jsonl`, `.csv`, `.md`, `sweep.toml` and the files of the titled tables in the
+    /// sweep directory, and what there is beside them.
     pub(super) fn write(&self, results: &Results, beside: &Beside) -> Result<(), RunError> {
         self.study.declare()?;
         let sweep = self.study.sweep;
@@ -87,8 +87,8 @@ impl Shown<'_> {
         ] {
             write_atomically(&path.join(name), text.as_bytes())?;
         }
-        if let Some(text) = report.statements_csv() {
-            write_atomically(&path.join("contrasts.csv"), text.as_bytes())?;
+        for (name, text) in report.titled_csv() {
+            write_atomically(&path.join(name), text.as_bytes())?;
         }
         if let Some((name, text)) = &beside.file {
             write_atomically(&path.join(name), text.as_bytes())?;

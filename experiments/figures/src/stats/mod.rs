@@ -10,6 +10,7 @@ mod curves;
 mod equivalence;
 mod estimate;
 mod power;
+mod proportions;
 mod student_t;
 
 pub use clusters::ClusterError;
@@ -23,3 +24,4 @@ pub use estimate::{CONFIDENCE, Estimate, mean, median, pooled_sd, quantile, sd};
 pub use power::{
     MAX_SEEDS, POWER, minimum_detectable_effect, power, seeds_needed, seeds_needed_range,
 };
+pub use proportions::Proportion;

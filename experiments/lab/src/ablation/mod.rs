@@ -28,7 +28,8 @@ pub use plan::Plan;
 pub use progress::{Progress, RunProgress, Tick, clock, seconds};
 use results::Compared;
 pub use results::{
-    ArmResult, ArmTiming, CurvePoint, Delta, Outcome, Results, RunResult, RunTiming, Statement,
+    ArmResult, ArmTiming, CurvePoint, Delta, Incidence, Outcome, ProbeResult, Results, RunResult,
+    RunTiming, Stability, Statement,
 };
 pub use routers::RouterMeans;
 pub use scheduler::{Workers, run};

@@ -38,8 +38,8 @@ pub fn page(recorded: &Recorded, plots: &[Plot]) -> String {
         .next()
         .into_iter()
         .for_each(|table| wide(&mut body, &table.to_html()));
-    for (title, table) in report.statements() {
-        section(&mut body, title);
+    for (title, table) in report.titled_tables() {
+        section(&mut body, &title);
         wide(&mut body, &table.to_html());
     }
     section(&mut body, "Curves and costs");

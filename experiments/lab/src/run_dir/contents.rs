@@ -2,7 +2,7 @@
 
 use super::{
     COEFFICIENTS_FILE, COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, EVENTS_FILE, Environment,
-    METRICS_FILE, PREVIOUS_STATE_FILE, RunError, STATE_FILE, STATE_MAGIC, SUMMARY_FILE,
+    METRICS_FILE, PREVIOUS_STATE_FILE, PROBES_FILE, RunError, STATE_FILE, STATE_MAGIC, SUMMARY_FILE,
     VALIDATION_FILE, WARNINGS_FILE, WEIGHTS_FILE, lock::LOCK_FILE, write::process_of,
 };
 use crate::{
@@ -19,9 +19,10 @@ use toml::{Table, Value};
 
 /// Every file of a run but its lock, in the order in which they are removed: wherever that is
 /// broken off, what is left is a run that goes on or begins again, and never one that has ended.
-const RUN_FILES: [&str; 12] = [
+const RUN_FILES: [&str; 13] = [
     SUMMARY_FILE,
     VALIDATION_FILE,
+    PROBES_FILE,
     STATE_FILE,
     PREVIOUS_STATE_FILE,
     WEIGHTS_FILE,

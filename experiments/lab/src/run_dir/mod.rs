@@ -12,11 +12,12 @@
 //! | `model.safetensors` | the weights, when it has ended or was stopped             |
 //! | `summary.json`  | how it ended ([`Summary`]); its absence means it has not       |
 //! | `validation.csv` | loss of every validation window or image after the last step   |
+//! | `probes.json`   | results of the [probes](crate::probes) after the last step       |
 //! | `warnings.txt`  | what it was warned of, a line each                             |
 //! | `.lock`         | held by the process that writes here                           |
 //!
 //! Whole files are written under a temporary name, synced and renamed, so a reader sees the old
-//! content or the new. State, weights and summary carry checksums, the state those of the logs too.
+//! content or the new. State, weights, probes and summary carry checksums, the state those of the logs too.
 //! Reports are made from these files alone.
 
 mod contents;
@@ -28,6 +29,7 @@ mod lock;
 mod log;
 mod metrics;
 mod names;
+mod probes;
 mod summary;
 mod validation;
 mod write;
@@ -44,9 +46,10 @@ pub use metrics::{
 pub(crate) use names::STATE_MAGIC;
 pub use names::{
     COEFFICIENTS_FILE, COMMAND_FILE, CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE,
-    PREVIOUS_STATE_FILE, RunId, STATE_FILE, SUMMARY_FILE, SWEEP_FILE, VALIDATION_FILE,
+    PREVIOUS_STATE_FILE, PROBES_FILE, RunId, STATE_FILE, SUMMARY_FILE, SWEEP_FILE, VALIDATION_FILE,
     WARNINGS_FILE, WEIGHTS_FILE,
 };
+pub use probes::{ProbeScores, read_probes};
 pub use summary::{Ended, RouterSummary, Status, Summary, read_summary};
 pub use validation::{UnitScore, ValidationUnits};
 pub(crate) use write::Replacement;
@@ -152,6 +155,15 @@ impl RunDir {
     pub fn set_validation(&self, sources: &[String], scores: &[UnitScore]) -> Result<(), RunError> {
         let text = validation::to_csv(sources, scores);
         self.write(VALIDATION_FILE, text.as_bytes())
+    }
+
+    /// Writes the results of the probes. Nothing else of the run depends on them.
+    ///
+    /// # Errors
+    /// Errors of writing, and of reading the metrics.
+    pub fn set_probes(&self, probes: &[ProbeScores]) -> Result<(), RunError> {
+        let text = probes::to_json(&self.path, probes)?;
+        self.write(PROBES_FILE, text.as_bytes())
     }
 
     /// Writes the summary, with checksums of the metrics, of the results on the validation units, if

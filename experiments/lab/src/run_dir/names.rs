@@ -30,6 +30,8 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 pub const SUMMARY_FILE: &str = "summary.json";
 /// Name of the file with the loss of every validation unit after the last step.
 pub const VALIDATION_FILE: &str = "validation.csv";
+/// Name of the file with the results of the probes after the last step.
+pub const PROBES_FILE: &str = "probes.json";
 /// Name of the file with what a run was warned of, a line each.
 pub const WARNINGS_FILE: &str = "warnings.txt";
 

@@ -1,12 +1,13 @@
 //! How a run ended: `summary.json`.
 
 use super::{
-    LossByNoiseLevel, METRICS_FILE, MetricsRecord, RunError, SUMMARY_FILE, VALIDATION_FILE,
-    ValidationUnits, contents::read_if_there, environment::cpu, log::read_log, validation,
+    LossByNoiseLevel, METRICS_FILE, MetricsRecord, ProbeScores, RunError, SUMMARY_FILE,
+    VALIDATION_FILE, ValidationUnits, contents::read_if_there, environment::cpu, log::read_log,
+    probes, validation,
 };
 use crate::data_account::DataAccount;
 use models::weights::hex;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -98,19 +99,53 @@ pub struct Summary {
 /// the validation units and of itself.
 pub(super) fn to_json(summary: &Summary, metrics: &[u8; 32], units: Option<String>) -> String {
     let mut text = serde_json::to_string_pretty(summary).expect("plain data becomes JSON");
-    let mut append = |name: &str, sum: Option<String>| {
-        let own = || checksum(&serde_json::from_str(&text).expect("what was just written"));
-        let sum = sum.unwrap_or_else(own);
-        text.truncate(text.trim_end_matches(['}', '\n']).len());
-        text.push_str(&format!(",\n  \"{name}\": \"{sum}\"\n}}"));
-    };
-    append(METRICS_SHA256, Some(hex(metrics)));
-    if units.is_some() {
-        append(VALIDATION_SHA256, units);
+    append(&mut text, METRICS_SHA256, &hex(metrics));
+    if let Some(units) = units {
+        append(&mut text, VALIDATION_SHA256, &units);
     }
-    append(SHA256, None);
+    sealed(text)
+}
+
+/// Appends a value to an object.
+fn append(text: &mut String, name: &str, sum: &str) {
+    text.truncate(text.trim_end_matches(['}', '\n']).len());
+    text.push_str(&format!(",\n  \"{name}\": \"{sum}\"\n}}"));
+}
+
+/// An object of JSON with the checksum of its values behind them.
+pub(super) fn sealed(mut text: String) -> String {
+    let own = checksum(&serde_json::from_str(&text).expect("what was just written"));
+    append(&mut text, SHA256, &own);
     text.push('\n');
     text
+}
+
+/// The object in a file, and its values without its own checksum, if it has one, which is checked.
+///
+/// # Errors
+/// [`RunError::Damaged`] if it is no such object, [`RunError::Disagree`] if it was changed.
+pub(super) fn unsealed<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    advice: &'static str,
+) -> Result<(T, Map<String, Value>), RunError> {
+    let damaged = |error: serde_json::Error| RunError::Damaged {
+        line: error.line(),
+        reason: error.to_string(),
+        path: path.to_owned(),
+    };
+    let read = serde_json::from_str(text).map_err(damaged)?;
+    let mut values: Map<String, Value> = serde_json::from_str(text).map_err(damaged)?;
+    let sum = values.remove(SHA256);
+    match sum.is_some_and(|sum| sum != checksum(&values)) {
+        false => Ok((read, values)),
+        true => Err(RunError::Disagree {
+            path: path.to_owned(),
+            other: "its checksum",
+            reason: "it was changed after it was written".to_owned(),
+            advice,
+        }),
+    }
 }
 
 const METRICS_SHA256: &str = "metrics_sha256";
@@ -141,30 +176,9 @@ fn read_with_sums(directory: &Path) -> Result<Option<(Summary, Sums)>, RunError>
     let Some(text) = read_if_there(&path)? else {
         return Ok(None);
     };
-    let parsed = serde_json::from_str(&text).and_then(|summary| {
-        let values: Map<String, Value> = serde_json::from_str(&text)?;
-        Ok((summary, values))
-    });
-    let (summary, mut values) = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            return Err(RunError::Damaged {
-                line: error.line(),
-                reason: error.to_string(),
-                path,
-            });
-        }
-    };
-    let sum = values.remove(SHA256);
-    if sum.is_some_and(|sum| sum != checksum(&values)) {
-        return Err(RunError::Disagree {
-            path,
-            other: "its checksum",
-            reason: "it was changed after it was written".to_owned(),
-            advice: "put back a copy of it, or remove it and start the same command again, which \
-                     makes it anew from the other files",
-        });
-    }
+    let advice = "put back a copy of it, or remove it and start the same command again, which \
+                  makes it anew from the other files";
+    let (summary, mut values) = unsealed(&path, &text, advice)?;
     let mut sum = |name| Some(values.remove(name)?.as_str()?.to_owned());
     let sums = [sum(METRICS_SHA256), sum(VALIDATION_SHA256)];
     Ok(Some((summary, sums)))
@@ -181,6 +195,8 @@ pub struct Ended {
     /// Results on every validation unit; `None` of runs of earlier versions, and where the file is
     /// gone.
     pub units: Option<ValidationUnits>,
+    /// Results of the probes, if they were computed.
+    pub probes: Option<Vec<ProbeScores>>,
 }
 
 impl Ended {
@@ -229,6 +245,7 @@ impl Ended {
             summary,
             metrics,
             units,
+            probes: probes::read(directory, &digest)?,
         };
         let changed = || {
             let changed = sum.is_some_and(|sum| sum != hex(&digest));

@@ -5,7 +5,11 @@ use crate::files::{open, read_bytes};
 use figures::table::{Align, Cell, Table};
 use models::weights::hex;
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, io, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::Path,
+};
 
 /// With fewer files, blocks of their windows stand for them.
 const FEW_FILES: usize = 10;
@@ -87,11 +91,19 @@ impl ValidationUnits {
             files.push(*ids.entry(file).or_insert(next));
             scores.push(score);
         }
-        let clusters = match ids.len() {
-            FEW_FILES.. => files,
-            _ => blocks(&files),
-        };
-        Ok(Self { clusters, scores })
+        Ok(Self {
+            clusters: clusters_of(files),
+            scores,
+        })
+    }
+}
+
+/// Clusters of units in the order of the text from the numbers of their files.
+pub(super) fn clusters_of(files: Vec<u32>) -> Vec<u32> {
+    let distinct: HashSet<&u32> = files.iter().collect();
+    match distinct.len() {
+        FEW_FILES.. => files,
+        _ => blocks(&files),
     }
 }
 

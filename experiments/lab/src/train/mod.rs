@@ -9,11 +9,13 @@ mod diffusion;
 mod error;
 mod observer;
 mod plan;
+mod probe;
 mod profile;
 mod recorder;
 mod resume;
 mod run;
 mod task;
+mod validate;
 mod vision;
 mod warnings;
 
@@ -22,17 +24,18 @@ pub use diffusion::Diffusion;
 pub use error::TrainError;
 pub use observer::{Observer, Quiet};
 pub use plan::describe;
+pub use probe::{ProbeError, probe_ended};
 pub use profile::profile;
 pub use resume::check_same_data;
 pub(crate) use task::check_tokens;
 pub use task::{Language, NoiseLevels, Score, Task};
+pub use validate::Validation;
 pub use vision::Vision;
 
 use crate::{
     config::{ConfigError, Precision, RunConfig, size},
     data::Data,
     device::Selected,
-    run_dir::{LossByNoiseLevel, UnitScore},
 };
 use engine::{
     ops::scale,
@@ -49,7 +52,6 @@ use nn::{
     optim::AdamW,
     schedule::Schedule,
 };
-use rayon::prelude::*;
 use std::{ops::Range, sync::Arc, time::Instant};
 
 /// Report of a step.
@@ -75,17 +77,6 @@ impl StepReport {
     pub fn diverged(&self) -> bool {
         !(self.loss.is_finite() && self.grad_norm.is_finite())
     }
-}
-
-/// Results on data that a network was not trained on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Validation {
-    /// Mean loss in nats per token or image, or squared error per pixel.
-    pub loss: f64,
-    /// Share of the images that were classified correctly.
-    pub accuracy: Option<f64>,
-    /// Mean loss of a denoiser at each noise level.
-    pub by_noise_level: Option<LossByNoiseLevel>,
 }
 
 fn invalid(reason: String) -> ConfigError {
@@ -280,84 +271,6 @@ impl Trainer {
             learning_rate,
             ms: started.elapsed().as_secs_f64() * 1e3,
         }
-    }
-
-    /// Mean loss over the fixed validation batches in nats per token (or per image).
-    pub fn evaluate(&mut self) -> f64 {
-        self.validate().loss
-    }
-
-    /// Mean loss over the validation rows and, of a classifier, its accuracy, of a denoiser
-    /// the loss by noise level. In f32, whatever the precision of the training.
-    pub fn validate(&mut self) -> Validation {
-        let rows = self.task.validation_rows();
-        let sums = self.scores(self.config.train.micro_batch, |score, count| {
-            let loss = f64::from(score.loss.item()) * count as f64;
-            (loss, score.correct, score.noise_levels)
-        });
-        let correct: Option<usize> = sums.iter().map(|(_, correct, _)| *correct).sum();
-        let levels = sums.iter().filter_map(|(_, _, levels)| levels.as_ref());
-        let levels = levels.copied().reduce(|sum, more| sum.merged(&more));
-        Validation {
-            loss: sums.iter().map(|(loss, ..)| loss).sum::<f64>() / rows as f64,
-            accuracy: correct.map(|correct| correct as f64 / rows as f64),
-            by_noise_level: levels.map(|levels| levels.means()),
-        }
-    }
-
-    /// Results on every validation row by itself.
-    pub fn unit_scores(&mut self) -> Vec<UnitScore> {
-        self.scores(1, |score, _| UnitScore {
-            loss: score.loss.item().into(),
-            correct: score.correct.map(|correct| correct == 1),
-        })
-    }
-
-    /// What `read` says of the scores of the validation rows in f32, `at_once` of them in each, in
-    /// their order.
-    fn scores<R: Send>(
-        &mut self,
-        at_once: usize,
-        read: impl Fn(&Score<'_>, usize) -> R + Sync,
-    ) -> Vec<R> {
-        let precision = self.config.train.precision;
-        if precision == Precision::F32 {
-            return self.scores_f32(at_once, read);
-        }
-        self.set_precision(Precision::F32);
-        let scores = self.scores_f32(at_once, read);
-        self.set_precision(precision);
-        scores
-    }
-
-    fn scores_f32<R: Send>(
-        &mut self,
-        at_once: usize,
-        read: impl Fn(&Score<'_>, usize) -> R + Sync,
-    ) -> Vec<R> {
-        let (task, params) = (&*self.task, &self.params);
-        let rows = task.validation_rows();
-        let parts = rows.div_ceil(at_once);
-        let tapes: Vec<&mut Tape> = self.shards.tapes_mut().collect();
-        let share = parts.div_ceil(tapes.len());
-        let of_tape = |(shard, tape): (usize, &mut Tape)| -> Vec<R> {
-            tape.set_recording(false);
-            let part = |part: usize| {
-                let first = part * at_once;
-                let here = first..(first + at_once).min(rows);
-                let count = here.len();
-                tape.bind(params);
-                let result = read(&task.validate(tape, here), count);
-                tape.reset();
-                result
-            };
-            let results = (shard * share..((shard + 1) * share).min(parts)).map(part);
-            let results = results.collect();
-            tape.set_recording(true);
-            results
-        };
-        let of_tapes: Vec<Vec<R>> = tapes.into_par_iter().enumerate().map(of_tape).collect();
-        of_tapes.into_iter().flatten().collect()
     }
 
     /// Findings on what has not learned in the first [`WATCHED_STEPS`] steps: parameters without a

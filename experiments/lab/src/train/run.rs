@@ -65,6 +65,9 @@ impl Trainer {
             if status == Status::Ok {
                 let sources = self.task.validation_sources();
                 directory.set_validation(&sources, &self.unit_scores())?;
+                if let Some(probes) = self.probe() {
+                    directory.set_probes(&probes)?;
+                }
             }
             directory.set_summary(&summary)?;
         }

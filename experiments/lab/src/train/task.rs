@@ -61,6 +61,11 @@ pub trait Task: Send + Sync {
 
     /// Account of the data.
     fn data(&self) -> &DataAccount;
+
+    /// The decoder and its corpus, of a language task.
+    fn decoder(&self) -> Option<(&Transformer, &Corpus)> {
+        None
+    }
 }
 
 /// Results on some validation rows.
@@ -205,6 +210,10 @@ impl Task for Language {
 
     fn data(&self) -> &DataAccount {
         &self.corpus.account
+    }
+
+    fn decoder(&self) -> Option<(&Transformer, &Corpus)> {
+        Some((&self.model, &self.corpus))
     }
 }
 

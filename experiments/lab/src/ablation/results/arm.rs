@@ -1,6 +1,6 @@
 //! An arm: what its runs say together and beside those of its baseline.
 
-use super::{Compared, Delta, RunResult, run::losses};
+use super::{Compared, Delta, ProbeResult, RunResult, Stability, run::losses};
 use crate::{
     ablation::{Arm, Calibration, CostRatio, RouterMeans},
     measure::Measure,
@@ -43,6 +43,9 @@ pub struct ArmResult {
     /// The difference in accuracy, paired by seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy_delta: Option<Delta>,
+    /// Results of the probes, if they were computed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeResult>,
     /// Statistics of the routers, if it has mixtures of experts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routers: Option<RouterMeans>,
@@ -58,6 +61,9 @@ pub struct ArmResult {
     pub spikes: usize,
     /// Runs that diverged.
     pub diverged_runs: usize,
+    /// Runs that diverged or spiked beside those of the baseline, if any run of the sweep did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stability: Option<Stability>,
     /// The paper's differences to its baseline, one for each column of its table.
     pub paper_delta: Option<Vec<f64>>,
     /// Everything that depends on the speed of the machine.
@@ -97,7 +103,7 @@ impl ArmTiming {
     }
 }
 
-fn as_text<S: Serializer>(verdict: &Option<Verdict>, s: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: Serializer>(verdict: &Option<Verdict>, s: S) -> Result<S::Ok, S::Error> {
     match verdict {
         Some(verdict) => s.collect_str(verdict),
         None => s.serialize_none(),
@@ -181,6 +187,11 @@ impl ArmResult {
             delta.clone().widened(ends.fold(0.0, f64::max))
         });
         self.timing.step_ratio = calibrated.and_then(|cost| cost.interval);
+    }
+
+    /// The results of a probe.
+    pub fn probe(&self, name: &str) -> Option<&ProbeResult> {
+        self.probes.iter().find(|probe| probe.name == name)
     }
 
     /// Runs that diverged.

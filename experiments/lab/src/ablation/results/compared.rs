@@ -1,10 +1,14 @@
 //! A weighted sum of arms, seed by seed and over the validation text.
 
 use super::{RunResult, run::losses};
+use crate::run_dir::ValidationUnits;
 use figures::stats::{ClusterError, Differences, Estimate, combine_by_seed};
 
 /// Runs of an arm with the weight of their losses.
 pub(in crate::ablation) type Weighted<'r> = (f64, &'r [RunResult]);
+
+/// Cluster and value of each unit of a run, as far as it is known.
+type Units = (Vec<u32>, Vec<Option<f64>>);
 
 /// The sum `sum_a w_a L_a` of the losses of arms, paired by seed: with the weights 1 and -1 the
 /// difference of two.
@@ -22,8 +26,9 @@ impl Compared {
     /// Of final validation losses.
     pub fn of_losses(arms: &[Weighted<'_>]) -> Self {
         Self::of(arms, losses, |run| {
-            let units = run.units()?.scores.iter();
-            Some(units.map(|unit| Some(unit.loss)).collect())
+            let ValidationUnits { clusters, scores } = run.units()?;
+            let losses = scores.iter().map(|unit| Some(unit.loss));
+            Some((clusters.clone(), losses.collect()))
         })
     }
 
@@ -32,8 +37,24 @@ impl Compared {
         let known = |run: &RunResult| Some((run.seed, run.accuracy?));
         let shares = |runs: &[RunResult]| runs.iter().filter_map(known).collect();
         Self::of(arms, shares, |run| {
-            let units = run.units()?.scores.iter();
-            Some(units.map(|unit| Some(f64::from(unit.correct?))).collect())
+            let ValidationUnits { clusters, scores } = run.units()?;
+            let correct = scores.iter().map(|unit| Some(f64::from(unit.correct?)));
+            Some((clusters.clone(), correct.collect()))
+        })
+    }
+
+    /// Of the shares of the items of a probe that are right, over the runs with the items of the
+    /// first.
+    pub fn of_probe(arms: &[Weighted<'_>], name: &str) -> Self {
+        let mut runs = arms.iter().flat_map(|(_, runs)| *runs);
+        let items = runs.find_map(|run| Some(&*run.probe(name)?.items_sha256));
+        let items = items.unwrap_or_default();
+        let known = |run: &RunResult| Some((run.seed, run.probe_with(name, items)?.share()?));
+        let shares = |runs: &[RunResult]| runs.iter().filter_map(known).collect();
+        Self::of(arms, shares, |run| {
+            let probe = run.probe_with(name, items)?;
+            let right = probe.items().map(|right| Some(f64::from(u8::from(right))));
+            Some((probe.clusters(), right.collect()))
         })
     }
 
@@ -58,7 +79,7 @@ impl Compared {
     fn of(
         arms: &[Weighted<'_>],
         values: impl Fn(&[RunResult]) -> Vec<(u64, f64)>,
-        units: impl Fn(&RunResult) -> Option<Vec<Option<f64>>>,
+        units: impl Fn(&RunResult) -> Option<Units>,
     ) -> Self {
         let by_seed: Vec<(f64, Vec<(u64, f64)>)> = arms
             .iter()
@@ -81,22 +102,23 @@ impl Compared {
 fn text_error(
     arms: &[Weighted<'_>],
     seeds: &[u64],
-    units: impl Fn(&RunResult) -> Option<Vec<Option<f64>>>,
+    units: impl Fn(&RunResult) -> Option<Units>,
 ) -> Option<ClusterError> {
-    let mut sum: Option<(Vec<f64>, &[u32])> = None;
+    let mut sum: Option<(Vec<f64>, Vec<u32>)> = None;
     for (weight, runs) in arms {
         for seed in seeds {
             let run = runs.iter().find(|run| run.seed == *seed)?;
-            let clusters = &run.units()?.clusters[..];
-            let (sum, first) = sum.get_or_insert_with(|| (vec![0.0; clusters.len()], clusters));
+            let (clusters, values) = units(run)?;
+            let none = || (vec![0.0; clusters.len()], clusters.clone());
+            let (sum, first) = sum.get_or_insert_with(none);
             if *first != clusters {
                 return None;
             }
-            for (sum, value) in sum.iter_mut().zip(units(run)?) {
+            for (sum, value) in sum.iter_mut().zip(values) {
                 *sum += weight * value? / seeds.len() as f64;
             }
         }
     }
     let (means, clusters) = sum?;
-    ClusterError::of(&means, clusters)
+    ClusterError::of(&means, &clusters)
 }

@@ -3,7 +3,9 @@
 mod arm;
 mod compared;
 mod delta;
+mod probe;
 mod run;
+mod stability;
 mod statement;
 #[cfg(test)]
 pub(super) mod tests;
@@ -11,7 +13,9 @@ pub(super) mod tests;
 pub use arm::{ArmResult, ArmTiming};
 pub(super) use compared::Compared;
 pub use delta::Delta;
+pub use probe::ProbeResult;
 pub use run::{CurvePoint, RunResult, RunTiming};
+pub use stability::{Incidence, Stability};
 pub use statement::{Outcome, Statement};
 
 use super::{Arm, Calibration, Recorded};
@@ -20,7 +24,8 @@ use crate::{
     run_dir::{RunError, RunId},
 };
 use figures::stats::{
-    ClusterError, Estimate, MIN_SEEDS, holm, minimum_detectable_effect, pooled_sd, verdicts,
+    ClusterError, Estimate, MIN_SEEDS, Verdict, holm, minimum_detectable_effect, pooled_sd,
+    verdicts,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -88,22 +93,16 @@ impl Results {
         };
         let compared: Vec<_> = arms.iter().enumerate().map(beside).collect();
         let comparisons = || compared.iter().flatten().map(|(_, compared)| compared);
-        let estimates: Vec<Option<Estimate>> = comparisons().map(Compared::estimate).collect();
-        let mut said = verdicts(&estimates).into_iter();
-        let enough = |e: &&Estimate| e.n >= MIN_SEEDS;
-        let tested = estimates.iter().flatten().filter(enough);
-        let p_values: Vec<f64> = tested.map(|e| e.p_value).collect();
-        let mut corrected = holm(&p_values).into_iter();
-        let mut estimates = estimates.iter();
+        let mut judged = judged(comparisons()).into_iter();
+        let mut stability = Stability::all(arms, &runs).into_iter();
         let result = |(index, arm): (usize, &Arm)| {
             let mut result = ArmResult::alone(arm, runs[index].clone(), measure);
             result.timing = ArmTiming::of(&arm.name, &runs[index], calibration.as_ref());
+            result.stability = stability.next().flatten();
             if let Some((baseline, compared)) = &compared[index] {
-                let estimate = estimates.next().expect("one for each");
-                result.verdict = said.next();
+                let (verdict, p_holm) = judged.next().expect("one for each");
+                result.verdict = Some(verdict);
                 result.unpaired_seeds = compared.differences.unpaired.clone();
-                let tested = estimate.as_ref().filter(enough);
-                let p_holm = tested.and_then(|_| corrected.next());
                 result.delta = Delta::of(compared, p_holm);
                 result.compare(&runs[*baseline]);
                 let baseline = (&*arms[*baseline].name, &runs[*baseline][..]);
@@ -111,7 +110,8 @@ impl Results {
             }
             result
         };
-        let results = arms.iter().enumerate().map(result).collect();
+        let mut results: Vec<ArmResult> = arms.iter().enumerate().map(result).collect();
+        ProbeResult::add_to(&mut results);
         let differences = || comparisons().map(|compared| &compared.differences.values[..]);
         let sd_of_differences = pooled_sd(differences());
         let pairs = differences().map(<[f64]>::len).max();
@@ -139,6 +139,24 @@ impl Results {
     pub fn runs(&self) -> impl Iterator<Item = &RunResult> {
         self.arms.iter().flat_map(|arm| &arm.runs)
     }
+}
+
+/// Verdict and corrected p value of each comparison; Holm's correction is over all of them with
+/// enough seeds.
+fn judged<'c>(
+    comparisons: impl Iterator<Item = &'c Compared>,
+) -> Vec<(Verdict, Option<f64>)> {
+    let estimates: Vec<Option<Estimate>> = comparisons.map(Compared::estimate).collect();
+    let enough = |e: &&Estimate| e.n >= MIN_SEEDS;
+    let tested = estimates.iter().flatten().filter(enough);
+    let p_values: Vec<f64> = tested.map(|e| e.p_value).collect();
+    let mut corrected = holm(&p_values).into_iter();
+    let said = verdicts(&estimates).into_iter().zip(&estimates);
+    let said = said.map(|(verdict, estimate)| {
+        let tested = estimate.as_ref().filter(enough);
+        (verdict, tested.and_then(|_| corrected.next()))
+    });
+    said.collect()
 }
 
 /// The error over the text that comparisons have in the square mean; `None` unless all know theirs.

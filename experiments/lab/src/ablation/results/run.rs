@@ -1,8 +1,10 @@
 //! A run that has ended.
 
-use crate::run_dir::{Ended, MetricsRecord, RunError, RunId, Status, Summary, ValidationUnits};
+use crate::run_dir::{
+    Ended, MetricsRecord, ProbeScores, RunError, RunId, Status, Summary, ValidationUnits,
+};
 use figures::stats::{quantile, spikes};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The share of steps that are below [`RunTiming::fast_step_ms`].
 const FAST_STEPS: f64 = 0.25;
@@ -43,6 +45,14 @@ pub struct RunResult {
     curve: Vec<CurvePoint>,
     #[serde(skip)]
     units: Option<ValidationUnits>,
+    #[serde(serialize_with = "shares", skip_serializing_if = "Option::is_none")]
+    probes: Option<Vec<ProbeScores>>,
+}
+
+/// The share of each probe that is right.
+fn shares<S: Serializer>(probes: &Option<Vec<ProbeScores>>, s: S) -> Result<S::Ok, S::Error> {
+    let probes = probes.iter().flatten();
+    s.collect_map(probes.filter_map(|probe| Some((&probe.name, probe.share()?))))
 }
 
 /// Times of a run.
@@ -86,6 +96,7 @@ impl RunResult {
         let ended = Ended::read(&id.path)?;
         Ok(ended.map(|ended| Self {
             units: ended.units,
+            probes: ended.probes.filter(|_| ended.summary.status == Status::Ok),
             ..Self::new(id, ended.summary, &ended.metrics)
         }))
     }
@@ -114,6 +125,7 @@ impl RunResult {
             },
             curve: metrics.iter().filter_map(CurvePoint::of).collect(),
             units: None,
+            probes: None,
             summary,
         }
     }
@@ -131,6 +143,29 @@ impl RunResult {
     /// Results on every validation unit, if they were written.
     pub fn units(&self) -> Option<&ValidationUnits> {
         self.units.as_ref()
+    }
+
+    /// Results of the probes, if they were computed.
+    pub fn probes(&self) -> Option<&[ProbeScores]> {
+        self.probes.as_deref()
+    }
+
+    /// Results of the probe of this name.
+    pub(super) fn probe(&self, name: &str) -> Option<&ProbeScores> {
+        self.probes()?.iter().find(|probe| probe.name == name)
+    }
+
+    /// Results of the probe of this name, if its items are these.
+    pub(super) fn probe_with(&self, name: &str, items_sha256: &str) -> Option<&ProbeScores> {
+        let same = |probe: &&ProbeScores| probe.items_sha256 == items_sha256;
+        self.probe(name).filter(same)
+    }
+
+    /// The run with these results of probes.
+    #[cfg(test)]
+    pub(in crate::ablation) fn with_probes(mut self, probes: Vec<ProbeScores>) -> Self {
+        self.probes = Some(probes);
+        self
     }
 
     /// The run with these results on validation units.

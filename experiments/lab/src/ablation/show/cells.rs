@@ -93,6 +93,14 @@ pub(super) fn seeds_needed([low, high]: [usize; 2]) -> String {
     }
 }
 
+/// A p value.
+pub(super) fn p(p: f64) -> String {
+    match p < 5e-4 {
+        true => "<0.001".to_owned(),
+        false => format!("{p:.3}"),
+    }
+}
+
 pub(in crate::ablation) fn number<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> Cell {
     value.map_or(Cell::from(""), |value| Cell::from(shown(value)))
 }

@@ -2,7 +2,9 @@
 
 mod cells;
 mod csv;
+mod probes;
 mod prose;
+mod stability;
 mod statements;
 mod tables;
 
@@ -45,8 +47,8 @@ impl Report<'_> {
         for one in self.tables() {
             let _ = write!(text, "\n{}", table(one));
         }
-        for (title, one) in self.statements() {
-            let _ = write!(text, "\n{}{}", wrapped(title, width), table(one));
+        for (title, one) in self.titled_tables() {
+            let _ = write!(text, "\n{}{}", wrapped(&title, width), table(one));
         }
         text.push('\n');
         for line in self.notes() {
@@ -66,7 +68,7 @@ impl Report<'_> {
         for table in self.tables() {
             let _ = write!(text, "\n{}", table.to_markdown());
         }
-        for (title, table) in self.statements() {
+        for (title, table) in self.titled_tables() {
             let _ = write!(text, "\n## {title}\n\n{}", table.to_markdown());
         }
         text.push('\n');
@@ -88,6 +90,23 @@ impl Report<'_> {
             true => table.without_empty_columns(),
             false => table,
         })
+    }
+
+    /// The tables that have a title: statements, probes, stability, as far as there are any.
+    pub fn titled_tables(&self) -> impl Iterator<Item = (String, Table)> {
+        let statements = self.statements().into_iter();
+        let statements = statements.map(|(title, table)| (title.to_owned(), table));
+        statements.chain(self.probes()).chain(self.stability())
+    }
+
+    /// Their rows for other programs, with the names of the files.
+    pub fn titled_csv(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let files = [
+            ("contrasts.csv", self.statements_csv()),
+            ("probes.csv", self.probes_csv()),
+            ("stability.csv", self.stability_csv()),
+        ];
+        files.into_iter().filter_map(|(name, text)| Some((name, text?)))
     }
 
     /// The paper's table if it is of this quantity and has a number for one of the arms.

@@ -65,6 +65,8 @@ impl Report<'_> {
             ));
         }
         lines.extend(self.statement_note());
+        lines.extend(self.probe_notes());
+        lines.extend(self.stability_note());
         lines.push(self.step_times());
         lines.push(
             "Δ at equal time: of the arm after the steps that fit into the baseline's time at these speeds; its learning rate is then still high, to the disadvantage of slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval; ≥: a lower bound, since an arm is below that loss at its first validation. extra params and FLOPs: trained, forward per token."

@@ -1,7 +1,7 @@
 //! The table of statements: what was declared before the runs, and apart from it what was not.
 
 use super::{
-    Report,
+    Report, cells,
     cells::{number, of_seeds, of_text, seeds_needed, with_interval},
 };
 use crate::ablation::{Outcome, Statement};
@@ -97,10 +97,7 @@ fn table(statements: &[&Statement], declared: bool) -> Table {
         })
         .right(p, |one| {
             let p = if declared { one.p_holm } else { one.p_value };
-            number(p, |p| match p < 5e-4 {
-                true => "<0.001".to_owned(),
-                false => format!("{p:.3}"),
-            })
+            number(p, cells::p)
         })
         .right("more seeds", |one| number(one.more_seeds, seeds_needed));
     table.table().without_empty_columns()

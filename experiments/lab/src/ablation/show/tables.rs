@@ -12,7 +12,10 @@ use crate::{
     measure::Measure,
     paper::{PaperTable, Quantity},
 };
-use figures::table::{Cell, Table, TableOf, Tone};
+use figures::{
+    stats::Verdict,
+    table::{Cell, Table, TableOf, Tone},
+};
 
 impl Report<'_> {
     /// Losses, differences and verdicts, with the paper's numbers beside ours if they are of
@@ -30,7 +33,9 @@ impl Report<'_> {
         }
         let table = table.right("Δ ours ± 95 %", |arm| self.delta_cell(arm));
         let table = self.with_errors(table, |arm| arm.delta.as_ref(), 1.0, 4);
-        let table = table.left("verdict", |arm| self.verdict_cell(arm));
+        let table = table.left("verdict", |arm| {
+            self.verdict_cell(arm, arm.verdict.filter(|_| arm.delta.is_some()))
+        });
         beside(table, paper, 3)
     }
 
@@ -55,7 +60,7 @@ impl Report<'_> {
 
     /// The table with the errors of these differences over seeds and over the validation text, if
     /// that of the text is known of one of them.
-    fn with_errors<'a>(
+    pub(super) fn with_errors<'a>(
         &self,
         table: TableOf<'a, ArmResult>,
         delta: impl Fn(&ArmResult) -> Option<&Delta>,
@@ -121,7 +126,7 @@ impl Report<'_> {
 
     /// The cell of a missing difference. Arms that nothing is compared
     /// with, as those of a directory of unrelated runs, are nobody's baseline.
-    fn baseline_cell(&self, arm: &ArmResult) -> Cell {
+    pub(super) fn baseline_cell(&self, arm: &ArmResult) -> Cell {
         let names = |other: &ArmResult| other.baseline.as_ref() == Some(&arm.name);
         match self.results.arms.iter().any(names) {
             true => Cell::new("baseline", Tone::Faint),
@@ -129,12 +134,13 @@ impl Report<'_> {
         }
     }
 
-    fn verdict_cell(&self, arm: &ArmResult) -> Cell {
+    /// The cell of a verdict, which no run that diverged is left out of.
+    pub(super) fn verdict_cell(&self, arm: &ArmResult, verdict: Option<Verdict>) -> Cell {
         let diverged = arm.diverged().count();
         if diverged > 0 {
             return Cell::new(format!("diverged {diverged}/{}", arm.runs.len()), Tone::Bad);
         }
-        spoken(arm.verdict.filter(|_| arm.delta.is_some()))
+        spoken(verdict)
     }
 }
 
