@@ -59,6 +59,7 @@ const FOLDER: &[&[&str]] = &[&[
 ]];
 const RUN: &[&[&str]] = &[
     &["report", "."],
+    &["probe", "."],
     &["watch", "--once", "."],
     &["inspect", ".", "--text", "text", "--windows", "1"],
     &["sample", ".", "--tokens", "4"],
@@ -132,6 +133,7 @@ kinds! {
     "run/coefficients.jsonl" RUN,
     "run/summary.json" RUN,
     "run/validation.csv" RUN,
+    "run/probes.json" RUN,
     "run/env.json" RUN,
     "run/command.txt" RUN,
     "weights/model.safetensors" WEIGHTS,

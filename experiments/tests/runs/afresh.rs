@@ -39,6 +39,7 @@ fn files_of_others_under_the_names_of_ours_are_refused_with_and_without_force() 
         ("state.bin", "another program's"),
         ("summary.json", "{}"),
         ("validation.csv", "mine\n"),
+        ("probes.json", "{}"),
     ] {
         for force in [&[FORCE][..], &[]] {
             let place = Place::new();

@@ -58,7 +58,7 @@ pub struct Ablation {
 pub static ABLATIONS: LazyLock<Vec<Ablation>> = LazyLock::new(|| {
     let files = built_in!(
         "ablations": "rate", "static", "components", "norm", "related", "moe", "vit", "dit",
-        "init", "decay", "depth", "family", "2026"
+        "init", "decay", "depth", "stability", "family", "2026"
     );
     files.map(|(name, text)| Ablation::read(name, text)).into()
 });

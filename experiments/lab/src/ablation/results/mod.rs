@@ -9,6 +9,8 @@ mod stability;
 mod statement;
 #[cfg(test)]
 pub(super) mod tests;
+#[cfg(test)]
+pub(super) use probe::tests as probe_tests;
 
 pub use arm::{ArmResult, ArmTiming};
 pub(super) use compared::Compared;

@@ -85,3 +85,62 @@ impl Incidence {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::results, *};
+
+    fn stability(losses: &[(&str, &[Option<f64>])]) -> Vec<Option<Stability>> {
+        let arms = results(losses).arms.into_iter();
+        arms.map(|arm| arm.stability).collect()
+    }
+
+    const SOUND: [Option<f64>; 4] = [Some(2.0); 4];
+
+    #[test]
+    fn runs_that_diverged_are_counted_and_compared_by_fisher() {
+        let found = stability(&[("pre-norm", &SOUND), ("some", &[None, Some(2.0), None, None]), ("all", &[None; 4])]);
+        let [base, some, all] = &found[..] else {
+            panic!("three arms")
+        };
+        let of = |one: &Option<Stability>| one.clone().expect("some diverged").diverged;
+        assert_eq!((of(base).runs, of(base).of, of(base).p_value), (0, 4, None));
+        // 3 of 4 against 0 of 4: (4 + 4) of the 56 tables of three; 4 of 4: 2 of 70.
+        assert_eq!((of(some).runs, of(some).difference), (3, Some(0.75)));
+        assert!((of(some).p_value.expect("runs") - 8.0 / 56.0).abs() < 1e-9);
+        assert!((of(all).p_value.expect("runs") - 2.0 / 70.0).abs() < 1e-9);
+        assert!((of(all).p_holm.expect("runs") - 4.0 / 70.0).abs() < 1e-9);
+        assert!((of(some).p_holm.expect("runs") - 8.0 / 56.0).abs() < 1e-9);
+        let [low, high] = of(all).interval.expect("runs");
+        assert!(0.2 < low && low < 0.5 && high == 1.0, "{low} {high}");
+        // What diverged is among what diverged or spiked.
+        let either = some.clone().expect("it is there").diverged_or_spiked;
+        assert_eq!(either, of(some));
+    }
+
+    #[test]
+    fn where_nothing_happened_nothing_is_said() {
+        assert_eq!(stability(&[("pre-norm", &SOUND), ("arm", &SOUND)]), [None, None]);
+    }
+
+    #[test]
+    fn runs_that_spiked_count_once_whatever_the_number_of_spikes() {
+        let spiked = |seed: u64, spikes: usize| {
+            let mut run = super::super::tests::run("arm", seed, Some(2.0), 10.0);
+            run.spikes = spikes;
+            run
+        };
+        let arms = [Arm::pre_norm(), Arm::of("arm", "arm", &Default::default())];
+        let runs = [
+            vec![spiked(0, 0), spiked(1, 0)],
+            vec![spiked(0, 0), spiked(1, 3)],
+        ];
+        let found = Stability::all(&arms, &runs);
+        let one = found[1].as_ref().expect("a spike");
+        assert_eq!((one.diverged.runs, one.diverged_or_spiked.runs), (0, 1));
+        assert_eq!(one.diverged.p_value, Some(1.0));
+        // An arm without runs, or without those of its baseline, is not compared.
+        let found = Stability::all(&arms, &[Vec::new(), runs[1].clone()]);
+        assert_eq!(found[1].as_ref().expect("a spike").diverged.p_value, None);
+    }
+}

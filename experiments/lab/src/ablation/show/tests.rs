@@ -1,6 +1,9 @@
 use super::super::{
     ABLATIONS, Contrast, Expect, Recorded, Tanh,
-    results::tests::{results, with_units},
+    results::{
+        probe_tests::probed,
+        tests::{results, with_units},
+    },
 };
 use super::*;
 use crate::{
@@ -246,4 +249,59 @@ fn nothing_is_wider_than_a_terminal() {
             assert!(line.width() <= width, "{width}: {line}");
         }
     }
+}
+
+#[test]
+fn a_probe_has_a_table_under_its_chance_level_and_no_arm_that_diverged_is_better() {
+    use unicode_width::UnicodeWidthStr;
+    let results = probed(&[
+        ("pre-norm", &[Some(10), Some(12), Some(11)]),
+        ("good", &[Some(35), Some(36), Some(37)]),
+        ("wild", &[Some(35), None, Some(37)]),
+    ]);
+    for width in [40, 80] {
+        let text = shown_on(&results, width);
+        assert!(text.lines().all(|line| line.width() <= width), "{text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            words.contains("Probe brackets: 40 items in 20 clusters, chance 33.3 %"),
+            "{text}"
+        );
+    }
+    let text = shown_on(&results, 100);
+    let (_, probe) = text.split_once("Probe brackets").expect("a table");
+    let row = |name: &str| {
+        let row = probe.lines().find(|line| line.starts_with(name));
+        row.expect("a row").to_owned()
+    };
+    assert!(row("pre-norm").contains("27.50"), "{probe}");
+    assert!(row("good").contains("90.00") && row("good").contains("better"), "{probe}");
+    assert!(row("wild").contains("diverged 1/3"), "{probe}");
+    assert!(!row("wild").contains("better"), "{probe}");
+    let csv = reported(&results, |report| report.probes_csv()).expect("probes");
+    let rows: Vec<&str> = csv.lines().collect();
+    assert!(rows[1].starts_with("brackets,pre-norm,,3,0,40,20,0.3333333333333333,0.275,"), "{csv}");
+    assert!(rows[3].starts_with("brackets,wild,pre-norm,2,1,40,"), "{csv}");
+}
+
+#[test]
+fn runs_that_diverged_have_a_table_and_without_any_there_is_none() {
+    use unicode_width::UnicodeWidthStr;
+    let wild = results(&[
+        ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
+        ("wild", &[None; 4]),
+    ]);
+    for width in [40, 80] {
+        let text = shown_on(&wild, width);
+        assert!(text.lines().all(|line| line.width() <= width), "{text}");
+        assert!(text.contains("Stability: runs that diverged or spiked"), "{text}");
+        assert!(text.contains("+100 [+31, +100]") && text.contains("0.029"), "{text}");
+        assert!(text.contains("4/4") && text.contains("0/4"), "{text}");
+    }
+    let csv = reported(&wild, |report| report.stability_csv()).expect("runs that diverged");
+    assert!(csv.contains("\nwild,pre-norm,4,4,1,0.3"), "{csv}");
+    let sound = results(&[BASE]);
+    assert!(!shown(&sound).contains("Stability"));
+    assert_eq!(reported(&sound, |report| report.stability_csv()), None);
+    assert_eq!(reported(&sound, |report| report.probes_csv()), None);
 }
