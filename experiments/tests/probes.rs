@@ -23,7 +23,9 @@ impl Place {
         };
         let code: String = (0..1500).map(function).collect();
         fs::write(directory.path().join("code.rs"), code).expect("a text");
-        let prose: String = (0..4000).map(|i| format!(" Line {i} of some prose .\n")).collect();
+        let prose: String = (0..4000)
+            .map(|i| format!(" Line {i} of some prose .\n"))
+            .collect();
         fs::write(directory.path().join("prose.txt"), prose).expect("a text");
         Self(directory)
     }
@@ -48,7 +50,9 @@ impl Place {
     }
 
     fn probes(&self, run: &str) -> Vec<ProbeScores> {
-        read_probes(&self.path(run)).expect("sound").expect("probed")
+        read_probes(&self.path(run))
+            .expect("sound")
+            .expect("probed")
     }
 }
 
@@ -73,7 +77,11 @@ fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let files = fs::read_dir(directory).expect("a directory").map(|entry| {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         (name, fs::read(path).expect("readable"))
     });
     let mut files: Vec<_> = files.filter(|(name, _)| name != ".lock").collect();
@@ -88,8 +96,14 @@ fn a_run_that_ended_without_probes_is_probed_to_the_same_bytes_and_nothing_else_
         &["--set=model.connection.type=hyper"][..],
         &["--set=model.ffn.type=moe", "--set=train.precision=bf16"],
     ] {
-        let said = place.done(&train("--out=runs/arm/seed0", &[more, &["--force"]].concat()));
-        assert!(said.contains("probes, % right (by chance): last 4 bytes"), "{said}");
+        let said = place.done(&train(
+            "--out=runs/arm/seed0",
+            &[more, &["--force"]].concat(),
+        ));
+        assert!(
+            said.contains("probes, % right (by chance): last 4 bytes"),
+            "{said}"
+        );
         let run = place.path("runs/arm/seed0");
         let before = files(&run);
         fs::remove_file(run.join("probes.json")).expect("probes");
@@ -108,12 +122,21 @@ fn probes_do_not_depend_on_threads_and_their_items_not_on_seed_or_arm() {
     place.done(&train("--out=one", &["--threads=1"]));
     place.done(&train("--out=two", &["--threads=2"]));
     assert_eq!(place.probes("one"), place.probes("two"));
-    place.done(&train("--out=other", &["--seed=1", "--set=model.connection.type=mhc"]));
+    place.done(&train(
+        "--out=other",
+        &["--seed=1", "--set=model.connection.type=mhc"],
+    ));
     let (one, other) = (place.probes("one"), place.probes("other"));
     assert_ne!(one, other);
     for (one, other) in one.iter().zip(&other) {
-        assert_eq!((&one.name, &one.items_sha256), (&other.name, &other.items_sha256));
-        assert_eq!((one.chance, one.items().count()), (other.chance, other.items().count()));
+        assert_eq!(
+            (&one.name, &one.items_sha256),
+            (&other.name, &other.items_sha256)
+        );
+        assert_eq!(
+            (one.chance, one.items().count()),
+            (other.chance, other.items().count())
+        );
     }
 }
 
@@ -126,8 +149,14 @@ fn prose_has_no_brackets_and_it_is_said() {
         "{said}"
     );
     let said = place.done(&["report", "runs"]);
-    assert!(said.contains("Probe copying: ") && !said.contains("Probe brackets"), "{said}");
-    assert!(said.contains("too few, for the probes: brackets, indentation."), "{said}");
+    assert!(
+        said.contains("Probe copying: ") && !said.contains("Probe brackets"),
+        "{said}"
+    );
+    assert!(
+        said.contains("too few, for the probes: brackets, indentation."),
+        "{said}"
+    );
     assert!(!said.contains("Δ"), "{said}");
 }
 
@@ -150,7 +179,10 @@ fn probes_that_were_changed_or_are_of_another_run_are_not_used_and_can_be_made_a
         fs::write(path(0), content).expect("space");
         let said = place.done(&["report", "runs"]);
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(said.contains("note: arm seed 0: ") && said.contains(reason), "{said}");
+        assert!(
+            said.contains("note: arm seed 0: ") && said.contains(reason),
+            "{said}"
+        );
         place.done(&["probe", "runs"]);
         assert_eq!(fs::read_to_string(path(0)).expect("probes"), first);
     }
@@ -167,14 +199,20 @@ fn runs_that_have_not_ended_and_other_data_are_not_probed() {
     fs::remove_file(run.join("summary.json")).expect("a summary");
     let output = place.run(&["probe", "runs"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.contains("has not ended"), "{said}");
+    assert!(
+        output.status.success() && said.contains("has not ended"),
+        "{said}"
+    );
     fs::write(run.join("summary.json"), summary).expect("space");
     let prose = fs::read(place.path("prose.txt")).expect("a text");
     fs::write(place.path("code.rs"), prose).expect("space");
     let output = place.run(&["probe", "runs"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("other data") && said.contains("one run was not probed"), "{said}");
+    assert!(
+        said.contains("other data") && said.contains("one run was not probed"),
+        "{said}"
+    );
     assert!(!run.join("probes.json").exists());
 }
 
@@ -186,24 +224,54 @@ fn a_comparison_shows_probes_and_names_runs_without_them() {
         [[arm]]\nconnection = { type = \"pre_norm\" }\n\
         [[arm]]\nconnection = { type = \"hyper\", rate = 2 }\n";
     fs::write(place.path("two.toml"), arms).expect("space");
-    let sweep = [&["sweep", "two.toml", "--data=code.rs", "--seeds=3"], &SIZES[..]].concat();
+    let sweep = [
+        &["sweep", "two.toml", "--data=code.rs", "--seeds=3"],
+        &SIZES[..],
+    ]
+    .concat();
     let shown = place.done(&sweep);
-    for name in ["last 4 bytes", "last 8 bytes", "brackets", "indentation", "copying"] {
+    for name in [
+        "last 4 bytes",
+        "last 8 bytes",
+        "brackets",
+        "indentation",
+        "copying",
+    ] {
         assert!(shown.contains(&format!("Probe {name}: ")), "{shown}");
     }
     let csv = || fs::read_to_string(place.path("runs/two/probes.csv")).expect("a table");
     assert_eq!(csv().lines().count(), 1 + 2 * 5);
-    let row = csv().lines().find(|row| row.starts_with("copying,dhc-x2")).map(str::to_owned);
+    let row = csv()
+        .lines()
+        .find(|row| row.starts_with("copying,dhc-x2"))
+        .map(str::to_owned);
     let row = row.expect("a row");
-    assert!(row.starts_with("copying,dhc-x2,pre-norm,3,0,1472,64,0.0384615"), "{row}");
+    assert!(
+        row.starts_with("copying,dhc-x2,pre-norm,3,0,1472,64,0.0384615"),
+        "{row}"
+    );
     assert!(!shown.contains("not probed"), "{shown}");
     fs::remove_file(place.path("runs/two/dhc-x2/seed1/probes.json")).expect("probes");
     let shown = place.done(&sweep);
-    assert!(shown.contains("1 of 6 runs that have ended are not probed"), "{shown}");
-    let row = csv().lines().find(|row| row.starts_with("copying,dhc-x2")).map(str::to_owned);
-    assert!(row.expect("a row").starts_with("copying,dhc-x2,pre-norm,2,0,"), "{}", csv());
+    assert!(
+        shown.contains("1 of 6 runs that have ended are not probed"),
+        "{shown}"
+    );
+    let row = csv()
+        .lines()
+        .find(|row| row.starts_with("copying,dhc-x2"))
+        .map(str::to_owned);
+    assert!(
+        row.expect("a row")
+            .starts_with("copying,dhc-x2,pre-norm,2,0,"),
+        "{}",
+        csv()
+    );
     place.done(&["report", "runs/two"]);
     let page = fs::read_to_string(place.path("runs/two/report/report.html")).expect("a page");
-    assert!(page.contains("Probe indentation: "), "no probes on the page");
+    assert!(
+        page.contains("Probe indentation: "),
+        "no probes on the page"
+    );
     assert!(place.path("runs/two/report/probes.csv").is_file());
 }

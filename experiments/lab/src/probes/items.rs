@@ -103,7 +103,10 @@ impl Probes {
         let probe = self.add_kind("copying", 1.0 / 26.0);
         let period = self.seq / 2;
         for number in 0..sequences {
-            let mut rng = Key::new(0).named("probe of copying").at(number as u64).rng();
+            let mut rng = Key::new(0)
+                .named("probe of copying")
+                .at(number as u64)
+                .rng();
             let letters: Vec<u8> = (0..period).map(|_| rng.random_range(b'a'..=b'z')).collect();
             let questions = (period..2 * period - 1).map(|at| Question {
                 probe,
@@ -162,7 +165,11 @@ fn line_ends(text: &[u8], seq: usize) -> Vec<usize> {
         }
         begin += line.len();
     }
-    if ends.len() < FEWEST { Vec::new() } else { ends }
+    if ends.len() < FEWEST {
+        Vec::new()
+    } else {
+        ends
+    }
 }
 
 /// The closing brackets by their kind whose opening ones are in the context and not near.
@@ -209,7 +216,9 @@ fn beginnings(text: &[u8], seq: usize) -> [Vec<Item>; 3] {
     let mut begin = 0;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         let blanks = line.iter().take_while(|&&byte| byte == b' ').count();
-        let has_more = line.get(blanks).is_some_and(|byte| !byte.is_ascii_whitespace());
+        let has_more = line
+            .get(blanks)
+            .is_some_and(|byte| !byte.is_ascii_whitespace());
         let end = begin + blanks;
         if let (Some((begun, as_before)), true) = (before, has_more)
             && end >= seq

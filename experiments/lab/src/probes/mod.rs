@@ -86,7 +86,8 @@ impl Answer {
         match self {
             Self::Bytes(bytes) => {
                 let last = positions - bytes.len()..positions;
-                last.zip(bytes).all(|(position, &byte)| greedy(position) == byte)
+                last.zip(bytes)
+                    .all(|(position, &byte)| greedy(position) == byte)
             }
             Self::Bracket(bracket) => most_probable(at(positions - 1), CLOSING) == *bracket,
             Self::Blanks(blanks) => {
@@ -94,9 +95,7 @@ impl Answer {
                 (end - blanks..end).all(|position| greedy(position) == b' ')
                     && !greedy(end).is_ascii_whitespace()
             }
-            Self::Letter { at: place, letter } => {
-                most_probable(at(*place), b'a'..=b'z') == *letter
-            }
+            Self::Letter { at: place, letter } => most_probable(at(*place), b'a'..=b'z') == *letter,
         }
     }
 }
@@ -159,7 +158,10 @@ impl Probes {
                 let right = *answers.next().expect("an answer to every question");
                 digests[*probe].update(format!("{:?} {answer:?}\n", window.inputs));
                 let by_source = &mut results[*probe].right;
-                if by_source.last().is_none_or(|(last, _)| *last != window.source) {
+                if by_source
+                    .last()
+                    .is_none_or(|(last, _)| *last != window.source)
+                {
                     by_source.push((window.source.clone(), String::new()));
                 }
                 let digits = &mut by_source.last_mut().expect("just added").1;

@@ -3,6 +3,7 @@ use crate::{
     data::{Corpus, DataAccount},
     run_dir::ProbeScores,
 };
+use std::collections::HashMap;
 
 const SEQ: usize = 48;
 
@@ -19,7 +20,9 @@ fn code(functions: usize) -> String {
 }
 
 fn corpus(train: &str, validation: &str) -> Corpus {
-    let half = validation[..validation.len() / 2].rfind('\n').map_or(0, |at| at + 1);
+    let half = validation[..validation.len() / 2]
+        .rfind('\n')
+        .map_or(0, |at| at + 1);
     Corpus {
         train: train.as_bytes().to_vec().into(),
         validation: validation.as_bytes().to_vec().into(),
@@ -41,7 +44,11 @@ fn results(probes: &Probes, predict: impl Fn(usize, &[u8], usize) -> u8) -> Vec<
     let mut first = 0;
     while first < probes.windows() {
         let here = first..(first + 7).min(probes.windows());
-        let inputs: Vec<u8> = probes.inputs(here.clone()).iter().map(|&x| x as u8).collect();
+        let inputs: Vec<u8> = probes
+            .inputs(here.clone())
+            .iter()
+            .map(|&x| x as u8)
+            .collect();
         let mut logits = vec![-1.0; inputs.len() * VOCABULARY];
         for (row, inputs) in inputs.chunks_exact(SEQ).enumerate() {
             for at in 0..SEQ {
@@ -62,17 +69,22 @@ fn share(results: &[ProbeScores], name: &str) -> f64 {
 
 const OF_TEXT: [&str; 4] = ["last 4 bytes", "last 8 bytes", "brackets", "indentation"];
 
-/// The byte that the text has after a position of a window.
-fn from_text(text: &str, inputs: &[u8], at: usize) -> u8 {
+/// Predicts the byte that the text has after a position of a window.
+fn knowing(text: &str) -> impl Fn(usize, &[u8], usize) -> u8 {
     let bytes = text.as_bytes();
-    let found = bytes.windows(SEQ).position(|window| window == inputs);
-    found.map_or(b'?', |place| bytes[place + at + 1])
+    let places = bytes.windows(SEQ).enumerate();
+    let places: HashMap<&[u8], usize> = places.map(|(place, window)| (window, place)).collect();
+    move |_, inputs, at| {
+        places
+            .get(inputs)
+            .map_or(b'?', |place| bytes[place + at + 1])
+    }
 }
 
 #[test]
 fn who_knows_the_text_is_always_right_and_who_copies_copies() {
     let (text, probes) = (code(200), probes());
-    let known = results(&probes, |_, inputs, at| from_text(&text, inputs, at));
+    let known = results(&probes, knowing(&text));
     for name in OF_TEXT {
         assert_eq!(share(&known, name), 1.0, "{name}");
     }
@@ -86,8 +98,9 @@ fn who_knows_the_text_is_always_right_and_who_copies_copies() {
 #[test]
 fn the_share_is_that_of_the_items_that_are_right() {
     let (text, probes) = (code(200), probes());
+    let knows = knowing(&text);
     let half = results(&probes, |window, inputs, at| match window % 2 {
-        0 => from_text(&text, inputs, at),
+        0 => knows(window, inputs, at),
         _ => b'?',
     });
     for name in &OF_TEXT[..2] {
@@ -99,9 +112,9 @@ fn the_share_is_that_of_the_items_that_are_right() {
     });
     assert_eq!(share(&half, "copying"), 0.5);
     // One wrong byte of the end of a line is the whole end.
-    let torn = results(&probes, |_, inputs, at| match at + 4 < SEQ {
+    let torn = results(&probes, |window, inputs, at| match at + 4 < SEQ {
         true => b'?',
-        false => from_text(&text, inputs, at),
+        false => knows(window, inputs, at),
     });
     assert_eq!(share(&torn, "last 4 bytes"), 1.0);
     assert_eq!(share(&torn, "last 8 bytes"), 0.0);
@@ -145,7 +158,11 @@ fn the_chance_is_that_of_the_most_frequent_answer() {
     let text: String = (1000..3000).map(line).collect();
     let probes = Probes::of(&corpus("", &text), SEQ).expect("bytes");
     let results = results(&probes, |_, _, _| b' ');
-    assert!((results[0].chance - 0.75).abs() < 0.05, "{}", results[0].chance);
+    assert!(
+        (results[0].chance - 0.75).abs() < 0.05,
+        "{}",
+        results[0].chance
+    );
 }
 
 #[test]
@@ -221,7 +238,12 @@ fn text_without_positions_and_short_contexts_have_no_items() {
     assert_eq!(without, ["brackets", "indentation"]);
     let short = Probes::of(&corpus("", &code(200)), 15).expect("bytes");
     assert_eq!(short.windows(), 0);
-    assert!(short.results(&[]).iter().all(|probe| probe.share().is_none()));
+    assert!(
+        short
+            .results(&[])
+            .iter()
+            .all(|probe| probe.share().is_none())
+    );
     for text in ["", "\n", "(", "no line break", "\n\n\n"] {
         let probes = Probes::of(&corpus("", text), SEQ).expect("bytes");
         assert_eq!(probes.windows(), 64, "{text:?}");

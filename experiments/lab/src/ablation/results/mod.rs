@@ -145,9 +145,7 @@ impl Results {
 
 /// Verdict and corrected p value of each comparison; Holm's correction is over all of them with
 /// enough seeds.
-fn judged<'c>(
-    comparisons: impl Iterator<Item = &'c Compared>,
-) -> Vec<(Verdict, Option<f64>)> {
+fn judged<'c>(comparisons: impl Iterator<Item = &'c Compared>) -> Vec<(Verdict, Option<f64>)> {
     let estimates: Vec<Option<Estimate>> = comparisons.map(Compared::estimate).collect();
     let enough = |e: &&Estimate| e.n >= MIN_SEEDS;
     let tested = estimates.iter().flatten().filter(enough);

@@ -64,14 +64,16 @@ impl ProbeResult {
     /// The results of an arm by itself, over the runs with the items of the first.
     fn alone(runs: &[RunResult], name: &str) -> Option<Self> {
         let first = runs.iter().find_map(|run| run.probe(name))?;
-        let same = runs.iter().filter_map(|run| run.probe_with(name, &first.items_sha256));
+        let same = runs
+            .iter()
+            .filter_map(|run| run.probe_with(name, &first.items_sha256));
         let shares: Vec<f64> = same.filter_map(|probe| probe.share()).collect();
         let clusters = first.clusters();
         (!shares.is_empty()).then(|| Self {
             name: name.to_owned(),
             chance: first.chance,
             items: clusters.len(),
-            clusters: clusters.last().map_or(0, |last| *last as usize + 1),
+            clusters: clusters.iter().max().map_or(0, |last| *last as usize + 1),
             seeds: shares.len(),
             right: mean(&shares),
             delta: None,
@@ -129,7 +131,11 @@ pub(in crate::ablation) mod tests {
         let runs = arms.iter().map(|(name, right)| {
             let one = |(seed, right): (usize, &Option<usize>)| {
                 let run = run(name, seed as u64, right.map(|_| 2.0), 10.0);
-                let items = if *name == "other" { "other items" } else { "items" };
+                let items = if *name == "other" {
+                    "other items"
+                } else {
+                    "items"
+                };
                 match right {
                     Some(right) => run.with_probes(vec![scores(*right, items)]),
                     None => run,
@@ -163,9 +169,15 @@ pub(in crate::ablation) mod tests {
         assert!(low < seeds_low && seeds_high < high);
         let better = probed(&[BASE, ("arm", &[Some(35), Some(36), Some(37)])]);
         assert_eq!(brackets(&better, 1).verdict, Some(Verdict::Better));
-        let worse = probed(&[("pre-norm", &[Some(35), Some(36), Some(37)]), ("arm", BASE.1)]);
+        let worse = probed(&[
+            ("pre-norm", &[Some(35), Some(36), Some(37)]),
+            ("arm", BASE.1),
+        ]);
         assert_eq!(brackets(&worse, 1).verdict, Some(Verdict::Worse));
-        assert_eq!((brackets(&worse, 0).verdict, &brackets(&worse, 0).delta), (None, &None));
+        assert_eq!(
+            (brackets(&worse, 0).verdict, &brackets(&worse, 0).delta),
+            (None, &None)
+        );
     }
 
     #[test]
@@ -185,7 +197,10 @@ pub(in crate::ablation) mod tests {
     fn other_items_are_not_compared_and_runs_that_diverged_have_none() {
         let all = [Some(10), Some(10), Some(10)];
         let results = probed(&[BASE, ("other", &all), ("wild", &[Some(20), None, Some(22)])]);
-        assert_eq!((brackets(&results, 1).right, &brackets(&results, 1).delta), (0.25, &None));
+        assert_eq!(
+            (brackets(&results, 1).right, &brackets(&results, 1).delta),
+            (0.25, &None)
+        );
         let wild = brackets(&results, 2);
         assert_eq!((wild.seeds, wild.verdict), (2, Some(Verdict::TooFewSeeds)));
         let none = self::results(&[("pre-norm", &[Some(2.0)])]);

@@ -99,7 +99,11 @@ mod tests {
 
     #[test]
     fn runs_that_diverged_are_counted_and_compared_by_fisher() {
-        let found = stability(&[("pre-norm", &SOUND), ("some", &[None, Some(2.0), None, None]), ("all", &[None; 4])]);
+        let found = stability(&[
+            ("pre-norm", &SOUND),
+            ("some", &[None, Some(2.0), None, None]),
+            ("all", &[None; 4]),
+        ]);
         let [base, some, all] = &found[..] else {
             panic!("three arms")
         };
@@ -120,7 +124,10 @@ mod tests {
 
     #[test]
     fn where_nothing_happened_nothing_is_said() {
-        assert_eq!(stability(&[("pre-norm", &SOUND), ("arm", &SOUND)]), [None, None]);
+        assert_eq!(
+            stability(&[("pre-norm", &SOUND), ("arm", &SOUND)]),
+            [None, None]
+        );
     }
 
     #[test]

@@ -106,7 +106,9 @@ impl Report<'_> {
             ("probes.csv", self.probes_csv()),
             ("stability.csv", self.stability_csv()),
         ];
-        files.into_iter().filter_map(|(name, text)| Some((name, text?)))
+        files
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text?)))
     }
 
     /// The paper's table if it is of this quantity and has a number for one of the arms.

@@ -62,7 +62,9 @@ impl Report<'_> {
         let table = Table::of(&self.results.arms)
             .left("arm", |arm| &arm.label)
             .right("right (%)", |arm| {
-                number(arm.probe(name), |probe| format!("{:.2}", 100.0 * probe.right))
+                number(arm.probe(name), |probe| {
+                    format!("{:.2}", 100.0 * probe.right)
+                })
             })
             .right("Δ ours ± 95 %", |arm| match delta(arm, name) {
                 Some(delta) => Cell::from(with_interval(delta, 100.0, 2)),

@@ -18,18 +18,26 @@ const COLUMNS: [(&str, &str); 15] = [
     ("diverged_p_holm", "/stability/diverged/p_holm"),
     ("either", "/stability/diverged_or_spiked/runs"),
     ("either_delta", "/stability/diverged_or_spiked/difference"),
-    ("either_delta_low", "/stability/diverged_or_spiked/interval/0"),
-    ("either_delta_high", "/stability/diverged_or_spiked/interval/1"),
+    (
+        "either_delta_low",
+        "/stability/diverged_or_spiked/interval/0",
+    ),
+    (
+        "either_delta_high",
+        "/stability/diverged_or_spiked/interval/1",
+    ),
     ("either_p_value", "/stability/diverged_or_spiked/p_value"),
     ("either_p_holm", "/stability/diverged_or_spiked/p_holm"),
 ];
+
+/// Chooses one of the two counts of an arm.
+type Kind = fn(&Stability) -> &Incidence;
 
 impl Report<'_> {
     /// The table of runs that diverged or spiked, under its title; `None` where none did.
     pub fn stability(&self) -> Option<(String, Table)> {
         let arms = &self.results.arms;
         arms.iter().find(|arm| arm.stability.is_some())?;
-        type Kind = fn(&Stability) -> &Incidence;
         let count = |arm: &ArmResult, kind: Kind| {
             let one = arm.stability.as_ref().map(kind);
             let Some(Incidence { runs, of, .. }) = one else {

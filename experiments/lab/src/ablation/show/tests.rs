@@ -275,13 +275,22 @@ fn a_probe_has_a_table_under_its_chance_level_and_no_arm_that_diverged_is_better
         row.expect("a row").to_owned()
     };
     assert!(row("pre-norm").contains("27.50"), "{probe}");
-    assert!(row("good").contains("90.00") && row("good").contains("better"), "{probe}");
+    assert!(
+        row("good").contains("90.00") && row("good").contains("better"),
+        "{probe}"
+    );
     assert!(row("wild").contains("diverged 1/3"), "{probe}");
     assert!(!row("wild").contains("better"), "{probe}");
     let csv = reported(&results, |report| report.probes_csv()).expect("probes");
     let rows: Vec<&str> = csv.lines().collect();
-    assert!(rows[1].starts_with("brackets,pre-norm,,3,0,40,20,0.3333333333333333,0.275,"), "{csv}");
-    assert!(rows[3].starts_with("brackets,wild,pre-norm,2,1,40,"), "{csv}");
+    assert!(
+        rows[1].starts_with("brackets,pre-norm,,3,0,40,20,0.3333333333333333,0.275,"),
+        "{csv}"
+    );
+    assert!(
+        rows[3].starts_with("brackets,wild,pre-norm,2,1,40,"),
+        "{csv}"
+    );
 }
 
 #[test]
@@ -294,8 +303,14 @@ fn runs_that_diverged_have_a_table_and_without_any_there_is_none() {
     for width in [40, 80] {
         let text = shown_on(&wild, width);
         assert!(text.lines().all(|line| line.width() <= width), "{text}");
-        assert!(text.contains("Stability: runs that diverged or spiked"), "{text}");
-        assert!(text.contains("+100 [+31, +100]") && text.contains("0.029"), "{text}");
+        assert!(
+            text.contains("Stability: runs that diverged or spiked"),
+            "{text}"
+        );
+        assert!(
+            text.contains("+100 [+31, +100]") && text.contains("0.029"),
+            "{text}"
+        );
         assert!(text.contains("4/4") && text.contains("0/4"), "{text}");
     }
     let csv = reported(&wild, |report| report.stability_csv()).expect("runs that diverged");
