@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     ablation::{ArmResult, Delta, ProbeResult},
+    measure::Measure,
     run_dir::{ProbeScores, Status},
 };
 use figures::table::{Cell, Table};
@@ -108,12 +109,10 @@ impl Report<'_> {
     pub(super) fn probe_notes(&self) -> Vec<String> {
         let runs = || self.results.runs().filter(|run| run.status == Status::Ok);
         let probed = runs().filter(|run| run.probes().is_some()).count();
-        if probed == 0 {
-            return Vec::new();
+        let mut lines = Vec::new();
+        if probed > 0 {
+            lines.push("probes: shares of held-out items that are right after the last step, the same items for all arms and seeds; Δ in percentage points, paired by seed, its errors and the verdict as for losses, Holm's correction over the arms, each probe by itself; text s.e. is over files or, of copying, random sequences. last k bytes: greedy decoding writes the end of a line; brackets: of ), ] and } the one that closes what is open, as many of each; indentation: greedy decoding writes the blanks at the beginning of a line, as many lines with more, fewer and as many as the line before; copying: the second half of random letters that are there twice. chance: the most frequent answer, of indentation also that of the line before, of copying one of 26 letters.".to_owned());
         }
-        let mut lines = vec![
-            "probes: shares of held-out items that are right after the last step, the same items for all arms and seeds; Δ in percentage points, paired by seed, its errors and the verdict as for losses, Holm's correction over the arms, each probe by itself; text s.e. is over files or, of copying, random sequences. last k bytes: greedy decoding writes the end of a line; brackets: of ), ] and } the one that closes what is open, as many of each; indentation: greedy decoding writes the blanks at the beginning of a line, as many lines with more, fewer and as many as the line before; copying: the second half of random letters that are there twice. chance: the most frequent answer, of indentation also that of the line before, of copying one of 26 letters.".to_owned(),
-        ];
         let mut without: Vec<&str> = Vec::new();
         let empty = |probe: &&ProbeScores| probe.share().is_none();
         let all = runs().filter_map(|run| run.probes()).flatten();
@@ -129,9 +128,9 @@ impl Report<'_> {
             ));
         }
         let missing = runs().count() - probed;
-        if missing > 0 {
+        if missing > 0 && self.sweep.measure() == Measure::Bytes {
             lines.push(format!(
-                "{missing} of {} runs that have ended are not probed: the command probe does it.",
+                "{missing} of {} runs that have ended are not probed; probe DIR does it.",
                 missing + probed
             ));
         }
