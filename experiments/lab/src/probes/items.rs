@@ -7,11 +7,11 @@ use rand::RngExt;
 use std::collections::HashMap;
 
 /// Numbers of bytes of the end of a line.
-const ENDS: [usize; 2] = [4, 8];
+const ENDS: [usize; 2] = [4, 6];
 /// A line has so many bytes behind its indentation at least.
 const SHORTEST_LINE: usize = 12;
 /// Lines whose end is asked for.
-const LINES: usize = 256;
+const LINES: usize = 512;
 /// Closing brackets of each kind.
 const BRACKETS: usize = 96;
 /// Bytes from an opening bracket to its closing one at least.

@@ -2,9 +2,9 @@
 //!
 //! | probe | an item | right |
 //! |---|---|---|
-//! | `last 4 bytes`, `last 8 bytes` | the end of a line, its line break included | every one of the bytes is the most probable after those before: greedy decoding writes the end of the line |
+//! | `last 4 bytes`, `last 6 bytes` | the end of a line, its line break included | every one of the bytes is the most probable after those before: greedy decoding writes the end of the line |
 //! | `brackets` | a closing bracket whose opening one is in the context, 8 bytes or more before | it is the most probable of `)`, `]` and `}` |
-//! | `indentation` | the beginning of a line | greedy decoding writes its number of blanks and then something else |
+//! | `indentation` | the beginning of a line | greedy decoding that breaks no line writes its number of blanks and then something else |
 //! | `copying` | a letter of a random sequence that is in the context a second time | it is the most probable letter |
 //!
 //! Items are of the validation part alone, spread evenly over it, and a function of the data and of the
@@ -61,7 +61,8 @@ enum Answer {
     Bytes(Vec<u8>),
     /// The closing bracket that the last position predicts.
     Bracket(u8),
-    /// The number of blanks that the last positions predict before something else.
+    /// The number of blanks that the last positions predict before something else, which is no line
+    /// break: the line is not empty.
     Blanks(usize),
     /// The letter that a position predicts.
     Letter { at: usize, letter: u8 },
@@ -91,6 +92,8 @@ impl Answer {
             }
             Self::Bracket(bracket) => most_probable(at(positions - 1), CLOSING) == *bracket,
             Self::Blanks(blanks) => {
+                let bytes = || (0..=u8::MAX).filter(|byte| !matches!(byte, b'\n' | b'\r'));
+                let greedy = |position: usize| most_probable(at(position), bytes());
                 let end = positions - 1;
                 (end - blanks..end).all(|position| greedy(position) == b' ')
                     && !greedy(end).is_ascii_whitespace()
