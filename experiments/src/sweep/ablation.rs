@@ -1,6 +1,6 @@
 //! `ablation-*`: one command for each ablation.
 
-use super::{Beside, RunArgs, planning};
+use super::{Beside, RunArgs};
 use crate::{output::Failure, settings::Settings};
 use clap::{ArgMatches, FromArgMatches, Subcommand};
 use lab::{
@@ -95,7 +95,7 @@ impl Command {
         let arms = ablation.arms(args.tanh);
         let sweep = Sweep::new(ablation.into(), arms, &common, &keys, seeds, place);
         let contrasts = ablation.contrasts(args.tanh);
-        let sweep = sweep.map_err(planning)?.declaring(contrasts);
+        let sweep = args.run.of_lengths(sweep, (None, &[]), contrasts)?;
         args.run.go(&sweep, preset, &|_| Beside::default())
     }
 }

@@ -1,6 +1,6 @@
 //! `sweep FILE`: any settings, written down.
 
-use super::{Beside, RunArgs, planning, unknown};
+use super::{Beside, RunArgs, unknown};
 use crate::{output::Failure, settings::Settings};
 use lab::{
     ablation::{Subject, Sweep, SweepFile, SweepFileError},
@@ -64,7 +64,8 @@ impl Args {
         };
         let place = self.run.place(|| stem.into_owned());
         let sweep = Sweep::new(subject, file.arms, &common, &keys, seeds, place);
-        let sweep = sweep.map_err(planning)?.declaring(file.contrasts);
+        let lengths = (file.by, &file.horizons[..]);
+        let sweep = self.run.of_lengths(sweep, lengths, file.contrasts)?;
         self.run.go(&sweep, preset, &|_| Beside::default())
     }
 }

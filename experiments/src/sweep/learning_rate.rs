@@ -50,6 +50,10 @@ impl Args {
             let message = format!("--set {KEY}: the rates of this command are those of --rates");
             return Err(Failure::Usage(message));
         }
+        if run.horizons.is_some() {
+            let message = "--horizons: a rate is chosen at one length, that of --set train.steps";
+            return Err(Failure::Usage(message.to_owned()));
+        }
         let usual = common.clone().resolve().map_err(planned)?;
         let rates = self.rates(usual.train.learning_rate)?;
         let arms = self.arms(ablation)?;
@@ -62,7 +66,8 @@ impl Args {
         let place = run.place(|| format!("lr-sweep-{}", preset.size()));
         let seeds = run.seeds(&preset.seeds);
         let arms = at_rates(&arms, &rates);
-        let sweep = Sweep::new(subject, arms, &common, &keys, seeds, place).map_err(planning)?;
+        let sweep = Sweep::new(subject, arms, &common, &keys, seeds, place);
+        let sweep = run.of_lengths(sweep, (None, &[]), Vec::new())?;
         run.go(&sweep, preset, &|results| {
             let best = BestRates::of(results, &labels, &rates);
             if best.arms.is_empty() {
@@ -183,11 +188,15 @@ fn confirmation(
         let Arm { name, label, .. } = &sweep.arms[place];
         json!({ "name": name, "label": label, "set": settings })
     });
-    let sweep = json!({
+    let by = sweep.by;
+    let mut file = json!({
         "title": format!("best rates of {}, on other seeds", sweep.name),
         "seeds": fresh.map(|seed| seed as i64).collect::<Vec<_>>(),
         "baseline": sweep.arms[places[0]].name,
         "arm": arms.collect::<Vec<_>>(),
     });
-    Table::try_from(sweep).expect("a sweep becomes TOML")
+    if let Some(by) = by {
+        file["match"] = by.name().into();
+    }
+    Table::try_from(file).expect("a sweep becomes TOML")
 }

@@ -4,6 +4,7 @@ pub(super) mod ablation;
 mod emit;
 pub(super) mod file;
 pub(super) mod learning_rate;
+mod matched;
 mod shown;
 mod task;
 
@@ -17,8 +18,8 @@ use clap::ValueEnum;
 use figures::terminal::{Colour, stdout_width, wrapped};
 use lab::{
     ablation::{
-        Calibration, Job, Plan, Progress, Results, Study, Sweep, SweepError, Workers, contrasts_of,
-        distinct_seeds,
+        Calibration, Contrast, Cost, Job, Plan, Progress, Results, Study, Sweep, SweepError,
+        Workers, contrasts_of, distinct_horizons, distinct_seeds,
     },
     config::{ConfigError, nearest_word, size},
     data::{LISTED_WHEN_ASKED, Source},
@@ -41,6 +42,12 @@ struct RunArgs {
     /// How many seeds, or which: 5, or 0,3,7. More can be added later [default: the preset's]
     #[arg(long, value_name = "N|LIST", value_parser = seeds)]
     seeds: Option<Seeds>,
+    /// Give every arm the steps that the time, or the operations, of its baseline's buy
+    #[arg(long = "match", value_name = "COST")]
+    by: Option<Cost>,
+    /// Train every arm at several lengths, multiples of its steps, such as 1,2,4,8
+    #[arg(long, value_name = "LIST", value_parser = horizons)]
+    horizons: Option<Horizons>,
     /// Runs at a time [default: one for each thread]
     #[arg(long, value_name = "N", value_parser = thread_count)]
     jobs: Option<usize>,
@@ -85,6 +92,16 @@ enum Emit {
 #[derive(Debug, Clone)]
 struct Seeds(Vec<u64>);
 
+/// Lengths of training, ascending.
+#[derive(Debug, Clone)]
+struct Horizons(Vec<u64>);
+
+fn horizons(text: &str) -> Result<Horizons, String> {
+    let lengths = text.split(',').map(|part| part.trim().parse());
+    let lengths = lengths.collect::<Result<_, _>>().unwrap_or_default();
+    distinct_horizons(lengths).map(Horizons)
+}
+
 /// `5` for 0 to 4, or `0,3,7`.
 fn seeds(text: &str) -> Result<Seeds, String> {
     let number = |part: &str| {
@@ -109,6 +126,8 @@ fn planning(error: SweepError) -> Failure {
         | SweepError::Config(_)
         | SweepError::SetByArms { .. }
         | SweepError::OtherData { .. }
+        | SweepError::OwnSteps { .. }
+        | SweepError::TooLong { .. }
         | SweepError::TooMany { .. } => Failure::Usage(error.to_string()),
         error => Failure::Failed(error.to_string()),
     }
@@ -135,9 +154,31 @@ fn to_go_on(command: &[String]) -> String {
 }
 
 impl RunArgs {
-    /// Where the sweep directory is: `name` unless another was asked for.
+    /// Where the sweep directory is: `name` unless another was asked for, runs of other lengths beside
+    /// the others.
     fn place(&self, name: impl FnOnce() -> String) -> (PathBuf, String) {
-        (self.out.clone(), self.name.clone().unwrap_or_else(name))
+        let usual = || {
+            let horizons = self.horizons.as_ref().map_or("", |_| "-horizons");
+            let cost = self
+                .by
+                .map_or_else(String::new, |by| format!("-equal-{by}"));
+            format!("{}{horizons}{cost}", name())
+        };
+        (self.out.clone(), self.name.clone().unwrap_or_else(usual))
+    }
+
+    /// The sweep with the lengths and the equal cost that are asked for here, or else in its file, and
+    /// with statements about its arms.
+    fn of_lengths(
+        &self,
+        sweep: Result<Sweep, SweepError>,
+        (by, horizons): (Option<Cost>, &[u64]),
+        contrasts: Vec<Contrast>,
+    ) -> Result<Sweep, Failure> {
+        let horizons = self.horizons.as_ref().map_or(horizons, |given| &given.0);
+        let sweep = sweep.and_then(|sweep| sweep.at_horizons(horizons));
+        let sweep = sweep.and_then(|sweep| sweep.matched_by(self.by.or(by)));
+        Ok(sweep.map_err(planning)?.declaring(contrasts))
     }
 
     /// The seeds asked for, or as many as are usual.
@@ -181,21 +222,37 @@ impl RunArgs {
             backend: &backend,
             patience: self.task.map(|_| task::PATIENCE),
         };
+        let force = self.force && !self.dry_run;
+        let fitting = fitting_runs(needed);
+        // Whoever only reads takes nothing, and tasks take their runs in turn.
+        let works = force || needed.is_some() || self.time_steps;
+        let taken = match works && !self.dry_run && self.task.is_none() {
+            true => Some(study.take()?),
+            false => None,
+        };
+        let (together, doing) = match self.task {
+            Some(number) => {
+                task::check(number, jobs.len())?;
+                (Some(1), std::slice::from_ref(&jobs[number]))
+            }
+            None => (self.jobs.or(Some(threads.min(fitting))), &jobs[..]),
+        };
+        let all_at_once = Workers::new(together, threads, doing.len());
+        let (matched, steps) = self.matched(&study, doing, all_at_once)?;
+        let study = Study {
+            sweep: &matched,
+            ..study
+        };
+        let sweep = study.sweep;
+        let jobs = sweep.jobs().map_err(planning)?;
         if let Some(number) = self.task {
             return task::run(&study, jobs, number, self.force);
         }
         let runs = jobs.len();
-        let force = self.force && !self.dry_run;
-        // Whoever only reads takes nothing.
-        let taken = match (force || needed.is_some() || self.time_steps) && !self.dry_run {
-            true => Some(study.take()?),
-            false => None,
-        };
         if taken.is_some() {
             study.declare()?;
         }
         let pending = study.pending(jobs, force)?;
-        let fitting = fitting_runs(needed);
         if self
             .jobs
             .is_some_and(|jobs| jobs.min(pending.len()) > fitting)
@@ -206,11 +263,7 @@ impl RunArgs {
                 readable(available())
             )));
         }
-        let workers = Workers::new(
-            self.jobs.or(Some(threads.min(fitting))),
-            threads,
-            pending.len(),
-        );
+        let workers = Workers::new(together, threads, pending.len());
         let stop = stop_flag();
         if self.dry_run {
             let all: Vec<usize> = (0..sweep.arms.len()).collect();
@@ -223,10 +276,10 @@ impl RunArgs {
                 "{}",
                 plan.to_text(sweep, runs, &pending, stdout_width())
             )?;
-            for one in contrasts_of(&sweep.path(), &sweep.contrasts)? {
-                write!(stdout(), "{}", wrapped(&one.to_string(), stdout_width()))?;
-            }
-            for line in data.account().lines(LISTED_WHEN_ASKED) {
+            let contrasts = contrasts_of(&sweep.path(), &sweep.contrasts)?;
+            let contrasts = contrasts.iter().map(ToString::to_string);
+            let account = data.account().lines(LISTED_WHEN_ASKED);
+            for line in steps.into_iter().chain(contrasts).chain(account) {
                 write!(stdout(), "{}", wrapped(&line, stdout_width()))?;
             }
             return Ok(());
@@ -237,6 +290,7 @@ impl RunArgs {
         }
         if !pending.is_empty() {
             progress.data(data.account());
+            steps.iter().for_each(|line| progress.line(line));
         }
         if pending.len() < runs {
             progress.line(&format!(
@@ -261,16 +315,19 @@ impl RunArgs {
         let trained = study.train(&pending, workers, stop, &progress, || shown.live(&progress));
         let finished = trained.is_ok() && !stop.load(Ordering::SeqCst);
         if finished && (self.time_steps || !pending.is_empty()) {
-            let jobs = self.jobs.or(Some(threads.min(fitting)));
-            let workers = Workers::new(jobs, threads, runs);
-            let timed = Calibration::of(&study, workers, stop, &progress);
+            let all: Vec<usize> = (0..sweep.arms.len()).collect();
+            let times = Calibration::measure(&study, &all, all_at_once, stop, &progress);
+            let written = times.and_then(|times| match times {
+                Some(times) => Ok(times.write(&sweep.path())?),
+                None => Ok(()),
+            });
             // The table is worth more than its times.
-            if let Err(error) = timed {
+            if let Err(error) = written {
                 progress.line(&format!("warning: step times were not measured: {error}"));
             }
         }
         progress.clear();
-        let results = shown.results()?;
+        let results = shown.results()?.with_horizons(&sweep.arms);
         let stopped = stop.load(Ordering::SeqCst);
         if results.runs().next().is_some() {
             let beside = beside(&results);

@@ -39,20 +39,27 @@ pub(super) fn list(sweep: &Sweep, jobs: &[Job]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses the number of a run that is not there.
+pub(super) fn check(number: usize, runs: usize) -> Result<(), Failure> {
+    match number < runs {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "--task {number}: there are {runs} runs, numbered from 0; --list shows them"
+        ))),
+    }
+}
+
 /// Does one run. A run that has ended is left as it is, one that another process holds is waited
 /// for.
+///
+/// # Panics
+/// If there is no run of this number.
 pub(super) fn run(
     study: &Study<'_>,
     mut jobs: Vec<Job>,
     number: usize,
     force: bool,
 ) -> Result<(), Failure> {
-    if number >= jobs.len() {
-        return Err(Failure::Usage(format!(
-            "--task {number}: there are {} runs, numbered from 0; --list shows them",
-            jobs.len()
-        )));
-    }
     let job = jobs.swap_remove(number);
     let name = study.name_of(&job);
     let stop = stop_flag();

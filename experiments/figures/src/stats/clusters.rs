@@ -89,7 +89,7 @@ impl Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use statrs::distribution::{ContinuousCDF, Normal};
+    use crate::stats::normals::Normals;
 
     /// Clusters with the means 1, 3 and 8 around 4, of two values each: as the standard error of
     /// three values with the variance 13, `sqrt(13 / 3)`.
@@ -158,24 +158,12 @@ mod tests {
         }
     }
 
-    /// Normal values: a quantile of a uniform one of a linear congruential generator (Knuth's).
-    struct Normals(u64);
-
-    impl Normals {
-        fn next(&mut self, sd: f64) -> f64 {
-            let step = |x: u64| x.wrapping_mul(6_364_136_223_846_793_005);
-            self.0 = step(self.0).wrapping_add(1_442_695_040_888_963_407);
-            let uniform = ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-            sd * Normal::standard().inverse_cdf(uniform)
-        }
-    }
-
     /// Share of 2000 tables of seeds and windows in files, all of mean zero, whose interval holds
     /// zero; and of those over seeds alone.
     fn coverage(seeds: usize, files: u32, [of_seed, of_file, rest]: [f64; 3]) -> [f64; 2] {
         const TABLES: usize = 2000;
         const WINDOWS: u32 = 3;
-        let mut normals = Normals(18);
+        let mut normals = Normals::new(18);
         let mut held = [0; 2];
         for _ in 0..TABLES {
             let by_file: Vec<f64> = (0..files).map(|_| normals.next(of_file)).collect();

@@ -9,8 +9,11 @@ mod comparison;
 mod curves;
 mod equivalence;
 mod estimate;
+#[cfg(test)]
+mod normals;
 mod power;
 mod proportions;
+mod scaling;
 mod student_t;
 
 pub use clusters::ClusterError;
@@ -25,3 +28,6 @@ pub use power::{
     MAX_SEEDS, POWER, minimum_detectable_effect, power, seeds_needed, seeds_needed_range,
 };
 pub use proportions::Proportion;
+pub use scaling::{
+    Bound, GAP_EXPONENTS, Located, LossCurve, PowerLaw, gap_exponent, gap_weights, not_rejected,
+};

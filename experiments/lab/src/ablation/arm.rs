@@ -17,6 +17,8 @@ pub struct Arm {
     pub baseline: Option<String>,
     /// The paper's numbers for the same arm.
     pub paper: Option<PaperRow>,
+    /// Length of the training as a multiple of that of the settings, in a sweep over several.
+    pub horizon: Option<u64>,
     /// Feed-forward layers are made narrower or wider until the arm has as many trained parameters
     /// as its baseline.
     pub matched: bool,
@@ -52,10 +54,44 @@ impl Arm {
         self
     }
 
+    /// Trained this many times as long, beside a baseline of that length.
+    pub fn at_horizon(&self, times: u64) -> Self {
+        Self {
+            name: name_at(&self.name, times),
+            label: format!("{}{}", self.label, label_end(times)),
+            baseline: self.baseline.as_ref().map(|name| name_at(name, times)),
+            horizon: Some(times),
+            ..self.clone()
+        }
+    }
+
+    /// Name in paths without a length of the training.
+    pub fn base_name(&self) -> &str {
+        let end = self.horizon.map(|times| name_at("", times));
+        let name = end.and_then(|end| self.name.strip_suffix(&end));
+        name.unwrap_or(&self.name)
+    }
+
+    /// Name in tables without a length of the training.
+    pub fn base_label(&self) -> &str {
+        let label = self.horizon.map(label_end);
+        let label = label.and_then(|end| self.label.strip_suffix(&end));
+        label.unwrap_or(&self.label)
+    }
+
     /// Returns whether others are compared with it.
     pub fn is_baseline(&self) -> bool {
         self.baseline.is_none()
     }
+}
+
+/// Name in paths of an arm that is trained this many times as long, `dhc-x4_h8`.
+pub(super) fn name_at(arm: &str, times: u64) -> String {
+    format!("{arm}_h{times}")
+}
+
+fn label_end(times: u64) -> String {
+    format!(", ×{times}")
 }
 
 /// Choice of tanh in the predictors of dynamic arms.

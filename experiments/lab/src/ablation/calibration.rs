@@ -1,4 +1,4 @@
-//! Step times of all arms of a sweep, measured in turn once their runs have ended.
+//! Step times of arms of a sweep, measured in turn when no run of it is going on.
 //!
 //! The steps that runs record are timed while other runs of the sweep, and whatever else the
 //! machine does, go on beside them: two arms may have had quite different neighbours. Here arms take
@@ -7,6 +7,7 @@
 
 use super::{Progress, Study, Unfinished, Workers};
 use crate::{
+    config::{RunConfig, TrainConfig},
     files::read_text,
     run_dir::{RunError, write_atomically},
     train::{TrainError, Trainer},
@@ -16,6 +17,7 @@ use rayon::ThreadPoolBuilder;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
+    fmt,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -43,58 +45,82 @@ pub struct Calibration {
     pub rounds_ms: BTreeMap<String, Vec<f64>>,
 }
 
-/// The time of a step of one arm over that of another.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Cost of a step of one arm over that of one of another.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CostRatio {
-    /// The geometric mean over rounds.
+    /// Of counted operations the quotient, of times the geometric mean over rounds.
     pub ratio: f64,
-    /// Ends of its 95 % interval, `exp` of the t interval of the mean of the logarithms.
+    /// Ends of the 95 % interval of times, `exp` of the t interval of the mean of the logarithms.
     pub interval: Option<[f64; 2]>,
 }
 
+impl fmt::Display for CostRatio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.ratio)?;
+        match self.interval {
+            Some([low, high]) => write!(f, " [{low:.3}, {high:.3}]"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Calibration {
-    /// Times a few steps of every arm of a sweep, in turn, one run at a time on as many threads as a
-    /// run of the sweep has, and writes the times beside its runs, unless it is stopped.
+    /// Times a few steps of these arms of a sweep, by their place in it, in turn, one run at a time on as
+    /// many threads as a run of the sweep has; `None` if it is stopped. Of arms whose steps are the
+    /// same work one is timed for all.
     ///
     /// # Errors
-    /// [`Unfinished::Train`] for an arm that cannot be built, [`Unfinished::Threads`], errors of
-    /// writing.
-    pub fn of(
+    /// [`Unfinished::Train`] for an arm that cannot be built, [`Unfinished::Threads`].
+    pub fn measure(
         study: &Study<'_>,
+        arms: &[usize],
         workers: Workers,
         stop: &AtomicBool,
         progress: &Progress,
-    ) -> Result<(), Unfinished> {
+    ) -> Result<Option<Self>, Unfinished> {
         let threads = (workers.threads / workers.jobs).max(1);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
         progress.line("timing the steps of all arms in turn");
-        let mut rounds_ms: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        let configs = &study.sweep.configs;
+        let alike = |arm: usize| {
+            let same = |other: &&usize| work(&configs[**other]) == work(&configs[arm]);
+            *arms.iter().find(same).expect("the arm itself")
+        };
+        let timed_as: Vec<usize> = arms.iter().map(|&arm| alike(arm)).collect();
+        let mut rounds_ms: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
         for _ in 0..ROUNDS {
-            for (arm, config) in study.sweep.arms.iter().zip(&study.sweep.configs) {
+            for (&arm, _) in arms.iter().zip(&timed_as).filter(|(arm, one)| arm == one) {
                 if stop.load(Ordering::SeqCst) {
-                    return Ok(());
+                    return Ok(None);
                 }
                 // Made anew for every turn: all arms together may not fit into memory.
-                let trainer = Trainer::new(config, study.data);
+                let trainer = Trainer::new(&configs[arm], study.data);
                 let trainer = trainer.map_err(|source: TrainError| Unfinished::Train {
-                    run: arm.label.clone(),
+                    run: study.sweep.arms[arm].label.clone(),
                     source: Box::new(source),
                 })?;
                 let mut trainer = trainer.with_backend(study.backend);
                 let ms = pool.install(|| fastest_step(&mut trainer));
-                rounds_ms.entry(arm.name.clone()).or_default().push(ms);
+                rounds_ms.entry(arm).or_default().push(ms);
             }
         }
-        let times = Self {
+        let times = arms.iter().zip(&timed_as);
+        let times = times.map(|(arm, one)| {
+            let name = study.sweep.arms[*arm].name.clone();
+            (name, rounds_ms[one].clone())
+        });
+        Ok(Some(Self {
             cpu: study.environment.cpu.clone(),
             threads,
-            rounds_ms,
-        };
-        Ok(times.write(&study.sweep.path())?)
+            rounds_ms: times.collect(),
+        }))
     }
 
-    /// Writes it beside the runs of a sweep.
-    fn write(&self, sweep: &Path) -> Result<(), RunError> {
+    /// Writes the times beside the runs of a sweep.
+    ///
+    /// # Errors
+    /// Errors of writing.
+    pub fn write(&self, sweep: &Path) -> Result<(), RunError> {
         let text = serde_json::to_string_pretty(self).expect("plain data becomes JSON");
         write_atomically(&sweep.join(FILE), format!("{text}\n").as_bytes())
     }
@@ -144,6 +170,28 @@ impl Calibration {
 /// Returns whether a spread of the rounds is to be pointed out.
 pub(super) fn is_notable(spread: f64) -> bool {
     spread > NOTABLE_SPREAD
+}
+
+/// The settings that decide what a step has to do.
+fn work(config: &RunConfig) -> RunConfig {
+    let TrainConfig {
+        batch,
+        micro_batch,
+        shards,
+        precision,
+        ..
+    } = config.train;
+    RunConfig {
+        train: TrainConfig {
+            batch,
+            micro_batch,
+            shards,
+            precision,
+            ..TrainConfig::default()
+        },
+        optim: Default::default(),
+        ..config.clone()
+    }
 }
 
 fn fastest_step(trainer: &mut Trainer) -> f64 {

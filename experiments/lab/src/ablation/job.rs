@@ -1,8 +1,8 @@
 //! Doing the runs of a sweep: finished ones are kept, partial ones resumed.
 
 use super::{
-    ABLATIONS, Ablation, Arm, Job, Progress, RunProgress, Sweep, Tick, Workers, contrast, run,
-    seconds,
+    ABLATIONS, Ablation, Arm, Job, MatchingError, Progress, RunProgress, Sweep, Tick, Workers,
+    contrast, run, seconds,
 };
 use crate::{
     data::Data,
@@ -84,6 +84,9 @@ pub enum Unfinished {
         /// Why.
         source: Box<TrainError>,
     },
+    /// Arms that cannot have steps of equal cost.
+    #[error(transparent)]
+    Matching(#[from] MatchingError),
     /// The sweep directory cannot be used.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -272,10 +275,10 @@ impl Study<'_> {
             configs,
             ..
         } = self.sweep;
-        let named = |of: fn(&Arm) -> Option<&String>| -> Table {
-            let values = arms.iter().filter_map(|arm| Some((&arm.name, of(arm)?)));
+        let named = |of: fn(&Arm) -> Option<Value>| -> Table {
+            let values = arms.iter();
             values
-                .map(|(name, value)| (name.clone(), value.clone().into()))
+                .filter_map(|arm| Some((arm.name.clone(), of(arm)?)))
                 .collect()
         };
         let of_arms = arms.iter().zip(configs);
@@ -283,19 +286,26 @@ impl Study<'_> {
         let seeds: Vec<Value> = seeds.iter().map(|&seed| Value::from(seed as i64)).collect();
         let mut settings: Vec<(&str, Value)> = vec![
             ("title", subject.title.clone().into()),
-            ("labels", named(|arm| Some(&arm.label)).into()),
-            ("baselines", named(|arm| arm.baseline.as_ref()).into()),
+            ("labels", named(|arm| Some(arm.label.clone().into())).into()),
+            (
+                "baselines",
+                named(|arm| Some(arm.baseline.clone()?.into())).into(),
+            ),
             ("ablation", subject.name.clone().into()),
             ("seeds", seeds.into()),
             ("arms", of_arms.collect::<Table>().into()),
         ];
+        let horizons = named(|arm| Some((arm.horizon? as i64).into()));
+        if !horizons.is_empty() {
+            settings.push(("horizons", horizons.into()));
+        }
         // Those of built-in ablations are known by their name.
         let built_in = |ablation: &Ablation| ablation.name == subject.name;
         if let Some(paper) = &subject.paper
             && !ABLATIONS.iter().any(built_in)
         {
             let table = Value::try_from(paper).expect("a table becomes TOML");
-            let rows = named(|arm| Some(&arm.paper.as_ref()?.method));
+            let rows = named(|arm| Some(arm.paper.as_ref()?.method.clone().into()));
             settings.extend([("paper", table), ("paper_rows", rows.into())]);
         }
         let settings = settings

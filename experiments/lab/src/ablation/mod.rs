@@ -10,6 +10,9 @@ mod calibration;
 mod contrast;
 mod file;
 mod job;
+mod length;
+mod matched_parameters;
+mod matching;
 mod plan;
 mod progress;
 mod results;
@@ -22,14 +25,15 @@ pub use arm::{Arm, Tanh};
 pub use best_rate::{BestRate, BestRates};
 pub use calibration::{Calibration, CostRatio};
 pub use contrast::{CONTRASTS_FILE, Contrast, Expect, Recorded, contrasts_of, recorded_contrasts};
-pub use file::{SweepFile, SweepFileError, distinct_seeds};
+pub use file::{SweepFile, SweepFileError, distinct_horizons, distinct_seeds};
 pub use job::{Study, Unfinished};
+pub use matching::{Cost, MatchedArm, Matching, MatchingError, Timed};
 pub use plan::Plan;
 pub use progress::{Progress, RunProgress, Tick, clock, seconds};
 use results::Compared;
 pub use results::{
-    ArmResult, ArmTiming, CurvePoint, Delta, Incidence, Outcome, ProbeResult, Results, RunResult,
-    RunTiming, Stability, Statement,
+    ArmResult, ArmTiming, CurvePoint, Delta, EqualCost, Horizons, Incidence, Interval, Outcome,
+    OverHorizons, ProbeResult, Results, RunResult, RunTiming, Stability, Statement,
 };
 pub use routers::RouterMeans;
 pub use scheduler::{Workers, run};

@@ -119,6 +119,7 @@ impl Plan {
                 format!("{:.1}", arm.flops as f64 / 1e3)
             })
             .right("extra (%)", |arm| more(arm, |arm| arm.flops as f64))
+            .right("steps", |arm| arm.steps.to_string())
             .right("step (ms)", |arm| {
                 format!("{:.1}", 1e3 * arm.step.as_secs_f64())
             })

@@ -174,14 +174,22 @@ pub(super) fn arms(
     let usual = Some(Arm::pre_norm().name).filter(|usual| configs.contains_key(usual));
     let mut arms = Vec::new();
     for (name, (_, config)) in configs {
-        let place = known.iter().position(|arm| &arm.name == name);
-        let mut arm = match place {
-            Some(place) => known[place].clone(),
-            None => Arm {
-                baseline: usual.clone().filter(|usual| usual != name),
-                ..Arm::of(name, name, &Default::default())
-            },
+        let horizon = made_by.get("horizons").and_then(|all| all.get(name));
+        let horizon = horizon.and_then(Value::as_integer);
+        let horizon = horizon.and_then(|times| u64::try_from(times).ok());
+        let mut arm = Arm {
+            baseline: usual.clone().filter(|usual| usual != name),
+            horizon,
+            ..Arm::of(name, name, &Default::default())
         };
+        let place = known.iter().position(|known| known.name == arm.base_name());
+        if let Some(place) = place {
+            arm = Arm {
+                name: arm.name,
+                horizon,
+                ..known[place].clone()
+            };
+        }
         if let Some(label) = said("labels", name) {
             arm.label = label.to_owned();
         }
@@ -194,7 +202,8 @@ pub(super) fn arms(
         if let Some(baseline) = baseline {
             arm.baseline = (name != baseline).then(|| baseline.to_owned());
         }
-        let order = (place.unwrap_or(usize::MAX), arm.baseline.is_some());
+        let place = place.unwrap_or(usize::MAX);
+        let order = (arm.horizon, place, arm.baseline.is_some());
         arms.push((order, (arm, config.clone())));
     }
     arms.sort_by_key(|(order, _)| *order);

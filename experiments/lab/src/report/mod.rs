@@ -5,11 +5,14 @@
 //! an ablation prints ([`crate::ablation::Report`]).
 
 mod found;
+mod horizon_plots;
 mod page;
+mod plot;
 mod plots;
 mod recorded;
 
 pub use found::{RecordedError, runs_in};
 pub use page::page;
-pub use plots::{Plot, plots};
+pub use plot::Plot;
+pub use plots::plots;
 pub use recorded::{LearntFrom, Recorded};

@@ -1,6 +1,6 @@
 //! One page of HTML that needs nothing else: no network, no script, no other file.
 
-use super::{found::common_and_own, plots::Plot, recorded::Recorded};
+use super::{found::common_and_own, plot::Plot, recorded::Recorded};
 use crate::{
     ablation::RunResult,
     data::LISTED_WHEN_ASKED,

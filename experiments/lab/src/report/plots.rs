@@ -1,8 +1,12 @@
 //! The pictures of a report.
 
-use super::recorded::Recorded;
+use super::{
+    horizon_plots::{losses_by_length, multipliers},
+    plot::{Plot, Room},
+    recorded::Recorded,
+};
 use crate::{
-    ablation::{ArmResult, CurvePoint, Delta, RunResult, signed},
+    ablation::{ArmResult, Cost, CurvePoint, Delta, RunResult, signed},
     paper::Quantity,
 };
 use figures::{
@@ -12,60 +16,11 @@ use figures::{
     stats::{Estimate, MIN_SEEDS, Verdict, mean, sd},
 };
 
-/// The screen that a picture is drawn for. One made for a desktop and shrunk to a phone has letters
-/// that nobody can read.
-#[derive(Debug, Clone, Copy)]
-enum Room {
-    Desktop,
-    Phone,
-}
-
-impl Room {
-    fn pick<T>(self, desktop: T, phone: T) -> T {
-        match self {
-            Self::Desktop => desktop,
-            Self::Phone => phone,
-        }
-    }
-
-    fn width(self) -> f64 {
-        self.pick(760.0, 364.0)
-    }
-
-    fn size(self, height: f64) -> [f64; 2] {
-        [self.width(), self.pick(height, 320.0)]
-    }
-}
-
 /// The share of the tokens after which a curve has to fit into its plot: the fall in the
 /// beginning is the same for everybody and would make everything else flat.
 const SETTLED: f64 = 0.3;
 /// More bands than this hide each other.
 const MOST_BANDS: usize = 4;
-
-/// A picture with its name in files.
-#[derive(Debug, Clone)]
-pub struct Plot {
-    /// `differences`.
-    pub name: &'static str,
-    /// Caption: what is shown, and how to read it.
-    pub caption: String,
-    /// The picture.
-    pub picture: Picture,
-    /// The same for a page that is no wider than a phone.
-    pub narrow: Picture,
-}
-
-impl Plot {
-    fn new(name: &'static str, caption: impl Into<String>, draw: impl Fn(Room) -> Picture) -> Self {
-        Self {
-            name,
-            caption: caption.into(),
-            picture: draw(Room::Desktop),
-            narrow: draw(Room::Phone),
-        }
-    }
-}
 
 /// Differences, curves and costs; without those for which too little has finished.
 pub fn plots(recorded: &Recorded) -> Vec<Plot> {
@@ -74,6 +29,8 @@ pub fn plots(recorded: &Recorded) -> Vec<Plot> {
         losses(recorded),
         differences_by_tokens(recorded),
         cost_and_gain(recorded),
+        losses_by_length(recorded),
+        multipliers(recorded),
     ];
     plots.into_iter().flatten().collect()
 }
@@ -166,7 +123,11 @@ fn losses(recorded: &Recorded) -> Option<Plot> {
     Some(Plot::new("losses", caption, curves))
 }
 
+/// `None` for arms of equal cost: at equal tokens they are at different parts of their schedules.
 fn differences_by_tokens(recorded: &Recorded) -> Option<Plot> {
+    if recorded.results.matched_by.is_some() {
+        return None;
+    }
     let banded = compared(recorded).count() <= MOST_BANDS;
     let series = compared(recorded).filter_map(|compared| {
         let mut points = difference_curve(&compared.baseline?.runs, &compared.arm.runs);
@@ -304,8 +265,14 @@ fn cost_and_gain(recorded: &Recorded) -> Option<Plot> {
         },
     );
     let points: Vec<ScatterPoint> = points.collect();
-    let caption = "What an arm gains in loss after the same tokens, over what its steps take \
-        longer. Left and low is good.";
+    let after = match recorded.results.matched_by {
+        None => "the same tokens",
+        Some(Cost::Time) => "the same time",
+        Some(Cost::Flops) => "the same operations",
+    };
+    let caption = format!(
+        "What an arm gains in loss after {after}, over what its steps take longer. Left and low is good."
+    );
     let unit = recorded.results.loss_unit;
     let draw = |room: Room| {
         Scatter {

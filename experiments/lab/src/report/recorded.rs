@@ -5,7 +5,9 @@ use super::found::{
     subject,
 };
 use crate::{
-    ablation::{Arm, Calibration, Learnt, Report, Results, RunResult, Sweep, recorded_contrasts},
+    ablation::{
+        Arm, Calibration, Learnt, Matching, Report, Results, RunResult, Sweep, recorded_contrasts,
+    },
     config::RunConfig,
     data::DataAccount,
     files::read_text,
@@ -106,7 +108,13 @@ impl Recorded {
             remarks.push(error.to_string());
             Vec::new()
         });
+        let matching = Matching::read(directory).unwrap_or_else(|error| {
+            remarks.push(error.to_string());
+            None
+        });
         let results = Results::of(&arms, &seeds, runs, measure, Calibration::read(directory))
+            .with_matching(matching)
+            .with_horizons(&arms)
             .with_statements(&contrasts);
         Ok(Self {
             sweep: Sweep {
@@ -117,6 +125,7 @@ impl Recorded {
                 seeds,
                 root: directory.to_owned(),
                 name: String::new(),
+                by: None,
             },
             results,
             data,

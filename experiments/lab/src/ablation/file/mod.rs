@@ -31,7 +31,8 @@ mod grid;
 pub use error::SweepFileError;
 
 use super::{
-    Arm, Tanh,
+    Arm, Cost, Tanh,
+    arm::name_at,
     contrast::{Contrast, check, read_all},
 };
 use crate::{
@@ -55,6 +56,10 @@ pub struct SweepFile {
     pub preset: Option<String>,
     /// Seeds, ascending; `None` for the preset's.
     pub seeds: Option<Vec<u64>>,
+    /// The cost that arms have in common with their baselines.
+    pub by: Option<Cost>,
+    /// Lengths of training, multiples of those of the settings, ascending; empty for one.
+    pub horizons: Vec<u64>,
     /// The published table of the same comparison.
     pub paper: Option<PaperTable>,
     /// Settings in common.
@@ -65,8 +70,9 @@ pub struct SweepFile {
     pub contrasts: Vec<Contrast>,
 }
 
-const KEYS: [&str; 10] = [
-    "title", "preset", "seeds", "baseline", "paper", "tanh", "set", "grid", "arm", "contrast",
+const KEYS: [&str; 12] = [
+    "title", "preset", "seeds", "match", "horizons", "baseline", "paper", "tanh", "set", "grid",
+    "arm", "contrast",
 ];
 
 impl SweepFile {
@@ -89,9 +95,7 @@ impl SweepFile {
     pub fn parse(text: &str, tanh: Option<Tanh>) -> Result<Self, SweepFileError> {
         let mut table = table_of(text)?;
         let mut file = Self::head(&mut table)?;
-        let choice: Option<String> = take(&mut table, "tanh", "on, off or both")?;
-        let choice = choice.map(|text| Tanh::from_str(&text, false)).transpose();
-        let choice = choice.map_err(|_| wrong("tanh", "expected on, off or both"))?;
+        let choice = take_word::<Tanh>(&mut table, "tanh", "on, off or both")?;
         let tanh = tanh.or(choice).unwrap_or_default();
         let contrasts = table.remove("contrast");
         let every_tanh = contrasts
@@ -104,7 +108,7 @@ impl SweepFile {
         }
         file.arms = in_order(arms, in_grid)?;
         if let (Some(contrasts), Some(every_tanh)) = (contrasts, every_tanh) {
-            file.contrasts = of_arms(&contrasts, &every_tanh?.0, &file.arms)?;
+            file.contrasts = of_arms(&contrasts, &every_tanh?.0, &file.arms, &file.horizons)?;
         }
         Ok(file)
     }
@@ -124,6 +128,11 @@ impl SweepFile {
             title: take(table, "title", "a text")?,
             preset: take(table, "preset", "a text")?,
             seeds: table.remove("seeds").map(seeds).transpose()?,
+            by: take_word(table, "match", "time or flops")?,
+            horizons: match table.remove("horizons") {
+                None => Vec::new(),
+                Some(value) => horizons(&value).map_err(|reason| wrong("horizons", reason))?,
+            },
             paper: table.remove("paper").map(paper).transpose()?,
             common: grid::settings(&common)?,
             arms: Vec::new(),
@@ -188,16 +197,25 @@ fn compared(
     Ok((arms, !combinations.is_empty()))
 }
 
-/// The contrasts of these arms; those of arms that only another choice of tanh has are left out.
+/// The contrasts of these arms, or of arms of these lengths of training; those of arms that only another
+/// choice of tanh has are left out.
 fn of_arms(
     sections: &Value,
     every_tanh: &[Arm],
     arms: &[Arm],
+    horizons: &[u64],
 ) -> Result<Vec<Contrast>, SweepFileError> {
+    let names = |arms: &[Arm]| -> Vec<String> {
+        let mut names: Vec<String> = arms.iter().map(|arm| arm.name.clone()).collect();
+        for times in horizons {
+            names.extend(arms.iter().map(|arm| name_at(&arm.name, *times)));
+        }
+        names
+    };
     let mut contrasts = read_all(sections)?;
-    check(&contrasts, every_tanh.iter().map(|arm| &*arm.name))?;
-    let is_there = |name: &String| arms.iter().any(|arm| arm.name == *name);
-    contrasts.retain(|contrast| contrast.arms.keys().all(is_there));
+    let (known, there) = (names(every_tanh), names(arms));
+    check(&contrasts, known.iter().map(String::as_str))?;
+    contrasts.retain(|contrast| contrast.arms.keys().all(|name| there.contains(name)));
     Ok(contrasts)
 }
 
@@ -258,6 +276,17 @@ fn take<T: Setting>(
         .map_err(|_| wrong(key, format!("expected {expected}")))
 }
 
+/// The value of a key that is one of a few words, `expected`.
+fn take_word<T: ValueEnum>(
+    table: &mut Table,
+    key: &str,
+    expected: &str,
+) -> Result<Option<T>, SweepFileError> {
+    let word: Option<String> = take(table, key, expected)?;
+    let word = word.map(|text| T::from_str(&text, false)).transpose();
+    word.map_err(|_| wrong(key, format!("expected {expected}")))
+}
+
 fn seeds(value: Value) -> Result<Vec<u64>, SweepFileError> {
     let no_seeds = || {
         wrong(
@@ -272,6 +301,27 @@ fn seeds(value: Value) -> Result<Vec<u64>, SweepFileError> {
     }
     .ok_or_else(no_seeds)?;
     distinct_seeds(seeds).map_err(|reason| wrong("seeds", reason))
+}
+
+fn horizons(value: &Value) -> Result<Vec<u64>, String> {
+    let length = |value: &Value| u64::try_from(value.as_integer()?).ok();
+    let lengths = value
+        .as_array()
+        .map(|list| list.iter().map(length).collect());
+    distinct_horizons(lengths.flatten().unwrap_or_default())
+}
+
+/// Lengths of training in order.
+///
+/// # Errors
+/// There is none, one is 0, or one is there twice.
+pub fn distinct_horizons(mut lengths: Vec<u64>) -> Result<Vec<u64>, String> {
+    lengths.sort_unstable();
+    let distinct = lengths.windows(2).all(|pair| pair[0] < pair[1]);
+    match distinct && lengths.first().is_some_and(|least| *least > 0) {
+        true => Ok(lengths),
+        false => Err("expected multiples of the steps, each once, such as 1, 2, 4, 8".into()),
+    }
 }
 
 /// A list of seeds in order.

@@ -1,13 +1,14 @@
 //! An arm: what its runs say together and beside those of its baseline.
 
-use super::{Compared, Delta, ProbeResult, RunResult, Stability, run::losses};
+use super::{Compared, Delta, ProbeResult, RunResult, Stability};
 use crate::{
-    ablation::{Arm, Calibration, CostRatio, RouterMeans},
+    ablation::{Arm, Calibration, MatchedArm, RouterMeans},
     measure::Measure,
     run_dir::Status,
 };
-use figures::stats::{Convergence, Reading, Verdict, convergence_factor, mean, pair_by_seed, sd};
+use figures::stats::{Convergence, Reading, Verdict, convergence_factor, mean, sd};
 use serde::{Serialize, Serializer};
+use std::f64::consts::LN_2;
 
 /// One arm.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -18,6 +19,11 @@ pub struct ArmResult {
     pub label: String,
     /// The arm it is compared with.
     pub baseline: Option<String>,
+    /// Steps of a run, if one has ended well.
+    pub steps: Option<u64>,
+    /// Why the arm has these steps, if it has the cost of its baseline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched: Option<EqualCost>,
     /// Trained parameters.
     pub parameters: Option<u64>,
     /// Trained parameters beyond those of the baseline.
@@ -84,11 +90,17 @@ pub struct ArmTiming {
     pub step_spread: Option<f64>,
     /// Ends of the 95 % interval of its step time over that of the baseline, if calibrated.
     pub step_ratio: Option<[f64; 2]>,
-    /// The difference to the baseline's final loss, paired by seed, when the arm has taken as
-    /// many steps as fit into the time of the baseline. An arm that is slower is read before its
-    /// learning rate has come down. The interval knows the seeds and, if the times were calibrated,
-    /// the uncertainty of their ratio.
-    pub delta_at_equal_time: Option<Delta>,
+}
+
+/// Steps of an arm that cost what those of its baseline do.
+#[derive(Debug, Clone, Serialize)]
+pub struct EqualCost {
+    /// Steps of both, and the ratio of their costs.
+    #[serde(flatten)]
+    pub arm: MatchedArm,
+    /// Half of the interval of that ratio in loss: what as many steps more or fewer are worth to the
+    /// baseline, at most about.
+    pub error_in_loss: Option<f64>,
 }
 
 impl ArmTiming {
@@ -120,6 +132,10 @@ impl ArmResult {
             name: arm.name.clone(),
             label: arm.label.clone(),
             baseline: arm.baseline.clone(),
+            steps: runs
+                .iter()
+                .find(|run| run.val_loss.is_some())
+                .map(|run| run.steps),
             parameters: summary.map(|s| s.parameters),
             flops_per_token: summary.map(|s| s.flops_per_token),
             val_loss,
@@ -155,38 +171,15 @@ impl ArmResult {
         self.convergence = Convergence::of(&factors);
     }
 
-    /// Adds the difference at equal time to the baseline of this name with these runs.
-    pub(super) fn compare_times(
-        &mut self,
-        (name, baseline): (&str, &[RunResult]),
-        calibration: Option<&Calibration>,
-    ) {
-        let calibrated = calibration.and_then(|times| times.ratio(&self.name, name));
-        let recorded = || {
-            let (arm, baseline) = (undisturbed_ms(&self.runs)?, undisturbed_ms(baseline)?);
-            let (ratio, interval) = (arm / baseline, None);
-            Some(CostRatio { ratio, interval })
-        };
-        let Some(CostRatio { ratio, interval }) = calibrated.or_else(recorded) else {
-            return;
-        };
-        let at = |ratio: f64| {
-            let then: Vec<(u64, f64)> = pairs(baseline, &self.runs)
-                .filter_map(|(base, run)| Some((run.seed, run.loss_at(base.steps as f64 / ratio)?)))
-                .collect();
-            pair_by_seed(&losses(baseline), &then)
-        };
-        let differences = at(ratio);
-        let delta = Delta::of(&Compared::of_seeds(differences), None);
-        self.timing.delta_at_equal_time = delta.map(|delta| {
-            let away = |end: f64| {
-                let there = at(end).values;
-                (there.len() == delta.seeds.len()).then(|| (mean(&there) - delta.mean).abs())
-            };
-            let ends = interval.into_iter().flatten().filter_map(away);
-            delta.clone().widened(ends.fold(0.0, f64::max))
+    /// Adds why the arm has its steps, with what the error of the ratio is worth: the baseline's
+    /// [`slope`] times half of the interval of the logarithm of the ratio.
+    pub(super) fn match_costs(&mut self, matched: &MatchedArm, slope: Option<f64>) {
+        let half = |[low, high]: [f64; 2]| (high / low).ln() / 2.0;
+        let half = matched.cost.interval.map(half);
+        self.matched = Some(EqualCost {
+            arm: matched.clone(),
+            error_in_loss: slope.zip(half).map(|(slope, half)| slope * half),
         });
-        self.timing.step_ratio = calibrated.and_then(|cost| cost.interval);
     }
 
     /// The results of a probe.
@@ -214,6 +207,15 @@ fn pairs<'r>(
         let same = |run: &&RunResult| run.seed == base.seed && run.val_loss.is_some();
         Some((base, arm.iter().find(same)?))
     })
+}
+
+/// Fall of the validation loss over the second half of the runs, for each factor e of steps. In
+/// mid-run the learning rate is still high: runs of half the length would end lower, and the slope
+/// is rather too steep.
+pub(super) fn slope(runs: &[RunResult]) -> Option<f64> {
+    let fall = |run: &RunResult| Some(run.loss_at(run.steps as f64 / 2.0)? - run.val_loss?);
+    let falls: Vec<f64> = runs.iter().filter_map(fall).collect();
+    (!falls.is_empty()).then(|| mean(&falls).abs() / LN_2)
 }
 
 /// The time of a step by the runs themselves. Other work on the machine only ever adds to a step, so

@@ -58,15 +58,6 @@ impl Compared {
         })
     }
 
-    /// Of differences whose error over the text is not known.
-    pub fn of_seeds(differences: Differences) -> Self {
-        Self {
-            of_seeds: Estimate::of(&differences.values),
-            differences,
-            text: None,
-        }
-    }
-
     /// Mean with the errors of both seeds and text, as far as they are known.
     pub fn estimate(&self) -> Option<Estimate> {
         let of_seeds = self.of_seeds?;
@@ -91,8 +82,9 @@ impl Compared {
             .collect();
         let differences = combine_by_seed(&by_seed);
         Self {
+            of_seeds: Estimate::of(&differences.values),
             text: text_error(arms, &differences.seeds, units),
-            ..Self::of_seeds(differences)
+            differences,
         }
     }
 }

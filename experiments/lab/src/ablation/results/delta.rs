@@ -37,22 +37,6 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// The difference with `more` on either side of its interval for what is uncertain beside the
-    /// seeds, independently of them: the half-widths add as squares. What was computed from the
-    /// seeds alone is left out.
-    pub(super) fn widened(self, more: f64) -> Self {
-        let interval = self.interval.map(|[low, high]| {
-            let half = f64::hypot((high - low) / 2.0, more);
-            [self.mean - half, self.mean + half]
-        });
-        Self {
-            seeds: self.seeds,
-            mean: self.mean,
-            interval,
-            ..Self::default()
-        }
-    }
-
     /// `None` without a difference.
     pub(in crate::ablation) fn of(compared: &Compared, p_holm: Option<f64>) -> Option<Self> {
         let (differences, text) = (&compared.differences, compared.text.as_ref());

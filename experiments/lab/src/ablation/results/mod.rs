@@ -3,6 +3,7 @@
 mod arm;
 mod compared;
 mod delta;
+mod horizons;
 mod probe;
 mod run;
 mod stability;
@@ -12,15 +13,17 @@ pub(super) mod tests;
 #[cfg(test)]
 pub(super) use probe::tests as probe_tests;
 
-pub use arm::{ArmResult, ArmTiming};
+use arm::slope;
+pub use arm::{ArmResult, ArmTiming, EqualCost};
 pub(super) use compared::Compared;
 pub use delta::Delta;
+pub use horizons::{Horizons, Interval, OverHorizons};
 pub use probe::ProbeResult;
 pub use run::{CurvePoint, RunResult, RunTiming};
 pub use stability::{Incidence, Stability};
 pub use statement::{Outcome, Statement};
 
-use super::{Arm, Calibration, Recorded};
+use super::{Arm, Calibration, Cost, MatchedArm, Matching, Recorded};
 use crate::{
     measure::Measure,
     run_dir::{RunError, RunId},
@@ -30,7 +33,7 @@ use figures::stats::{
     verdicts,
 };
 use serde::Serialize;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 /// All arms of a sweep with what has finished.
 #[derive(Debug, Clone, Serialize)]
@@ -39,12 +42,18 @@ pub struct Results {
     pub loss_unit: &'static str,
     /// Seeds, ascending.
     pub seeds: Vec<u64>,
+    /// The cost that arms have in common with their baselines, if they have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched_by: Option<Cost>,
     /// The arms in the order of the ablation.
     pub arms: Vec<ArmResult>,
     /// The standard deviation of paired differences, pooled over arms.
     pub sd_of_differences: Option<f64>,
     /// The smallest difference that this many seeds show four times in five.
     pub minimum_detectable_effect: Option<f64>,
+    /// What lengths of training say together, in a sweep over several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizons: Option<Horizons>,
     /// Statements that were written down, with what the runs say of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub statements: Vec<Statement>,
@@ -74,8 +83,10 @@ impl Results {
             }
             runs.push(of_arm);
         }
-        let calibration = Calibration::read(&root.join(sweep));
-        Ok(Self::of(arms, seeds, runs, measure, calibration))
+        let path = root.join(sweep);
+        let calibration = Calibration::read(&path);
+        let results = Self::of(arms, seeds, runs, measure, calibration);
+        Ok(results.with_matching(Matching::read(&path)?))
     }
 
     /// The results of `arms` from their runs that have ended, arm by arm, and from their step
@@ -107,8 +118,9 @@ impl Results {
                 result.unpaired_seeds = compared.differences.unpaired.clone();
                 result.delta = Delta::of(compared, p_holm);
                 result.compare(&runs[*baseline]);
-                let baseline = (&*arms[*baseline].name, &runs[*baseline][..]);
-                result.compare_times(baseline, calibration.as_ref());
+                let times = calibration.as_ref();
+                let ratio = times.and_then(|times| times.ratio(&arm.name, &arms[*baseline].name));
+                result.timing.step_ratio = ratio.and_then(|ratio| ratio.interval);
             }
             result
         };
@@ -121,14 +133,41 @@ impl Results {
         Self {
             loss_unit: measure.unit(),
             seeds: seeds.to_vec(),
+            matched_by: None,
             arms: results,
             sd_of_differences,
             minimum_detectable_effect: sd_of_differences
                 .zip(pairs)
                 .and_then(|(sd, n)| minimum_detectable_effect(sd, n, text.as_ref())),
+            horizons: None,
             statements: Vec::new(),
             calibration,
         }
+    }
+
+    /// The results of arms with these steps.
+    pub fn with_matching(mut self, matching: Option<Matching>) -> Self {
+        let Some(matching) = matching else {
+            return self;
+        };
+        self.matched_by = Some(matching.by);
+        let of_name = |arm: &ArmResult| (arm.name.clone(), slope(&arm.runs));
+        let slopes: BTreeMap<String, Option<f64>> = self.arms.iter().map(of_name).collect();
+        for arm in &mut self.arms {
+            let same = |one: &&MatchedArm| Some(&one.baseline) == arm.baseline.as_ref();
+            if let Some(matched) = matching.arms.get(&arm.name).filter(same) {
+                let slope = slopes.get(&matched.baseline).copied().flatten();
+                arm.match_costs(matched, slope);
+            }
+        }
+        self
+    }
+
+    /// The results of these arms with what lengths of training say together.
+    pub fn with_horizons(mut self, arms: &[Arm]) -> Self {
+        let runs: Vec<&[RunResult]> = self.arms.iter().map(|arm| &arm.runs[..]).collect();
+        self.horizons = Horizons::of(arms, &runs);
+        self
     }
 
     /// The results with what they say of these contrasts.

@@ -287,42 +287,46 @@ fn costs_are_fractions_of_the_baseline() {
     assert!((arm.extra_flops_fraction.expect("finished") - 0.05).abs() < 1e-12);
 }
 
-/// At 12.5 ms against 10 ms a step, the arm has done 80 of its 100 steps: at 3/5 of the way
-/// from `loss + 1` at 50 to `loss` at 100.
+/// The times are those of the calibration, 15 ms against 10 ms, and not those recorded.
 #[test]
-fn at_equal_time_a_slower_arm_is_read_earlier() {
-    let results = results(&[BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)])]);
-    let timing = &results.arms[1].timing;
-    let delta = timing.delta_at_equal_time.as_ref().expect("curves");
-    assert!((delta.mean - (0.4 - 0.1)).abs() < 1e-9);
-    assert_eq!(delta.seeds, [0, 1, 2]);
-    assert!(delta.interval.is_some());
-}
-
-/// The step times are those of the calibration, 15 ms against 10 ms, and not those recorded: the arm
-/// has done 66.7 steps, 1/3 of the way. Between its rounds the ratio goes from 1.4 to 1.6, which moves
-/// the point of reading: the interval is wider than that of the seeds.
-#[test]
-fn calibrated_step_times_count_and_their_spread_widens_the_interval() {
+fn calibrated_step_times_count() {
     use crate::ablation::calibration::tests::of;
     let losses = [BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)][..])];
-    let exact = of(&[("pre-norm", &[10.0; 3]), ("arm", &[15.0; 3])]);
-    let exact = calibrated(&losses, Some(exact));
-    let noisy = of(&[("pre-norm", &[10.0; 3]), ("arm", &[14.0, 15.0, 16.0])]);
-    let noisy = calibrated(&losses, Some(noisy));
-    let delta = |results: &Results| {
-        let delta = results.arms[1].timing.delta_at_equal_time.clone();
-        let delta = delta.expect("curves");
-        let [low, high] = delta.interval.expect("three seeds");
-        (delta.mean, high - low, delta.p_value)
+    let times = of(&[("pre-norm", &[10.0; 3]), ("arm", &[14.0, 15.0, 16.0])]);
+    let timed = calibrated(&losses, Some(times));
+    let timing = &timed.arms[1].timing;
+    assert_eq!(timing.step_ms, Some(15.0));
+    assert!((timing.step_spread.expect("rounds") - 2.0 / 15.0).abs() < 1e-12);
+    let [low, high] = timing.step_ratio.expect("three rounds");
+    assert!(low < 1.4 && 1.6 < high, "{low} {high}");
+    let recorded = &results(&losses).arms[1].timing;
+    assert_eq!((recorded.step_ms, recorded.step_spread), (Some(12.5), None));
+}
+
+/// Each run of the baseline falls by 1 over the second half of its steps: by `1 / ln 2` for each factor
+/// e. The ratio of the costs lies within a factor of 1.1 on either side.
+#[test]
+fn the_error_of_the_costs_is_worth_the_slope_of_the_baseline() {
+    let half = 1.1_f64.ln();
+    let matching = |baseline: &str| -> Matching {
+        let (low, high) = (1.2 / 1.1, 1.2 * 1.1);
+        let arm = serde_json::json!({
+            "baseline": baseline, "baseline_steps": 100, "steps": 83, "ratio": 1.2,
+            "interval": [low, high], "settings": "",
+        });
+        let matching = serde_json::json!({ "by": "time", "arms": { "arm": arm } });
+        serde_json::from_value(matching).expect("a matching")
     };
-    let (mean, width, _) = delta(&exact);
-    assert!((mean - (2.0 / 3.0 - 0.1)).abs() < 1e-9, "{mean}");
-    let (_, wider, p_value) = delta(&noisy);
-    assert!(wider > width + 0.1, "{wider} {width}");
-    assert_eq!(p_value, None);
-    assert_eq!(exact.arms[1].timing.step_spread, Some(0.0));
-    assert_eq!(results(&losses).arms[1].timing.step_spread, None);
+    let losses = [BASE, ("arm", &[Some(1.9), Some(2.1), Some(2.0)][..])];
+    let matched = results(&losses).with_matching(Some(matching("pre-norm")));
+    assert_eq!(matched.matched_by, Some(Cost::Time));
+    let cost = matched.arms[1].matched.as_ref().expect("it is matched");
+    let error = cost.error_in_loss.expect("a curve and an interval");
+    assert!((error - half / 2.0_f64.ln()).abs() < 1e-12, "{error}");
+    assert!(matched.arms[0].matched.is_none());
+    // Beside another baseline the arm has not the steps of equal cost.
+    let other = results(&losses).with_matching(Some(matching("other")));
+    assert!(other.arms[1].matched.is_none());
 }
 
 /// One of three runs had the machine for itself, for two of its steps at that.

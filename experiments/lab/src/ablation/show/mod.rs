@@ -1,7 +1,9 @@
 //! The tables of an ablation and what has to be said with them, for a terminal, Markdown and CSV.
 
 mod cells;
+mod costs;
 mod csv;
+mod horizons;
 mod probes;
 mod prose;
 mod stability;
@@ -92,17 +94,20 @@ impl Report<'_> {
         })
     }
 
-    /// The tables that have a title: statements, probes, stability, as far as there are any.
+    /// The tables that have a title: statements, lengths of training, probes, stability, as far as
+    /// there are any.
     pub fn titled_tables(&self) -> impl Iterator<Item = (String, Table)> {
         let statements = self.statements().into_iter();
         let statements = statements.map(|(title, table)| (title.to_owned(), table));
-        statements.chain(self.probes()).chain(self.stability())
+        let horizons = statements.chain(self.horizon_tables());
+        horizons.chain(self.probes()).chain(self.stability())
     }
 
     /// Their rows for other programs, with the names of the files.
     pub fn titled_csv(&self) -> impl Iterator<Item = (&'static str, String)> {
         let files = [
             ("contrasts.csv", self.statements_csv()),
+            ("horizons.csv", self.horizons_csv()),
             ("probes.csv", self.probes_csv()),
             ("stability.csv", self.stability_csv()),
         ];

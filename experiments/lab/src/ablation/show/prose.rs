@@ -34,6 +34,7 @@ impl Report<'_> {
                 measure.unit(),
             ));
         }
+        lines.extend(self.costs_heading());
         let quantities = [Quantity::Loss, Quantity::Accuracy, Quantity::Distance];
         for paper in quantities.into_iter().filter_map(|q| self.paper(q)) {
             lines.push(format!(
@@ -67,9 +68,11 @@ impl Report<'_> {
         lines.extend(self.statement_note());
         lines.extend(self.probe_notes());
         lines.extend(self.stability_note());
+        lines.push(self.costs_note());
+        lines.extend(self.horizons_note());
         lines.push(self.step_times());
         lines.push(
-            "Δ at equal time: of the arm after the steps that fit into the baseline's time at these speeds; its learning rate is then still high, to the disadvantage of slow arms. tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval; ≥: a lower bound, since an arm is below that loss at its first validation. extra params and FLOPs: trained, forward per token."
+            "tokens factor: tokens of the baseline over tokens to the baseline's final loss, geometric mean over the seeds that get there; (k/n) if only k do, and then without interval; ≥: a lower bound, since an arm is below that loss at its first validation. extra params and FLOPs: trained, forward per token."
                 .to_owned(),
         );
         lines.push(
@@ -129,7 +132,7 @@ impl Report<'_> {
             Measure::Bytes | Measure::Tokens => "files (of fewer than 10, blocks of windows)",
         };
         let mut text = format!(
-            "over seeds: half-width of the interval over seeds alone. text s.e.: standard error over the choice of the validation text, of {known} {what}. The interval of Δ, the verdict and seeds needed have both in them; Δ at equal time has seeds and step times alone. more text: no number of seeds would show a difference of this size."
+            "over seeds: half-width of the interval over seeds alone. text s.e.: standard error over the choice of the validation text, of {known} {what}. The interval of Δ, the verdict and seeds needed have both in them. more text: no number of seeds would show a difference of this size."
         );
         let without: Vec<&str> = compared()
             .filter(|arm| clusters(arm).is_none())
@@ -147,10 +150,10 @@ impl Report<'_> {
     /// Where the step times are from, and what they are worth.
     fn step_times(&self) -> String {
         let Some(times) = &self.results.calibration else {
-            return "step: NOT CALIBRATED. The wall time that a quarter of the recorded steps stay below, the lowest over seeds; other work on the machine, another for each arm, is in it, and the interval of Δ at equal time does not account for that. The same command with --time-steps measures all arms in turn.".to_owned();
+            return "step: NOT CALIBRATED. The wall time that a quarter of the recorded steps stay below, the lowest over seeds; other work on the machine, another for each arm, is in it. The same command with --time-steps measures all arms in turn.".to_owned();
         };
         let mut text = format!(
-            "step: all arms timed in turn, one at a time on {} of {}, median over rounds; in brackets how far rounds differ, largest minus smallest over the median. The interval of Δ at equal time has the uncertainty of the ratio of step times in it.",
+            "step: all arms timed in turn, one at a time on {} of {}, median over rounds; in brackets how far rounds differ, largest minus smallest over the median.",
             count(times.threads, "thread"),
             times.cpu
         );

@@ -25,9 +25,11 @@ impl Report<'_> {
         let distances = || self.paper(Quantity::Distance);
         let paper = self.paper(Quantity::Loss).or_else(distances);
         let four = |value| number(value, |value| format!("{value:.4}"));
-        let mut table = Table::of(&self.results.arms)
-            .left("arm", |arm| &arm.label)
-            .right("val loss", |arm| four(arm.val_loss));
+        let mut table = Table::of(&self.results.arms).left("arm", |arm| &arm.label);
+        if self.steps_differ() {
+            table = table.right("steps", |arm| number(arm.steps, |steps| steps.to_string()));
+        }
+        table = table.right("val loss", |arm| four(arm.val_loss));
         if bytes {
             table = table.right("bits per byte", |arm| four(arm.bits_per_byte));
         }
@@ -82,8 +84,11 @@ impl Report<'_> {
     /// Spread over seeds and what the arms cost.
     pub fn cost_table(&self) -> Table {
         let percent = |value| number(value, |fraction: f64| format!("{:+.2}", 100.0 * fraction));
-        Table::of(&self.results.arms)
-            .left("arm", |arm| &arm.label)
+        let mut table = Table::of(&self.results.arms).left("arm", |arm| &arm.label);
+        if self.results.matched_by.is_some() {
+            table = self.with_matching(table);
+        }
+        table
             .right("seeds", |arm| arm.runs.len().to_string())
             .right("sd over seeds", |arm| {
                 number(arm.sd_over_seeds, |sd| format!("{sd:.4}"))
@@ -94,10 +99,6 @@ impl Report<'_> {
             .right("(%)", |arm| percent(arm.extra_parameters_fraction))
             .right("extra FLOPs (%)", |arm| percent(arm.extra_flops_fraction))
             .right("step (ms)", |arm| step_time(&arm.timing))
-            .right("Δ at equal time ±\u{a0}95\u{a0}%", |arm| {
-                let delta = arm.timing.delta_at_equal_time.as_ref();
-                number(delta, |delta| with_interval(delta, 1.0, 4))
-            })
             .right("tokens factor [95\u{a0}%]", |arm| {
                 number(arm.convergence, tokens_factor)
             })

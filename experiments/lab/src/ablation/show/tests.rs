@@ -127,7 +127,6 @@ fn a_column_for_other_programs_holds_what_its_name_says() {
     for (arm, row) in results.arms.iter().zip(&rows) {
         let delta = arm.delta.as_ref();
         let ends = delta.and_then(|delta| delta.interval);
-        let time = arm.timing.delta_at_equal_time.as_ref();
         let expected = [
             ("val_loss", arm.val_loss),
             ("bits_per_byte", arm.bits_per_byte),
@@ -141,7 +140,7 @@ fn a_column_for_other_programs_holds_what_its_name_says() {
             ("extra_flops_fraction", arm.extra_flops_fraction),
             ("convergence_factor", arm.convergence.map(|c| c.factor)),
             ("timing_step_ms", arm.timing.step_ms),
-            ("timing_delta_at_equal_time", time.map(|delta| delta.mean)),
+            ("steps", arm.steps.map(|steps| steps as f64)),
         ];
         for (name, value) in expected {
             let column = names.iter().position(|known| known == name);
