@@ -76,6 +76,24 @@ fn a_tensor_that_the_index_has_in_a_missing_shard_is_found_in_another() {
     says(&folder, &[name, "ghost.safetensors, and is in", FIRST]);
 }
 
+/// An error is one line, whatever names a file has.
+#[test]
+fn names_that_cannot_be_shown_are_refused() {
+    let (_kept, folder) = copied("lucidrains");
+    change(&folder, "model.safetensors", |tensors| {
+        let one = tensors.remove("layers.1.1.static_beta").expect("there");
+        tensors.insert("layers.1\n.1.static_beta".into(), one);
+    });
+    let said = says(&folder, &["layers.1\\n.1.static_beta", "cannot be shown"]);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let (_kept, folder) = copied("deepseek_v4");
+    let index = folder.join("model.safetensors.index.json");
+    let text = fs::read_to_string(&index).expect("an index");
+    fs::write(&index, text.replacen(FIRST, "a\\nb", 1)).expect("written");
+    let said = says(&folder, &["cannot be shown"]);
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
 #[test]
 fn shapes_must_agree_with_each_other_and_with_the_configuration() {
     let (_kept, folder) = copied("deepseek_v4");

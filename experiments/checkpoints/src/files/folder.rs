@@ -135,6 +135,7 @@ impl Store {
                     let reason = format!("shard {shard:?} of {name} is no plain file name");
                     return Err(CheckpointError::malformed(index, reason));
                 }
+                printable(index, &shard)?;
                 shards.insert(shard.clone());
                 listed.push((name, shard));
             }
@@ -198,6 +199,7 @@ impl Store {
             if !wanted(&name) {
                 continue;
             }
+            printable(file, &name)?;
             if let Some(other) = self.entries.get(&name) {
                 let reason = format!("{name} is in {} too", self.files[other.file].display());
                 return Err(CheckpointError::malformed(file, reason));
@@ -267,6 +269,17 @@ impl Store {
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         let entry = self.entries.get(name);
         entry.map_or_else(|| self.path.clone(), |entry| self.files[entry.file].clone())
+    }
+}
+
+/// Checks that a name can stand in a line.
+fn printable(file: &Path, name: &str) -> Result<(), CheckpointError> {
+    match name.chars().any(char::is_control) {
+        false => Ok(()),
+        true => {
+            let reason = format!("the name {name:?} has characters that cannot be shown");
+            Err(CheckpointError::malformed(file, reason))
+        }
     }
 }
 
