@@ -21,7 +21,7 @@ pub struct ProbeResult {
     pub right: f64,
     /// Difference to the baseline, paired by seed: above zero, the arm has more right.
     pub delta: Option<Delta>,
-    /// Verdict on the difference: better is more.
+    /// Verdict on the difference: better is more. `None` if a run of the arm diverged.
     #[serde(serialize_with = "as_text")]
     pub verdict: Option<Verdict>,
 }
@@ -54,7 +54,10 @@ impl ProbeResult {
                 let delta = |compared| Delta::of(compared, p_holm.flatten());
                 arm.probes.push(Self {
                     delta: compared.as_ref().and_then(delta),
-                    verdict: verdict.map(more_is_better),
+                    // An arm that diverges in some seed is not better because the others are.
+                    verdict: verdict
+                        .filter(|_| arm.diverged_runs == 0)
+                        .map(more_is_better),
                     ..alone
                 });
             }
@@ -202,7 +205,7 @@ pub(in crate::ablation) mod tests {
             (0.25, &None)
         );
         let wild = brackets(&results, 2);
-        assert_eq!((wild.seeds, wild.verdict), (2, Some(Verdict::TooFewSeeds)));
+        assert_eq!((wild.seeds, wild.verdict), (2, None));
         let none = self::results(&[("pre-norm", &[Some(2.0)])]);
         assert!(none.arms[0].probes.is_empty());
     }

@@ -48,12 +48,14 @@ impl Report<'_> {
         };
         let difference = |arm: &ArmResult, kind: Kind| {
             let one = arm.stability.as_ref().map(kind);
-            let ends = one.and_then(|one| Some((one.difference?, one.interval?)));
-            number(ends, |(difference, ends)| {
-                let points = |share: f64| signed(100.0 * share, 0);
-                let [low, high] = ends.map(points);
-                format!("{} [{low}, {high}]", points(difference))
-            })
+            let Some((difference, ends)) =
+                one.and_then(|one| Some((one.difference?, one.interval?)))
+            else {
+                return self.baseline_cell(arm);
+            };
+            let points = |share: f64| signed(100.0 * share, 0);
+            let [low, high] = ends.map(points);
+            Cell::from(format!("{} [{low}, {high}]", points(difference)))
         };
         let p = |arm: &ArmResult, kind: Kind| {
             let p = arm.stability.as_ref().and_then(|one| kind(one).p_holm);
