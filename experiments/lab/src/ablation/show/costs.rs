@@ -46,13 +46,17 @@ impl Report<'_> {
         ))
     }
 
-    /// How steps were chosen, and what that is worth.
-    pub(super) fn costs_note(&self) -> String {
-        let Some(by) = self.results.matched_by else {
-            return match self.steps_differ() {
-                true => "steps: arms differ in them, by their settings or lengths of training.".to_owned(),
-                false => "All arms have as many steps, whatever these cost: --match time and --match flops compare at equal cost.".to_owned(),
+    /// How steps were chosen, and what that is worth; `None` where nothing is compared.
+    pub(super) fn costs_note(&self) -> Option<String> {
+        let compared = self.results.arms.iter().any(|arm| arm.baseline.is_some());
+        let Some(by) = self.results.matched_by.filter(|_| compared) else {
+            let note = match self.steps_differ() {
+                true => "steps: arms differ in them, by their settings or lengths of training.",
+                false => {
+                    "All arms have as many steps, whatever these cost: --match time and --match flops compare at equal cost."
+                }
             };
+            return compared.then(|| note.to_owned());
         };
         let mut text = "steps: those of the baseline over the cost ratio, ".to_owned();
         text.push_str(match by {
@@ -69,7 +73,7 @@ impl Report<'_> {
         if by == Cost::Time {
             text.push_str(&self.errors_of_times());
         }
-        text
+        Some(text)
     }
 
     fn errors_of_times(&self) -> String {

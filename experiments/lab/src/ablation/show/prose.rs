@@ -68,7 +68,7 @@ impl Report<'_> {
         lines.extend(self.statement_note());
         lines.extend(self.probe_notes());
         lines.extend(self.stability_note());
-        lines.push(self.costs_note());
+        lines.extend(self.costs_note());
         lines.extend(self.horizons_note());
         lines.push(self.step_times());
         lines.push(
