@@ -47,7 +47,7 @@ pub(super) struct Settings {
     precision: Option<Precision>,
     /// What to train on: a text file, a directory of text or of nanoGPT's tokens; for images, a
     /// directory with IDX or CIFAR files or one directory for each class [default: the source
-    /// code of this program's dependencies; generated shapes]
+    /// code of this program's dependencies; images that are drawn]
     #[arg(long, value_name = "PATH", visible_aliases = ["corpus", "images"])]
     data: Option<OsString>,
 }

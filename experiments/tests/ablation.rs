@@ -155,10 +155,12 @@ fn other(place: &Place, name: &str, more: &[&str]) -> Output {
 #[test]
 fn an_ablation_of_images_speaks_of_images_and_accuracy() {
     let place = Place::new();
-    let output = other(&place, "ablation-vit", &[]);
+    let output = other(&place, "ablation-vit", &["--set", "data.drawn=shapes"]);
     assert_done(&output);
     let text = stdout(&output);
     for part in [
+        "accuracy of shc-x2 − pre-norm",
+        "in percentage points",
         "nats per image",
         "tokens (patches) of shapes",
         "top-1",
@@ -184,6 +186,32 @@ fn an_ablation_of_images_speaks_of_images_and_accuracy() {
         let said = arm["accuracy_delta"]["mean"].as_f64().expect("two pairs");
         assert!((said - delta).abs() < 1e-12);
     }
+}
+
+#[test]
+fn an_ablation_of_images_begins_with_hard_ones_and_a_sweep_of_diffusion_with_plain_ones() {
+    let place = Place::new();
+    let said = |name: &str, more: &[&str]| {
+        let output = other(&place, name, &[more, &["--dry-run"]].concat());
+        assert_done(&output);
+        stdout(&output)
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let hard = said("ablation-vit", &[]);
+    assert!(
+        hard.contains("1 file, 8000 images (clutter 100 %)"),
+        "{hard}"
+    );
+    assert!(
+        hard.contains("declared: static n = 2 has a higher accuracy"),
+        "{hard}"
+    );
+    let few = said("ablation-vit", &["--set", "data.train_images=500"]);
+    assert!(few.contains("1 file, 500 images (clutter"), "{few}");
+    let plain = said("ablation-dit", &[]);
+    assert!(plain.contains("1 file, 9000 images (shapes"), "{plain}");
 }
 
 #[test]

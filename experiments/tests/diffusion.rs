@@ -5,7 +5,7 @@ use lab::{
     config::{Layers, RunConfig},
     data::{
         Data,
-        images::{ImageSet, ImageSizes},
+        images::{ImageSet, ImageSizes, ImageSource},
     },
     run_dir::{NOISE_LEVELS, read_metrics, read_summary},
     train::Trainer,
@@ -48,7 +48,8 @@ fn trainer(more: &[&str]) -> Trainer {
         side: 8,
         channels: 1,
     };
-    let shapes = Data::Images(Arc::new(ImageSet::shapes(sizes)));
+    let shapes = ImageSet::open(&ImageSource::new(None, sizes)).expect("shapes");
+    let shapes = Data::Images(Arc::new(shapes));
     Trainer::new(&config, shapes).expect("a trainer")
 }
 

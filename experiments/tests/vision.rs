@@ -5,7 +5,7 @@ use lab::{
     config::{Layers, RunConfig},
     data::{
         Data,
-        images::{ImageSet, ImageSizes},
+        images::{ImageSet, ImageSizes, ImageSource},
     },
     train::Trainer,
 };
@@ -43,7 +43,8 @@ fn config(more: &[&str]) -> RunConfig {
 }
 
 fn shapes() -> Data {
-    Data::Images(Arc::new(ImageSet::shapes(SIZES)))
+    let set = ImageSet::open(&ImageSource::new(None, SIZES));
+    Data::Images(Arc::new(set.expect("shapes")))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Every built-in ablation and preset resolves to the byte as recorded in `tables.snapshot`, so
 //! that runs begun by earlier versions of the program go on: those on the built-in corpus with
-//! `data.builtin=files`.
+//! `data.builtin=files`, those of `ablation-vit` on drawn images with `data.drawn=shapes`.
 
 use lab::{
     ablation::{ABLATIONS, Ablation, Arm, Sweep, Tanh},

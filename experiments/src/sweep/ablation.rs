@@ -86,16 +86,19 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         let Self { ablation, args } = self;
         let preset = args.preset_of(&ablation.body)?;
-        let common = args.settings.over(preset)?;
+        let arms = ablation.arms(args.tanh);
+        let common = args
+            .settings
+            .over_common(preset, ablation.common.clone(), &arms)?;
         let keys = args.settings.keys_for_all()?;
         let place = args
             .run
             .place(|| format!("{}-{}", ablation.name, preset.size()));
         let seeds = args.run.seeds(&preset.seeds);
-        let arms = ablation.arms(args.tanh);
         let sweep = Sweep::new(ablation.into(), arms, &common, &keys, seeds, place);
         let contrasts = ablation.contrasts(args.tanh);
         let sweep = args.run.of_lengths(sweep, (None, &[]), contrasts)?;
-        args.run.go(&sweep, preset, &|_| Beside::default())
+        args.run.go(&sweep, preset, &|_| Beside::default())?;
+        Ok(())
     }
 }

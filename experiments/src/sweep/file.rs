@@ -66,6 +66,8 @@ impl Args {
         let sweep = Sweep::new(subject, file.arms, &common, &keys, seeds, place);
         let lengths = (file.by, &file.horizons[..]);
         let sweep = self.run.of_lengths(sweep, lengths, file.contrasts)?;
-        self.run.go(&sweep, preset, &|_| Beside::default())
+        let sweep = sweep.apart_from(&file.chosen_on).map_err(planning)?;
+        self.run.go(&sweep, preset, &|_| Beside::default())?;
+        Ok(())
     }
 }

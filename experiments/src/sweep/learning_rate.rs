@@ -1,18 +1,21 @@
 //! `lr-sweep`: an untuned learning rate is the usual flaw of comparisons.
 
-use super::{Beside, ablation::AblationArgs, planning, unknown};
+use super::{
+    Beside,
+    ablation::AblationArgs,
+    confirmation::{self, Confirmation},
+    planning, unknown,
+};
 use crate::output::Failure;
 use figures::terminal::{Colour, stdout_width, wrapped};
-use lab::{
-    ablation::{ABLATIONS, Ablation, Arm, BestRates, Results, Subject, Sweep, SweepError},
-    invocation::{command_line, path_argument},
+use lab::ablation::{ABLATIONS, Ablation, Arm, BestRates, Subject, Sweep, SweepError};
+use std::{
+    fmt::Write as _,
+    io::{Write as _, stdout},
 };
-use serde_json::json;
-use std::fmt::Write;
-use toml::{Table, Value};
 
-/// Find the best learning rate of each arm over several seeds, and compare the arms there.
-/// Finished runs are kept, interrupted ones go on where they were.
+/// Find the best learning rate of each arm over several seeds and, with --confirm, compare the arms
+/// there on other seeds. Finished runs are kept, interrupted ones go on where they were.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The ablation that the arms are from
@@ -29,22 +32,32 @@ pub struct Args {
     /// Learning rates to try [default: a quarter, half, one, two and four times the preset's]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     rates: Vec<f64>,
+    /// Then compare the arms, each at its best rate, on N seeds that had no part in the choice
+    #[arg(long, value_name = "N", value_parser = fresh_seeds, conflicts_with_all = ["list", "task", "emit"])]
+    confirm: Option<u64>,
     #[command(flatten)]
     common: AblationArgs,
 }
 
 const KEY: &str = "train.learning_rate";
-/// A sweep that confirms the best rates.
-const BEST_FILE: &str = "best.toml";
+
+fn fresh_seeds(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(seeds @ 1..=1000) => Ok(seeds),
+        _ => Err("expected 1 to 1000 seeds".to_owned()),
+    }
+}
 
 impl Args {
-    /// Runs what is left to run, and prints the table of all rates and that of the best ones.
+    /// Runs what is left to run, and prints the table of all rates and that of the best ones; then,
+    /// if it is asked for, the comparison at the best rates on other seeds.
     pub fn run(self) -> Result<(), Failure> {
         let ablation = self.ablation()?;
         let AblationArgs { settings, run, .. } = &self.common;
         let preset = self.common.preset_of(&ablation.body)?;
         let planned = |error| planning(SweepError::Config(error));
-        let common = settings.over(preset)?;
+        let arms = self.arms(ablation)?;
+        let common = settings.over_common(preset, ablation.common.clone(), &arms)?;
         let keys = settings.keys_for_all()?;
         if keys.iter().any(|key| key == KEY) {
             let message = format!("--set {KEY}: the rates of this command are those of --rates");
@@ -56,7 +69,6 @@ impl Args {
         }
         let usual = common.clone().resolve().map_err(planned)?;
         let rates = self.rates(usual.train.learning_rate)?;
-        let arms = self.arms(ablation)?;
         let labels: Vec<String> = arms.iter().map(|arm| arm.label.clone()).collect();
         let subject = Subject {
             name: "lr-sweep".to_owned(),
@@ -68,7 +80,10 @@ impl Args {
         let arms = at_rates(&arms, &rates);
         let sweep = Sweep::new(subject, arms, &common, &keys, seeds, place);
         let sweep = run.of_lengths(sweep, (None, &[]), Vec::new())?;
-        run.go(&sweep, preset, &|results| {
+        if self.confirm.is_some() {
+            confirmation::check(&sweep).map_err(planning)?;
+        }
+        let results = run.go(&sweep, preset, &|results| {
             let best = BestRates::of(results, &labels, &rates);
             if best.arms.is_empty() {
                 return Beside::default();
@@ -78,23 +93,46 @@ impl Args {
             for line in &best.notes() {
                 let _ = write!(text, "{}", wrapped(line, stdout_width()));
             }
-            // On a line of its own, however long, so that it can be pasted.
-            let file = path_argument(&sweep.path().join(BEST_FILE));
-            let name = format!("{}-best", sweep.name);
-            let words = [
-                "sweep".as_ref(),
-                file.as_os_str(),
-                "--name".as_ref(),
-                name.as_ref(),
-            ];
-            let confirm = command_line(&words);
-            let _ = writeln!(text, "to confirm on other seeds:\n  {confirm}");
-            let confirmation = confirmation(&sweep, results, &best, &rates, &labels);
+            if !best.can_be_compared() {
+                return Beside { text, file: None };
+            }
+            let seeds = self.confirm.unwrap_or(results.seeds.len() as u64);
+            let confirmation = Confirmation::of(&sweep, results, &best, seeds);
+            if self.confirm.is_none() {
+                text.push_str(&confirmation.advice());
+            }
             Beside {
                 text,
-                file: Some((BEST_FILE, confirmation.to_string())),
+                file: Some((confirmation::FILE, confirmation.file())),
             }
-        })
+        })?;
+        let Some(seeds) = self.confirm else {
+            return Ok(());
+        };
+        let Some(results) = results else {
+            if run.dry_run {
+                let line = format!(
+                    "then {} arms at their best rates with {seeds} seeds that have no part in the choice",
+                    labels.len()
+                );
+                write!(stdout(), "{}", wrapped(&line, stdout_width()))?;
+            }
+            return Ok(());
+        };
+        let best = BestRates::of(&results, &labels, &rates);
+        if !best.can_be_compared() {
+            let reason = format!(
+                "nothing to confirm: {} or all others have no rate at which every seed ended well: \
+                 try lower --rates",
+                labels[0]
+            );
+            return Err(Failure::Failed(reason));
+        }
+        let confirmation = Confirmation::of(&sweep, &results, &best, seeds);
+        let confirming = confirmation.sweep(&common, &keys).map_err(planning)?;
+        writeln!(stdout())?;
+        run.go(&confirming, preset, &|_| Beside::default())?;
+        Ok(())
     }
 
     fn ablation(&self) -> Result<&'static Ablation, Failure> {
@@ -160,43 +198,4 @@ fn at_rates(arms: &[Arm], rates: &[f64]) -> Vec<Arm> {
         }
     }
     all
-}
-
-/// A sweep of the best arms on as many seeds that had no part in the choice.
-fn confirmation(
-    sweep: &Sweep,
-    results: &Results,
-    best: &BestRates,
-    rates: &[f64],
-    labels: &[String],
-) -> Table {
-    let seeds = &results.seeds;
-    let first = seeds.last().map_or(0, |last| last.saturating_add(1));
-    let fresh = first..first.saturating_add(seeds.len() as u64);
-    let places = best.arms.iter().map(|arm| {
-        let group = labels.iter().position(|label| label == &arm.label);
-        let rate = rates.iter().position(|rate| *rate == arm.rate);
-        group.expect("its label") * rates.len() + rate.expect("its rate")
-    });
-    let places: Vec<usize> = places.collect();
-    let arms = places.iter().map(|&place| {
-        let mut settings = sweep.configs[place].to_table();
-        // Seeds are the sweep's business.
-        if let Some(Value::Table(train)) = settings.get_mut("train") {
-            train.remove("seed");
-        }
-        let Arm { name, label, .. } = &sweep.arms[place];
-        json!({ "name": name, "label": label, "set": settings })
-    });
-    let by = sweep.by;
-    let mut file = json!({
-        "title": format!("best rates of {}, on other seeds", sweep.name),
-        "seeds": fresh.map(|seed| seed as i64).collect::<Vec<_>>(),
-        "baseline": sweep.arms[places[0]].name,
-        "arm": arms.collect::<Vec<_>>(),
-    });
-    if let Some(by) = by {
-        file["match"] = by.name().into();
-    }
-    Table::try_from(file).expect("a sweep becomes TOML")
 }

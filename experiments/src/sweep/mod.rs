@@ -1,6 +1,7 @@
 //! Commands that train many runs and compare them: `ablation-*`, `sweep`, `lr-sweep`.
 
 pub(super) mod ablation;
+mod confirmation;
 mod emit;
 pub(super) mod file;
 pub(super) mod learning_rate;
@@ -128,6 +129,8 @@ fn planning(error: SweepError) -> Failure {
         | SweepError::OtherData { .. }
         | SweepError::OwnSteps { .. }
         | SweepError::TooLong { .. }
+        | SweepError::NoAccuracy { .. }
+        | SweepError::ChosenOn { .. }
         | SweepError::TooMany { .. } => Failure::Usage(error.to_string()),
         error => Failure::Failed(error.to_string()),
     }
@@ -178,7 +181,8 @@ impl RunArgs {
         let horizons = self.horizons.as_ref().map_or(horizons, |given| &given.0);
         let sweep = sweep.and_then(|sweep| sweep.at_horizons(horizons));
         let sweep = sweep.and_then(|sweep| sweep.matched_by(self.by.or(by)));
-        Ok(sweep.map_err(planning)?.declaring(contrasts))
+        let sweep = sweep.and_then(|sweep| sweep.declaring(contrasts));
+        sweep.map_err(planning)
     }
 
     /// The seeds asked for, or as many as are usual.
@@ -190,13 +194,13 @@ impl RunArgs {
     }
 
     /// Runs what is left to run and prints the table; `beside` is what to print after it, and a
-    /// file of the sweep directory to write.
+    /// file of the sweep directory to write. Returns the results if all runs have ended.
     fn go(
         &self,
         sweep: &Sweep,
         preset: &Preset,
         beside: &dyn Fn(&Results) -> Beside,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Results>, Failure> {
         let remark = match sweep.path().exists() {
             true => None,
             false => check_new(&sweep.configs, preset)?,
@@ -204,10 +208,13 @@ impl RunArgs {
         let command = arguments();
         let jobs = sweep.jobs().map_err(planning)?;
         if self.list {
-            return task::list(sweep, &jobs);
+            return task::list(sweep, &jobs).map(|()| None);
         }
         if let Some(Emit::Slurm) = self.emit {
-            return self.array.emit_slurm(&sweep.name, jobs.len());
+            return self
+                .array
+                .emit_slurm(&sweep.name, jobs.len())
+                .map(|()| None);
         }
         let needed = memory_of_a_run(sweep, &jobs)?;
         let data = Source::of(&sweep.configs[0]).open()?;
@@ -246,7 +253,7 @@ impl RunArgs {
         let sweep = study.sweep;
         let jobs = sweep.jobs().map_err(planning)?;
         if let Some(number) = self.task {
-            return task::run(&study, jobs, number, self.force);
+            return task::run(&study, jobs, number, self.force).map(|()| None);
         }
         let runs = jobs.len();
         if taken.is_some() {
@@ -282,7 +289,7 @@ impl RunArgs {
             for line in steps.into_iter().chain(contrasts).chain(account) {
                 write!(stdout(), "{}", wrapped(&line, stdout_width()))?;
             }
-            return Ok(());
+            return Ok(None);
         }
         let progress = Progress::new(runs, runs - pending.len());
         if let Some(remark) = remark {
@@ -351,7 +358,7 @@ impl RunArgs {
                 to_go_on(&command)
             )));
         }
-        Ok(())
+        Ok(Some(results))
     }
 }
 

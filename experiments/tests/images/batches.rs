@@ -1,13 +1,20 @@
-//! Batches of generated images.
+//! Batches of images that are drawn.
 
 use super::*;
-use lab::data::images::{ImageBatch, ImageBatches};
+use lab::data::images::{Drawn, ImageBatch, ImageBatches};
+use std::collections::HashSet;
+
+fn drawn(drawn: Drawn, side: usize) -> ImageSet {
+    let sizes = ImageSizes { side, channels: 1 };
+    let source = ImageSource {
+        drawn,
+        ..ImageSource::new(None, sizes)
+    };
+    ImageSet::open(&source).expect("drawn")
+}
 
 fn shapes() -> ImageSet {
-    ImageSet::shapes(ImageSizes {
-        side: 12,
-        channels: 1,
-    })
+    drawn(Drawn::Shapes, 12)
 }
 
 #[test]
@@ -23,6 +30,57 @@ fn generated_shapes_never_change() {
     );
     let same = (0..1000).filter(|&i| set.test.image(i, set.sizes) == set.train.image(i, set.sizes));
     assert_eq!(same.count(), 0, "no test image is a training image");
+}
+
+/// The nearest of the training images by the sum of squares; the smaller index of equal ones.
+fn nearest(set: &ImageSet, image: &[u8]) -> u8 {
+    let distance = |index: &usize| -> u32 {
+        let other = set.train.image(*index, set.sizes);
+        let squares = image
+            .iter()
+            .zip(other)
+            .map(|(a, b)| u32::from(a.abs_diff(*b)).pow(2));
+        squares.sum()
+    };
+    let found = (0..set.train.len()).min_by_key(distance);
+    set.train.labels[found.expect("images")]
+}
+
+/// What docs/data.md says of it. Guessing gets a twentieth.
+#[test]
+fn cluttered_shapes_never_change_and_their_pixels_alone_say_little() {
+    let set = drawn(Drawn::Clutter, 28);
+    assert_eq!((set.train.len(), set.test.len()), (8000, 8000));
+    assert_eq!(set.classes.len(), 20);
+    // A change here would silently change every published number.
+    assert!(
+        set.account.fingerprint.starts_with("2b3e27570a2d949e"),
+        "{}",
+        set.account.fingerprint
+    );
+    let known: HashSet<&[u8]> = (0..8000).map(|i| set.train.image(i, set.sizes)).collect();
+    assert_eq!(known.len(), 8000);
+    assert!((0..8000).all(|i| !known.contains(set.test.image(i, set.sizes))));
+    let right =
+        (0..200).filter(|&i| nearest(&set, set.test.image(i, set.sizes)) == set.test.labels[i]);
+    assert_eq!(right.count(), 131);
+}
+
+#[test]
+fn fewer_drawn_images_are_the_first_of_all() {
+    let all = drawn(Drawn::Clutter, 12);
+    let source = |train: usize| ImageSource {
+        drawn: Drawn::Clutter,
+        train: Some(train),
+        ..ImageSource::new(None, all.sizes)
+    };
+    let few = ImageSet::open(&source(100)).expect("drawn");
+    assert_eq!((few.train.len(), &few.test), (100, &all.test));
+    assert_eq!(
+        few.train.image(99, few.sizes),
+        all.train.image(99, all.sizes)
+    );
+    assert!(ImageSet::open(&source(8001)).is_err());
 }
 
 #[test]

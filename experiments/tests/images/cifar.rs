@@ -82,7 +82,11 @@ fn missing_batches_are_named_and_taken_as_missing_only_on_demand() {
     ] {
         assert!(message.contains(part), "{message}");
     }
-    let set = ImageSet::open(Some(directory.path()), GREY, true).expect("a part");
+    let partial = ImageSource {
+        partial: true,
+        ..ImageSource::new(Some(directory.path()), GREY)
+    };
+    let set = ImageSet::open(&partial).expect("a part");
     assert_eq!((set.train.len(), set.test.len()), (30, 2));
     let lines = set.account.lines(9).join("\n");
     for part in [
@@ -93,7 +97,7 @@ fn missing_batches_are_named_and_taken_as_missing_only_on_demand() {
         assert!(lines.contains(part), "{lines}");
     }
     fs::remove_file(directory.path().join("test_batch.bin")).expect("removed");
-    let set = ImageSet::open(Some(directory.path()), GREY, true).expect("a part");
+    let set = ImageSet::open(&partial).expect("a part");
     assert_eq!((set.train.len(), set.test.len()), (27, 3));
     let remarks = set.account.remarks.join("\n");
     assert!(remarks.contains("no test_batch.bin"), "{remarks}");

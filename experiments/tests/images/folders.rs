@@ -59,7 +59,7 @@ fn a_directory_without_images_is_named() {
     ] {
         assert!(message.contains(layout), "{message}");
     }
-    let missing = ImageSet::open(Some(Path::new("no/such/images")), GREY, false);
+    let missing = ImageSet::open(&ImageSource::new(Some(Path::new("no/such/images")), GREY));
     assert!(
         missing
             .expect_err("missing")
@@ -347,7 +347,8 @@ fn what_does_not_fit_into_the_memory_is_refused_before_it_is_read() {
         let sizes = ImageSizes { side, channels: 1 };
         let message = open_error(&directory, sizes);
         assert!(message.contains("a smaller model.image"), "{message}");
-        let error = ImageSet::open(None, sizes, false).expect_err("more than there is");
+        let drawn = ImageSource::new(None, sizes);
+        let error = ImageSet::open(&drawn).expect_err("more than there is");
         assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
     }
 }

@@ -109,6 +109,74 @@ fn files_that_contradict_each_other_are_refused() {
     );
 }
 
+/// Ten thousand digits of which two thousand are trained on: the others validate, and more seeds of
+/// the same run see the same two thousand.
+#[test]
+fn a_number_of_images_to_train_on_can_be_chosen() {
+    let directory = directory();
+    let open = |wanted: usize| {
+        ImageSet::open(&ImageSource {
+            train: Some(wanted),
+            ..ImageSource::new(Some(directory.path()), GREY)
+        })
+    };
+    write_pair(&directory, "images-idx3-ubyte", "labels-idx1-ubyte", 50);
+    let set = open(10).expect("images");
+    assert_eq!((set.train.len(), set.test.len()), (10, 40));
+    let mut all: Vec<u8> = [&set.train, &set.test]
+        .iter()
+        .flat_map(|part| part.pixels.iter().step_by(16).copied())
+        .collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..50).collect::<Vec<u8>>());
+    let account = set.account.lines(9).join("\n");
+    assert!(
+        account.contains("40 of the images, drawn once and for all"),
+        "{account}"
+    );
+    let again = open(10).expect("images").account.fingerprint;
+    assert_eq!(again, set.account.fingerprint);
+    let error = open(50).expect_err("none is left").to_string();
+    assert!(error.contains("at most 49 images to train on"), "{error}");
+    let remarks = open(2).expect("images").account.remarks.join("\n");
+    assert!(
+        remarks.contains("no image is trained on of 1 classes"),
+        "{remarks}"
+    );
+}
+
+#[test]
+fn the_test_part_stays_whole_where_few_images_are_trained_on() {
+    let directory = directory();
+    write_pair(
+        &directory,
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        50,
+    );
+    write_pair(
+        &directory,
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+        25,
+    );
+    let mut source = ImageSource::new(Some(directory.path()), GREY);
+    let whole = ImageSet::open(&source).expect("images");
+    source.train = Some(20);
+    let set = ImageSet::open(&source).expect("images");
+    assert_eq!((set.train.len(), &set.test), (20, &whole.test));
+    let account = set.account.lines(9).join("\n");
+    for part in [
+        "20 of its 50 training images",
+        "trained on: 1 file, 20 images",
+    ] {
+        assert!(account.contains(part), "{part}: {account}");
+    }
+    source.train = Some(51);
+    let error = ImageSet::open(&source).expect_err("fewer").to_string();
+    assert!(error.contains("data.train_images is 51"), "{error}");
+}
+
 /// Writes `count` digits under two names.
 fn write_pair(directory: &TempDir, images: &str, labels: &str, count: u8) {
     let [pixels, classes] = digits(count);
@@ -287,11 +355,11 @@ fn of_several_sets_in_one_directory_a_file_chooses() {
     let file = directory
         .path()
         .join("emnist-letters-train-images-idx3-ubyte");
-    let set = ImageSet::open(Some(&file), GREY, false).expect("images");
+    let set = ImageSet::open(&ImageSource::new(Some(&file), GREY)).expect("images");
     assert_eq!(set.train.len() + set.test.len(), 30);
     let none = directory.path().join("notes.txt");
     fs::write(&none, "text").expect("a file");
-    let error = ImageSet::open(Some(&none), GREY, false).expect_err("a text");
+    let error = ImageSet::open(&ImageSource::new(Some(&none), GREY)).expect_err("a text");
     assert!(matches!(error, DataError::NoImages { .. }), "{error}");
 }
 

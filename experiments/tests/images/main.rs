@@ -9,7 +9,7 @@ mod pictures;
 use flate2::{Compression, write::GzEncoder};
 use lab::data::{
     DataError,
-    images::{ImageSet, ImageSizes},
+    images::{ImageSet, ImageSizes, ImageSource},
 };
 use std::{fs, io::Write, path::Path};
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ fn digits(count: u8) -> [Vec<u8>; 2] {
 }
 
 fn open(directory: &TempDir, sizes: ImageSizes) -> Result<ImageSet, DataError> {
-    ImageSet::open(Some(directory.path()), sizes, false)
+    ImageSet::open(&ImageSource::new(Some(directory.path()), sizes))
 }
 
 fn open_error(directory: &TempDir, sizes: ImageSizes) -> String {

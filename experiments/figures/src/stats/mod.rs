@@ -11,6 +11,7 @@ mod equivalence;
 mod estimate;
 #[cfg(test)]
 mod normals;
+mod optimum;
 mod power;
 mod proportions;
 mod scaling;
@@ -24,6 +25,7 @@ pub use curves::{
     Convergence, Reading, SPIKE_HEIGHT, SPIKE_WINDOW, convergence_factor, spikes, tokens_to_reach,
 };
 pub use estimate::{CONFIDENCE, Estimate, mean, median, pooled_sd, quantile, sd};
+pub use optimum::Minimum;
 pub use power::{
     MAX_SEEDS, POWER, minimum_detectable_effect, power, seeds_needed, seeds_needed_range,
 };

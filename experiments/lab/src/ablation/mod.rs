@@ -24,7 +24,9 @@ mod sweep;
 pub use arm::{Arm, Tanh};
 pub use best_rate::{BestRate, BestRates};
 pub use calibration::{Calibration, CostRatio};
-pub use contrast::{CONTRASTS_FILE, Contrast, Expect, Recorded, contrasts_of, recorded_contrasts};
+pub use contrast::{
+    CONTRASTS_FILE, Contrast, Expect, Quantity, Recorded, contrasts_of, recorded_contrasts,
+};
 pub use file::{SweepFile, SweepFileError, distinct_horizons, distinct_seeds};
 pub use job::{Study, Unfinished};
 pub use matching::{Cost, MatchedArm, Matching, MatchingError, Timed};
@@ -43,6 +45,7 @@ pub use sweep::{Job, Subject, Sweep, SweepError};
 
 use crate::{paper::PaperTable, preset::body_and_size};
 use std::sync::LazyLock;
+use toml::Table;
 
 /// A comparison of arms with a baseline, one of the files of `experiments/ablations`.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub struct Ablation {
     pub paper: Option<PaperTable>,
     /// Kind of network, as [`Preset::body`](crate::preset::Preset::body).
     pub body: String,
+    /// Settings in common, over those of a preset.
+    pub common: Table,
     text: &'static str,
 }
 
@@ -77,6 +82,7 @@ impl Ablation {
             title: file.title.expect("a title"),
             paper: file.paper,
             body: body_and_size(&preset).0.to_owned(),
+            common: file.common,
             text,
         }
     }

@@ -7,7 +7,7 @@ use super::{
     types::change_type,
 };
 use crate::{
-    data::Builtin,
+    data::{Builtin, images::Drawn},
     files::{parse_toml, read_text},
 };
 use nn::settings::TYPE;
@@ -113,6 +113,9 @@ impl Layers {
             config.data.path.is_empty() && config.model.objective().patches().is_none();
         if !reads_builtin {
             config.data.builtin = Builtin::of_earlier_runs();
+        }
+        if !config.data.path.is_empty() {
+            config.data.drawn = Drawn::Shapes;
         }
         Ok(config)
     }

@@ -18,7 +18,7 @@ pub(crate) use layers::{DEEPEST, insert};
 pub use layers::{Layers, setting};
 pub use nearest::nearest_word;
 
-use crate::data::{Builtin, TokenKind, VOCABULARY};
+use crate::data::{Builtin, TokenKind, VOCABULARY, images::Drawn};
 use clap::ValueEnum;
 use models::{model::ModelConfig, network::Objective};
 use nn::{
@@ -135,8 +135,8 @@ fn is_off(setting: &bool) -> bool {
     !setting
 }
 
-fn is_zero(steps: &usize) -> bool {
-    *steps == 0
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl TrainConfig {
@@ -161,12 +161,21 @@ settings! {
     /// Training and validation data.
     pub struct DataConfig {
         /// A text file or a directory of text, or a directory of images, as the network wants;
-        /// empty for the built-in corpus or generated shapes.
+        /// empty for the built-in corpus or images that are drawn.
         pub path: String = String::new(),
         /// Built-in corpus of a text network without a path; that of [earlier
         /// runs](Builtin::of_earlier_runs) where it has no effect. Not written back then.
         #[serde(skip_serializing_if = "Builtin::is_of_earlier_runs")]
         pub builtin: Builtin [absent: Builtin::of_earlier_runs()] = Builtin::default(),
+        /// Images that are drawn for a network of images without a path; [`Drawn::Shapes`] where it
+        /// has no effect. Not written back then: runs from before it go on.
+        #[serde(skip_serializing_if = "Drawn::is_of_earlier_runs")]
+        pub drawn: Drawn = Drawn::Shapes,
+        /// Images to train on, chosen once and for all; 0 for all of the training part or, of images
+        /// without a test part, for nine tenths: the others validate. Not written back when 0: runs
+        /// from before it go on.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub train_images: usize = 0,
         /// Mixup's alpha for batches of images; 0 mixes nothing.
         pub mixup: f32 = 0.0,
         /// Takes a set of images of which some training batches are missing. Not written back when
@@ -281,6 +290,15 @@ impl RunConfig {
                 ensure!(
                     mixup == 0.0,
                     "data.mixup is {mixup}, but text is not mixed: set 0"
+                );
+                let images = data.train_images;
+                ensure!(
+                    images == 0,
+                    "data.train_images is {images}, but a network of text has none: leave it out"
+                );
+                ensure!(
+                    data.drawn == Drawn::Shapes,
+                    "data.drawn is for images: a network of text has data.builtin"
                 );
                 ensure!(
                     !data.partial,

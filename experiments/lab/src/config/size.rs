@@ -1,7 +1,7 @@
 //! Whether a run fits into the memory of this machine, asked before any of it is taken.
 
 use super::{ConfigError, RunConfig};
-use crate::{data::images::SHAPES, memory::available};
+use crate::memory::available;
 use models::{
     config::FfnConfig,
     network::{MOST_PARAMETERS, Objective},
@@ -13,7 +13,7 @@ const TRAINED_PARAMETER: f64 = 16.0;
 const BATCH_ELEMENT: u64 = 8;
 
 /// Bytes that training this configuration takes: network, optimiser, activations and batch, and
-/// the images where they are generated.
+/// the images where they are drawn.
 ///
 /// # Errors
 /// [`ConfigError::TooLarge`] if that is more than this process can have; [`ConfigError::Invalid`]
@@ -32,7 +32,7 @@ pub fn of_training(config: &RunConfig) -> Result<u64, ConfigError> {
     };
     let batch = (train.batch as u64).saturating_mul(BATCH_ELEMENT * elements as u64);
     let images = match (patches, config.data.path()) {
-        (Some(_), None) => SHAPES.iter().sum::<usize>() * elements,
+        (Some(_), None) => config.data.drawn.counts().iter().sum::<usize>() * elements,
         _ => 0,
     };
     let bytes = account

@@ -13,7 +13,7 @@ pub enum DataError {
     /// There is nothing at the path.
     #[error(
         "{path} does not exist: give a file or a folder, or leave it out for the built-in text or \
-         generated shapes"
+         images that are drawn"
     )]
     Missing {
         /// The path given.
@@ -54,6 +54,19 @@ pub enum DataError {
         path: PathBuf,
         /// Reason and advice.
         reason: String,
+    },
+    /// Fewer images to train on than are asked for.
+    #[error(
+        "{path} has at most {have} images to train on, but data.train_images is {wanted}: set fewer, \
+         or leave it out for all"
+    )]
+    TooFewImages {
+        /// The file or directory, or the name of a set that is drawn.
+        path: PathBuf,
+        /// Images that can be trained on.
+        have: usize,
+        /// Images asked for.
+        wanted: usize,
     },
     /// More than is read.
     #[error(
@@ -203,6 +216,14 @@ impl DataError {
         Self::Unusable {
             path: path.to_owned(),
             reason: reason.into(),
+        }
+    }
+
+    pub(super) fn too_few_images(path: &Path, have: usize, wanted: usize) -> Self {
+        Self::TooFewImages {
+            path: path.to_owned(),
+            have,
+            wanted,
         }
     }
 

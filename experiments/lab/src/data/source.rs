@@ -2,7 +2,7 @@
 
 use super::{
     Builtin, Corpus, DataAccount, DataError,
-    images::{ImageSet, ImageSizes},
+    images::{ImageSet, ImageSizes, ImageSource},
     nanogpt::{self, Vocabulary},
 };
 use crate::config::RunConfig;
@@ -22,8 +22,8 @@ pub enum Data {
 pub enum Source {
     /// A text file, a directory of text, or a built-in corpus.
     Text(Option<PathBuf>, Builtin),
-    /// A directory of images of these sizes, which may be a partial set, or generated shapes.
-    Images(Option<PathBuf>, ImageSizes, bool),
+    /// Labelled images.
+    Images(ImageSource),
 }
 
 impl Source {
@@ -31,13 +31,16 @@ impl Source {
     pub fn of(config: &RunConfig) -> Self {
         match config.model.objective().patches() {
             None => Self::Text(config.data.path(), config.data.builtin),
-            Some(patches) => {
-                let sizes = ImageSizes {
+            Some(patches) => Self::Images(ImageSource {
+                path: config.data.path(),
+                drawn: config.data.drawn,
+                sizes: ImageSizes {
                     side: patches.image,
                     channels: patches.channels,
-                };
-                Self::Images(config.data.path(), sizes, config.data.partial)
-            }
+                },
+                partial: config.data.partial,
+                train: Some(config.data.train_images).filter(|&images| images > 0),
+            }),
         }
     }
 
@@ -51,10 +54,7 @@ impl Source {
                 let corpus = Corpus::open(path.as_deref(), *builtin)?;
                 Ok(Data::Text(Arc::new(corpus)))
             }
-            Self::Images(path, sizes, partial) => {
-                let set = ImageSet::open(path.as_deref(), *sizes, *partial)?;
-                Ok(Data::Images(Arc::new(set)))
-            }
+            Self::Images(source) => Ok(Data::Images(Arc::new(ImageSet::open(source)?))),
         }
     }
 }
@@ -75,10 +75,14 @@ impl Data {
     /// # Errors
     /// If what decides them cannot be read.
     pub fn settings(config: &RunConfig) -> Result<Vec<(&'static str, String)>, DataError> {
+        let patches = config.model.objective().patches();
         let Some(path) = config.data.path().filter(|path| path.exists()) else {
-            return Ok(Vec::new());
+            let drawn = patches.is_some() && config.data.path().is_none();
+            let classes = config.data.drawn.classes().len();
+            let classes = drawn.then(|| ("model.classes", classes.to_string()));
+            return Ok(classes.into_iter().collect());
         };
-        if let Some(patches) = config.model.objective().patches() {
+        if let Some(patches) = patches {
             let images = ImageSet::measure(&path, config.data.partial)?;
             return Ok(vec![
                 ("model.image", images.side(patches.patch).to_string()),

@@ -219,7 +219,7 @@ impl Task for Diffusion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::images::ImageSizes;
+    use crate::data::images::{ImageSizes, ImageSource};
 
     fn task() -> Diffusion {
         let config = DitConfig {
@@ -229,10 +229,11 @@ mod tests {
             heads: 1,
             ..DitConfig::default()
         };
-        let set = ImageSet::shapes(ImageSizes {
+        let sizes = ImageSizes {
             side: 8,
             channels: 1,
-        });
+        };
+        let set = ImageSet::open(&ImageSource::new(None, sizes)).expect("shapes");
         let task = Diffusion::new(&config, &Arc::new(set), Key::new(0));
         task.expect("a task").0
     }

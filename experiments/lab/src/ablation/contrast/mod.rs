@@ -9,7 +9,7 @@ pub use record::{CONTRASTS_FILE, Recorded, contrasts_of, recorded_contrasts};
 
 use std::{collections::BTreeMap, fmt};
 
-/// What a statement says of its sum of losses.
+/// What a statement says of its sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
     /// Below zero.
@@ -35,23 +35,49 @@ impl fmt::Display for Expect {
     }
 }
 
-/// A statement about a weighted sum of the losses of arms.
+/// Quantity of the arms that a statement is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Quantity {
+    /// Final validation loss, in its unit.
+    #[default]
+    Loss,
+    /// Share of validation images classified correctly, in percentage points.
+    Accuracy,
+}
+
+impl Quantity {
+    /// Every value.
+    pub(super) const ALL: [Self; 2] = [Self::Loss, Self::Accuracy];
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Loss => "loss",
+            Self::Accuracy => "accuracy",
+        })
+    }
+}
+
+/// A statement about a weighted sum of the losses, or accuracies, of arms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contrast {
     /// The statement, for people.
     pub statement: String,
     /// Who makes it, and where.
     pub source: Option<String>,
+    /// Quantity that is summed.
+    pub of: Quantity,
     /// Weight of each arm by its name; they sum to zero.
     pub arms: BTreeMap<String, f64>,
     /// What is expected of the sum.
     pub expect: Expect,
-    /// Sums below it, in the unit of the loss, are as good as none.
+    /// Sums below it, in the unit of the quantity, are as good as none.
     pub margin: Option<f64>,
 }
 
 impl Contrast {
-    /// Returns whether both are of the same sum, or of its negative.
+    /// Returns whether both are of the same sum of the same quantity, or of its negative.
     fn is_of_the_same_sum(&self, other: &Self) -> bool {
         let same = |sign: f64| {
             let both = self.arms.iter().zip(&other.arms);
@@ -60,11 +86,16 @@ impl Contrast {
                     .into_iter()
                     .all(|(a, b)| a.0 == b.0 && *a.1 == sign * b.1)
         };
-        same(1.0) || same(-1.0)
+        self.of == other.of && (same(1.0) || same(-1.0))
     }
 
-    /// The sum in words: `dhc-x4 − dhc-x2`, `0.5 shc-x2 + 0.5 shc-x4 − pre-norm`.
+    /// The sum in words: `dhc-x4 − dhc-x2`, `0.5 shc-x2 + 0.5 shc-x4 − pre-norm`,
+    /// `accuracy of dhc-x4 − dhc-x2`.
     pub fn sum(&self) -> String {
+        let of = match self.of {
+            Quantity::Loss => "",
+            Quantity::Accuracy => "accuracy of ",
+        };
         let mut text = String::new();
         let (positive, negative): (Vec<_>, Vec<_>) =
             self.arms.iter().partition(|(_, weight)| **weight > 0.0);
@@ -81,13 +112,17 @@ impl Contrast {
             };
             text.push_str(&format!("{sign}{factor}{arm}"));
         }
-        text
+        format!("{of}{text}")
     }
 
     /// What is expected, with the margin.
     pub fn expected(&self) -> String {
+        let unit = match self.of {
+            Quantity::Loss => "",
+            Quantity::Accuracy => " points",
+        };
         match self.margin {
-            Some(margin) => format!("{} (margin {margin})", self.expect),
+            Some(margin) => format!("{} (margin {margin}{unit})", self.expect),
             None => self.expect.to_string(),
         }
     }
@@ -102,6 +137,7 @@ mod tests {
         Contrast {
             statement: "a".into(),
             source: None,
+            of: Quantity::Loss,
             arms: arms.collect(),
             expect: Expect::Lower,
             margin: None,
@@ -117,5 +153,11 @@ mod tests {
         assert!(four.is_of_the_same_sum(&of(&[("dhc-x2", 1.0), ("dhc-x4", -1.0)])));
         assert!(!four.is_of_the_same_sum(&of(&[("dhc-x1", -1.0), ("dhc-x4", 1.0)])));
         assert!(!four.is_of_the_same_sum(&more));
+        let accuracy = Contrast {
+            of: Quantity::Accuracy,
+            ..four.clone()
+        };
+        assert_eq!(accuracy.sum(), "accuracy of dhc-x4 − dhc-x2");
+        assert!(!four.is_of_the_same_sum(&accuracy));
     }
 }

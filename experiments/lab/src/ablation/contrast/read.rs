@@ -1,15 +1,16 @@
 //! Reading contrasts from the sections `[[contrast]]` of a file.
 
-use super::{Contrast, Expect};
+use super::{Contrast, Expect, Quantity};
 use crate::config::nearest_word;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 /// More statements than anyone reads.
 const MOST: usize = 1000;
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "statement",
     "source",
+    "of",
     "arms",
     "arm",
     "against",
@@ -102,6 +103,9 @@ fn read(section: &Table, number: usize) -> Result<Contrast, Mistake> {
     };
     let statement = text("statement")?;
     let statement = statement.ok_or_else(|| wrong("statement", "it is missing"))?;
+    let of = text("of")?.map(|of| Quantity::ALL.into_iter().find(|one| one.to_string() == of));
+    let of = of.unwrap_or(Some(Quantity::Loss));
+    let of = of.ok_or_else(|| wrong("of", "expected loss or accuracy"))?;
     let expect = text("expect")?;
     let expect = Expect::ALL
         .into_iter()
@@ -111,8 +115,12 @@ fn read(section: &Table, number: usize) -> Result<Contrast, Mistake> {
         None => None,
         Some(value) => {
             let margin = number_of(value).filter(|margin| *margin > 0.0);
-            let reason = "expected a number above 0, in the unit of the loss";
-            Some(margin.ok_or_else(|| wrong("margin", reason))?)
+            let unit = match of {
+                Quantity::Loss => "in the unit of the loss",
+                Quantity::Accuracy => "in percentage points",
+            };
+            let reason = format!("expected a number above 0, {unit}");
+            Some(margin.ok_or_else(|| wrong("margin", &reason))?)
         }
     };
     if expect == Expect::Equal && margin.is_none() {
@@ -132,6 +140,7 @@ fn read(section: &Table, number: usize) -> Result<Contrast, Mistake> {
     Ok(Contrast {
         statement,
         source: text("source")?,
+        of,
         arms,
         expect,
         margin,
@@ -183,6 +192,10 @@ mod tests {
         assert_eq!(read[1].source.as_deref(), Some("us"));
         let known = ["x2", "x4", "a", "b", "c", "d"];
         assert_eq!(check(&read, known.into_iter()), Ok(()));
+        let accuracy = TWO.replace("expect", "of = \"accuracy\"\nexpect");
+        let both = self::read(&format!("{TWO}{accuracy}")).expect("both");
+        assert_eq!([both[0].of, both[1].of], Quantity::ALL);
+        assert_eq!(check(&both, known.into_iter()), Ok(()));
         let error = check(&read, ["x2", "x8"].into_iter()).expect_err("no x4");
         assert_eq!(error.key, "contrast 1, arms");
         assert!(error.reason.contains("there is no arm x4"), "{error:?}");
@@ -201,6 +214,11 @@ mod tests {
             ),
             (with("lower", "equal"), "contrast 1, margin", "needs one"),
             (with("lower", "less"), "contrast 1, expect", "lower, higher"),
+            (
+                with("expect", "of = \"speed\"\nexpect"),
+                "contrast 1, of",
+                "loss or accuracy",
+            ),
             (with("against", "agains"), "contrast 1, agains", "against?"),
             (with("\"x2\"", "\"x4\""), "contrast 1, arms", "expected"),
             (arms("{ x4 = 1, x2 = -2 }"), "contrast 1, arms", "sum to -1"),

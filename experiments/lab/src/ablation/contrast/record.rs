@@ -1,7 +1,7 @@
 //! The contrasts of a sweep directory, and whether they were declared before its first results.
 
 use super::{
-    Contrast,
+    Contrast, Quantity,
     read::{Mistake, read_all},
 };
 use crate::{
@@ -148,6 +148,10 @@ fn to_toml(all: &[Recorded]) -> String {
             .source
             .clone()
             .map(|source| insert("source", source.into()));
+        // Records of earlier versions are of losses and do not say so.
+        if contrast.of != Quantity::default() {
+            insert("of", contrast.of.to_string().into());
+        }
         insert("arms", arms.into());
         insert("expect", contrast.expect.to_string().into());
         contrast
@@ -169,6 +173,7 @@ mod tests {
         Contrast {
             statement: statement.into(),
             source: Some("Table 1".into()),
+            of: Quantity::Accuracy,
             arms: BTreeMap::from([("a".into(), 1.0), ("b".into(), -1.0)]),
             expect: Expect::Higher,
             margin,

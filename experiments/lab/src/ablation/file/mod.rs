@@ -68,11 +68,24 @@ pub struct SweepFile {
     pub arms: Vec<Arm>,
     /// Statements about these arms.
     pub contrasts: Vec<Contrast>,
+    /// Seeds that settings of the arms were chosen on: the comparison has to do without them.
+    pub chosen_on: Vec<u64>,
 }
 
-const KEYS: [&str; 12] = [
-    "title", "preset", "seeds", "match", "horizons", "baseline", "paper", "tanh", "set", "grid",
-    "arm", "contrast",
+const KEYS: [&str; 13] = [
+    "title",
+    "preset",
+    "seeds",
+    "chosen_on",
+    "match",
+    "horizons",
+    "baseline",
+    "paper",
+    "tanh",
+    "set",
+    "grid",
+    "arm",
+    "contrast",
 ];
 
 impl SweepFile {
@@ -127,7 +140,8 @@ impl SweepFile {
         Ok(Self {
             title: take(table, "title", "a text")?,
             preset: take(table, "preset", "a text")?,
-            seeds: table.remove("seeds").map(seeds).transpose()?,
+            seeds: seeds(table, "seeds")?,
+            chosen_on: seeds(table, "chosen_on")?.unwrap_or_default(),
             by: take_word(table, "match", "time or flops")?,
             horizons: match table.remove("horizons") {
                 None => Vec::new(),
@@ -287,12 +301,14 @@ fn take_word<T: ValueEnum>(
     word.map_err(|_| wrong(key, format!("expected {expected}")))
 }
 
-fn seeds(value: Value) -> Result<Vec<u64>, SweepFileError> {
+/// How many seeds, or which.
+fn seeds(table: &mut Table, key: &str) -> Result<Option<Vec<u64>>, SweepFileError> {
+    let Some(value) = table.remove(key) else {
+        return Ok(None);
+    };
     let no_seeds = || {
-        wrong(
-            "seeds",
-            "expected a number such as 5, or a list such as [0, 3, 7]",
-        )
+        let reason = "expected a number such as 5, or a list such as [0, 3, 7]";
+        wrong(key, reason)
     };
     let seed = |value: &Value| value.as_integer().and_then(|seed| u64::try_from(seed).ok());
     let seeds: Vec<u64> = match &value {
@@ -300,7 +316,8 @@ fn seeds(value: Value) -> Result<Vec<u64>, SweepFileError> {
         value => seed(value).filter(|n| *n <= 1000).map(|n| (0..n).collect()),
     }
     .ok_or_else(no_seeds)?;
-    distinct_seeds(seeds).map_err(|reason| wrong("seeds", reason))
+    let seeds = distinct_seeds(seeds).map_err(|reason| wrong(key, reason))?;
+    Ok(Some(seeds))
 }
 
 fn horizons(value: &Value) -> Result<Vec<u64>, String> {

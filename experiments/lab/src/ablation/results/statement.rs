@@ -1,7 +1,7 @@
 //! What the runs say of the statements that were written down before them.
 
 use super::{ArmResult, Compared, Delta};
-use crate::ablation::contrast::{Contrast, Expect, Recorded};
+use crate::ablation::contrast::{Contrast, Expect, Quantity, Recorded};
 use figures::stats::{Estimate, MIN_SEEDS, holm, seeds_needed_range};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -54,6 +54,8 @@ pub struct Statement {
     pub source: Option<String>,
     /// Sum of arms.
     pub contrast: String,
+    /// `loss` or, in percentage points, `accuracy`.
+    pub of: String,
     /// `lower`, `higher` or `equal`.
     pub expect: String,
     /// The same with the margin, for people.
@@ -75,6 +77,9 @@ pub struct Statement {
     pub more_seeds: Option<[usize; 2]>,
 }
 
+/// Percentage points in a share.
+const POINTS: f64 = 100.0;
+
 /// A contrast with its numbers and p values.
 struct Tested<'c> {
     recorded: &'c Recorded,
@@ -91,11 +96,17 @@ impl<'c> Tested<'c> {
     fn of(recorded: &'c Recorded, arms: &[ArmResult]) -> Self {
         let Contrast { expect, margin, .. } = recorded.contrast;
         let named = |name: &str| arms.iter().find(|arm| arm.name == name);
-        let runs = recorded.contrast.arms.iter().map(|(name, weight)| {
-            let runs = named(name).map_or(&[][..], |arm| &arm.runs);
-            (*weight, runs)
-        });
-        let compared = Compared::of_losses(&runs.collect::<Vec<_>>());
+        let runs = |unit: f64| {
+            let weighted = recorded.contrast.arms.iter().map(|(name, weight)| {
+                let runs = named(name).map_or(&[][..], |arm| &arm.runs);
+                (unit * weight, runs)
+            });
+            weighted.collect::<Vec<_>>()
+        };
+        let compared = match recorded.contrast.of {
+            Quantity::Loss => Compared::of_losses(&runs(1.0)),
+            Quantity::Accuracy => Compared::of_accuracies(&runs(POINTS)),
+        };
         let estimate = compared.estimate().filter(|e| e.n >= MIN_SEEDS);
         // An interval with the error of the text is never narrower than that over seeds.
         let largest = |p: &dyn Fn(&Estimate) -> f64| {
@@ -187,6 +198,7 @@ impl Statement {
                 statement: contrast.statement.clone(),
                 source: contrast.source.clone(),
                 contrast: contrast.sum(),
+                of: contrast.of.to_string(),
                 expect: contrast.expect.to_string(),
                 expected: contrast.expected(),
                 margin: contrast.margin,
@@ -214,6 +226,7 @@ mod tests {
             contrast: Contrast {
                 statement: "so it is".into(),
                 source: None,
+                of: Quantity::Loss,
                 arms: BTreeMap::from_iter(arms),
                 expect,
                 margin,

@@ -1,5 +1,8 @@
 use super::{arm::undisturbed_ms, run::losses, *};
-use crate::run_dir::{MetricsRecord, Status, Summary, UnitScore, ValidationUnits};
+use crate::{
+    ablation::{Contrast, Expect, Quantity},
+    run_dir::{MetricsRecord, Status, Summary, UnitScore, ValidationUnits},
+};
 use figures::stats::Verdict;
 
 pub fn run(arm: &str, seed: u64, loss: Option<f64>, ms: f64) -> RunResult {
@@ -276,6 +279,34 @@ fn accuracies_are_compared_as_losses_are_arm_minus_baseline() {
     assert!((results.arms[1].accuracy.expect("images") - 0.7).abs() < 1e-12);
     let delta = results.arms[1].accuracy_delta.as_ref().expect("images");
     assert!((delta.mean - 0.1).abs() < 1e-12, "{delta:?}");
+    // In a contrast 10, 5 and 15 percentage points, with a standard error of 2.9; the losses are equal.
+    let contrast = |of: Quantity, margin: f64| Recorded {
+        contrast: Contrast {
+            statement: "it is better".into(),
+            source: None,
+            of,
+            arms: [("arm".to_owned(), 1.0), ("pre-norm".to_owned(), -1.0)].into(),
+            expect: Expect::Higher,
+            margin: Some(margin),
+        },
+        declared: true,
+    };
+    let contrasts = [
+        contrast(Quantity::Accuracy, 30.0),
+        contrast(Quantity::Loss, 0.1),
+    ];
+    let [accuracy, loss] = &results.with_statements(&contrasts).statements[..] else {
+        panic!("two statements");
+    };
+    let estimate = accuracy.estimate.as_ref().expect("three seeds");
+    assert!((estimate.mean - 10.0).abs() < 1e-9, "{estimate:?}");
+    assert!(
+        (estimate.sd.expect("three seeds") - 5.0).abs() < 1e-9,
+        "{estimate:?}"
+    );
+    assert_eq!(accuracy.outcome, Outcome::Equivalent);
+    assert_eq!(loss.estimate.as_ref().map(|delta| delta.mean), Some(0.0));
+    assert_eq!(loss.outcome, Outcome::Equivalent);
 }
 
 #[test]

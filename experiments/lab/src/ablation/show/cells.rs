@@ -7,7 +7,7 @@ use figures::{
 };
 
 /// A difference with the half-width of its interval, in a unit `scale` times smaller.
-pub(in crate::ablation) fn with_interval(delta: &Delta, scale: f64, digits: usize) -> String {
+pub(super) fn with_interval(delta: &Delta, scale: f64, digits: usize) -> String {
     let mean = signed(scale * delta.mean, digits);
     match delta.interval {
         Some([low, high]) => format!("{mean} ±{:.digits$}", scale * (high - low) / 2.0),
@@ -16,7 +16,7 @@ pub(in crate::ablation) fn with_interval(delta: &Delta, scale: f64, digits: usiz
 }
 
 /// A verdict in a word or two.
-pub(in crate::ablation) fn spoken(verdict: Option<Verdict>) -> Cell {
+pub(super) fn spoken(verdict: Option<Verdict>) -> Cell {
     let Some(verdict) = verdict else {
         return Cell::from("");
     };

@@ -10,8 +10,8 @@ mod stability;
 mod statements;
 mod tables;
 
+pub(super) use cells::number;
 pub(crate) use cells::signed;
-pub(super) use cells::{number, spoken, with_interval};
 
 use super::{Results, RouterMeans, Sweep};
 use crate::{

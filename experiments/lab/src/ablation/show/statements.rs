@@ -4,7 +4,7 @@ use super::{
     Report, cells,
     cells::{number, of_seeds, of_text, seeds_needed, with_interval},
 };
-use crate::ablation::{Outcome, Statement};
+use crate::ablation::{Outcome, Quantity, Statement};
 use figures::table::{Cell, Table, Tone};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ const TITLES: [&str; 2] = [
 ];
 
 /// Columns for other programs, with where a statement's JSON has them.
-const COLUMNS: [(&str, &str); 19] = [
+const COLUMNS: [(&str, &str); 20] = [
     ("statement", "/statement"),
     ("source", "/source"),
     ("contrast", "/contrast"),
@@ -35,6 +35,7 @@ const COLUMNS: [(&str, &str); 19] = [
     ("p_holm", "/p_holm"),
     ("more_seeds_low", "/more_seeds/0"),
     ("more_seeds_high", "/more_seeds/1"),
+    ("of", "/of"),
 ];
 
 impl Report<'_> {
@@ -63,9 +64,15 @@ impl Report<'_> {
     /// What the words of the table of statements mean.
     pub(super) fn statement_note(&self) -> Option<String> {
         (!self.results.statements.is_empty()).then(|| {
-            "statements: contrast in the loss, paired by seed. confirmed / contrary: the stated sign, or the other one, is shown; of equal: the difference is shown to be within the margin (two one-sided tests at 5 %), or beyond it. equivalent: a difference was stated, and one within the margin is shown. undecided: none of these. p has Holm's correction over all declared statements. more seeds: beyond those there are, before Holm.".to_owned()
+            let accuracies = self.results.statements.iter().any(of_accuracy);
+            let accuracies = if accuracies { " or, in percentage points, the accuracy" } else { "" };
+            format!("statements: contrast in the loss{accuracies}, paired by seed. confirmed / contrary: the stated sign, or the other one, is shown; of equal: the difference is shown to be within the margin (two one-sided tests at 5 %), or beyond it. equivalent: a difference was stated, and one within the margin is shown. undecided: none of these. p has Holm's correction over all declared statements. more seeds: beyond those there are, before Holm.")
         })
     }
+}
+
+fn of_accuracy(statement: &Statement) -> bool {
+    statement.of == Quantity::Accuracy.to_string()
 }
 
 fn table(statements: &[&Statement], declared: bool) -> Table {
@@ -76,6 +83,7 @@ fn table(statements: &[&Statement], declared: bool) -> Table {
         Outcome::Equivalent | Outcome::Undecided => Tone::Plain,
         Outcome::FewSeeds | Outcome::Exploratory => Tone::Faint,
     };
+    let digits = |one: &Statement| if of_accuracy(one) { 2 } else { 4 };
     let table = Table::of(statements)
         .left("statement", |one| &one.statement)
         .left("source", |one| one.source.as_deref().unwrap_or_default())
@@ -85,15 +93,18 @@ fn table(statements: &[&Statement], declared: bool) -> Table {
             Cell::new(one.outcome.to_string(), tone(one.outcome))
         })
         .right("estimate ± 95 %", |one| {
-            number(one.estimate.as_ref(), |delta| with_interval(delta, 1.0, 4))
+            let delta = one.estimate.as_ref();
+            number(delta, |delta| with_interval(delta, 1.0, digits(one)))
         })
         .right("over seeds", |one| {
             let delta = one.estimate.as_ref();
-            number(delta.and_then(|delta| of_seeds(delta, 1.0, 4)), |text| text)
+            let cell = delta.and_then(|delta| of_seeds(delta, 1.0, digits(one)));
+            number(cell, |text| text)
         })
         .right("text s.e.", |one| {
             let delta = one.estimate.as_ref();
-            number(delta.and_then(|delta| of_text(delta, 1.0, 4)), |text| text)
+            let cell = delta.and_then(|delta| of_text(delta, 1.0, digits(one)));
+            number(cell, |text| text)
         })
         .right(p, |one| {
             let p = if declared { one.p_holm } else { one.p_value };

@@ -1,5 +1,5 @@
 use super::super::{
-    ABLATIONS, Contrast, Expect, Recorded, Tanh,
+    ABLATIONS, Contrast, Expect, Quantity, Recorded, Tanh,
     results::{
         probe_tests::probed,
         tests::{results, with_units},
@@ -188,6 +188,7 @@ fn stated() -> Results {
         contrast: Contrast {
             statement: format!("{arm} is better than a network without hyper-connections"),
             source: Some("somebody, Table 1".into()),
+            of: Quantity::Loss,
             arms: [(arm.to_owned(), 1.0), ("pre-norm".to_owned(), -1.0)].into(),
             expect: Expect::Lower,
             margin: Some(0.01),

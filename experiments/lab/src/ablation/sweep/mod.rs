@@ -1,7 +1,11 @@
 //! From an ablation to the list of its runs.
 
+mod error;
+
+pub use error::SweepError;
+
 use super::{
-    Ablation, Arm, Contrast, Cost, arm::name_at, length::set_steps,
+    Ablation, Arm, Contrast, Cost, Quantity, arm::name_at, length::set_steps,
     matched_parameters::match_parameters,
 };
 use crate::{
@@ -11,11 +15,11 @@ use crate::{
     paper::PaperTable,
     run_dir::{RunError, RunId},
 };
+use error::MOST_RUNS;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
 };
-use thiserror::Error;
 use toml::{Table, Value};
 
 /// Title and published table of a sweep.
@@ -71,63 +75,6 @@ pub struct Job {
     /// Where its files are.
     pub id: RunId,
 }
-
-/// Why a sweep cannot be planned.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SweepError {
-    /// A configuration that makes no sense.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A setting for all arms that the arms themselves differ in.
-    #[error(
-        "--set {key}: the arms of this ablation differ in it (arm {arm} sets it): leave it out, or train one configuration with the command train"
-    )]
-    SetByArms {
-        /// The setting.
-        key: String,
-        /// An arm that has it.
-        arm: String,
-    },
-    /// An arm that would learn from other data than the first one.
-    #[error(
-        "arm {arm} would learn from other data than the arms before it: differences mean something on the same data only; make one sweep for each"
-    )]
-    OtherData {
-        /// The arm.
-        arm: String,
-    },
-    /// An arm that sets its steps where they follow from those of its baseline.
-    #[error(
-        "arm {arm} has other train.steps than its baseline, and --match chooses them: leave one out"
-    )]
-    OwnSteps {
-        /// The arm.
-        arm: String,
-    },
-    /// More steps than a setting holds.
-    #[error(
-        "--horizons {times}: train.steps times {times} is no number of steps: take a smaller one"
-    )]
-    TooLong {
-        /// Multiple of the length of the settings.
-        times: u64,
-    },
-    /// More runs than anyone waits for.
-    #[error("{arms} arms with {seeds} seeds are more than {MOST_RUNS} runs: take fewer of either")]
-    TooMany {
-        /// Arms.
-        arms: usize,
-        /// Seeds.
-        seeds: usize,
-    },
-    /// A sweep name or a directory that cannot be used.
-    #[error(transparent)]
-    Run(#[from] RunError),
-}
-
-/// Runs of a sweep at most.
-const MOST_RUNS: usize = 100_000;
 
 impl Sweep {
     /// Lays the settings of every arm over those in common. `keys` names the settings that the
@@ -244,7 +191,17 @@ impl Sweep {
 
     /// The sweep with statements about its arms. In one of several lengths of training, an arm
     /// without a length is that of the longest; statements of other lengths are left out.
-    pub fn declaring(mut self, contrasts: Vec<Contrast>) -> Self {
+    ///
+    /// # Errors
+    /// [`SweepError::NoAccuracy`].
+    pub fn declaring(mut self, contrasts: Vec<Contrast>) -> Result<Self, SweepError> {
+        let classifies = self.measure() == Measure::Images;
+        let of_accuracy = |contrast: &&Contrast| contrast.of == Quantity::Accuracy;
+        if let Some(contrast) = contrasts.iter().find(of_accuracy).filter(|_| !classifies) {
+            return Err(SweepError::NoAccuracy {
+                statement: contrast.statement.clone(),
+            });
+        }
         let longest = self.arms.iter().filter_map(|arm| arm.horizon).max();
         let is_there = |name: &String| self.arms.iter().any(|arm| arm.name == *name);
         let named = |name: String| match longest {
@@ -260,7 +217,23 @@ impl Sweep {
             }
         }
         self.contrasts = declared;
-        self
+        Ok(self)
+    }
+
+    /// The sweep, unless one of its seeds, an earlier call's too, is among these, on which settings of
+    /// its arms were chosen.
+    ///
+    /// # Errors
+    /// [`SweepError::ChosenOn`], [`SweepError::Run`].
+    pub fn apart_from(self, chosen_on: &[u64]) -> Result<Self, SweepError> {
+        let seeds = self.all_seeds()?;
+        match seeds.into_iter().find(|seed| chosen_on.contains(seed)) {
+            Some(seed) => Err(SweepError::ChosenOn {
+                seed,
+                path: self.path(),
+            }),
+            None => Ok(self),
+        }
     }
 
     /// Measure of the losses of all arms.

@@ -102,6 +102,32 @@ fn a_setting_that_the_arms_differ_in_cannot_be_set_for_all() {
     );
 }
 
+#[test]
+fn a_statement_on_accuracy_is_for_networks_that_classify() {
+    let of_accuracy = |name: &str| {
+        let found = ABLATIONS.iter().find(|known| known.name == "ablation-vit");
+        let mut contrasts = found.expect("it is there").contrasts(Tanh::On);
+        contrasts.retain(|contrast| contrast.of == Quantity::Accuracy);
+        assert!(!contrasts.is_empty());
+        let ablation = ABLATIONS.iter().find(|known| known.name == name);
+        let ablation = ablation.expect("it is there");
+        let preset = Preset::of(&ablation.body).next().expect("a preset");
+        let place = (PathBuf::from("runs"), "test".to_owned());
+        let arms = ablation.arms(Tanh::On);
+        let common = preset.layers();
+        let sweep = Sweep::new(ablation.into(), arms, &common, &[], vec![0], place);
+        sweep.and_then(|sweep| sweep.declaring(contrasts))
+    };
+    assert!(of_accuracy("ablation-vit").is_ok());
+    for name in ["ablation-static", "ablation-dit"] {
+        let error = of_accuracy(name).expect_err("no accuracy").to_string();
+        assert!(
+            error.contains("static n = 2 has a higher accuracy"),
+            "{error}"
+        );
+    }
+}
+
 /// Differences by seed mean something because of this.
 #[test]
 fn all_arms_of_a_seed_start_from_one_backbone() {

@@ -179,7 +179,10 @@ impl ImageBatch {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::ImageSizes, *};
+    use super::{
+        super::{ImageSizes, ImageSource},
+        *,
+    };
 
     /// Shapes whose second channel is darker and flatter than the first.
     fn set() -> ImageSet {
@@ -187,10 +190,11 @@ mod tests {
             side: 8,
             channels: 2,
         };
-        let mut set = ImageSet::shapes(ImageSizes {
+        let grey = ImageSizes {
             channels: 1,
             ..sizes
-        });
+        };
+        let mut set = ImageSet::open(&ImageSource::new(None, grey)).expect("shapes");
         for part in [&mut set.train, &mut set.test] {
             let both = part.pixels.chunks_exact(64).flat_map(|first| {
                 let second = first.iter().map(|&pixel| pixel / 4 + 20);

@@ -143,6 +143,18 @@ impl Reading {
         }
     }
 
+    /// Leaves the images with these numbers, ascending.
+    pub(super) fn keep(&mut self, indices: &[usize], sizes: ImageSizes) {
+        self.part = self.part.select(indices, sizes);
+        let mut start = 0;
+        for (_, _, images) in &mut self.files {
+            let end = start + *images;
+            let before = |end: usize| indices.partition_point(|&index| index < end);
+            *images = before(end) - before(start);
+            start = end;
+        }
+    }
+
     /// Enters the files, of whose images those with the numbers `test` (ascending) are to test on.
     pub(super) fn enter(&self, account: &mut DataAccount, test: &[usize]) {
         let mut start = 0;

@@ -3,16 +3,18 @@
 //!
 //! | source | what it is recognised by |
 //! |--------|--------------------------|
-//! | generated shapes | no path |
+//! | [images that are drawn](Drawn) | no path |
 //! | IDX (MNIST and its relatives) | the first bytes of its files, plain or compressed |
 //! | CIFAR-10 and CIFAR-100, binary version | `data_batch_1.bin`, `test_batch.bin`; `train.bin`, `test.bin` |
 //! | folders of PNG and JPEG images | a folder for each class, or the classes in the names |
 //!
 //! Data that come with a test part keep it. Otherwise a tenth, drawn once and for all, is for
-//! testing.
+//! testing, or all but the images to train on where their [number](ImageSource::train) is given.
 
 mod batches;
 mod cifar;
+mod clutter;
+mod drawn;
 mod folders;
 mod idx;
 mod layout;
@@ -21,13 +23,13 @@ mod pictures;
 mod shapes;
 
 pub use batches::{ImageBatch, ImageBatches};
+pub use drawn::Drawn;
 pub use layout::{ImageSizes, Measured, Part};
-pub(crate) use shapes::SHAPES;
 
-use super::{DataAccount, DataError, FileRead, Unit};
+use super::{DataAccount, DataError};
 use nn::patch_embed::Patches;
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Labelled images in a training and a test part.
 #[derive(Clone, Debug)]
@@ -45,25 +47,47 @@ pub struct ImageSet {
     pub account: DataAccount,
 }
 
+/// Where labelled images come from, and how many of them are trained on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSource {
+    /// A file or a directory; `None` for images that are drawn.
+    pub path: Option<PathBuf>,
+    /// The set that is drawn without a path.
+    pub drawn: Drawn,
+    /// Sizes of drawn images, and what images of folders are brought to; those of other formats
+    /// keep their own, which [`ImageSet::check`] compares.
+    pub sizes: ImageSizes,
+    /// `true` if some batches of a set may be missing.
+    pub partial: bool,
+    /// Images to train on, chosen once and for all; `None` for all but those to test on.
+    pub train: Option<usize>,
+}
+
+impl ImageSource {
+    /// The images at a path, or shapes that are drawn if there is no path.
+    pub fn new(path: Option<&Path>, sizes: ImageSizes) -> Self {
+        Self {
+            path: path.map(Path::to_owned),
+            drawn: Drawn::Shapes,
+            sizes,
+            partial: false,
+            train: None,
+        }
+    }
+}
+
 /// Fewest images that can be cut.
 const FEWEST: usize = 20;
 
 impl ImageSet {
-    /// The images at a path, or generated shapes if there is no path. A set with batches
-    /// missing is taken if it may be `partial`.
-    ///
-    /// Images of folders are brought to `sizes`; those of other formats keep their own, which
-    /// [`ImageSet::check`] compares.
+    /// The images of a source.
     ///
     /// # Errors
-    /// If something is missing, unreadable or malformed.
-    pub fn open(path: Option<&Path>, sizes: ImageSizes, partial: bool) -> Result<Self, DataError> {
-        match path {
-            None => {
-                sizes.check_room(SHAPES.iter().sum(), Path::new("shapes"))?;
-                Ok(Self::shapes(sizes))
-            }
-            Some(path) => open::load(path, sizes, partial),
+    /// If something is missing, unreadable or malformed, or there are too few images.
+    pub fn open(source: &ImageSource) -> Result<Self, DataError> {
+        match &source.path {
+            None => source.drawn.draw(source.sizes, source.train),
+            Some(path) => open::load(path, source),
         }
     }
 
@@ -104,25 +128,6 @@ impl ImageSet {
             list(|(key, images, _)| format!("{key}={images}"))
         );
         Err(DataError::unusable(Path::new(&self.account.name), reason))
-    }
-
-    /// Ten kinds of shapes, 9,000 images to train on and 1,000 to test on; the same for
-    /// everyone.
-    pub fn shapes(sizes: ImageSizes) -> Self {
-        let [train, test] = SHAPES;
-        let mut account = DataAccount::new("shapes", Unit::Images);
-        account.split = "images drawn for it".to_owned();
-        account.read(FileRead {
-            name: "drawn by this program".to_owned(),
-            kind: "shapes".to_owned(),
-            training: train as u64,
-            validation: test as u64,
-            ..FileRead::default()
-        });
-        let train = shapes::draw("train", train, sizes);
-        let test = shapes::draw("test", test, sizes);
-        let classes = shapes::CLASSES.map(|(name, _)| name.to_owned()).to_vec();
-        Self::new(account, train, test, classes, sizes)
     }
 
     fn new(

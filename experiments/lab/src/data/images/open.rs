@@ -1,7 +1,7 @@
 //! From a path to a set: which layout it is, what is in it, and how it is cut.
 
 use super::{
-    FEWEST, ImageSet, ImageSizes, Part, cifar, folders, idx,
+    FEWEST, ImageSet, ImageSizes, ImageSource, Part, cifar, folders, idx,
     layout::{Contents, Layout},
 };
 use crate::{
@@ -42,14 +42,14 @@ fn known(path: &Path, partial: bool) -> Result<Option<Box<dyn Layout>>, DataErro
     Ok(folders.map(|folders| Box::new(folders) as Box<dyn Layout>))
 }
 
-/// The images at a path, in a training and a test part.
-pub(super) fn load(path: &Path, sizes: ImageSizes, partial: bool) -> Result<ImageSet, DataError> {
+/// The images at the path of a source, in a training and a test part.
+pub(super) fn load(path: &Path, source: &ImageSource) -> Result<ImageSet, DataError> {
     let Contents {
         mut parts,
         classes,
         sizes,
         mut account,
-    } = find(path, partial)?.read(sizes)?;
+    } = find(path, source.partial)?.read(source.sizes)?;
     let found = parts.iter().map(|reading| reading.part.len()).sum();
     if found < FEWEST || parts.iter().any(|reading| reading.part.is_empty()) {
         let needed = format!("at least {FEWEST} are needed, to train and to test on");
@@ -68,6 +68,16 @@ pub(super) fn load(path: &Path, sizes: ImageSizes, partial: bool) -> Result<Imag
     let (train, test) = match &mut parts[..] {
         [train, test] => {
             "the test part that comes with the images".clone_into(&mut account.split);
+            let all = train.part.len();
+            if let Some(wanted) = source.train {
+                if wanted > all {
+                    return Err(DataError::too_few_images(path, all, wanted));
+                }
+                train.keep(&some_of(all, wanted), sizes);
+                account.remarks.push(format!(
+                    "{wanted} of its {all} training images are trained on, drawn once and for all"
+                ));
+            }
             train.enter(&mut account, &[]);
             test.enter(&mut account, &(0..test.part.len()).collect::<Vec<_>>());
             (
@@ -76,13 +86,31 @@ pub(super) fn load(path: &Path, sizes: ImageSizes, partial: bool) -> Result<Imag
             )
         }
         parts => {
-            "a tenth of the images, drawn once and for all".clone_into(&mut account.split);
-            let [train, test] = cut(found);
+            let for_test = match source.train {
+                None => found / 10,
+                Some(wanted) if wanted < found => found - wanted,
+                Some(wanted) => {
+                    return Err(DataError::too_few_images(path, found - 1, wanted));
+                }
+            };
+            account.split = match source.train {
+                None => "a tenth of the images, drawn once and for all".to_owned(),
+                Some(_) => format!("{for_test} of the images, drawn once and for all"),
+            };
+            let [train, test] = cut(found, for_test);
             parts[0].enter(&mut account, &test);
             let part = |indices: &[usize]| parts[0].part.select(indices, sizes);
             (part(&train), part(&test))
         }
     };
+    let trained = |label: usize| train.labels.iter().any(|&one| usize::from(one) == label);
+    let untrained = (0..classes.len()).filter(|&label| source.train.is_some() && !trained(label));
+    let untrained: Vec<&str> = untrained.map(|label| &*classes[label]).collect();
+    if let Some(first) = untrained.first() {
+        let count = untrained.len();
+        let remark = format!("no image is trained on of {count} classes, such as {first}");
+        account.remarks.push(remark);
+    }
     account.remarks.extend(repeated(&train, &test, sizes));
     Ok(ImageSet::new(account, train, test, classes, sizes))
 }
@@ -113,11 +141,20 @@ fn repeated(train: &Part, test: &Part, sizes: ImageSizes) -> Vec<String> {
     remarks
 }
 
-/// The numbers of the images to train on and of the tenth to test on, ascending.
-fn cut(images: usize) -> [Vec<usize>; 2] {
+/// The numbers of so many of the images to train on, ascending.
+fn some_of(images: usize, wanted: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..images).collect();
+    order.shuffle(&mut Key::new(0).named("images to train on").rng());
+    order.truncate(wanted);
+    order.sort_unstable();
+    order
+}
+
+/// The numbers of the images to train on and of those to test on, ascending.
+fn cut(images: usize, for_test: usize) -> [Vec<usize>; 2] {
     let mut order: Vec<usize> = (0..images).collect();
     order.shuffle(&mut Key::new(0).named("test images").rng());
-    let (test, train) = order.split_at_mut(images / 10);
+    let (test, train) = order.split_at_mut(for_test);
     // Back in the order of the files: only the choice is random.
     test.sort_unstable();
     train.sort_unstable();

@@ -8,7 +8,7 @@ use engine::rng::Key;
 use rand::{Rng, RngExt};
 
 /// Generated images to train on, and to test on.
-pub(crate) const SHAPES: [usize; 2] = [9000, 1000];
+pub(super) const COUNTS: [usize; 2] = [9000, 1000];
 /// A class: its name, and whether a point is in the shape, which fills the square from
 /// -1 to 1.
 type Shape = (&'static str, fn(f64, f64) -> bool);
