@@ -1,6 +1,6 @@
 //! `sweep FILE`: any settings, written down.
 
-use super::{Beside, RunArgs, unknown};
+use super::{Beside, RunArgs, planning, unknown};
 use crate::{output::Failure, settings::Settings};
 use lab::{
     ablation::{Subject, Sweep, SweepFile, SweepFileError},
