@@ -30,6 +30,7 @@ mod log;
 mod metrics;
 mod names;
 mod probes;
+mod seal;
 mod summary;
 mod validation;
 mod write;

@@ -1,8 +1,11 @@
 //! Results of the probes after the last step: `probes.json`.
 
 use super::{
-    METRICS_FILE, MetricsRecord, PROBES_FILE, RunError, contents::read_if_there, log::read_log,
-    summary, validation::clusters_of,
+    METRICS_FILE, MetricsRecord, PROBES_FILE, RunError,
+    contents::read_if_there,
+    log::read_log,
+    seal::{sealed, unsealed},
+    validation::clusters_of,
 };
 use models::weights::hex;
 use serde::{Deserialize, Serialize};
@@ -71,7 +74,7 @@ pub(super) fn to_json(directory: &Path, probes: &[ProbeScores]) -> Result<String
         probes: probes.to_vec(),
     };
     let text = serde_json::to_string_pretty(&file).expect("plain data becomes JSON");
-    Ok(summary::sealed(text))
+    Ok(sealed(text))
 }
 
 /// What to do about a file that is not of this run.
@@ -90,7 +93,7 @@ pub(super) fn read(
     let Some(text) = read_if_there(&path)? else {
         return Ok(None);
     };
-    let (file, _) = summary::unsealed::<ProbesFile>(&path, &text, ADVICE)?;
+    let (file, _) = unsealed::<ProbesFile>(&path, &text, ADVICE)?;
     if !file.probes.iter().all(ProbeScores::is_sound) {
         return Err(RunError::Damaged {
             path,
