@@ -1,5 +1,6 @@
 //! The second stage of `lr-sweep`: each arm at its best rate, on seeds that had no part in the choice.
 
+use figures::terminal::{stdout_width, wrapped};
 use lab::{
     ablation::{Arm, BestRate, BestRates, Results, Subject, Sweep, SweepError},
     config::Layers,
@@ -130,9 +131,8 @@ impl<'s> Confirmation<'s> {
             "--name".as_ref(),
             name.as_ref(),
         ];
-        format!(
-            "to confirm on other seeds, or do both with --confirm N:\n  {}\n",
-            command_line(&words)
-        )
+        let sentence = "to confirm on other seeds, or do both with --confirm N:";
+        let sentence = wrapped(sentence, stdout_width());
+        format!("{sentence}  {}\n", command_line(&words))
     }
 }

@@ -138,21 +138,22 @@ fn tables_of_results_are_those_of_their_files() {
         let [delta, timed] = ["delta", "timing_delta_at_equal_time"].map(|of| arm.interval(of));
         let cells = [arm.label(), loss(&arm), delta.clone(), timed, arm.factor()];
         holds(&page, &row(&cells));
+    }
+    for arm in Recorded::all("ablation-rate-default") {
         let bits = format!("{:.4}", arm.value("bits_per_byte"));
-        if !delta.is_empty() {
-            let paper = ["paper_delta_v2", "paper_delta_v3"].map(|of| arm.signed(of, 3));
-            let verdict = &arm.0["verdict"];
-            let cells = [
-                &arm.label(),
-                &loss(&arm),
-                &bits,
-                &delta,
-                verdict,
-                &paper[0],
-                &paper[1],
-            ];
-            holds(&readme, &cells.map(String::as_str).join(" "));
+        let mut cells = vec![arm.label(), loss(&arm), bits];
+        if !arm.0["delta"].is_empty() {
+            let [low, high] = ["low", "high"].map(|end| arm.value(&format!("delta_seeds_{end}")));
+            cells.extend([
+                arm.interval("delta"),
+                format!("±{:.4}", (high - low) / 2.0),
+                format!("{:.4}", arm.value("text_se")),
+                arm.0["verdict"].clone(),
+                arm.signed("paper_delta_v2", 3),
+            ]);
         }
+        holds(&page, row(&cells).trim_end_matches(" |"));
+        holds(&readme, &cells.join(" "));
     }
     for folder in ["ablation-rate-wikitext-2", "ablation-moe", "lr-sweep-best"] {
         for arm in Recorded::all(folder) {

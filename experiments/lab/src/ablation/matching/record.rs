@@ -170,12 +170,11 @@ impl Matching {
     /// [`RunError::Unwritable`].
     pub fn forget(sweep: &Path) -> Result<(), RunError> {
         let path = sweep.join(FILE);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(RunError::writing(&path, error))
-            }
-            _ => Ok(()),
+        // A read-only directory says so also of a file that is not there.
+        if fs::symlink_metadata(&path).is_err() {
+            return Ok(());
         }
+        fs::remove_file(&path).map_err(|error| RunError::writing(&path, error))
     }
 }
 
