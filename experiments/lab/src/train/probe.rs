@@ -15,13 +15,13 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// Its weights cannot be used.
+    /// Weights that cannot be used.
     #[error(transparent)]
     Trained(#[from] TrainedError),
-    /// Its network or its data cannot be used.
+    /// A network, or data, that cannot be used.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// The results cannot be written.
+    /// Results that cannot be written.
     #[error(transparent)]
     Run(#[from] RunError),
 }

@@ -184,12 +184,12 @@ fn holds([low, high]: [Option<f64>; 2], truth: f64) -> bool {
 fn the_interval_of_the_multiplier_holds_the_truth() {
     const WORTH: f64 = 1.3;
     let straight = |t: f64| 5.0 - 0.1 * t.ln();
-    let cases: [(usize, usize, &dyn Fn(f64) -> f64); 5] = [
-        (3, 4, &loss),
-        (4, 4, &loss),
-        (8, 4, &loss),
-        (6, 3, &loss),
-        (4, 2, &straight),
+    let cases: [(usize, usize, fn(f64) -> f64); 5] = [
+        (3, 4, loss),
+        (4, 4, loss),
+        (8, 4, loss),
+        (6, 3, loss),
+        (4, 2, straight),
     ];
     for (seeds, lengths, loss) in cases {
         let mut normals = Normals::new(7);

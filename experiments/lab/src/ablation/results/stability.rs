@@ -8,9 +8,9 @@ use serde::Serialize;
 /// Runs of an arm that came to grief.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Stability {
-    /// Those that diverged.
+    /// Runs that diverged.
     pub diverged: Incidence,
-    /// Those that diverged, or whose training loss spiked.
+    /// Runs that diverged, or whose training loss spiked.
     pub diverged_or_spiked: Incidence,
 }
 
