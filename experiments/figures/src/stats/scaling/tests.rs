@@ -184,7 +184,8 @@ fn holds([low, high]: [Option<f64>; 2], truth: f64) -> bool {
 fn the_interval_of_the_multiplier_holds_the_truth() {
     const WORTH: f64 = 1.3;
     let straight = |t: f64| 5.0 - 0.1 * t.ln();
-    let cases: [(usize, usize, fn(f64) -> f64); 5] = [
+    type Curve = fn(f64) -> f64;
+    let cases: [(usize, usize, Curve); 5] = [
         (3, 4, loss),
         (4, 4, loss),
         (8, 4, loss),
