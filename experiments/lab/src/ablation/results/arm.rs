@@ -57,7 +57,7 @@ pub struct ArmResult {
     pub routers: Option<RouterMeans>,
     /// Seeds that have ended in this arm or its baseline but not well in both.
     pub unpaired_seeds: Vec<u64>,
-    /// Verdict on the difference.
+    /// Verdict on the difference; none of an arm that diverged in some seed.
     #[serde(serialize_with = "as_text")]
     pub verdict: Option<Verdict>,
     /// Tokens that the baseline took over tokens that the arm takes to the baseline's final

@@ -390,3 +390,18 @@ fn the_time_of_a_step_is_that_of_an_idle_machine() {
     assert_eq!(undisturbed_ms(&runs), Some(10.0));
     assert_eq!(undisturbed_ms(&[]), None);
 }
+
+#[test]
+fn an_arm_that_diverged_in_a_seed_has_a_difference_and_no_verdict() {
+    let found = |last| {
+        let arm = [Some(1.951), Some(2.149), Some(2.050), last];
+        results(&[
+            ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
+            ("dhc-x8", &arm),
+        ])
+    };
+    let [sound, wild] = [Some(1.95), None].map(found);
+    assert_eq!(sound.arms[1].verdict, Some(Verdict::Better));
+    assert!(wild.arms[1].delta.is_some());
+    assert_eq!(wild.arms[1].verdict, None);
+}
