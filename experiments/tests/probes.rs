@@ -174,7 +174,7 @@ fn prose_has_no_brackets_and_it_is_said() {
     );
 }
 
-/// They are believed as any other file of a run.
+/// Probes are believed as any other file of a run.
 #[test]
 fn probes_that_were_changed_or_are_of_another_run_are_not_used_and_can_be_made_anew() {
     let place = Place::new();

@@ -1,12 +1,8 @@
 //! `--match time|flops`: arms of equal cost, as a user sees them.
 
+use crate::place::{Place, stderr, words};
 use serde_json::Value;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
-use tempfile::TempDir;
+use std::{fs, path::Path, process::Command};
 
 /// Two baselines of different depth, each with an arm, and a statement.
 const FILE: &str = r#"
@@ -37,78 +33,31 @@ against = "pre-norm"
 expect = "lower"
 "#;
 
-struct Place {
-    directory: TempDir,
+fn new_place() -> Place {
+    Place::new(&["sweep", "file.toml", "--data", "text.txt"]).with("file.toml", FILE)
 }
 
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let text: String = (0..4000)
-            .map(|i| format!("{} times {} is {}.\n", i % 61, i % 53, (i % 61) * (i % 53)))
-            .collect();
-        fs::write(directory.path().join("text.txt"), text).expect("it is writable");
-        fs::write(directory.path().join("file.toml"), FILE).expect("it is writable");
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn command(&self, more: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_experiments"));
-        command.current_dir(self.directory.path());
-        command.args(["sweep", "file.toml", "--data", "text.txt"]);
-        command.args(more);
-        command
-    }
-
-    fn run(&self, more: &[&str]) -> Output {
-        self.command(more)
-            .output()
-            .expect("the program can be started")
-    }
-
-    fn done(&self, more: &[&str]) -> String {
-        let output = self.run(more);
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    fn refused(&self, more: &[&str], said: &str) {
-        let output = self.run(more);
-        assert!(!output.status.success());
-        let words = stderr(&output).split_whitespace().collect::<Vec<_>>();
-        assert!(words.join(" ").contains(said), "{}", stderr(&output));
-    }
-
-    /// Steps of every run of an arm, as its configuration has them.
-    fn steps(&self, sweep: &str, arm: &str) -> Vec<i64> {
-        let runs = fs::read_dir(self.path("runs").join(sweep).join(arm)).expect("an arm");
-        let steps = runs.map(|run| {
-            let path = run.expect("a run").path().join("config.toml");
-            let config = fs::read_to_string(path).expect("a configuration");
-            let config: toml::Table = config.parse().expect("TOML");
-            config["train"]["steps"].as_integer().expect("steps")
-        });
-        steps.collect()
-    }
-
-    fn arms(&self, sweep: &str) -> Vec<Value> {
-        let path = self.path("runs").join(sweep).join("results.json");
-        let text = fs::read_to_string(path).expect("results are written");
-        let results: Value = serde_json::from_str(&text).expect("JSON");
-        results["results"]["arms"].as_array().expect("arms").clone()
-    }
+fn refused(place: &Place, more: &[&str], said: &str) {
+    let output = place.run(more);
+    assert!(!output.status.success());
+    assert!(words(stderr(&output)).contains(said), "{}", stderr(&output));
 }
 
-fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("UTF-8")
+/// Steps of every run of an arm, as its configuration has them.
+fn steps_of(place: &Place, sweep: &str, arm: &str) -> Vec<i64> {
+    let runs = fs::read_dir(place.path("runs").join(sweep).join(arm)).expect("an arm");
+    let steps = runs.map(|run| {
+        let path = run.expect("a run").path().join("config.toml");
+        let config = fs::read_to_string(path).expect("a configuration");
+        let config: toml::Table = config.parse().expect("TOML");
+        config["train"]["steps"].as_integer().expect("steps")
+    });
+    steps.collect()
 }
 
-fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+fn arms_of(place: &Place, sweep: &str) -> Vec<Value> {
+    let results = place.results(sweep);
+    results["results"]["arms"].as_array().expect("arms").clone()
 }
 
 fn bytes(path: &Path) -> Vec<u8> {
@@ -123,12 +72,12 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn arms_of_equal_operations_have_other_steps_and_say_so() {
-    let place = Place::new();
+    let place = new_place();
     let plan = words(&place.done(&with(&["--dry-run"])));
     assert!(!place.path("runs").exists());
     let text = words(&place.done(&FLOPS));
     let sweep = "file-equal-flops";
-    let arms = place.arms(sweep);
+    let arms = arms_of(&place, sweep);
     for (arm, base) in [(1, 0), (3, 2)] {
         let [arm, base] = [&arms[arm], &arms[base]];
         let name = arm["name"].as_str().expect("a name");
@@ -136,7 +85,7 @@ fn arms_of_equal_operations_have_other_steps_and_say_so() {
         let ratio = flops(arm) / flops(base);
         let steps = (24.0 / ratio).round() as i64;
         assert!(ratio > 1.05 && steps < 24, "{ratio}");
-        assert_eq!(place.steps(sweep, name), [steps; 2]);
+        assert_eq!(steps_of(&place, sweep, name), [steps; 2]);
         assert_eq!(arm["steps"], steps);
         assert_eq!(arm["matched"]["baseline"], base["name"]);
         assert!((arm["matched"]["ratio"].as_f64().expect("a number") - ratio).abs() < 1e-12);
@@ -151,7 +100,7 @@ fn arms_of_equal_operations_have_other_steps_and_say_so() {
         assert!(runs.iter().all(|run| run["steps"] == steps));
         assert!(arm["delta"]["interval"].is_array());
     }
-    assert_eq!(place.steps(sweep, "deep"), [24; 2]);
+    assert_eq!(steps_of(&place, sweep, "deep"), [24; 2]);
     for said in [
         "AT EQUAL FLOPs",
         "STEPS AND DATA DIFFER",
@@ -172,9 +121,9 @@ fn arms_of_equal_operations_have_other_steps_and_say_so() {
 /// The same weights, whichever process chose the steps.
 #[test]
 fn runs_done_one_by_one_have_the_steps_of_the_whole_sweep() {
-    let whole = Place::new();
+    let whole = new_place();
     whole.done(&FLOPS);
-    let place = Place::new();
+    let place = new_place();
     let list = place.done(&with(&["--list"]));
     assert!(!place.path("runs").exists(), "a list touches nothing");
     let lines: Vec<&str> = list.lines().collect();
@@ -202,20 +151,20 @@ fn runs_done_one_by_one_have_the_steps_of_the_whole_sweep() {
 
 #[test]
 fn steps_of_equal_time_are_chosen_once() {
-    let place = Place::new();
+    let place = new_place();
     let name = ["--match", "time", "--name", "timed"];
     let timed = |more: &[&'static str]| [&name[..], more].concat();
     place.done(&timed(&["--seeds", "1"]));
     let record = || bytes(&place.path("runs/timed/matching.json"));
     let first = record();
-    let steps = place.steps("timed", "dhc-x8");
+    let steps = steps_of(&place, "timed", "dhc-x8");
     let text = words(&place.done(&timed(&["--seeds", "3"])));
     assert_eq!(record(), first);
-    assert_eq!(place.steps("timed", "dhc-x8"), [steps[0]; 3]);
+    assert_eq!(steps_of(&place, "timed", "dhc-x8"), [steps[0]; 3]);
     for said in ["AT EQUAL TIME", "cost ratio [95 %]", "its error in loss"] {
         assert!(text.contains(said), "{said}: {text}");
     }
-    let arms = place.arms("timed");
+    let arms = arms_of(&place, "timed");
     let cost = &arms[1]["matched"];
     let ends = cost["interval"].as_array().expect("rounds");
     let ratio = cost["ratio"].as_f64().expect("a number");
@@ -225,35 +174,40 @@ fn steps_of_equal_time_are_chosen_once() {
 
     // Neither other steps nor none of equal cost get among them.
     let same = ["--name", "timed"];
-    place.refused(
+    refused(
+        &place,
         &same,
         "give --match time, choose another --name, or --force",
     );
-    place.refused(&[&same[..], &FLOPS].concat(), "give --match time");
+    refused(&place, &[&same[..], &FLOPS].concat(), "give --match time");
     let longer = timed(&["--seeds", "7,8", "--set", "train.steps=30"]);
-    place.refused(&longer, "were chosen for other settings");
+    refused(&place, &longer, "were chosen for other settings");
     assert_eq!(record(), first);
     // Runs of as many steps for all are not mixed with those of equal cost either.
     place.done(&["--seeds", "1", "--name", "plain"]);
     let mixed = ["--seeds", "5,6", "--name", "plain", "--match", "flops"];
-    place.refused(&mixed, "was begun without --match flops");
+    refused(&place, &mixed, "was begun without --match flops");
     place.done(&[&same[..], &["--seeds", "3", "--force"]].concat());
-    assert_eq!(place.steps("timed", "dhc-x8"), [24; 3]);
+    assert_eq!(steps_of(&place, "timed", "dhc-x8"), [24; 3]);
     assert!(!place.path("runs/timed/matching.json").exists());
 }
 
 #[test]
 fn a_file_names_the_cost_and_steps_of_its_own_are_refused() {
-    let place = Place::new();
+    let place = new_place();
     let file = |text: &str| fs::write(place.path("file.toml"), text).expect("it is writable");
     file(&format!("match = \"flops\"\n{FILE}"));
     assert!(words(&place.done(&["--dry-run"])).contains("steps for 24 of pre-norm"));
     file(&format!("match = \"money\"\n{FILE}"));
-    place.refused(&[], "match: expected time or flops");
+    refused(&place, &[], "match: expected time or flops");
     file(&FILE.replacen(
         "rate = 8 }\n",
         "rate = 8 }\nset = { train.steps = 20 }\n",
         1,
     ));
-    place.refused(&FLOPS, "arm dhc-x8 has other train.steps than its baseline");
+    refused(
+        &place,
+        &FLOPS,
+        "arm dhc-x8 has other train.steps than its baseline",
+    );
 }

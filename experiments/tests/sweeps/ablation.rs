@@ -1,9 +1,8 @@
-//! The ablation commands as a user sees them, run through the program itself.
+//! The ablation commands.
 
+use crate::place::{Place, assert_done, stderr};
 #[cfg(unix)]
-#[path = "common/signals.rs"]
-mod signals;
-
+use crate::signals;
 use serde_json::Value;
 use std::{
     fs,
@@ -11,47 +10,20 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
-use tempfile::TempDir;
 
-/// A place for results with a text to train on.
-struct Place {
-    directory: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let text: String = (0..4000)
-            .map(|i| format!("{} times {} is {}.\n", i % 61, i % 53, (i % 61) * (i % 53)))
-            .collect();
-        fs::write(directory.path().join("text.txt"), text).expect("it is writable");
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// `ablation-rate` at a size that takes milliseconds.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_experiments"));
-        command.current_dir(self.directory.path());
-        command.args(["ablation-rate", "--preset", "smoke", "--corpus", "text.txt"]);
-        command.args(["--set", "train.eval_batches=2", "--name", "sweep"]);
-        command.args(arguments);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let output = self.command(arguments).output();
-        output.expect("the program can be started")
-    }
-
-    fn results(&self) -> Value {
-        let path = self.path("runs/sweep/results.json");
-        let text = fs::read_to_string(path).expect("results are written");
-        serde_json::from_str(&text).expect("JSON")
-    }
+/// `ablation-rate` at a size that takes milliseconds.
+fn new_place() -> Place {
+    Place::new(&[
+        "ablation-rate",
+        "--preset",
+        "smoke",
+        "--corpus",
+        "text.txt",
+        "--set",
+        "train.eval_batches=2",
+        "--name",
+        "sweep",
+    ])
 }
 
 const SHORT: [&str; 4] = ["--set", "train.steps=12", "--set", "train.warmup=2"];
@@ -62,14 +34,6 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).expect("UTF-8")
-}
-
-fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("UTF-8")
-}
-
-fn assert_done(output: &Output) {
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
 }
 
 /// Everything but the command line and what depends on the speed of the machine.
@@ -110,7 +74,7 @@ fn files_of(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn a_sweep_ends_in_a_table_of_all_arms_and_in_files() {
-    let place = Place::new();
+    let place = new_place();
     let output = place.run(&with(&["--seeds", "3", "--tanh", "both"]));
     assert_done(&output);
     let text = stdout(&output);
@@ -124,7 +88,7 @@ fn a_sweep_ends_in_a_table_of_all_arms_and_in_files() {
     for stream in [text, stderr(&output)] {
         assert!(!stream.contains('\x1b'), "a pipe gets no escape codes");
     }
-    let results = place.results();
+    let results = place.results("sweep");
     let arms = results["results"]["arms"].as_array().expect("arms");
     assert_eq!(arms.len(), 9);
     for arm in arms {
@@ -154,7 +118,7 @@ fn other(place: &Place, name: &str, more: &[&str]) -> Output {
 
 #[test]
 fn an_ablation_of_images_speaks_of_images_and_accuracy() {
-    let place = Place::new();
+    let place = new_place();
     let output = other(&place, "ablation-vit", &["--set", "data.drawn=shapes"]);
     assert_done(&output);
     let text = stdout(&output);
@@ -172,7 +136,7 @@ fn an_ablation_of_images_speaks_of_images_and_accuracy() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains("per byte"), "{text}");
-    let results = place.results();
+    let results = place.results("sweep");
     assert_eq!(results["results"]["loss_unit"], "nats per image");
     let arms = results["results"]["arms"].as_array().expect("arms");
     assert_eq!(arms.len(), 3);
@@ -190,7 +154,7 @@ fn an_ablation_of_images_speaks_of_images_and_accuracy() {
 
 #[test]
 fn an_ablation_of_images_begins_with_hard_ones_and_a_sweep_of_diffusion_with_plain_ones() {
-    let place = Place::new();
+    let place = new_place();
     let said = |name: &str, more: &[&str]| {
         let output = other(&place, name, &[more, &["--dry-run"]].concat());
         assert_done(&output);
@@ -216,14 +180,17 @@ fn an_ablation_of_images_begins_with_hard_ones_and_a_sweep_of_diffusion_with_pla
 
 #[test]
 fn an_ablation_of_experts_shows_what_the_routers_do() {
-    let place = Place::new();
+    let place = new_place();
     let output = other(&place, "ablation-moe", &["--data", "text.txt"]);
     assert_done(&output);
     let text = stdout(&output);
     for part in ["busiest", "dropped", "C4-en", "−0.028", "ARC-C +6.0"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    for arm in place.results()["results"]["arms"].as_array().expect("arms") {
+    for arm in place.results("sweep")["results"]["arms"]
+        .as_array()
+        .expect("arms")
+    {
         let routers = &arm["routers"];
         assert_eq!(routers["dropped"], 0);
         assert!(routers["busiest"].as_f64() >= Some(1.0), "{routers}");
@@ -245,7 +212,7 @@ fn an_ablation_of_experts_shows_what_the_routers_do() {
 
 #[test]
 fn data_of_the_wrong_kind_are_refused() {
-    let place = Place::new();
+    let place = new_place();
     let output = other(&place, "ablation-vit", &["--data", "text.txt"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains("text.txt"), "{}", stderr(&output));
@@ -266,9 +233,9 @@ fn a_size_that_a_body_does_not_have_is_refused_with_those_it_has() {
 
 #[test]
 fn differences_are_those_of_the_runs_paired_by_seed() {
-    let place = Place::new();
+    let place = new_place();
     assert_done(&place.run(&with(&["--seeds", "3"])));
-    let results = place.results();
+    let results = place.results("sweep");
     let arms = results["results"]["arms"].as_array().expect("arms");
     let losses = |arm: &Value| -> Vec<f64> {
         let runs = arm["runs"].as_array().expect("runs");
@@ -289,10 +256,10 @@ fn differences_are_those_of_the_runs_paired_by_seed() {
 
 #[test]
 fn finished_runs_are_kept_and_more_seeds_grow_the_table() {
-    let place = Place::new();
+    let place = new_place();
     let begun = place.run(&with(&["--seeds", "2"]));
     assert_done(&begun);
-    let (first, said) = (place.results(), stderr(&begun));
+    let (first, said) = (place.results("sweep"), stderr(&begun));
     assert!(said.contains("10 of 10 runs to do"), "{said}");
     let run = place.path("runs/sweep/dhc-x2/seed1");
     let before = files_of(&run);
@@ -307,12 +274,12 @@ fn finished_runs_are_kept_and_more_seeds_grow_the_table() {
         !stderr(&again).contains("runs to do"),
         "nothing to wait for"
     );
-    assert_eq!(first["results"], place.results()["results"]);
+    assert_eq!(first["results"], place.results("sweep")["results"]);
     let grown = place.run(&with(&["--seeds", "4,"]));
     assert_done(&grown);
     let said = stderr(&grown);
     assert!(said.contains("5 of 5 runs to do"), "{said}");
-    let results = place.results();
+    let results = place.results("sweep");
     assert_eq!(results["results"]["seeds"], serde_json::json!([0, 1, 4]));
     for arm in results["results"]["arms"].as_array().expect("arms") {
         assert_eq!(arm["runs"].as_array().map(Vec::len), Some(3));
@@ -327,7 +294,7 @@ fn finished_runs_are_kept_and_more_seeds_grow_the_table() {
     );
     assert_eq!(
         timeless(first)["results"]["arms"][2]["runs"][1]["val_loss"],
-        place.results()["results"]["arms"][2]["runs"][1]["val_loss"]
+        place.results("sweep")["results"]["arms"][2]["runs"][1]["val_loss"]
     );
 }
 
@@ -335,7 +302,7 @@ fn finished_runs_are_kept_and_more_seeds_grow_the_table() {
 /// only printed.
 #[test]
 fn step_times_are_measured_in_turn_at_the_end_and_again_on_demand() {
-    let place = Place::new();
+    let place = new_place();
     let ended = place.run(&with(&["--seeds", "2"]));
     assert_done(&ended);
     assert!(
@@ -353,7 +320,7 @@ fn step_times_are_measured_in_turn_at_the_end_and_again_on_demand() {
             .values()
             .all(|ms| ms.as_array().is_some_and(|ms| ms.len() > 2))
     );
-    let arm = &place.results()["results"]["arms"][1]["timing"];
+    let arm = &place.results("sweep")["results"]["arms"][1]["timing"];
     assert!(
         arm["step_spread"].is_number() && arm["step_ratio"][0].is_number(),
         "{arm}"
@@ -378,17 +345,17 @@ fn results_do_not_depend_on_how_many_runs_go_on_at_a_time() {
         ["--jobs", "2", "--threads", "2"],
     ]
     .map(|arguments| {
-        let place = Place::new();
+        let place = new_place();
         assert_done(&place.run(&with(&arguments)));
         let settings = fs::read(place.path("runs/sweep/sweep.toml")).expect("it is there");
-        (timeless(place.results()), settings)
+        (timeless(place.results("sweep")), settings)
     });
     assert_eq!(one, two);
 }
 
 #[test]
 fn a_dry_run_shows_costs_and_touches_nothing() {
-    let place = Place::new();
+    let place = new_place();
     let output = place.run(&with(&["--dry-run", "--seeds", "2"]));
     assert_done(&output);
     let text = stdout(&output);
@@ -405,7 +372,7 @@ fn a_dry_run_shows_costs_and_touches_nothing() {
 
 #[test]
 fn a_diverged_run_is_a_row_and_the_others_go_on() {
-    let place = Place::new();
+    let place = new_place();
     let wild = [
         "--set",
         "train.learning_rate=1e12",
@@ -418,7 +385,10 @@ fn a_diverged_run_is_a_row_and_the_others_go_on() {
     assert_done(&output);
     let rows = stdout(&output).matches("diverged at step").count();
     assert!(rows >= 5, "{}", stdout(&output));
-    for arm in place.results()["results"]["arms"].as_array().expect("arms") {
+    for arm in place.results("sweep")["results"]["arms"]
+        .as_array()
+        .expect("arms")
+    {
         assert_eq!(arm["runs"].as_array().map(Vec::len), Some(2), "{arm}");
         assert_eq!(arm["runs"][0]["status"], "diverged");
         assert!(arm["val_loss"].is_null());
@@ -427,7 +397,7 @@ fn a_diverged_run_is_a_row_and_the_others_go_on() {
 
 #[test]
 fn mistakes_on_the_command_line_have_status_2_and_one_clear_line() {
-    let place = Place::new();
+    let place = new_place();
     for (arguments, said) in [
         (&["--bogus"][..], "--bogus"),
         (&["--tanh", "maybe"], "on, off, both"),
@@ -476,7 +446,7 @@ fn mistakes_on_the_command_line_have_status_2_and_one_clear_line() {
 
 #[test]
 fn what_the_world_refuses_has_status_1_and_one_clear_line() {
-    let place = Place::new();
+    let place = new_place();
     fs::write(place.path("short.txt"), "too short").expect("it is writable");
     for (arguments, said) in [
         (&["--out", "text.txt"][..], "text.txt"),
@@ -503,7 +473,7 @@ fn what_the_world_refuses_has_status_1_and_one_clear_line() {
 
 #[test]
 fn other_settings_in_the_same_place_are_refused() {
-    let place = Place::new();
+    let place = new_place();
     assert_done(&place.run(&SHORT));
     let output = place.run(&["--set", "train.steps=13", "--set", "train.warmup=2"]);
     assert_eq!(output.status.code(), Some(1));
@@ -526,7 +496,7 @@ fn other_settings_in_the_same_place_are_refused() {
 #[cfg(unix)]
 fn interrupted(arguments: &[&str]) -> (Place, Output, String) {
     signals::heed();
-    let place = Place::new();
+    let place = new_place();
     let mut child = place
         .command(arguments)
         .env_remove("CARGO")
@@ -552,7 +522,7 @@ fn interrupted(arguments: &[&str]) -> (Place, Output, String) {
 #[cfg(unix)]
 fn ctrl_c_leaves_a_sweep_that_goes_on_as_if_nothing_had_happened() {
     let long = ["--seeds", "1", "--set", "train.steps=400"];
-    let alone = Place::new();
+    let alone = new_place();
     assert_done(&alone.run(&long));
 
     // A quick machine may have ended the sweep before it is told to: then another one.
@@ -579,5 +549,8 @@ fn ctrl_c_leaves_a_sweep_that_goes_on_as_if_nothing_had_happened() {
         "{}",
         stderr(&rest)
     );
-    assert_eq!(timeless(place.results()), timeless(alone.results()));
+    assert_eq!(
+        timeless(place.results("sweep")),
+        timeless(alone.results("sweep"))
+    );
 }

@@ -1,16 +1,11 @@
-//! `sweep`, `lr-sweep`, and runs done one by one, as a user sees them.
+//! `sweep`, and runs done one by one.
 
+use crate::place::{Place, stderr};
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
-use tempfile::TempDir;
-
-struct Place {
-    directory: TempDir,
-}
 
 /// Two arms that differ in a number and two that differ in their connection.
 const GRID: &str = r#"
@@ -26,42 +21,8 @@ train.learning_rate = [1e-3, 3e-3]
 model.connection = [{ type = "pre_norm" }, { type = "hyper", rate = 2 }]
 "#;
 
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let text: String = (0..4000)
-            .map(|i| format!("{} times {} is {}.\n", i % 61, i % 53, (i % 61) * (i % 53)))
-            .collect();
-        fs::write(directory.path().join("text.txt"), text).expect("it is writable");
-        fs::write(directory.path().join("grid.toml"), GRID).expect("it is writable");
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_experiments"));
-        command.current_dir(self.directory.path()).args(arguments);
-        command.output().expect("the program can be started")
-    }
-
-    fn done(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    fn results(&self, sweep: &str) -> Value {
-        let path = self.path("runs").join(sweep).join("results.json");
-        let text = fs::read_to_string(path).expect("results are written");
-        serde_json::from_str(&text).expect("JSON")
-    }
-}
-
-fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("UTF-8")
+fn new_place() -> Place {
+    Place::new(&[]).with("grid.toml", GRID)
 }
 
 const SWEEP: [&str; 4] = ["sweep", "grid.toml", "--data", "text.txt"];
@@ -84,7 +45,7 @@ fn result(run: &Path) -> (Vec<Value>, Vec<u8>) {
 
 #[test]
 fn every_combination_of_a_file_is_an_arm_of_the_table() {
-    let place = Place::new();
+    let place = new_place();
     let text = place.done(&with(&[]));
     for label in [
         "sweep grid: 4 arms",
@@ -107,9 +68,9 @@ fn every_combination_of_a_file_is_an_arm_of_the_table() {
 /// A batch system does the runs one by one, in any order; the table comes from their files.
 #[test]
 fn runs_done_one_by_one_are_those_of_the_whole_sweep() {
-    let whole = Place::new();
+    let whole = new_place();
     whole.done(&with(&[]));
-    let place = Place::new();
+    let place = new_place();
     let list = place.done(&with(&["--list"]));
     assert_eq!(list.lines().count(), 8);
     assert!(!place.path("runs").exists(), "a list touches nothing");
@@ -143,7 +104,7 @@ fn runs_done_one_by_one_are_those_of_the_whole_sweep() {
 
 #[test]
 fn an_ablation_has_tasks_too_and_a_script_for_slurm() {
-    let place = Place::new();
+    let place = new_place();
     let script = place.done(&[
         "--threads",
         "3",
@@ -167,112 +128,8 @@ fn an_ablation_has_tasks_too_and_a_script_for_slurm() {
 }
 
 #[test]
-fn each_arm_is_compared_at_its_best_rate_and_confirmed_on_other_seeds() {
-    let place = Place::new();
-    let short = ["--set", "train.steps=12", "--set", "train.warmup=2"];
-    let arguments = [
-        &[
-            "lr-sweep", "--preset", "smoke", "--data", "text.txt", "--seeds", "3",
-        ][..],
-        &["--rates", "1e-4,1e-3,1e9", "--set", "optim.clip=0"],
-        &short,
-    ]
-    .concat();
-    let text = place.done(&arguments);
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("sweep runs/lr-sweep-smoke/best.toml --name lr-sweep-smoke-best"));
-    assert!(words.contains("a seed diverged at 1000000000"), "{text}");
-    assert!(words.contains("Δ has no interval and no verdict"), "{text}");
-    let best = ["sweep", "runs/lr-sweep-smoke/best.toml", "--name", "best"];
-    let refused = place.run(&[&best[..], &["--seeds", "4"]].concat());
-    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
-    assert!(stderr(&refused).contains("seed 0 had a part in the choice"));
-    place.done(&best);
-    let results = place.results("best");
-    assert_eq!(results["results"]["seeds"], serde_json::json!([3, 4, 5]));
-    let arms = results["results"]["arms"].as_array().expect("arms");
-    assert_eq!(arms.len(), 2);
-    assert_eq!(arms[1]["name"], "dhc-x4_lr0.001");
-}
-
-/// On the corpus that is not the default of a file, so that a setting which is not written back would
-/// be seen.
-#[test]
-fn one_command_chooses_rates_and_confirms_them_on_other_seeds() {
-    let place = Place::new();
-    let both = |seeds: &str, confirm: &str, more: &[&str]| {
-        let arguments = [
-            "lr-sweep",
-            "--preset",
-            "smoke",
-            "--seeds",
-            seeds,
-            "--confirm",
-            confirm,
-            "--rates",
-            "1e-3,4e-3",
-            "--set",
-            "train.steps=6",
-            "--set",
-            "train.warmup=2",
-            "--set",
-            "train.eval_batches=1",
-            "--set",
-            "data.builtin=files",
-        ];
-        place.run(&[&arguments[..], more].concat())
-    };
-    let words = |output: &Output| {
-        let text = String::from_utf8_lossy(&output.stdout);
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    let plan = both("2", "3", &["--dry-run"]);
-    assert!(words(&plan).contains("then 2 arms at their best rates with 3 seeds"));
-    assert!(!place.path("runs").exists());
-    let done = both("2", "3", &[]);
-    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
-    let said = words(&done);
-    let (chosen, confirmed) = said
-        .split_once("lr-sweep: best rates of")
-        .expect("two tables");
-    assert!(
-        chosen.contains("EXPLORATORY") && chosen.contains("vertex"),
-        "{said}"
-    );
-    assert!(!chosen.contains("--confirm N"), "{said}");
-    assert!(confirmed.contains("seeds: 2 3 4"), "{said}");
-    assert!(
-        confirmed.contains("not shown")
-            || confirmed.contains("better")
-            || confirmed.contains("worse")
-    );
-    // What the file says is what was done; what has been done is kept, and more seeds are added.
-    let name = ["--name", "lr-sweep-smoke-best"];
-    let file = ["sweep", "runs/lr-sweep-smoke/best.toml"];
-    let again = place.run(&[&file[..], &name].concat());
-    assert!(
-        stderr(&again).contains("6 of 6 runs have ended before"),
-        "{}",
-        stderr(&again)
-    );
-    let more = both("2", "4", &[]);
-    assert!(
-        stderr(&more).contains("6 of 8 runs have ended before"),
-        "{}",
-        stderr(&more)
-    );
-    let late = both("3", "4", &[]);
-    assert_eq!(late.status.code(), Some(2), "{}", stderr(&late));
-    assert!(
-        stderr(&late).contains("seed 2 had a part in the choice"),
-        "{}",
-        stderr(&late)
-    );
-}
-
-#[test]
 fn mistakes_have_status_2_and_say_what_was_meant() {
-    let place = Place::new();
+    let place = new_place();
     let file = |text: &str| fs::write(place.path("wrong.toml"), text).expect("it is writable");
     for (text, said) in [
         ("[grid]\ntrain.stepps = [1]", "did you mean train.steps?"),
@@ -336,7 +193,7 @@ fn mistakes_have_status_2_and_say_what_was_meant() {
 /// `train.schedule` and `train.min_lr_ratio` had other names when this run was begun.
 #[test]
 fn a_run_begun_under_the_first_names_of_settings_goes_on() {
-    let place = Place::new();
+    let place = new_place();
     let text: String = (0..400)
         .map(|i| format!("{} times {} is {}.\n", i % 61, i % 53, (i % 61) * (i % 53)))
         .collect();
@@ -365,7 +222,7 @@ fn a_run_begun_under_the_first_names_of_settings_goes_on() {
 
 #[test]
 fn a_sweep_begun_under_the_first_names_of_settings_goes_on() {
-    let place = Place::new();
+    let place = new_place();
     place.done(&with(&["--seeds", "1"]));
     let list = place.done(&with(&["--seeds", "1", "--list"]));
     for line in list.lines() {
@@ -399,7 +256,7 @@ fn a_sweep_begun_under_the_first_names_of_settings_goes_on() {
 /// Neither doing the runs again nor leaving a statement out of the file makes another one declared.
 #[test]
 fn a_statement_that_comes_after_the_first_result_is_exploratory() {
-    let place = Place::new();
+    let place = new_place();
     let file = |contrasts: &str| {
         let arms = "preset = \"smoke\"\nbaseline = \"pre-norm\"\n\
             [[arm]]\nconnection = { type = \"pre_norm\" }\n\
@@ -468,7 +325,7 @@ fn a_statement_that_comes_after_the_first_result_is_exploratory() {
 /// The steps of docs/experiments.md.
 #[test]
 fn an_ablation_is_added_as_the_page_says() {
-    let place = Place::new();
+    let place = new_place();
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/experiments.md");
     let page = fs::read_to_string(page).expect("a page");
     let (_, section) = page.split_once("## Adding an ablation").expect("a section");

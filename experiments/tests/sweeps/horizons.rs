@@ -1,12 +1,7 @@
 //! `--horizons`: arms at several lengths of training, as a user sees them.
 
-use serde_json::Value;
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Output},
-};
-use tempfile::TempDir;
+use crate::place::{Place, stderr, words};
+use std::fs;
 
 /// Arms with rates of their own, as experiments on horizons have them.
 const FILE: &str = r#"
@@ -37,50 +32,8 @@ against = "pre-norm"
 expect = "lower"
 "#;
 
-struct Place {
-    directory: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let text: String = (0..4000)
-            .map(|i| format!("{} times {} is {}.\n", i % 61, i % 53, (i % 61) * (i % 53)))
-            .collect();
-        fs::write(directory.path().join("text.txt"), text).expect("it is writable");
-        fs::write(directory.path().join("file.toml"), FILE).expect("it is writable");
-        Self { directory }
-    }
-
-    fn read(&self, path: &str) -> String {
-        let path: PathBuf = self.directory.path().join(path);
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_experiments"));
-        command.current_dir(self.directory.path()).args(arguments);
-        command.env("COLUMNS", "120");
-        command.output().expect("the program can be started")
-    }
-
-    fn done(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    fn results(&self, sweep: &str) -> Value {
-        serde_json::from_str(&self.read(&format!("runs/{sweep}/results.json"))).expect("JSON")
-    }
-}
-
-fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("UTF-8")
-}
-
-fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+fn new_place() -> Place {
+    Place::new(&[]).with("file.toml", FILE)
 }
 
 const SWEEP: [&str; 4] = ["sweep", "file.toml", "--data", "text.txt"];
@@ -91,7 +44,7 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn every_arm_is_trained_at_every_length_and_compared_there() {
-    let place = Place::new();
+    let place = new_place();
     let list = place.done(&with(&["--list"]));
     assert_eq!(list.lines().count(), 18);
     place.done(&SWEEP);
@@ -167,7 +120,7 @@ fn every_arm_is_trained_at_every_length_and_compared_there() {
 
 #[test]
 fn images_experts_and_arms_of_equal_cost_have_lengths_too() {
-    let place = Place::new();
+    let place = new_place();
     let quick = ["--preset", "smoke", "--seeds", "1", "--horizons", "1,3"];
     let set = ["--set", "train.steps=2", "--set", "train.warmup=1"];
     for (command, sweep) in [
@@ -186,7 +139,7 @@ fn images_experts_and_arms_of_equal_cost_have_lengths_too() {
 
 #[test]
 fn mistakes_have_status_2_and_say_what_is_expected() {
-    let place = Place::new();
+    let place = new_place();
     for (arguments, said) in [
         (&["ablation-rate", "--horizons", "1,1"][..], "each once"),
         (&["ablation-rate", "--horizons", "0,1"], "each once"),
@@ -209,7 +162,7 @@ fn mistakes_have_status_2_and_say_what_is_expected() {
         ("[1, 2, 4]", "4", "horizons: expected multiples"),
         ("dhc-x1_h4", "dhc-x1_h3", "there is no arm dhc-x1_h3"),
     ] {
-        let path = place.directory.path().join("file.toml");
+        let path = place.path("file.toml");
         fs::write(path, FILE.replace(from, to)).expect("it is writable");
         let output = place.run(&SWEEP);
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
