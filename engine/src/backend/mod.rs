@@ -1,6 +1,6 @@
 //! Backends: matrix products and attention, on the CPU or on a device.
 //!
-//! They are most of the arithmetic of a training step, and nearly all that a device
+//! Both are most of the arithmetic of a training step, and nearly all that a device
 //! could take over. An operation therefore asks a [`Backend`] for them and does everything
 //! else itself, but for the few [functions](Function) that stand between two products.
 

@@ -314,8 +314,8 @@ impl RunArgs {
         let arms: BTreeSet<usize> = pending.iter().map(|job| job.arm).collect();
         let arms: Vec<usize> = arms.into_iter().collect();
         // An arm that cannot be built ends the sweep with its first run.
-        if let Ok(Some(plan)) = Plan::of(&study, &arms, workers, stop)
-            && !pending.is_empty()
+        if !pending.is_empty()
+            && let Ok(Some(plan)) = Plan::of(&study, &arms, workers, stop)
         {
             progress.line(&plan.time(runs, &pending));
         }

@@ -9,7 +9,7 @@ use super::{
 };
 use models::weights::hex;
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 /// Results of a run on the items of one probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,14 +43,8 @@ impl ProbeScores {
 
     /// Cluster of each item, as those of the validation units.
     pub fn clusters(&self) -> Vec<u32> {
-        let mut ids: HashMap<&str, u32> = HashMap::new();
-        let mut sources = Vec::new();
-        for (source, digits) in &self.right {
-            let next = ids.len() as u32;
-            let id = *ids.entry(source).or_insert(next);
-            sources.extend(digits.bytes().map(|_| id));
-        }
-        clusters_of(sources)
+        let sources = self.right.iter();
+        clusters_of(sources.flat_map(|(source, digits)| digits.bytes().map(|_| &**source)))
     }
 
     fn is_sound(&self) -> bool {

@@ -5,11 +5,7 @@ use crate::files::{open, read_bytes};
 use figures::table::{Align, Cell, Table};
 use models::weights::hex;
 use sha2::{Digest, Sha256};
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    path::Path,
-};
+use std::{collections::HashMap, io, path::Path};
 
 /// With fewer files, blocks of their windows stand for them.
 const FEW_FILES: usize = 10;
@@ -82,13 +78,11 @@ impl ValidationUnits {
             Some("unit,file,loss,correct") => true,
             _ => return Err(1),
         };
-        let mut ids: HashMap<&str, u32> = HashMap::new();
         let (mut files, mut scores) = (Vec::new(), Vec::new());
         for (index, line) in lines.enumerate() {
             let row = row(line, classifies).filter(|(unit, ..)| *unit == index);
             let (_, file, score) = row.ok_or(index + 2)?;
-            let next = ids.len() as u32;
-            files.push(*ids.entry(file).or_insert(next));
+            files.push(file);
             scores.push(score);
         }
         Ok(Self {
@@ -98,10 +92,15 @@ impl ValidationUnits {
     }
 }
 
-/// Clusters of units in the order of the text from the numbers of their files.
-pub(super) fn clusters_of(files: Vec<u32>) -> Vec<u32> {
-    let distinct: HashSet<&u32> = files.iter().collect();
-    match distinct.len() {
+/// Clusters of units in the order of the text from their files.
+pub(super) fn clusters_of<'f>(files: impl IntoIterator<Item = &'f str>) -> Vec<u32> {
+    let mut ids: HashMap<&str, u32> = HashMap::new();
+    let number = |file| {
+        let next = ids.len() as u32;
+        *ids.entry(file).or_insert(next)
+    };
+    let files: Vec<u32> = files.into_iter().map(number).collect();
+    match ids.len() {
         FEW_FILES.. => files,
         _ => blocks(&files),
     }

@@ -10,6 +10,7 @@ pub use error::MatchingError;
 
 use super::{Arm, CostRatio, Sweep, length::set_steps};
 use crate::config::{ConfigError, RunConfig};
+use models::weights::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -125,8 +126,7 @@ fn settings(sweep: &Sweep, arm: usize, base: usize) -> String {
         hash.update(config.identity());
         hash.update([0]);
     }
-    let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// Operations of a training step, as a multiple of those of the forward.

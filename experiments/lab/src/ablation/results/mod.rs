@@ -114,8 +114,7 @@ impl Results {
             result.stability = stability.next().flatten();
             if let Some((baseline, compared)) = &compared[index] {
                 let (verdict, p_holm) = judged.next().expect("one for each");
-                // An arm that diverges in some seed is not better because the others are.
-                result.verdict = Some(verdict).filter(|_| result.diverged_runs == 0);
+                result.verdict = result.unless_diverged(verdict);
                 result.unpaired_seeds = compared.differences.unpaired.clone();
                 result.delta = Delta::of(compared, p_holm);
                 result.compare(&runs[*baseline]);

@@ -54,9 +54,8 @@ impl ProbeResult {
                 let delta = |compared| Delta::of(compared, p_holm.flatten());
                 arm.probes.push(Self {
                     delta: compared.as_ref().and_then(delta),
-                    // An arm that diverges in some seed is not better because the others are.
                     verdict: verdict
-                        .filter(|_| arm.diverged_runs == 0)
+                        .and_then(|verdict| arm.unless_diverged(verdict))
                         .map(more_is_better),
                     ..alone
                 });

@@ -66,22 +66,26 @@ impl Report<'_> {
             let name = format!("paper_delta_{}", name.to_lowercase());
             (name, format!("/paper_delta/{index}"))
         });
-        let owned = |(name, place): &(&str, &str)| (name.to_string(), place.to_string());
-        let columns: Vec<(String, String)> = (RESULTS.iter().map(owned))
-            .chain(paper)
-            .chain(TIMING.iter().map(owned))
-            .collect();
+        let paper: Vec<(String, String)> = paper.collect();
+        let borrowed = paper.iter().map(|(name, place)| (&**name, &**place));
+        let columns: Vec<(&str, &str)> =
+            RESULTS.into_iter().chain(borrowed).chain(TIMING).collect();
         let arms: Vec<Value> = self.results.arms.iter().map(|arm| json!(arm)).collect();
-        let mut table = Table::of(&arms);
-        for (name, place) in &columns {
-            table = table.right(name, |arm| number(arm.pointer(place), in_full));
-        }
-        table.table().to_csv()
+        to_csv(&arms, &columns)
     }
 }
 
+/// Objects as rows: columns by their names, with where an object has what stands in them.
+pub(super) fn to_csv(rows: &[Value], columns: &[(&str, &str)]) -> String {
+    let mut table = Table::of(rows);
+    for (name, place) in columns {
+        table = table.right(name, |row| number(row.pointer(place), in_full));
+    }
+    table.table().to_csv()
+}
+
 /// A number with all of its digits and without an exponent; of a list, how many it has.
-pub(super) fn in_full(value: &Value) -> String {
+fn in_full(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -1,6 +1,6 @@
 //! Arms over lengths of training: what the baseline needs for the same loss, and the gap to it.
 
-use super::{Report, cells::number, csv::in_full};
+use super::{Report, cells::number, csv::to_csv};
 use crate::ablation::{Interval, OverHorizons};
 use figures::{
     stats::{Bound, MIN_SEEDS, PowerLaw},
@@ -91,11 +91,7 @@ impl Report<'_> {
                 .collect()
         };
         let rows: Vec<Value> = horizons.arms.iter().flat_map(row).collect();
-        let mut table = Table::of(&rows);
-        for (name, place) in COLUMNS {
-            table = table.right(name, |row| number(row.pointer(place), in_full));
-        }
-        Some(table.table().to_csv())
+        Some(to_csv(&rows, &COLUMNS))
     }
 
     /// How multipliers and gaps were computed.

@@ -3,7 +3,7 @@
 use super::{
     Report,
     cells::{number, p, with_interval},
-    csv::in_full,
+    csv::to_csv,
 };
 use crate::{
     ablation::{ArmResult, Delta, ProbeResult},
@@ -98,11 +98,7 @@ impl Report<'_> {
             })
         });
         let rows: Vec<Value> = rows.collect();
-        let mut table = Table::of(&rows);
-        for (name, place) in COLUMNS {
-            table = table.right(name, |row| number(row.pointer(place), in_full));
-        }
-        (!rows.is_empty()).then(|| table.table().to_csv())
+        (!rows.is_empty()).then(|| to_csv(&rows, &COLUMNS))
     }
 
     /// What the tables of the probes mean, and what is not in them.

@@ -1,6 +1,6 @@
 //! The table of runs that diverged or spiked.
 
-use super::{Report, cells, cells::number, csv::in_full, signed};
+use super::{Report, cells, cells::number, csv::to_csv, signed};
 use crate::ablation::{ArmResult, Incidence, Stability};
 use figures::table::{Cell, Table, Tone};
 use serde_json::{Value, json};
@@ -79,11 +79,7 @@ impl Report<'_> {
     pub fn stability_csv(&self) -> Option<String> {
         self.stability()?;
         let arms: Vec<Value> = self.results.arms.iter().map(|arm| json!(arm)).collect();
-        let mut table = Table::of(&arms);
-        for (name, place) in COLUMNS {
-            table = table.right(name, |arm| number(arm.pointer(place), in_full));
-        }
-        Some(table.table().to_csv())
+        Some(to_csv(&arms, &COLUMNS))
     }
 
     /// What the columns of the table mean.

@@ -3,6 +3,7 @@
 use super::{
     Report, cells,
     cells::{number, of_seeds, of_text, seeds_needed, with_interval},
+    csv::to_csv,
 };
 use crate::ablation::{Outcome, Quantity, Statement};
 use figures::table::{Cell, Table, Tone};
@@ -54,11 +55,7 @@ impl Report<'_> {
     pub fn statements_csv(&self) -> Option<String> {
         let all = &self.results.statements;
         let statements: Vec<Value> = all.iter().map(|one| json!(one)).collect();
-        let mut table = Table::of(&statements);
-        for (name, place) in COLUMNS {
-            table = table.right(name, |one| number(one.pointer(place), super::csv::in_full));
-        }
-        (!all.is_empty()).then(|| table.table().to_csv())
+        (!all.is_empty()).then(|| to_csv(&statements, &COLUMNS))
     }
 
     /// What the words of the table of statements mean.

@@ -2,12 +2,9 @@
 //! shapes, under noise (after the cluttered digits of Mnih et al., "Recurrent Models of Visual
 //! Attention", NeurIPS 2014).
 //!
-//! Image `i` of a part is a function of the part's name, `i` and the sizes: its class is `i mod 20`,
-//! all else is drawn from its key. The arithmetic is of integers alone, so every machine draws the
-//! same bytes.
+//! The arithmetic is of integers alone, so every machine draws the same bytes.
 
-use super::{ImageSizes, Part};
-use engine::rng::Key;
+use super::ImageSizes;
 use rand::Rng;
 
 /// Images to train on, and to test on.
@@ -93,7 +90,7 @@ const SIDE: i64 = 1 << 12;
 /// Points in a pixel, along each side, at which it is looked whether there is ink.
 const SAMPLES: i64 = 2;
 /// The seed of all images.
-const SEED: u64 = 0xc1077e2;
+pub(super) const SEED: u64 = 0xc1077e2;
 
 /// Half the side of the square that a shape fills.
 const RADIUS: [i64; 2] = [SIDE * 26 / 100, SIDE * 40 / 100];
@@ -108,18 +105,6 @@ const CONTRAST: [i64; 2] = [90, 170];
 const NOISE: i64 = 6;
 /// Change of the background from one side to the other, at most.
 const SLOPE: i64 = 40;
-
-pub(super) fn draw(part: &str, count: usize, sizes: ImageSizes) -> Part {
-    let key = Key::new(SEED).named(part);
-    let mut images = Part::default();
-    for i in 0..count {
-        let class = i % CLASSES.len();
-        images.labels.push(class as u8);
-        let rng = key.at(i as u64).rng();
-        append(&mut images.pixels, class, sizes, &mut Uniform(rng));
-    }
-    images
-}
 
 /// Whole numbers from a generator.
 struct Uniform<R>(R);
@@ -204,7 +189,9 @@ impl Sheet {
     }
 }
 
-fn append(pixels: &mut Vec<u8>, class: usize, sizes: ImageSizes, rng: &mut Uniform<impl Rng>) {
+/// Draws an image of a class.
+pub(super) fn append(pixels: &mut Vec<u8>, class: usize, sizes: ImageSizes, rng: &mut impl Rng) {
+    let rng = &mut Uniform(rng);
     let side = sizes.side as i64;
     let points = side * SAMPLES;
     let mut sheet = Sheet {

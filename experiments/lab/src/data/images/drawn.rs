@@ -1,7 +1,8 @@
 //! Sets of images that this program draws.
 
-use super::{DataError, ImageSet, ImageSizes, clutter, shapes};
+use super::{DataError, ImageSet, ImageSizes, Part, clutter, shapes};
 use crate::data::{DataAccount, FileRead, Unit};
+use engine::rng::Key;
 use nn::words;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -65,10 +66,6 @@ impl Drawn {
             return Err(DataError::too_few_images(place, all, wanted));
         }
         let train = train.unwrap_or(all);
-        let part = match self {
-            Self::Shapes => shapes::draw,
-            Self::Clutter => clutter::draw,
-        };
         let mut account = DataAccount::new(self.name(), Unit::Images);
         account.split = "images drawn for it".to_owned();
         account.read(FileRead {
@@ -79,7 +76,29 @@ impl Drawn {
             ..FileRead::default()
         });
         let classes = self.classes().into_iter().map(str::to_owned).collect();
-        let (train, test) = (part("train", train, sizes), part("test", test, sizes));
+        let [train, test] =
+            [("train", train), ("test", test)].map(|(part, count)| self.part(part, count, sizes));
         Ok(ImageSet::new(account, train, test, classes, sizes))
+    }
+
+    /// Image i of a part is a function of the part's name, i and the sizes: its class is i modulo
+    /// the number of classes, everything else comes from its key.
+    fn part(self, name: &str, count: usize, sizes: ImageSizes) -> Part {
+        let (seed, classes) = match self {
+            Self::Shapes => (shapes::SEED, shapes::CLASSES.len()),
+            Self::Clutter => (clutter::SEED, clutter::CLASSES.len()),
+        };
+        let key = Key::new(seed).named(name);
+        let mut images = Part::default();
+        for i in 0..count {
+            let class = i % classes;
+            let (pixels, rng) = (&mut images.pixels, &mut key.at(i as u64).rng());
+            match self {
+                Self::Shapes => shapes::append(pixels, class, sizes, rng),
+                Self::Clutter => clutter::append(pixels, class, sizes, rng),
+            }
+            images.labels.push(class as u8);
+        }
+        images
     }
 }

@@ -1,10 +1,7 @@
-//! Images of labelled shapes, drawn instead of downloaded.
-//!
-//! Image `i` of a part is a function of the part's name, `i` and the sizes: its class is
-//! `i mod 10`; position, size, turn, the two colours and the noise are drawn from its key.
+//! Images of labelled shapes, drawn instead of downloaded: of each the position, size, turn, the two
+//! colours and the noise are random.
 
-use super::{ImageSizes, Part};
-use engine::rng::Key;
+use super::ImageSizes;
 use rand::{Rng, RngExt};
 
 /// Generated images to train on, and to test on.
@@ -42,21 +39,10 @@ fn is_bar(x: f64) -> bool {
 /// Points in a pixel, along each side, at which it is looked whether the shape is there.
 const SAMPLES: usize = 3;
 /// The seed of all images.
-const SEED: u64 = 0x5ba9e5;
+pub(super) const SEED: u64 = 0x5ba9e5;
 
-pub(super) fn draw(part: &str, count: usize, sizes: ImageSizes) -> Part {
-    let key = Key::new(SEED).named(part);
-    let mut images = Part::default();
-    for i in 0..count {
-        let class = i % CLASSES.len();
-        let mut rng = key.at(i as u64).rng();
-        images.labels.push(class as u8);
-        append(&mut images.pixels, class, sizes, &mut rng);
-    }
-    images
-}
-
-fn append(pixels: &mut Vec<u8>, class: usize, sizes: ImageSizes, rng: &mut impl Rng) {
+/// Draws an image of a class.
+pub(super) fn append(pixels: &mut Vec<u8>, class: usize, sizes: ImageSizes, rng: &mut impl Rng) {
     let (_, covers) = CLASSES[class];
     let side = sizes.side as f64;
     let mut between = |low: f64, high: f64| low + (high - low) * rng.random::<f64>();
