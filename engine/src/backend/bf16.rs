@@ -1,20 +1,19 @@
 //! Products of operands rounded to bf16, with sums in f32.
 
 use super::{Backend, Job, Operand, Product, Work};
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use crate::kernels::amx;
 use crate::kernels::{
-    bf16::round,
+    bf16::{Unit, round},
     matmul::{matmul, matmul_parallel},
 };
 use std::cell::RefCell;
 
 /// The CPU, with the operands of jobs rounded to bf16, to nearest and ties to even.
 ///
-/// A product of two bf16 numbers is exact in f32. The sums are those of the tile unit (`amx`) where
-/// the processor has one, else those of the product of matrices in f32: the two agree up to the
-/// order of sums and to numbers below the smallest normal one. Products of scratch matrices, which are those of the connections' coefficients, stay
-/// in f32, as do element-wise functions. Same bits for any number of threads.
+/// A product of two bf16 numbers is exact in f32. The sums are those of the fastest [`Unit`] for
+/// such numbers that the processor has, else those of the product of matrices in f32: they agree up
+/// to the order of sums and to numbers below the smallest normal one. Products of scratch matrices,
+/// which are those of the connections' coefficients, stay in f32, as do element-wise functions. Same
+/// bits for any number of threads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bf16Backend;
 
@@ -25,9 +24,10 @@ thread_local! {
 
 impl Backend for Bf16Backend {
     fn name(&self) -> &str {
-        match on_tile_unit() {
-            true => "cpu, bf16 products on its tile unit",
-            false => "cpu, bf16 products",
+        match Unit::fastest() {
+            Some(Unit::Tiles) => "cpu, bf16 products on its tile unit",
+            Some(Unit::Vectors) => "cpu, bf16 products on its vector unit",
+            None => "cpu, bf16 products",
         }
     }
 
@@ -54,20 +54,11 @@ impl Backend for Bf16Backend {
     }
 }
 
-/// Returns whether the processor has a tile unit.
-fn on_tile_unit() -> bool {
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    let has = amx::is_available();
-    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-    let has = false;
-    has
-}
-
 #[track_caller]
 fn rounded_product(product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool) {
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if on_tile_unit() {
-        return amx::product(product, a, b, c, parallel);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(unit) = Unit::fastest() {
+        return crate::kernels::bf16::product(unit, product, a, b, c, parallel);
     }
     // Taken out, since this thread may begin another product while it waits for others.
     let mut rounded = ROUNDED.take();

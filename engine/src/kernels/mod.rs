@@ -6,8 +6,6 @@
 
 pub mod activation;
 pub mod adamw;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub mod amx;
 pub mod attention;
 pub mod bf16;
 pub mod broadcast;

@@ -1,7 +1,11 @@
 //! Rounding to bf16, the upper half of an f32: 8 exponent and 7 fraction bits.
 
-const KEPT: u32 = 0xffff_0000;
-const QUIET: u32 = 0x0040_0000;
+use crate::kernels::expect_len;
+
+/// Bits of an f32 that a bf16 keeps.
+pub(super) const KEPT: u32 = 0xffff_0000;
+/// Bit that makes a NaN quiet.
+pub(super) const QUIET: u32 = 0x0040_0000;
 
 /// The nearest bf16, as an f32: ties to even, beyond the largest one to infinity. Not a number
 /// stays that.
@@ -23,7 +27,7 @@ pub fn rounded(x: f32) -> f32 {
 /// If the slices differ in length.
 #[track_caller]
 pub fn round(x: &[f32], out: &mut [f32]) {
-    super::expect_len("bf16", "out", out.len(), x.len());
+    expect_len("bf16", "out", out.len(), x.len());
     for (out, &x) in out.iter_mut().zip(x) {
         *out = rounded(x);
     }
