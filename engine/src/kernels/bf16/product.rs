@@ -186,9 +186,14 @@ mod tests {
         }
     }
 
-    fn values(seed: usize, len: usize) -> Vec<f32> {
-        (0..len)
-            .map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0)
+    /// Numbers of -1 to 1 without a pattern, so that sums stay small.
+    fn values(seed: u32, len: usize) -> Vec<f32> {
+        let mixed = |i: u32| {
+            let x = i.wrapping_mul(0x9e37_79b9) ^ seed.wrapping_mul(0x85eb_ca6b);
+            (x ^ x >> 15).wrapping_mul(0x2c1b_3c6d)
+        };
+        (0..len as u32)
+            .map(|i| (mixed(i) >> 8) as f32 / (1 << 23) as f32 - 1.0)
             .collect()
     }
 
