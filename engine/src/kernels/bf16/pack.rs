@@ -2,7 +2,7 @@
 //!
 //! A tile holds 16 rows of A, or 16 columns of B, and 32 numbers of each along the summed
 //! dimension. A word is a pair of them, the first one in the lower half. Words lie `[row][pair]`
-//! for A, `[pair][column]` for B. The tiles of 16 rows or columns follow each other: a panel.
+//! for A, `[pair][column]` for B. Numbers too small for a normal f32 are zero. The tiles of 16 rows or columns follow each other: a panel.
 
 use super::{pack_avx512, rounding::rounded};
 use std::ops::Range;
@@ -100,6 +100,16 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Returns whether no number of the tile lies beyond an edge.
+    #[inline(always)]
+    pub fn is_whole(&self) -> bool {
+        [self.lines, self.width]
+            == match self.along_k {
+                true => [SIDE, DEPTH],
+                false => [DEPTH, SIDE],
+            }
+    }
+
     #[inline(always)]
     fn pack(&self, tile: &mut Tile) {
         match pack_avx512::is_available() {
@@ -117,7 +127,7 @@ impl Source<'_> {
                 false => (depth, row),
             };
             match line < self.lines && place < self.width {
-                true => rounded(self.values[line * self.stride + place]).to_bits(),
+                true => packed(self.values[line * self.stride + place]),
                 false => 0,
             }
         };
@@ -129,6 +139,15 @@ impl Source<'_> {
             *word = number(row, 2 * pair) >> 16 | number(row, 2 * pair + 1);
         }
     }
+}
+
+/// A number in bf16, in the upper half; one too small for a normal f32 is zero, as the units take it.
+fn packed(x: f32) -> u32 {
+    match x.is_subnormal() {
+        true => 0.0_f32.copysign(x),
+        false => rounded(x),
+    }
+    .to_bits()
 }
 
 #[cfg(test)]
@@ -188,7 +207,7 @@ mod tests {
                         let at = depth.start + at;
                         let stored = if operand.along_k { row * k + at } else { at * extent + row };
                         let want = match row < extent && at < k {
-                            true => rounded(values[stored]).to_bits() >> 16,
+                            true => packed(values[stored]) >> 16,
                             false => 0,
                         };
                         prop_assert_eq!(got, want, "{} {}", row, at);
@@ -201,7 +220,7 @@ mod tests {
     #[test]
     fn vectors_pack_the_same_bits() {
         if !pack_avx512::is_available() {
-            return skipped("this processor has no AVX-512 for numbers of 16 bits");
+            return skipped("this processor has no AVX512-BF16");
         }
         let values = values(50 * 100);
         for extent in 1..50 {

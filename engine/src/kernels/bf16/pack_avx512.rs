@@ -1,20 +1,26 @@
-//! Packing of a tile in registers of AVX-512.
+//! Packing of a tile in registers, rounded by the instructions of AVX512-BF16.
 
-use super::{
-    pack::{SIDE, Source, Tile},
-    rounding::{KEPT, QUIET},
-};
+use super::pack::{SIDE, Source, Tile};
 use std::arch::x86_64::*;
 
-/// Returns whether this processor has AVX-512 for numbers of 16 bits.
+/// Returns whether this processor has the instructions.
 #[inline(always)]
 pub fn is_available() -> bool {
-    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+    is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16")
 }
 
 /// Packs a tile, with the bits of the plain packing.
-#[target_feature(enable = "avx512f,avx512bw")]
-pub fn pack(source: &Source<'_>, Tile(words): &mut Tile) {
+#[target_feature(enable = "avx512bw,avx512bf16")]
+pub fn pack(source: &Source<'_>, tile: &mut Tile) {
+    match source.is_whole() {
+        true => pack_lines::<true>(source, tile),
+        false => pack_lines::<false>(source, tile),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512bw,avx512bf16")]
+fn pack_lines<const WHOLE: bool>(source: &Source<'_>, Tile(words): &mut Tile) {
     let Source {
         values,
         stride,
@@ -30,67 +36,53 @@ pub fn pack(source: &Source<'_>, Tile(words): &mut Tile) {
             true => width.saturating_sub(place).min(SIDE),
             false => 0,
         };
-        let mask = ((1_u32 << present) - 1) as __mmask16;
+        let mask = match WHOLE {
+            true => u16::MAX,
+            false => ((1_u32 << present) - 1) as u16,
+        };
         let from = values.as_ptr().wrapping_add(line * stride + place);
-        // SAFETY: only the `present` numbers are read, which lie before `needed`.
-        unsafe { _mm512_castps_si512(_mm512_maskz_loadu_ps(mask, from)) }
+        // SAFETY: only the `present` numbers are read, all where the tile is whole. They lie before
+        // `needed`.
+        unsafe { _mm512_maskz_loadu_ps(mask, from) }
     };
-    // No `from_fn` for vectors: what lacks the instructions cannot have a closure with them inlined.
-    let mut words_of_lines = [_mm512_setzero_si512(); SIDE];
-    for (i, words) in words_of_lines.iter_mut().enumerate() {
-        *words = match source.along_k {
-            true => pairs_of(load(i, 0), load(i, SIDE)),
-            false => pairs(load(2 * i, 0), load(2 * i + 1, 0)),
+    // No `from_fn`: a function without the instructions cannot have a closure with them inlined.
+    let mut pairs = [_mm512_setzero_si512(); SIDE];
+    for (i, pairs) in pairs.iter_mut().enumerate() {
+        *pairs = match source.along_k {
+            true => rounded(load(i, 0), load(i, SIDE)),
+            false => interleaved(rounded(load(2 * i, 0), load(2 * i + 1, 0))),
         };
     }
-    let lines = match source.along_k == source.is_left {
-        true => words_of_lines,
-        false => transposed(words_of_lines),
-    };
-    for (to, line) in words.as_chunks_mut::<SIDE>().0.iter_mut().zip(lines) {
+    if source.along_k != source.is_left {
+        pairs = transposed(pairs);
+    }
+    for (to, pairs) in words.as_chunks_mut::<SIDE>().0.iter_mut().zip(pairs) {
         // SAFETY: `to` has 16 words.
-        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), line) };
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), pairs) };
     }
 }
 
-/// `rounded` in the upper half of each word; the lower half is anything.
+/// 32 numbers in bf16, those of `first` before those of `second`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn rounded(bits: __m512i) -> __m512i {
-    let set = |x: u32| _mm512_set1_epi32(x.cast_signed());
-    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), set(1));
-    let half = _mm512_add_epi32(odd, set(0x7fff));
-    let x = _mm512_castsi512_ps(bits);
-    let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
-    // Added to the bits: the half, for a NaN nothing.
-    let near = _mm512_mask_add_epi32(bits, !nan, bits, half);
-    _mm512_mask_or_epi32(near, nan, near, set(QUIET))
-}
-
-/// Pairs of neighbours among 32 numbers.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn pairs_of(first: __m512i, second: __m512i) -> __m512i {
-    // The odd ones of 64 halves.
-    let index: [u16; 32] = std::array::from_fn(|i| 2 * i as u16 + 1);
+#[target_feature(enable = "avx512bw,avx512bf16")]
+fn rounded(first: __m512, second: __m512) -> __m512i {
     // SAFETY: both are 64 bytes of plain numbers.
-    let index = unsafe { std::mem::transmute::<[u16; 32], __m512i>(index) };
-    _mm512_permutex2var_epi16(rounded(first), index, rounded(second))
+    unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first)) }
 }
 
-/// Pairs of the numbers in the same lane.
+/// Each number of the first half, then the one at its place in the second.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn pairs(low: __m512i, high: __m512i) -> __m512i {
-    let kept = _mm512_set1_epi32(KEPT.cast_signed());
-    let low = _mm512_srli_epi32::<16>(rounded(low));
-    // (high & kept) | low, in one instruction.
-    _mm512_ternarylogic_epi32::<0xf8>(low, rounded(high), kept)
+#[target_feature(enable = "avx512bw,avx512bf16")]
+fn interleaved(halves: __m512i) -> __m512i {
+    let places: [u16; 2 * SIDE] = std::array::from_fn(|i| (i / 2 + i % 2 * SIDE) as u16);
+    // SAFETY: both are 64 bytes of plain numbers.
+    let places = unsafe { std::mem::transmute::<[u16; 2 * SIDE], __m512i>(places) };
+    _mm512_permutexvar_epi16(places, halves)
 }
 
 /// The transpose of 16 x 16 words.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512bw,avx512bf16")]
 fn transposed(x: [__m512i; SIDE]) -> [__m512i; SIDE] {
     let [mut y, mut z] = [x, x];
     for i in (0..SIDE).step_by(2) {

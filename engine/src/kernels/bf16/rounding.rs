@@ -3,9 +3,9 @@
 use crate::kernels::expect_len;
 
 /// Bits of an f32 that a bf16 keeps.
-pub(super) const KEPT: u32 = 0xffff_0000;
+const KEPT: u32 = 0xffff_0000;
 /// Bit that makes a NaN quiet.
-pub(super) const QUIET: u32 = 0x0040_0000;
+const QUIET: u32 = 0x0040_0000;
 
 /// The nearest bf16, as an f32: ties to even, beyond the largest one to infinity. Not a number
 /// stays that.
