@@ -9,11 +9,11 @@ use std::cell::RefCell;
 
 /// The CPU, with the operands of jobs rounded to bf16, to nearest and ties to even.
 ///
-/// A product of two bf16 numbers is exact in f32. The sums are those of the fastest [`Unit`] for
-/// such numbers that the processor has, else those of the product of matrices in f32: they agree up
-/// to the order of sums and to numbers below the smallest normal one. Products of scratch matrices,
-/// which are those of the connections' coefficients, stay in f32, as do element-wise functions. Same
-/// bits for any number of threads.
+/// A product of two bf16 numbers is exact in f32. The sums are those of the [`Unit`] for such
+/// numbers where the processor has one that is faster than f32, else those of the product of
+/// matrices in f32: they agree up to the order of sums and to numbers below the smallest normal one.
+/// Products of scratch matrices, which are those of the connections' coefficients, stay in f32, as
+/// do element-wise functions. Same bits for any number of threads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bf16Backend;
 
@@ -24,7 +24,7 @@ thread_local! {
 
 impl Backend for Bf16Backend {
     fn name(&self) -> &str {
-        match Unit::fastest() {
+        match Unit::chosen() {
             Some(Unit::Tiles) => "cpu, bf16 products on its tile unit",
             Some(Unit::Vectors) => "cpu, bf16 products on its vector unit",
             None => "cpu, bf16 products",
@@ -57,7 +57,7 @@ impl Backend for Bf16Backend {
 #[track_caller]
 fn rounded_product(product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(unit) = Unit::fastest() {
+    if let Some(unit) = Unit::chosen() {
         return crate::kernels::bf16::product(unit, product, a, b, c, parallel);
     }
     // Taken out, since this thread may begin another product while it waits for others.
