@@ -2,7 +2,7 @@
 
 use super::{Backend, Job, Operand, Product, Work};
 use crate::kernels::{
-    bf16::{Unit, round},
+    bf16::{self, Unit, round},
     matmul::{matmul, matmul_parallel},
 };
 use std::cell::RefCell;
@@ -56,9 +56,8 @@ impl Backend for Bf16Backend {
 
 #[track_caller]
 fn rounded_product(product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool) {
-    #[cfg(target_arch = "x86_64")]
     if let Some(unit) = Unit::chosen() {
-        return crate::kernels::bf16::product(unit, product, a, b, c, parallel);
+        return bf16::product(unit, product, a, b, c, parallel);
     }
     // Taken out, since this thread may begin another product while it waits for others.
     let mut rounded = ROUNDED.take();

@@ -2,10 +2,7 @@
 //!
 //! `tdpbf16ps` adds the product of a tile of A and a tile of B to 16 x 16 sums in f32.
 
-use super::{
-    pack::{SIDE, Tile},
-    product::Packed,
-};
+use super::tile::{Packed, SIDE, Tile};
 use std::{arch::asm, sync::OnceLock};
 
 /// Rows, and columns, of C in a block of four tiles.

@@ -2,10 +2,7 @@
 //!
 //! A lane of `vdpbf16ps` adds the products of a pair of A and a pair of B to a sum in f32.
 
-use super::{
-    pack::{SIDE, Tile},
-    product::Packed,
-};
+use super::tile::{Packed, SIDE, Tile};
 use std::arch::x86_64::*;
 
 /// Rows of C in a block of two vectors of columns: 16 sums, more than the multiply-adds that are

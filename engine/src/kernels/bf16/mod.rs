@@ -4,16 +4,14 @@
 mod amx;
 #[cfg(target_arch = "x86_64")]
 mod dot;
-#[cfg(target_arch = "x86_64")]
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pack_avx512;
-#[cfg(target_arch = "x86_64")]
 mod product;
 mod rounding;
+mod tile;
 mod unit;
 
-#[cfg(target_arch = "x86_64")]
 pub use product::product;
 pub use rounding::{round, rounded};
 pub use unit::Unit;

@@ -1,28 +1,9 @@
-//! Operands in the order in which the kernels read them: tiles of 1 KiB.
-//!
-//! A tile holds 16 rows of A, or 16 columns of B, and 32 numbers of each along the summed
-//! dimension. A word is a pair of them, the first one in the lower half. Words lie `[row][pair]`
-//! for A, `[pair][column]` for B. Numbers too small for a normal f32 are zero. The tiles of 16 rows or columns follow each other: a panel.
+//! Packing of operands into tiles.
 
-use super::{pack_avx512, rounding::rounded};
+#[cfg(target_arch = "x86_64")]
+use super::pack_avx512;
+use super::tile::{DEPTH, SIDE, Source, Tile};
 use std::ops::Range;
-
-/// Rows of A and columns of B in a tile.
-pub const SIDE: usize = 16;
-/// Numbers of a tile along the summed dimension.
-pub const DEPTH: usize = 32;
-/// Words of a tile, two numbers each.
-pub const WORDS: usize = SIDE * DEPTH / 2;
-
-/// Words of packed operands, on the boundaries of cache lines that tile loads want.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(64))]
-pub struct Tile(pub [u32; WORDS]);
-
-impl Tile {
-    /// No numbers.
-    pub const ZERO: Self = Self([0; WORDS]);
-}
 
 /// A or B.
 #[derive(Clone, Copy, Debug)]
@@ -45,18 +26,18 @@ impl Operand<'_> {
     pub fn pack(&self, first: usize, depth: Range<usize>, tiles: &mut [Tile]) {
         let steps = depth.len().div_ceil(DEPTH);
         let panels = tiles.len() / steps;
-        let mut pack = |panel: usize, step: usize| {
+        let mut tile = |panel: usize, step: usize| {
             let source = self.source(first + panel * SIDE, depth.start + step * DEPTH);
-            source.pack(&mut tiles[panel * steps + step]);
+            pack(&source, &mut tiles[panel * steps + step]);
         };
         // In the order of memory.
         if self.along_k {
             for panel in 0..panels {
-                (0..steps).for_each(|step| pack(panel, step));
+                (0..steps).for_each(|step| tile(panel, step));
             }
         } else {
             for step in 0..steps {
-                (0..panels).for_each(|panel| pack(panel, step));
+                (0..panels).for_each(|panel| tile(panel, step));
             }
         }
     }
@@ -82,77 +63,24 @@ impl Operand<'_> {
     }
 }
 
-/// The numbers of a tile where they are stored: `lines` lines of `width` numbers.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// Numbers from the first one on.
-    pub values: &'a [f32],
-    /// Numbers from one line to the next.
-    pub stride: usize,
-    /// Lines, at most 16 along k, 32 otherwise.
-    pub lines: usize,
-    /// Numbers of a line, at most 32 along k, 16 otherwise.
-    pub width: usize,
-    /// A line is a row of A or a column of B, else a step along the summed dimension.
-    pub along_k: bool,
-    /// Of A, else of B.
-    pub is_left: bool,
-}
-
-impl Source<'_> {
-    /// Returns whether no number of the tile lies beyond an edge.
-    #[inline(always)]
-    pub fn is_whole(&self) -> bool {
-        [self.lines, self.width]
-            == match self.along_k {
-                true => [SIDE, DEPTH],
-                false => [DEPTH, SIDE],
-            }
+/// Packs a tile by the best way that the processor has.
+#[inline(always)]
+fn pack(source: &Source<'_>, tile: &mut Tile) {
+    #[cfg(target_arch = "x86_64")]
+    if pack_avx512::is_available() {
+        // SAFETY: the processor has the instructions.
+        return unsafe { pack_avx512::pack(source, tile) };
     }
-
-    #[inline(always)]
-    fn pack(&self, tile: &mut Tile) {
-        match pack_avx512::is_available() {
-            // SAFETY: the processor has the instructions.
-            true => unsafe { pack_avx512::pack(self, tile) },
-            false => self.pack_plainly(tile),
-        }
-    }
-
-    /// [`Self::pack`] word by word.
-    fn pack_plainly(&self, Tile(words): &mut Tile) {
-        let number = |row, depth| {
-            let (line, place) = match self.along_k {
-                true => (row, depth),
-                false => (depth, row),
-            };
-            match line < self.lines && place < self.width {
-                true => packed(self.values[line * self.stride + place]),
-                false => 0,
-            }
-        };
-        for (i, word) in words.iter_mut().enumerate() {
-            let (row, pair) = match self.is_left {
-                true => (i / SIDE, i % SIDE),
-                false => (i % SIDE, i / SIDE),
-            };
-            *word = number(row, 2 * pair) >> 16 | number(row, 2 * pair + 1);
-        }
-    }
-}
-
-/// A number in bf16, in the upper half; one too small for a normal f32 is zero, as the units take it.
-fn packed(x: f32) -> u32 {
-    match x.is_subnormal() {
-        true => 0.0_f32.copysign(x),
-        false => rounded(x),
-    }
-    .to_bits()
+    source.pack(tile);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::tile::{WORDS, packed},
+        *,
+    };
+    #[cfg(target_arch = "x86_64")]
     use crate::skipped::skipped;
     use proptest::prelude::*;
 
@@ -218,6 +146,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_arch = "x86_64")]
     fn vectors_pack_the_same_bits() {
         if !pack_avx512::is_available() {
             return skipped("this processor has no AVX512-BF16");
@@ -230,7 +159,7 @@ mod tests {
                         for depth in (0..k).step_by(DEPTH) {
                             let source = operand.source(row, depth);
                             let [mut plain, mut vectors] = [Tile::ZERO, Tile([7; WORDS])];
-                            source.pack_plainly(&mut plain);
+                            source.pack(&mut plain);
                             // SAFETY: the processor has the instructions.
                             unsafe { pack_avx512::pack(&source, &mut vectors) };
                             assert_eq!(plain, vectors, "{row} {depth} {operand:?}");

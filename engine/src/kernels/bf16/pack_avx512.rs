@@ -1,6 +1,6 @@
 //! Packing of a tile in registers, rounded by the instructions of AVX512-BF16.
 
-use super::pack::{SIDE, Source, Tile};
+use super::tile::{SIDE, Source, Tile};
 use std::arch::x86_64::*;
 
 /// Returns whether this processor has the instructions.

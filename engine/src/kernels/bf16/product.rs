@@ -8,8 +8,9 @@
 //! together: the same bits for any number of threads.
 
 use super::{
-    Unit, amx, dot,
-    pack::{DEPTH, Operand, SIDE, Tile},
+    pack::Operand,
+    tile::{DEPTH, Kernel, Packed, SIDE, Tile},
+    unit::Unit,
 };
 use crate::kernels::matmul::{Layout, Product};
 use rayon::prelude::*;
@@ -28,21 +29,6 @@ thread_local! {
     static PACKED: [RefCell<Vec<Tile>>; 2] = const { [const { RefCell::new(Vec::new()) }; 2] };
 }
 
-/// Packed operands of some rows of C over a stretch of the summed dimension. Panels of 16 rows or
-/// columns come in pairs, of which the last may lie beyond the edge and is zero.
-#[derive(Clone, Copy, Debug)]
-pub struct Packed<'a> {
-    /// Panels of A.
-    pub rows: &'a [Tile],
-    /// Panels of B.
-    pub columns: &'a [Tile],
-    /// Tiles of a panel, at least one.
-    pub steps: usize,
-}
-
-/// Writes the product to rows of C, each of `n` numbers, or adds it to them.
-pub type Kernel = fn(packed: Packed<'_>, c: &mut [f32], n: usize, add: bool);
-
 /// `C = op(A) op(B)` or `C += ...`, operands rounded to bf16.
 ///
 /// # Panics
@@ -50,21 +36,10 @@ pub type Kernel = fn(packed: Packed<'_>, c: &mut [f32], n: usize, add: bool);
 /// have the unit.
 #[track_caller]
 pub fn product(unit: Unit, product: Product, a: &[f32], b: &[f32], c: &mut [f32], parallel: bool) {
-    run(kernel(unit), product, a, b, c, parallel);
-}
-
-/// The kernel of a unit that this processor has.
-#[track_caller]
-fn kernel(unit: Unit) -> Kernel {
-    assert!(
-        unit.is_available(),
-        "bf16: this processor has no {}",
-        unit.name()
-    );
-    match unit {
-        Unit::Tiles => amx::multiply,
-        Unit::Vectors => dot::multiply,
-    }
+    let Some(kernel) = unit.kernel() else {
+        panic!("bf16: this processor has no {}", unit.name());
+    };
+    run(kernel, product, a, b, c, parallel);
 }
 
 #[track_caller]
@@ -245,9 +220,9 @@ mod tests {
 
     /// Odd shapes, edges of every kind and those of a training step.
     fn unit_computes_the_product_of_the_rounded_operands(unit: Unit) {
-        if !unit.is_available() {
+        let Some(kernel) = unit.kernel() else {
             return skipped(format_args!("this processor has no {}", unit.name()));
-        }
+        };
         for extents in [
             [1, 1, 1],
             [16, 32, 16],
@@ -262,15 +237,15 @@ mod tests {
             [688, 1024, 128],
         ] {
             for product in products(extents) {
-                compare(product, kernel(unit), false);
-                compare(product, kernel(unit), true);
+                compare(product, kernel, false);
+                compare(product, kernel, true);
             }
         }
         for m in 1..=34 {
             for n in 1..=34 {
                 compare(
                     Product::new(Layout::Nn, m, 5, n).accumulating(),
-                    kernel(unit),
+                    kernel,
                     false,
                 );
             }
@@ -289,8 +264,8 @@ mod tests {
 
     #[test]
     fn threads_change_no_bit() {
-        let units = Unit::ALL.into_iter().filter(|unit| unit.is_available());
-        let kernels = units.map(kernel).chain([plain as Kernel]);
+        let kernels = Unit::ALL.into_iter().filter_map(Unit::kernel);
+        let kernels = kernels.chain([plain as Kernel]);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build();
         let pool = pool.expect("three threads");
         for kernel in kernels {

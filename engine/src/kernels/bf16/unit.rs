@@ -1,5 +1,8 @@
 //! Units of processors that multiply numbers in bf16.
 
+use super::tile::Kernel;
+#[cfg(target_arch = "x86_64")]
+use super::{amx, dot};
 use std::sync::OnceLock;
 
 /// A unit that multiplies numbers in bf16 and adds the products to sums in f32. Numbers too small
@@ -27,14 +30,20 @@ impl Unit {
 
     /// Returns whether this processor has the unit and the system lets this process use it.
     pub fn is_available(self) -> bool {
+        self.kernel().is_some()
+    }
+
+    /// The kernel of the unit, if it is available.
+    pub(super) fn kernel(self) -> Option<Kernel> {
         #[cfg(target_arch = "x86_64")]
-        let has = match self {
-            Self::Tiles => super::amx::is_available(),
-            Self::Vectors => super::dot::is_available(),
+        let (has, kernel) = match self {
+            Self::Tiles => (amx::is_available(), amx::multiply as Kernel),
+            Self::Vectors => (dot::is_available(), dot::multiply as Kernel),
         };
+        #[cfg(target_arch = "x86_64")]
+        return has.then_some(kernel);
         #[cfg(not(target_arch = "x86_64"))]
-        let has = false;
-        has
+        None
     }
 
     /// Returns whether the unit does more in a cycle than multiply-adds in f32. `vdpbf16ps` is twice
