@@ -9,6 +9,10 @@ mod pack;
 mod pack_avx512;
 mod product;
 mod rounding;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "no unit reads them there")
+)]
 mod tile;
 mod unit;
 
