@@ -160,8 +160,8 @@ fn differences_by_tokens(recorded: &Recorded) -> Option<Plot> {
     Some(Plot::new("differences-by-tokens", caption, curves))
 }
 
-/// Curves over tokens, with room for `values` of all points after [`SETTLED`] of the tokens; for a
-/// desktop and for a phone with a title each.
+/// Curves over tokens, with room for `values` of all points after [`SETTLED`] of the tokens of
+/// their curve; for a desktop and for a phone with a title each.
 fn curves(
     titles: [&'static str; 2],
     unit: String,
@@ -169,15 +169,7 @@ fn curves(
     values: impl Fn(&LinePoint) -> Vec<f64>,
 ) -> Option<impl Fn(Room) -> Picture> {
     series.retain(|series| series.points.len() > 1);
-    let points = || series.iter().flat_map(|series| &series.points);
-    let end = points().map(|point| point.x).fold(0.0, f64::max);
-    let shown = points().filter(|point| point.x >= SETTLED * end);
-    let shown = shown.flat_map(values).filter(|value| value.is_finite());
-    let (low, high) = shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
-    let spare = 0.05 * (high - low);
-    let range = (low < high).then_some([low - spare, high + spare])?;
+    let range = settled(&series, values)?;
     Some(move |room: Room| {
         LineChart {
             title: room.pick(titles[0], titles[1]).into(),
@@ -191,6 +183,23 @@ fn curves(
         }
         .draw()
     })
+}
+
+/// The smallest and the largest of `values` after [`SETTLED`] of every curve, and a little room:
+/// curves of several lengths are each seen to their end.
+fn settled(series: &[LineSeries], values: impl Fn(&LinePoint) -> Vec<f64>) -> Option<[f64; 2]> {
+    let of_one = |LineSeries { points, .. }: &LineSeries| {
+        let end = points.iter().map(|point| point.x).fold(0.0, f64::max);
+        let shown = points.iter().filter(|point| point.x >= SETTLED * end);
+        shown.flat_map(&values).collect::<Vec<f64>>()
+    };
+    let shown = series.iter().flat_map(of_one);
+    let shown = shown.filter(|value| value.is_finite());
+    let (low, high) = shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    let spare = 0.05 * (high - low);
+    (low < high).then_some([low - spare, high + spare])
 }
 
 /// The mean over seeds at the points that all of the runs have, with a band of one standard
@@ -285,4 +294,26 @@ fn cost_and_gain(recorded: &Recorded) -> Option<Plot> {
         .draw()
     };
     (!points.is_empty()).then(|| Plot::new("cost-and-gain", caption, draw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plot_has_room_for_the_end_of_short_curves_and_not_for_the_fall_in_the_beginning() {
+        let curve = |length: usize| LineSeries {
+            label: String::new(),
+            index: 0,
+            points: (1..=10)
+                .map(|tenth| LinePoint {
+                    x: (length * tenth) as f64,
+                    y: 10.0 / (length * tenth) as f64,
+                    band: None,
+                })
+                .collect(),
+        };
+        let [low, high] = settled(&[curve(1), curve(8)], |point| vec![point.y]).expect("a range");
+        assert!(low < 0.125 && 1.0 < high && high < 5.0, "{low} to {high}");
+    }
 }
