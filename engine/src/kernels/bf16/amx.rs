@@ -83,8 +83,10 @@ pub fn multiply(packed: Packed<'_>, c: &mut [f32], n: usize, add: bool) {
                 continue;
             }
             let mut whole = [[0.0; BLOCK]; BLOCK];
-            for (whole, c) in whole.iter_mut().zip(c.chunks(n)) {
-                whole[..width].copy_from_slice(&c[..width]);
+            if add {
+                for (whole, c) in whole.iter_mut().zip(c.chunks(n)) {
+                    whole[..width].copy_from_slice(&c[..width]);
+                }
             }
             block(a, b, whole.as_flattened_mut(), BLOCK, add);
             for (whole, c) in whole.iter().zip(c.chunks_mut(n)) {
