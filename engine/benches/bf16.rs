@@ -1,7 +1,7 @@
 //! Products of operands rounded to bf16, by each unit that this processor has, beside those in f32,
-//! on one thread and on the shapes of a training step: 1024 rows. Criterion prints GFLOP/s as
-//! Gelem/s; the line after each result says which part of the peak of multiply-adds in f32 the
-//! fastest round reached.
+//! on one thread and on the shapes of a training step: 256 rows are a micro-batch of size s, 1024 its
+//! shard. Criterion prints GFLOP/s as Gelem/s; the line after each result says which part of the peak
+//! of multiply-adds in f32 the fastest round reached.
 //!
 //! `cargo bench -p engine --bench bf16`; a part of a name selects, e.g. `-- forward/128x`.
 
@@ -31,7 +31,7 @@ const LAYERS: [(usize, usize); 12] = [
     (256, 1376),
     (688, 256),
 ];
-const ROWS: usize = 1024;
+const ROWS: [usize; 2] = [256, 1024];
 
 fn layers(criterion: &mut Criterion) {
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
@@ -51,11 +51,14 @@ fn layers(criterion: &mut Criterion) {
             .sample_size(20)
             .warm_up_time(Duration::from_millis(30))
             .measurement_time(Duration::from_millis(120));
-        for (input, output) in LAYERS {
+        let shapes = LAYERS
+            .into_iter()
+            .flat_map(|layer| ROWS.map(|rows| (layer, rows)));
+        for ((input, output), rows) in shapes {
             let product = match layout {
-                Layout::Nt => Product::new(layout, ROWS, input, output),
-                Layout::Nn => Product::new(layout, ROWS, output, input),
-                Layout::Tn => Product::new(layout, output, ROWS, input).accumulating(),
+                Layout::Nt => Product::new(layout, rows, input, output),
+                Layout::Nn => Product::new(layout, rows, output, input),
+                Layout::Tn => Product::new(layout, output, rows, input).accumulating(),
             };
             let [a, b, mut c] = product
                 .shapes()
@@ -64,7 +67,7 @@ fn layers(criterion: &mut Criterion) {
             for unit in [None].into_iter().chain(units.iter().copied().map(Some)) {
                 let name = unit.map_or("f32", Unit::name);
                 let mut fastest = Duration::MAX;
-                group.bench_function(format!("{input}x{output}/{name}"), |bencher| {
+                group.bench_function(format!("{input}x{output}/{rows}/{name}"), |bencher| {
                     bencher.iter_custom(|rounds| {
                         (0..rounds)
                             .map(|_| {
