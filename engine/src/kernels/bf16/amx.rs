@@ -72,11 +72,12 @@ pub fn multiply(packed: Packed<'_>, c: &mut [f32], n: usize, add: bool) {
     } = packed;
     // SAFETY: the tile unit is there. Tiles are no state that compiled code knows of.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIG, options(nostack)) };
-    for (column, b) in columns.chunks_exact(2 * steps).enumerate() {
-        let start = column * BLOCK;
-        let width = BLOCK.min(n - start);
-        let rows = rows.chunks_exact(2 * steps);
-        for (c, a) in c[start..].chunks_mut(BLOCK * n).zip(rows) {
+    let rows = rows.chunks_exact(2 * steps);
+    for (c, a) in c.chunks_mut(BLOCK * n).zip(rows) {
+        for (column, b) in columns.chunks_exact(2 * steps).enumerate() {
+            let start = column * BLOCK;
+            let width = BLOCK.min(n - start);
+            let c = &mut c[start..];
             let (a, b) = (a.split_at(steps).into(), b.split_at(steps).into());
             if width == BLOCK && c.len() >= (BLOCK - 1) * n + BLOCK {
                 block(a, b, c, n, add);
