@@ -25,8 +25,8 @@ use std::{
     time::Duration,
 };
 
-/// Computes [jobs](Job): products each within 1e-4 of the product in f64, relative to the norms of the
-/// rows multiplied.
+/// Computes [jobs](Job): products each within 1e-4 of the product in f64 of its operands, which
+/// [`Bf16Backend`] rounds first, relative to the norms of the rows multiplied.
 pub trait Backend: Send + Sync {
     /// Name under which results say who computed them.
     fn name(&self) -> &str;

@@ -1,4 +1,5 @@
-//! Kernels: plain functions over slices. No tensor, no allocation, no global state.
+//! Kernels: plain functions over slices. No tensor, no state but buffers that
+//! threads keep.
 //!
 //! A backward function writes each gradient as `=` or `+=`, as its `accumulate` flag
 //! says; overwriting never reads the destination, which may hold anything. Sums run in

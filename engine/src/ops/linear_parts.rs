@@ -1,7 +1,7 @@
 //! A linear layer whose parts have inputs of their own.
 
 use crate::{
-    backend::{Layout, Product},
+    backend::{Job, Layout, Product},
     op::{Backward, Forward, MAX_INPUTS, Op},
     tape::Var,
 };
@@ -43,8 +43,8 @@ impl Op for LinearParts {
         let product = Product::new(Layout::Nt, self.rows, self.inputs, self.outputs);
         for (part, x) in xs[..self.parts].iter().enumerate() {
             let weight = self.weight(weight, part);
-            cx.backend
-                .matmul(product, x, weight, &mut of_part, cx.parallel);
+            let job = Job::new(product, *x, weight, &mut of_part[..]);
+            cx.backend.compute(&mut [Some(job)], cx.parallel);
             let rows = y.chunks_exact_mut(self.parts * self.outputs);
             for (y, from) in rows.zip(of_part.chunks_exact(self.outputs)) {
                 y[part * self.outputs..][..self.outputs].copy_from_slice(from);
@@ -69,8 +69,8 @@ impl Op for LinearParts {
                     ..Product::new(Layout::Nn, self.rows, self.outputs, self.inputs)
                 };
                 let weight = self.weight(weight, part);
-                cx.backend
-                    .matmul(product, &of_part, weight, dx.values, cx.parallel);
+                let job = Job::new(product, &of_part[..], weight, dx.values);
+                cx.backend.compute(&mut [Some(job)], cx.parallel);
             }
             if let Some(dweight) = &mut dweight {
                 let product = Product {
@@ -79,7 +79,8 @@ impl Op for LinearParts {
                 };
                 let len = self.outputs * self.inputs;
                 let to = &mut dweight.values[part * len..][..len];
-                cx.backend.matmul(product, &of_part, x, to, cx.parallel);
+                let job = Job::new(product, &of_part[..], *x, to);
+                cx.backend.compute(&mut [Some(job)], cx.parallel);
             }
         }
         cx.pool.give(of_part);

@@ -2,7 +2,10 @@
 //!
 //! `tdpbf16ps` adds the product of a tile of A and a tile of B to 16 x 16 sums in f32.
 
-use super::tile::{Packed, SIDE, Tile};
+use super::{
+    tile::{Packed, SIDE, Tile},
+    unit,
+};
 use std::{arch::asm, sync::OnceLock};
 
 /// Rows, and columns, of C in a block of four tiles.
@@ -12,17 +15,18 @@ const BLOCK: usize = 2 * SIDE;
 pub fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
+        let [leaves, leaf] = [0, 7].map(unit::cpuid);
         // Leaf 7: AMX-BF16 is bit 22 of edx, AMX-TILE bit 24.
-        let leaf = std::arch::x86_64::__cpuid_count(7, 0);
         cfg!(target_os = "linux")
-            && std::arch::x86_64::__cpuid(0).eax >= 7
+            && leaves.eax >= 7
             && leaf.edx >> 22 & 1 == 1
             && leaf.edx >> 24 & 1 == 1
             && allowed()
     })
 }
 
-/// Asks Linux for the state of the tiles, which it saves for processes that want it only.
+/// Returns whether Linux grants this process the state of the tiles, which it saves on request only. It
+/// refuses where a thread has an alternate stack for signals that is too small for that state.
 fn allowed() -> bool {
     const ARCH_PRCTL: i64 = 158;
     const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;

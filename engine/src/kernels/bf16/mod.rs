@@ -9,10 +9,7 @@ mod pack;
 mod pack_avx512;
 mod product;
 mod rounding;
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "no unit reads them there")
-)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "unused there"))]
 mod tile;
 mod unit;
 

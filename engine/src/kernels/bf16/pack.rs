@@ -5,25 +5,28 @@ use super::pack_avx512;
 use super::tile::{DEPTH, SIDE, Source, Tile};
 use std::ops::Range;
 
-/// A or B.
+/// An operand, A or B, as it is stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Operand<'a> {
-    /// The numbers.
+    /// Numbers of the matrix.
     pub values: &'a [f32],
     /// Rows of A or columns of B.
     pub extent: usize,
     /// Length of the summed dimension.
     pub k: usize,
-    /// Stored `[extent, k]`, else `[k, extent]`.
+    /// Whether it is stored `[extent, k]`, else `[k, extent]`.
     pub along_k: bool,
-    /// A, else B.
+    /// Whether it is A, else B.
     pub is_left: bool,
 }
 
 impl Operand<'_> {
     /// Packs panels from row or column `first` on, over a stretch of the summed dimension, and
-    /// fills `tiles` with them. What lies beyond the edges is zero.
+    /// fills `tiles` with them. What lies beyond the edges is zero. A stretch is not empty, and ends
+    /// where a tile does or the dimension.
     pub fn pack(&self, first: usize, depth: Range<usize>, tiles: &mut [Tile]) {
+        debug_assert!(!depth.is_empty() && depth.end <= self.k);
+        debug_assert!(depth.end == self.k || depth.len().is_multiple_of(DEPTH));
         let steps = depth.len().div_ceil(DEPTH);
         let panels = tiles.len() / steps;
         let mut tile = |panel: usize, step: usize| {

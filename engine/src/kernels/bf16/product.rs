@@ -4,8 +4,8 @@
 //! blocks of rows that stay in the second-level cache. A kernel then adds their product to C, or,
 //! over the first stretch, writes it.
 //!
-//! Every sum runs over the summed dimension in ascending order, whichever rows of C are computed
-//! together: the same bits for any number of threads.
+//! Every sum runs over the summed dimension in an order that depends on the unit and on k alone,
+//! whichever rows of C are computed together: the same bits for any number of threads.
 
 use super::{
     pack::Operand,
@@ -16,13 +16,13 @@ use crate::kernels::matmul::{Layout, Product};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
-/// Longest stretch of the summed dimension: two panels of A and two of B, 32 KiB each, are what a
+/// Longest stretch of the summed dimension: two panels of A and two of B, together 64 KiB, are what a
 /// kernel works on at once.
 const STRETCH: usize = 512;
 /// Rows of A that are packed at once, 128 KiB at most.
 const ROWS: usize = 128;
-/// Fewest multiplications for which a second thread is woken.
-const MULTIPLICATIONS_PER_THREAD: usize = 1 << 24;
+/// Fewest multiplications for which other threads are woken.
+const MULTIPLICATIONS_FOR_THREADS: usize = 1 << 24;
 
 thread_local! {
     /// Packed A and B, kept by each thread from one product to the next.
@@ -61,7 +61,7 @@ fn run(kernel: Kernel, product: Product, a: &[f32], b: &[f32], c: &mut [f32], pa
     };
     let a = operand(a, m, product.layout != Layout::Tn, true);
     let b = operand(b, n, product.layout == Layout::Nt, false);
-    let several = parallel && m * n * k >= MULTIPLICATIONS_PER_THREAD;
+    let several = parallel && m * n * k >= MULTIPLICATIONS_FOR_THREADS;
     let threads = if several {
         rayon::current_num_threads()
     } else {
@@ -260,6 +260,27 @@ mod tests {
     #[test]
     fn the_vector_unit_computes_the_product_of_the_rounded_operands() {
         unit_computes_the_product_of_the_rounded_operands(Unit::Vectors);
+    }
+
+    #[test]
+    fn what_is_not_finite_reaches_its_row_or_column_and_no_other() {
+        let (m, k, n) = (20, 40, 20);
+        let (mut a, mut b) = (vec![1.0; m * k], vec![1.0; k * n]);
+        a[3 * k + 5] = f32::NAN;
+        b[7 * n + 2] = f32::INFINITY;
+        let units = Unit::ALL.into_iter().filter_map(Unit::kernel);
+        for kernel in std::iter::once(plain as Kernel).chain(units) {
+            let mut c = vec![0.0; m * n];
+            let product = Product::new(Layout::Nn, m, k, n);
+            run(kernel, product, &a, &b, &mut c, false);
+            for (index, c) in c.into_iter().enumerate() {
+                match (index / n, index % n) {
+                    (3, _) => assert!(c.is_nan(), "{index}"),
+                    (_, 2) => assert_eq!(c, f32::INFINITY, "{index}"),
+                    _ => assert_eq!(c, 40.0, "{index}"),
+                }
+            }
+        }
     }
 
     #[test]

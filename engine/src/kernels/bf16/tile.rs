@@ -14,7 +14,7 @@ pub const DEPTH: usize = 32;
 /// Words of a tile, two numbers each.
 pub const WORDS: usize = SIDE * DEPTH / 2;
 
-/// Words of packed operands, on the boundaries of cache lines that tile loads want.
+/// Words of packed operands, on the boundaries of cache lines, which tile loads need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct Tile(pub [u32; WORDS]);

@@ -46,8 +46,8 @@ impl Unit {
         None
     }
 
-    /// Returns whether the unit does more in a cycle than multiply-adds in f32. `vdpbf16ps` is twice
-    /// the work of one, but an Intel core (Emerald Rapids, measured) begins one every two cycles and
+    /// Returns whether the unit does more in a cycle than multiply-adds in f32. `vdpbf16ps` does two
+    /// of them in each lane, but an Intel core (Emerald Rapids, measured) begins one every two cycles and
     /// two multiply-adds in each.
     fn is_faster_than_f32(self) -> bool {
         match self {
@@ -68,8 +68,18 @@ impl Unit {
 /// Returns whether the processor is one of Intel.
 fn is_from_intel() -> bool {
     #[cfg(target_arch = "x86_64")]
-    let vendor = std::arch::x86_64::__cpuid(0).ebx.to_le_bytes();
+    let vendor = cpuid(0).ebx.to_le_bytes();
     #[cfg(not(target_arch = "x86_64"))]
     let vendor = [0; 4];
     vendor == *b"Genu"
+}
+
+/// A leaf of what the processor says of itself.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn cpuid(leaf: u32) -> std::arch::x86_64::CpuidResult {
+    // SAFETY: every x86-64 processor has the instruction. Newer compilers know that.
+    #[allow(unused_unsafe)]
+    unsafe {
+        std::arch::x86_64::__cpuid_count(leaf, 0)
+    }
 }
