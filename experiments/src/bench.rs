@@ -202,10 +202,13 @@ fn percent(fraction: Option<f64>) -> String {
 
 fn report(times: &StepTimes) -> Result<(), Failure> {
     say(&format!(
-        "size {}, {} {}, {}, {} parameters, {} threads, {} shards of micro-batches of {}",
+        "size {}, {}, {}, {} parameters, {} threads, {} shards of micro-batches of {}",
         times.size,
-        times.backend,
-        times.precision,
+        // The name of the backend of bf16 says so.
+        match times.precision == Precision::F32.name() {
+            true => format!("{} f32", times.backend),
+            false => times.backend.clone(),
+        },
         times.connection,
         times.parameters,
         times.threads,

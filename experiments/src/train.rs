@@ -141,7 +141,10 @@ fn train(
     directory.set_command(&arguments())?;
     directory.set_environment(&Environment {
         data: Some(data.account().clone()),
-        ..Environment::current(rayon::current_num_threads(), &*backend.backend)
+        ..Environment::current(
+            rayon::current_num_threads(),
+            &*backend.at(config.train.precision),
+        )
     })?;
     let mut progress = Progress::new(&trainer);
     progress.data(data.account());

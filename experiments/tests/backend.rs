@@ -114,6 +114,18 @@ mod without_devices {
     }
 }
 
+/// Not `cpu`: which sums were taken depends on the processor.
+#[test]
+fn a_record_says_what_computed_products_in_bf16() {
+    let root = tempfile::tempdir().unwrap();
+    let (output, environment, summary) = train(root.path(), "bf16", &["--precision=bf16"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for record in [environment, summary] {
+        let name = record["backend"].as_str().unwrap();
+        assert!(name.starts_with("cpu, bf16 products"), "{name}");
+    }
+}
+
 #[cfg(feature = "wgpu")]
 mod with_devices {
     use super::*;

@@ -96,11 +96,13 @@ impl Selected {
         }
     }
 
-    /// Who has made the results: the backend and, if its device has failed, who took over.
-    pub fn made_by(&self) -> String {
-        match self.backend.failure() {
-            Some(_) => format!("{}, then cpu", self.backend.name()),
-            None => self.backend.name().to_owned(),
+    /// Name of what has made the results in this precision: the backend and, if its device has
+    /// failed, the CPU after it.
+    pub fn made_by(&self, precision: Precision) -> String {
+        let backend = self.at(precision);
+        match backend.failure() {
+            Some(_) => format!("{}, then cpu", backend.name()),
+            None => backend.name().to_owned(),
         }
     }
 }

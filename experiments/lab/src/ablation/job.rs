@@ -209,6 +209,11 @@ impl Study<'_> {
         directory.set_command(self.command)?;
         directory.set_environment(&Environment {
             threads: rayon::current_num_threads(),
+            backend: self
+                .backend
+                .at(job.config.train.precision)
+                .name()
+                .to_owned(),
             data: Some(self.data.account().clone()),
             ..self.environment.clone()
         })?;

@@ -234,7 +234,7 @@ impl Bench {
         Ok(StepTimes {
             engine: concat!("hyper-connections workbench ", env!("CARGO_PKG_VERSION")).into(),
             size: self.size.name,
-            backend: self.backend.made_by(),
+            backend: self.backend.made_by(self.precision),
             precision: self.precision.name(),
             connection: config.connection.spec().label(),
             threads: rayon::current_num_threads(),

@@ -263,7 +263,7 @@ impl<'d> Run<'d> {
             flops_per_token: account.flops.total(),
             wall_seconds: self.seconds(trainer),
             median_step_ms: self.median_step_ms(),
-            backend: trainer.backend.made_by(),
+            backend: trainer.backend.made_by(trainer.config.train.precision),
             corpus: data.name.clone(),
             corpus_fingerprint: data.fingerprint.clone(),
             data: Some(data.without_lists()),

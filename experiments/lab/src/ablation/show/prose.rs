@@ -97,7 +97,7 @@ impl Report<'_> {
         if backends.iter().any(|&name| name != "cpu") {
             let names: Vec<&str> = backends.into_iter().collect();
             lines.push(format!(
-                "products of matrices by: {}; another device has other last bits.",
+                "products of matrices by: {}; another one has other last bits.",
                 names.join("; ")
             ));
         }
