@@ -19,7 +19,7 @@ mod student_t;
 
 pub use clusters::ClusterError;
 pub use comparison::{
-    Differences, MIN_SEEDS, Verdict, combine_by_seed, holm, pair_by_seed, verdicts,
+    Differences, MIN_SEEDS, Verdict, combine_by_seed, holm, pair_by_seed, shaffer, verdicts,
 };
 pub use curves::{
     Convergence, Reading, SPIKE_HEIGHT, SPIKE_WINDOW, convergence_factor, spikes, tokens_to_reach,
@@ -27,7 +27,7 @@ pub use curves::{
 pub use estimate::{CONFIDENCE, Estimate, mean, median, pooled_sd, quantile, sd};
 pub use optimum::Minimum;
 pub use power::{
-    MAX_SEEDS, POWER, minimum_detectable_effect, power, seeds_needed, seeds_needed_range,
+    Aim, MAX_SEEDS, POWER, minimum_detectable_effect, power, seeds_needed, seeds_needed_range,
 };
 pub use proportions::Proportion;
 pub use scaling::{

@@ -9,36 +9,63 @@ pub const POWER: f64 = 0.8;
 /// More seeds than anyone will run: a number of seeds is not looked for beyond it.
 pub const MAX_SEEDS: usize = 1_000_000;
 
-/// The probability that `n` paired seeds show a mean difference of `effect` standard deviations in
-/// a two-sided test at 5 %: `P(|T| > t(0.975, n - 1))` for T of the noncentral t distribution with
-/// noncentrality `effect * sqrt(n)`. 0 for fewer than two seeds.
-pub fn power(effect: f64, n: usize) -> f64 {
-    let Some(freedom) = n.checked_sub(1).filter(|freedom| *freedom > 0) else {
-        return 0.0;
-    };
-    t_power(effect * (n as f64).sqrt(), freedom as f64)
+/// What seeds are to show in a test at 5 %.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Aim {
+    /// A difference from zero, two-sided.
+    Difference,
+    /// A difference within this margin, by two one-sided tests.
+    Within(f64),
 }
 
-fn t_power(noncentrality: f64, freedom: f64) -> f64 {
-    let critical = student_t::quantile((1.0 + CONFIDENCE) / 2.0, freedom);
-    student_t::noncentral_two_sided_p(critical, freedom, noncentrality)
-}
-
-/// [`power`] for an effect in units of `sd`, where the interval has the error `text` of the
-/// validation text in it too, as in [`Estimate::with_text`](super::Estimate::with_text): of
-/// noncentrality `mean / sqrt(sd^2 / n + se^2)`. More seeds leave that error as it is.
-fn power_with(effect: f64, sd: f64, n: usize, text: Option<&ClusterError>) -> f64 {
-    let of_seeds = power(effect, n);
-    match text.filter(|text| text.se > 0.0) {
-        Some(text) if of_seeds > 0.0 => {
-            let (se, freedom) = text.with(sd * sd / n as f64, n - 1);
-            t_power(effect * sd / se, freedom).min(of_seeds)
+impl Aim {
+    /// The probability that the test shows it of a true difference `mean` with the standard error
+    /// `se` of so many degrees of freedom: `P(|T| > t(0.975))` for T of the noncentral t
+    /// distribution with noncentrality `mean / se`; of a margin m, that of both
+    /// `T > t(0.95)` with `(m - mean) / se` and with `(m + mean) / se`, at least.
+    fn power(self, mean: f64, se: f64, freedom: f64) -> f64 {
+        match self {
+            Self::Difference if se == 0.0 => f64::from(u8::from(mean != 0.0)),
+            Self::Difference => {
+                let critical = student_t::quantile((1.0 + CONFIDENCE) / 2.0, freedom);
+                student_t::noncentral_two_sided_p(critical, freedom, mean / se)
+            }
+            Self::Within(margin) if se == 0.0 => f64::from(u8::from(mean.abs() < margin)),
+            Self::Within(margin) => {
+                let critical = student_t::quantile(CONFIDENCE, freedom);
+                let side =
+                    |distance: f64| student_t::noncentral_upper_p(critical, freedom, distance / se);
+                (side(margin - mean) + side(margin + mean) - 1.0).max(0.0)
+            }
         }
-        _ => of_seeds,
+    }
+
+    /// [`Aim::power`] with `n` paired seeds of this standard deviation, where the interval has the
+    /// error `text` of the validation text in it too, as in
+    /// [`Estimate::with_text`](super::Estimate::with_text). More seeds leave that error as it is.
+    /// 0 for fewer than two seeds.
+    fn power_with(self, mean: f64, sd: f64, n: usize, text: Option<&ClusterError>) -> f64 {
+        let Some(freedom) = n.checked_sub(1).filter(|freedom| *freedom > 0) else {
+            return 0.0;
+        };
+        let of_seeds = self.power(mean, sd / (n as f64).sqrt(), freedom as f64);
+        match text.filter(|text| text.se > 0.0) {
+            Some(text) if of_seeds > 0.0 => {
+                let (se, freedom) = text.with(sd * sd / n as f64, freedom);
+                self.power(mean, se, freedom).min(of_seeds)
+            }
+            _ => of_seeds,
+        }
     }
 }
 
-/// The smallest mean difference that `n` paired seeds show with 80 % power ([`power`]), where `sd`
+/// The probability that `n` paired seeds show a mean difference of `effect` standard deviations in
+/// a two-sided test at 5 %. 0 for fewer than two seeds.
+pub fn power(effect: f64, n: usize) -> f64 {
+    Aim::Difference.power_with(effect, 1.0, n, None)
+}
+
+/// The smallest mean difference that `n` paired seeds show with 80 % power, where `sd`
 /// is the standard deviation of the differences and `text` their error over the validation text, if
 /// that is known. `None` for fewer than two seeds.
 pub fn minimum_detectable_effect(sd: f64, n: usize, text: Option<&ClusterError>) -> Option<f64> {
@@ -48,43 +75,42 @@ pub fn minimum_detectable_effect(sd: f64, n: usize, text: Option<&ClusterError>)
     if sd == 0.0 {
         return Some(0.0).filter(|_| text.is_none());
     }
+    let suffices = |mean| Aim::Difference.power_with(mean, sd, n, text) >= POWER;
     // Power grows with the effect: double until it suffices, then halve the range.
-    let mut high = 1.0;
-    while power_with(high, sd, n, text) < POWER {
+    let mut high = sd;
+    while !suffices(high) {
         high *= 2.0;
     }
     let mut low = 0.0;
     for _ in 0..50 {
         let middle = f64::midpoint(low, high);
-        if power_with(middle, sd, n, text) < POWER {
-            low = middle;
-        } else {
-            high = middle;
+        match suffices(middle) {
+            true => high = middle,
+            false => low = middle,
         }
     }
-    Some(high * sd)
+    Some(high)
 }
 
-/// The number of paired seeds that show the effect `mean` with 80 % power ([`power`]); at least
-/// [`MIN_SEEDS`]. `None` if the effect is zero or would need over a million, as one does that is
-/// small beside the error `text` of the validation text: no number of seeds makes that smaller.
-pub fn seeds_needed(mean: f64, sd: f64, text: Option<&ClusterError>) -> Option<usize> {
-    let effect = mean.abs() / sd;
-    let suffices = |n| power_with(effect, sd, n, text) >= POWER;
-    if mean == 0.0 || effect.is_nan() || !(effect.is_infinite() || suffices(MAX_SEEDS)) {
+/// The number of paired seeds that show `aim` with 80 % power if the true difference is `mean`; at
+/// least [`MIN_SEEDS`]. `None` if it is a difference of zero or one beyond the margin, or would need
+/// over a million, as one does that is small beside the error `text` of the validation text: no
+/// number of seeds makes that smaller.
+pub fn seeds_needed(aim: Aim, mean: f64, sd: f64, text: Option<&ClusterError>) -> Option<usize> {
+    let suffices = |n| aim.power_with(mean, sd, n, text) >= POWER;
+    if mean.is_nan() || sd.is_nan() || !suffices(MAX_SEEDS) {
         return None;
     }
-    if effect.is_infinite() || suffices(MIN_SEEDS) {
+    if suffices(MIN_SEEDS) {
         return Some(MIN_SEEDS);
     }
     // Power grows with n, so halve the range (low, high]: high suffices, low does not.
     let (mut low, mut high) = (MIN_SEEDS, MAX_SEEDS);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if suffices(middle) {
-            high = middle;
-        } else {
-            low = middle;
+        match suffices(middle) {
+            true => high = middle,
+            false => low = middle,
         }
     }
     Some(high)
@@ -94,6 +120,7 @@ pub fn seeds_needed(mean: f64, sd: f64, text: Option<&ClusterError>) -> Option<u
 /// have seen `sd`: `sd * sqrt((n - 1) / chi2(0.975, n - 1))` to
 /// `sd * sqrt((n - 1) / chi2(0.025, n - 1))`. The upper end is a million where it would be more.
 pub fn seeds_needed_range(
+    aim: Aim,
     mean: f64,
     sd: f64,
     n: usize,
@@ -102,14 +129,14 @@ pub fn seeds_needed_range(
     let freedom = n.checked_sub(1).filter(|freedom| *freedom > 0)? as f64;
     let spread = ChiSquared::new(freedom).expect("at least one degree of freedom");
     let end = |p: f64| sd * (freedom / spread.inverse_cdf(p)).sqrt();
-    let low = seeds_needed(mean, end((1.0 + CONFIDENCE) / 2.0), text)?;
-    let high = seeds_needed(mean, end((1.0 - CONFIDENCE) / 2.0), text);
+    let low = seeds_needed(aim, mean, end((1.0 + CONFIDENCE) / 2.0), text)?;
+    let high = seeds_needed(aim, mean, end((1.0 - CONFIDENCE) / 2.0), text);
     Some([low, high.unwrap_or(MAX_SEEDS)])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Aim::*, *};
 
     /// The textbook approximation by the central t distribution,
     /// `(t(0.975, n - 1) + t(0.8, n - 1)) / sqrt(n)`, promises 80 % and has less with few seeds:
@@ -150,14 +177,14 @@ mod tests {
     #[test]
     fn the_seeds_needed_are_those_of_cohen() {
         for (d, cohen) in [(0.2, 199), (0.5, 34), (0.8, 15)] {
-            assert_eq!(seeds_needed(-d, 1.0, None), Some(cohen), "{d}");
+            assert_eq!(seeds_needed(Difference, -d, 1.0, None), Some(cohen), "{d}");
         }
     }
 
     #[test]
     fn the_seeds_needed_are_the_fewest_that_detect_the_effect() {
         for d in [0.05, 0.3, 0.7, 1.1, 1.9] {
-            let n = seeds_needed(d, 1.0, None).expect("finite");
+            let n = seeds_needed(Difference, d, 1.0, None).expect("finite");
             assert!(power(d, n) >= POWER);
             assert!(n == MIN_SEEDS || power(d, n - 1) < POWER);
         }
@@ -165,24 +192,49 @@ mod tests {
 
     #[test]
     fn no_effect_needs_no_number_of_seeds() {
-        assert_eq!(seeds_needed(0.0, 1.0, None), None);
-        assert_eq!(seeds_needed(0.0, 0.0, None), None);
-        assert_eq!(seeds_needed(1e-9, 1.0, None), None);
-        assert_eq!(seeds_needed(0.1, 0.0, None), Some(MIN_SEEDS));
-        assert_eq!(seeds_needed(f64::NAN, 1.0, None), None);
-        assert_eq!(seeds_needed_range(0.1, 0.1, 1, None), None);
+        assert_eq!(seeds_needed(Difference, 0.0, 1.0, None), None);
+        assert_eq!(seeds_needed(Difference, 0.0, 0.0, None), None);
+        assert_eq!(seeds_needed(Difference, 1e-9, 1.0, None), None);
+        assert_eq!(seeds_needed(Difference, 0.1, 0.0, None), Some(MIN_SEEDS));
+        assert_eq!(seeds_needed(Difference, f64::NAN, 1.0, None), None);
+        assert_eq!(seeds_needed_range(Difference, 0.1, 0.1, 1, None), None);
+    }
+
+    /// Between 231 and 320 degrees of freedom the density of chi-squared overflows.
+    #[test]
+    fn hundreds_of_seeds_are_counted() {
+        for (d, expected) in [(0.18, 245), (0.15, 351), (0.13, 467)] {
+            assert_eq!(
+                seeds_needed(Difference, d, 1.0, None),
+                Some(expected),
+                "{d}"
+            );
+        }
+    }
+
+    /// Exact powers of the two tests, by integration over both coordinates of the estimate: with a
+    /// margin of half a standard deviation 36 seeds where nothing differs (K. Phillips, "Power of
+    /// the two one-sided tests procedure in bioequivalence", 1990).
+    #[test]
+    fn equivalence_needs_other_numbers_of_seeds_than_a_difference() {
+        assert_eq!(seeds_needed(Within(0.5), 0.0, 1.0, None), Some(36));
+        assert!(seeds_needed(Within(0.5), 0.2, 1.0, None) > Some(36));
+        assert_eq!(seeds_needed(Within(0.5), 0.5, 1.0, None), None);
+        assert_eq!(seeds_needed(Within(0.5), -0.6, 0.0, None), None);
+        assert_eq!(seeds_needed(Within(0.5), 0.4, 0.0, None), Some(MIN_SEEDS));
     }
 
     /// Of four seeds chi2(0.975, 3) = 9.348 and chi2(0.025, 3) = 0.2158: the standard deviation is
     /// known to a factor of 0.567 to 3.729 only.
     #[test]
     fn the_range_of_seeds_is_that_of_the_spread_and_narrows_with_seeds() {
-        let four = seeds_needed_range(1.0, 1.0, 4, None).expect("four");
-        let ends = [0.5665, 3.7285].map(|factor| seeds_needed(1.0, factor, None).expect("finite"));
+        let four = seeds_needed_range(Difference, 1.0, 1.0, 4, None).expect("four");
+        let ends = [0.5665, 3.7285]
+            .map(|factor| seeds_needed(Difference, 1.0, factor, None).expect("finite"));
         assert_eq!(four, ends);
-        let [low, high] = seeds_needed_range(1.0, 1.0, 100, None).expect("a hundred");
+        let [low, high] = seeds_needed_range(Difference, 1.0, 1.0, 100, None).expect("a hundred");
         assert!(four[0] <= low && high < four[1]);
-        let rare = seeds_needed_range(4e-3, 1.0, 3, None).expect("below a million");
+        let rare = seeds_needed_range(Difference, 4e-3, 1.0, 3, None).expect("below a million");
         assert!(rare[0] < 500_000 && rare[1] == MAX_SEEDS, "{rare:?}");
     }
 
@@ -195,14 +247,20 @@ mod tests {
             freedom: 8.0,
         };
         let found = minimum_detectable_effect(3.0, 9, Some(&text)).expect("nine");
-        let expected = t_power(found / 2.0_f64.sqrt(), 16.0);
+        let expected = Difference.power(found, 2.0_f64.sqrt(), 16.0);
         assert!((expected - POWER).abs() < 1e-6, "{found}");
         assert!(found > minimum_detectable_effect(3.0, 9, None).expect("nine"));
         // The detectable effect of this many seeds needs this many.
-        let needed = seeds_needed(1.0001 * found, 3.0, Some(&text)).expect("nine");
+        let needed = seeds_needed(Difference, 1.0001 * found, 3.0, Some(&text)).expect("nine");
         assert_eq!(needed, 9);
-        assert_eq!(seeds_needed(2.0, 3.0, Some(&text)), None);
-        assert!(seeds_needed(2.0, 3.0, None).is_some());
+        assert_eq!(seeds_needed(Difference, 2.0, 3.0, Some(&text)), None);
+        assert!(seeds_needed(Difference, 2.0, 3.0, None).is_some());
+        // Seeds that all say the same leave the error of the text.
+        assert_eq!(seeds_needed(Difference, 2.0, 0.0, Some(&text)), None);
+        assert_eq!(
+            seeds_needed(Difference, 4.0, 0.0, Some(&text)),
+            Some(MIN_SEEDS)
+        );
         assert_eq!(minimum_detectable_effect(0.0, 3, Some(&text)), None);
     }
 }

@@ -199,7 +199,8 @@ impl ArmResult {
     }
 }
 
-fn diverged(runs: &[RunResult]) -> impl Iterator<Item = &RunResult> {
+/// Runs that diverged.
+pub(super) fn diverged(runs: &[RunResult]) -> impl Iterator<Item = &RunResult> {
     runs.iter().filter(|run| run.status == Status::Diverged)
 }
 

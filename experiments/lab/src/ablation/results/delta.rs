@@ -1,7 +1,7 @@
 //! The difference of an arm to its baseline.
 
 use super::Compared;
-use figures::stats::{Estimate, mean, seeds_needed, seeds_needed_range};
+use figures::stats::{Aim, Estimate, mean, seeds_needed, seeds_needed_range};
 use serde::Serialize;
 
 /// A mean difference to the baseline over paired seeds.
@@ -54,8 +54,9 @@ impl Delta {
             p_holm,
             effect_size: estimate.and_then(|e| e.effect_size()),
             corrected_effect_size: estimate.and_then(|e| e.corrected_effect_size()),
-            seeds_needed: estimate.and_then(|e| seeds_needed(e.mean, e.sd, text)),
-            seeds_needed_range: estimate.and_then(|e| seeds_needed_range(e.mean, e.sd, e.n, text)),
+            seeds_needed: estimate.and_then(|e| seeds_needed(Aim::Difference, e.mean, e.sd, text)),
+            seeds_needed_range: estimate
+                .and_then(|e| seeds_needed_range(Aim::Difference, e.mean, e.sd, e.n, text)),
         })
     }
 }

@@ -13,7 +13,7 @@ pub(super) mod tests;
 #[cfg(test)]
 pub(super) use probe::tests as probe_tests;
 
-use arm::slope;
+use arm::{diverged, slope};
 pub use arm::{ArmResult, ArmTiming, EqualCost};
 pub(super) use compared::Compared;
 pub use delta::Delta;
@@ -106,7 +106,11 @@ impl Results {
         };
         let compared: Vec<_> = arms.iter().enumerate().map(beside).collect();
         let comparisons = || compared.iter().flatten().map(|(_, compared)| compared);
-        let mut judged = judged(comparisons()).into_iter();
+        let of_arms = compared.iter().zip(&runs).filter_map(|(compared, runs)| {
+            let (_, compared) = compared.as_ref()?;
+            Some((compared, diverged(runs).next().is_some()))
+        });
+        let mut judged = judged(of_arms).into_iter();
         let mut stability = Stability::all(arms, &runs).into_iter();
         let result = |(index, arm): (usize, &Arm)| {
             let mut result = ArmResult::alone(arm, runs[index].clone(), measure);
@@ -183,9 +187,21 @@ impl Results {
 }
 
 /// Verdict and corrected p value of each comparison; Holm's correction is over all of them with
-/// enough seeds.
-fn judged<'c>(comparisons: impl Iterator<Item = &'c Compared>) -> Vec<(Verdict, Option<f64>)> {
-    let estimates: Vec<Option<Estimate>> = comparisons.map(Compared::estimate).collect();
+/// enough seeds. Nothing is claimed of an arm that diverged in some seed: its p value is 1.
+fn judged<'c>(
+    comparisons: impl Iterator<Item = (&'c Compared, bool)>,
+) -> Vec<(Verdict, Option<f64>)> {
+    let estimate = |(compared, diverged): (&Compared, bool)| {
+        let estimate = compared.estimate()?;
+        Some(match diverged {
+            true => Estimate {
+                p_value: 1.0,
+                ..estimate
+            },
+            false => estimate,
+        })
+    };
+    let estimates: Vec<Option<Estimate>> = comparisons.map(estimate).collect();
     let enough = |e: &&Estimate| e.n >= MIN_SEEDS;
     let tested = estimates.iter().flatten().filter(enough);
     let p_values: Vec<f64> = tested.map(|e| e.p_value).collect();

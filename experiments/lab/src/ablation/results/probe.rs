@@ -45,7 +45,11 @@ impl ProbeResult {
                 Some(Compared::of_probe(&both, &name))
             };
             let compared: Vec<Option<Compared>> = arms.iter().map(compared).collect();
-            let mut judged = judged(compared.iter().flatten()).into_iter();
+            let of_arms = compared
+                .iter()
+                .zip(arms.iter())
+                .filter_map(|(compared, arm)| Some((compared.as_ref()?, arm.diverged_runs > 0)));
+            let mut judged = judged(of_arms).into_iter();
             for (arm, compared) in arms.iter_mut().zip(&compared) {
                 let (verdict, p_holm) = compared.as_ref().and_then(|_| judged.next()).unzip();
                 let Some(alone) = Self::alone(&arm.runs, &name) else {

@@ -2,7 +2,7 @@
 
 use super::{ArmResult, Compared, Delta};
 use crate::ablation::contrast::{Contrast, Expect, Quantity, Recorded};
-use figures::stats::{Estimate, MIN_SEEDS, holm, seeds_needed_range};
+use figures::stats::{Aim, Estimate, MIN_SEEDS, seeds_needed_range, shaffer};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -69,9 +69,9 @@ pub struct Statement {
     pub outcome: Outcome,
     /// The sum, paired by seed.
     pub estimate: Option<Delta>,
-    /// p value of the stated kind: of no difference or, of `equal`, of one beyond the margin.
+    /// p value of the claim that the outcome makes; where it makes none, of the stated one.
     pub p_value: Option<f64>,
-    /// The same with Holm's correction over the declared statements.
+    /// The same corrected over all claims on the declared statements ([`shaffer`]).
     pub p_holm: Option<f64>,
     /// Seeds beyond those there are that would decide it, as a range.
     pub more_seeds: Option<[usize; 2]>,
@@ -86,7 +86,7 @@ struct Tested<'c> {
     compared: Compared,
     estimate: Option<Estimate>,
     diverged: bool,
-    /// Of the stated kind.
+    /// Of the stated claim: a difference or, of `equal`, equivalence. None of arms that diverged.
     p_value: Option<f64>,
     /// Of the claim that contradicts it: equivalence or, of `equal`, a difference beyond the margin.
     p_against: Option<f64>,
@@ -127,13 +127,13 @@ impl<'c> Tested<'c> {
             recorded,
             estimate,
             diverged,
-            p_value,
-            p_against,
+            p_value: p_value.filter(|_| !diverged),
+            p_against: p_against.filter(|_| !diverged),
             compared,
         }
     }
 
-    fn outcome(&self, p_holm: Option<f64>, against: Option<f64>) -> Outcome {
+    fn outcome(&self, stated: Option<f64>, against: Option<f64>) -> Outcome {
         const LEVEL: f64 = 0.05;
         let shown = |p: Option<f64>| p.is_some_and(|p| p < LEVEL);
         let Some(estimate) = self.estimate else {
@@ -146,10 +146,10 @@ impl<'c> Tested<'c> {
         match expect {
             _ if !self.recorded.declared => Outcome::Exploratory,
             _ if self.diverged => Outcome::Diverged,
-            Expect::Equal if shown(p_holm) => Outcome::Confirmed,
+            Expect::Equal if shown(stated) => Outcome::Confirmed,
             Expect::Equal if shown(against) => Outcome::Contrary,
             Expect::Equal => Outcome::Undecided,
-            _ if shown(p_holm) => match (expect == Expect::Lower) == (estimate.mean < 0.0) {
+            _ if shown(stated) => match (expect == Expect::Lower) == (estimate.mean < 0.0) {
                 true => Outcome::Confirmed,
                 false => Outcome::Contrary,
             },
@@ -158,41 +158,44 @@ impl<'c> Tested<'c> {
         }
     }
 
-    /// Of an equality the distance to the margin takes the place of the difference.
+    /// Returns whether this outcome is that of the contradiction, not of what was stated.
+    fn contradicts(&self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Contrary => self.recorded.contrast.expect == Expect::Equal,
+            outcome => outcome == Outcome::Equivalent,
+        }
+    }
+
     fn more_seeds(&self) -> Option<[usize; 2]> {
-        let estimate = self.compared.estimate()?;
+        let Estimate { mean, sd, n, .. } = self.compared.estimate()?;
         let Contrast { expect, margin, .. } = self.recorded.contrast;
-        let effect = match expect {
-            Expect::Equal => Some(margin? - estimate.mean.abs()).filter(|left| *left > 0.0)?,
-            Expect::Lower | Expect::Higher => estimate.mean,
+        let aim = match expect {
+            Expect::Equal => Aim::Within(margin?),
+            Expect::Lower | Expect::Higher => Aim::Difference,
         };
-        let text = self.compared.text.as_ref();
-        let needed = seeds_needed_range(effect, estimate.sd, estimate.n, text)?;
-        Some(needed.map(|seeds| seeds.saturating_sub(estimate.n)))
+        let needed = seeds_needed_range(aim, mean, sd, n, self.compared.text.as_ref())?;
+        Some(needed.map(|seeds| seeds.saturating_sub(n)))
     }
 }
 
 impl Statement {
-    /// The statements on contrasts of these arms. What was declared is corrected by Holm over all
+    /// The statements on contrasts of these arms. What was declared is corrected over all
     /// that was declared, seeds or no seeds.
     pub(super) fn all(recorded: &[Recorded], arms: &[ArmResult]) -> Vec<Self> {
         let tested: Vec<Tested<'_>> = recorded.iter().map(|one| Tested::of(one, arms)).collect();
         let declared = || tested.iter().filter(|one| one.recorded.declared);
-        let corrected = |p: fn(&Tested<'_>) -> Option<f64>| -> Vec<f64> {
-            holm(
-                &declared()
-                    .map(|one| p(one).unwrap_or(1.0))
-                    .collect::<Vec<_>>(),
-            )
-        };
-        let mut p_holm = corrected(|one| one.p_value).into_iter();
-        let mut against = corrected(|one| one.p_against).into_iter();
+        let claims = declared().map(|one| (one.p_value.unwrap_or(1.0), one.p_against));
+        let mut corrected = shaffer(&claims.collect::<Vec<_>>()).into_iter();
         let statement = |one: &Tested<'_>| {
             let Recorded { contrast, declared } = one.recorded;
-            let next = |all: &mut std::vec::IntoIter<f64>| declared.then(|| all.next()).flatten();
-            let (p_holm, against) = (next(&mut p_holm), next(&mut against));
-            let p_holm = p_holm.filter(|_| one.p_value.is_some());
-            let outcome = one.outcome(p_holm, against);
+            let (stated, against) = declared.then(|| corrected.next()).flatten().unzip();
+            let against = against.flatten();
+            let stated = stated.filter(|_| one.p_value.is_some());
+            let outcome = one.outcome(stated, against);
+            let (p_value, p_holm) = match one.contradicts(outcome) {
+                true => (one.p_against, against),
+                false => (one.p_value, stated),
+            };
             let undecided = outcome == Outcome::Undecided;
             Self {
                 statement: contrast.statement.clone(),
@@ -205,7 +208,7 @@ impl Statement {
                 declared: *declared,
                 outcome,
                 estimate: Delta::of(&one.compared, None),
-                p_value: one.p_value,
+                p_value,
                 p_holm,
                 more_seeds: one.more_seeds().filter(|_| undecided),
             }
@@ -234,7 +237,7 @@ mod tests {
         }
     }
 
-    fn outcomes(recorded: &[Recorded]) -> Vec<Outcome> {
+    fn statements(recorded: &[Recorded]) -> Vec<Statement> {
         let losses = results(&[
             ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
             ("low", &[Some(1.951), Some(2.149), Some(2.050), Some(1.95)]),
@@ -242,8 +245,7 @@ mod tests {
             ("noisy", &[Some(1.8), Some(2.4), Some(2.0), Some(2.1)]),
             ("wild", &[Some(1.9), None, Some(2.0), Some(1.9)]),
         ]);
-        let all = Statement::all(recorded, &losses.arms);
-        all.iter().map(|statement| statement.outcome).collect()
+        Statement::all(recorded, &losses.arms)
     }
 
     const LOW: &[(&str, f64)] = &[("low", 1.0), ("pre-norm", -1.0)];
@@ -265,8 +267,11 @@ mod tests {
             (SAME, Equal, Some(1e-6), Undecided),
             (NOISY, Lower, Some(0.01), Undecided),
         ] {
-            let found = outcomes(&[contrast(arms, expect, margin)]);
-            assert_eq!(found, [outcome], "{arms:?} {expect} {margin:?}");
+            let found = statements(&[contrast(arms, expect, margin)]);
+            assert_eq!(found[0].outcome, outcome, "{arms:?} {expect} {margin:?}");
+            // The p value is that of what the outcome says.
+            let shown = found[0].p_holm.is_some_and(|p| p < 0.05);
+            assert_eq!(shown, outcome != Undecided, "{arms:?} {expect} {margin:?}");
         }
     }
 
@@ -276,9 +281,15 @@ mod tests {
         let wild = [("wild", 1.0), ("pre-norm", -1.0)];
         let none = [("none", 1.0), ("pre-norm", -1.0)];
         let all = [&mean[..], &wild, &none].map(|arms| contrast(arms, Expect::Lower, None));
-        let found = outcomes(&all);
+        let found = statements(&all);
         let expected = [Outcome::Confirmed, Outcome::Diverged, Outcome::FewSeeds];
-        assert_eq!(found, expected);
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!(found.outcome, expected);
+        }
+        // Runs that survived show nothing, and do not make the correction of others smaller.
+        assert_eq!((found[1].p_value, found[1].p_holm), (None, None));
+        let p = found[0].p_value.expect("four seeds");
+        assert!((found[0].p_holm.expect("declared") - 3.0 * p).abs() < 1e-15);
     }
 
     /// Holm over what was declared, whether it can be tested or not, and over nothing else.

@@ -83,7 +83,7 @@ pub(in crate::ablation) fn still_needed(delta: &Delta) -> Cell {
     }
 }
 
-/// Seeds needed, at both ends of the interval of the spread: `3 to 14`, or `≥232` where the upper
+/// Seeds needed, at both ends of the interval of the spread: `3 to 14`, or `≥500` where the upper
 /// end was not found.
 pub(super) fn seeds_needed([low, high]: [usize; 2]) -> String {
     match (low == high, high < MAX_SEEDS) {
@@ -145,7 +145,7 @@ mod tests {
     fn seeds_are_a_range_or_a_lower_bound() {
         assert_eq!(seeds_needed([3, 3]), "3");
         assert_eq!(seeds_needed([3, 16]), "3 to 16");
-        assert_eq!(seeds_needed([232, MAX_SEEDS]), "≥232");
+        assert_eq!(seeds_needed([500, MAX_SEEDS]), "≥500");
     }
 
     #[test]
