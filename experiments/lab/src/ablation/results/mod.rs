@@ -13,8 +13,8 @@ pub(super) mod tests;
 #[cfg(test)]
 pub(super) use probe::tests as probe_tests;
 
-use arm::{diverged, slope};
 pub use arm::{ArmResult, ArmTiming, EqualCost};
+use arm::{diverged, slope};
 pub(super) use compared::Compared;
 pub use delta::Delta;
 pub use horizons::{Horizons, Interval, OverHorizons};
