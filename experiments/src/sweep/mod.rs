@@ -283,7 +283,7 @@ impl RunArgs {
                 "{}",
                 plan.to_text(sweep, runs, &pending, stdout_width())
             )?;
-            let contrasts = contrasts_of(&sweep.path(), &sweep.contrasts)?;
+            let contrasts = contrasts_of(&sweep.path(), &sweep.contrasts, &sweep.seeds)?;
             let contrasts = contrasts.iter().map(ToString::to_string);
             let account = data.account().lines(LISTED_WHEN_ASKED);
             for line in steps.into_iter().chain(contrasts).chain(account) {

@@ -27,7 +27,7 @@ impl Shown<'_> {
     pub(super) fn results(&self) -> Result<Results, RunError> {
         let sweep = self.study.sweep;
         let seeds = sweep.all_seeds()?;
-        let contrasts = contrasts_of(&sweep.path(), &sweep.contrasts)?;
+        let contrasts = contrasts_of(&sweep.path(), &sweep.contrasts, &sweep.seeds)?;
         let results = Results::collect(
             &sweep.root,
             &sweep.name,

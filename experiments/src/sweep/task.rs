@@ -33,7 +33,7 @@ pub(super) fn list(sweep: &Sweep, jobs: &[Job]) -> Result<(), Failure> {
         let (seed, path) = (job.id.seed, path.display());
         writeln!(stdout(), "{number}\t{state}\t{arm}\t{seed}\t{path}")?;
     }
-    for one in contrasts_of(&sweep.path(), &sweep.contrasts)? {
+    for one in contrasts_of(&sweep.path(), &sweep.contrasts, &sweep.seeds)? {
         write!(stderr(), "{}", wrapped(&one.to_string(), stderr_width()))?;
     }
     Ok(())

@@ -156,7 +156,7 @@ impl Study<'_> {
     /// # Errors
     /// Errors of reading and writing; [`RunError::Damaged`] if the record is no such file.
     pub fn declare(&self) -> Result<(), RunError> {
-        contrast::record(&self.sweep.path(), &self.sweep.contrasts)
+        contrast::record(&self.sweep.path(), &self.sweep.contrasts, &self.sweep.seeds)
     }
 
     /// Trains the pending runs. `ended` is called after each of them.

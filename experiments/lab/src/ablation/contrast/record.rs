@@ -15,6 +15,7 @@ use toml::{Table, Value};
 pub const CONTRASTS_FILE: &str = "contrasts.toml";
 
 const DECLARED: &str = "declared";
+const SEEDS: &str = "seeds";
 
 /// A contrast in a sweep directory.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Recorded {
     /// `true` if it was recorded before any run of the sweep had ended; otherwise it is exploratory
     /// and stays so.
     pub declared: bool,
+    /// Seeds of the sweep when it was declared; none in records of earlier versions.
+    pub seeds: Option<Vec<u64>>,
 }
 
 impl fmt::Display for Recorded {
@@ -49,13 +52,17 @@ impl fmt::Display for Recorded {
     }
 }
 
-/// The contrasts of a sweep directory when its file has those of `now`: those recorded before, and
-/// the new ones, declared if no run there has ended yet. Until then what the file no longer has is
-/// dropped, afterwards it stays.
+/// The contrasts of a sweep directory when its file has those of `now` and these seeds: those recorded
+/// before, and the new ones, declared if no run there has ended yet. Until then what the file no
+/// longer has is dropped, afterwards it stays, the seeds too.
 ///
 /// # Errors
 /// Files that cannot be read or are damaged.
-pub fn contrasts_of(directory: &Path, now: &[Contrast]) -> Result<Vec<Recorded>, RunError> {
+pub fn contrasts_of(
+    directory: &Path,
+    now: &[Contrast],
+    seeds: &[u64],
+) -> Result<Vec<Recorded>, RunError> {
     let mut all = recorded_contrasts(directory)?;
     if all.is_empty() && now.is_empty() {
         return Ok(all);
@@ -64,10 +71,18 @@ pub fn contrasts_of(directory: &Path, now: &[Contrast]) -> Result<Vec<Recorded>,
     if declared {
         all.retain(|one| !one.declared || now.contains(&one.contrast));
     }
+    let seeds = declared.then(|| seeds.to_vec());
+    for one in all.iter_mut().filter(|one| declared && one.declared) {
+        one.seeds.clone_from(&seeds);
+    }
     for contrast in now {
         if !all.iter().any(|one| one.contrast == *contrast) {
             let contrast = contrast.clone();
-            all.push(Recorded { contrast, declared });
+            all.push(Recorded {
+                contrast,
+                declared,
+                seeds: seeds.clone(),
+            });
         }
     }
     Ok(all)
@@ -77,8 +92,12 @@ pub fn contrasts_of(directory: &Path, now: &[Contrast]) -> Result<Vec<Recorded>,
 ///
 /// # Errors
 /// As [`contrasts_of`], and errors of writing.
-pub(in crate::ablation) fn record(directory: &Path, now: &[Contrast]) -> Result<(), RunError> {
-    let all = contrasts_of(directory, now)?;
+pub(in crate::ablation) fn record(
+    directory: &Path,
+    now: &[Contrast],
+    seeds: &[u64],
+) -> Result<(), RunError> {
+    let all = contrasts_of(directory, now, seeds)?;
     if all == recorded_contrasts(directory)? {
         return Ok(());
     }
@@ -122,8 +141,12 @@ pub fn recorded_contrasts(directory: &Path) -> Result<Vec<Recorded>, RunError> {
     let mut declared = Vec::new();
     let sections = table.get_mut("contrast").and_then(Value::as_array_mut);
     for section in sections.into_iter().flatten() {
-        let flag = section.as_table_mut().and_then(|one| one.remove(DECLARED));
-        declared.push(flag.and_then(|flag| flag.as_bool()).unwrap_or(false));
+        let mut take = |key| section.as_table_mut().and_then(|one| one.remove(key));
+        let flag = take(DECLARED)
+            .and_then(|flag| flag.as_bool())
+            .unwrap_or(false);
+        let seeds = take(SEEDS).and_then(|seeds| seeds.try_into::<Vec<u64>>().ok());
+        declared.push((flag, seeds));
     }
     let none = Value::Array(Vec::new());
     let sections = table.get("contrast").unwrap_or(&none);
@@ -131,12 +154,21 @@ pub fn recorded_contrasts(directory: &Path) -> Result<Vec<Recorded>, RunError> {
         .map_err(|Mistake { key, reason }| damaged(1, format!("{key}: {reason}")))?;
     let both = contrasts.into_iter().zip(declared);
     Ok(both
-        .map(|(contrast, declared)| Recorded { contrast, declared })
+        .map(|(contrast, (declared, seeds))| Recorded {
+            contrast,
+            declared,
+            seeds,
+        })
         .collect())
 }
 
 fn to_toml(all: &[Recorded]) -> String {
-    let section = |Recorded { contrast, declared }: &Recorded| {
+    let section = |one: &Recorded| {
+        let Recorded {
+            contrast,
+            declared,
+            seeds,
+        } = one;
         let arms = contrast.arms.iter();
         let arms: Table = arms
             .map(|(arm, weight)| (arm.clone(), (*weight).into()))
@@ -158,6 +190,8 @@ fn to_toml(all: &[Recorded]) -> String {
             .margin
             .map(|margin| insert("margin", margin.into()));
         insert(DECLARED, (*declared).into());
+        let seeds = seeds.clone().and_then(|seeds| Value::try_from(seeds).ok());
+        seeds.map(|seeds| insert(SEEDS, seeds));
         Value::Table(section)
     };
     let sections: Vec<Value> = all.iter().map(section).collect();
@@ -181,7 +215,7 @@ mod tests {
     }
 
     fn flags(directory: &Path, now: &[Contrast]) -> Vec<(String, bool)> {
-        record(directory, now).expect("space");
+        record(directory, now, &[1, 2]).expect("space");
         let all = recorded_contrasts(directory).expect("sound");
         let flag = |one: Recorded| (one.contrast.statement, one.declared);
         all.into_iter().map(flag).collect()
@@ -204,6 +238,26 @@ mod tests {
         assert_eq!(flags(&sweep, &[]), expected);
         fs::remove_file(sweep.join("results.json")).expect("it was there");
         assert_eq!(flags(&sweep, &[first, changed]), expected);
+    }
+
+    #[test]
+    fn the_seeds_are_those_of_the_declaration() {
+        let place = tempfile::tempdir().expect("a directory");
+        let now = [contrast("first", None)];
+        let seeds = |seeds: &[u64]| {
+            record(place.path(), &now, seeds).expect("space");
+            recorded_contrasts(place.path())
+                .expect("sound")
+                .remove(0)
+                .seeds
+        };
+        assert_eq!(seeds(&[1]), Some(vec![1]));
+        assert_eq!(
+            seeds(&[1, 2, u64::MAX >> 1]),
+            Some(vec![1, 2, u64::MAX >> 1])
+        );
+        fs::write(place.path().join("results.json"), "{}").expect("space");
+        assert_eq!(seeds(&[1, 2, 3]), Some(vec![1, 2, u64::MAX >> 1]));
     }
 
     #[test]

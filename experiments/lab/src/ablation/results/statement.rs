@@ -1,6 +1,6 @@
 //! What the runs say of the statements that were written down before them.
 
-use super::{ArmResult, Compared, Delta};
+use super::{ArmResult, Compared, Delta, RunResult, diverged};
 use crate::ablation::contrast::{Contrast, Expect, Quantity, Recorded};
 use figures::stats::{Aim, Estimate, MIN_SEEDS, seeds_needed_range, shaffer};
 use serde::{Serialize, Serializer};
@@ -19,6 +19,8 @@ pub enum Outcome {
     Undecided,
     /// Fewer than [`MIN_SEEDS`] seeds of all its arms.
     FewSeeds,
+    /// A run of one of its arms with one of the declared seeds has not ended yet.
+    Unfinished,
     /// A run of one of its arms has diverged, which a mean of the others would hide.
     Diverged,
     /// Not declared before the runs: nothing is claimed.
@@ -33,6 +35,7 @@ impl fmt::Display for Outcome {
             Self::Equivalent => "equivalent",
             Self::Undecided => "undecided",
             Self::FewSeeds => "few seeds",
+            Self::Unfinished => "unfinished",
             Self::Diverged => "diverged",
             Self::Exploratory => "exploratory",
         })
@@ -84,9 +87,9 @@ const POINTS: f64 = 100.0;
 struct Tested<'c> {
     recorded: &'c Recorded,
     compared: Compared,
-    estimate: Option<Estimate>,
-    diverged: bool,
-    /// Of the stated claim: a difference or, of `equal`, equivalence. None of arms that diverged.
+    /// Why nothing is said whatever the numbers are.
+    silent: Option<Outcome>,
+    /// Of the stated claim: a difference or, of `equal`, equivalence.
     p_value: Option<f64>,
     /// Of the claim that contradicts it: equivalence or, of `equal`, a difference beyond the margin.
     p_against: Option<f64>,
@@ -96,16 +99,26 @@ impl<'c> Tested<'c> {
     fn of(recorded: &'c Recorded, arms: &[ArmResult]) -> Self {
         let Contrast { expect, margin, .. } = recorded.contrast;
         let named = |name: &str| arms.iter().find(|arm| arm.name == name);
-        let runs = |unit: f64| {
-            let weighted = recorded.contrast.arms.iter().map(|(name, weight)| {
-                let runs = named(name).map_or(&[][..], |arm| &arm.runs);
-                (unit * weight, runs)
-            });
+        // Seeds that were added later are another look, of which no p value knows.
+        let counts = |run: &RunResult| match &recorded.seeds {
+            Some(seeds) => seeds.contains(&run.seed),
+            None => true,
+        };
+        let runs = recorded.contrast.arms.keys().map(|name| {
+            let runs = named(name).map_or(&[][..], |arm| &arm.runs);
+            runs.iter().filter(|run| counts(run)).cloned().collect()
+        });
+        let runs: Vec<Vec<RunResult>> = runs.collect();
+        let weighted = |unit: f64| {
+            let weights = recorded.contrast.arms.values();
+            let weighted = weights
+                .zip(&runs)
+                .map(|(weight, runs)| (unit * weight, &runs[..]));
             weighted.collect::<Vec<_>>()
         };
         let compared = match recorded.contrast.of {
-            Quantity::Loss => Compared::of_losses(&runs(1.0)),
-            Quantity::Accuracy => Compared::of_accuracies(&runs(POINTS)),
+            Quantity::Loss => Compared::of_losses(&weighted(1.0)),
+            Quantity::Accuracy => Compared::of_accuracies(&weighted(POINTS)),
         };
         let estimate = compared.estimate().filter(|e| e.n >= MIN_SEEDS);
         // An interval with the error of the text is never narrower than that over seeds.
@@ -121,14 +134,21 @@ impl<'c> Tested<'c> {
                 (equivalence, beyond)
             }
         };
-        let mut names = recorded.contrast.arms.keys();
-        let diverged = names.any(|name| named(name).is_some_and(|arm| arm.diverged_runs > 0));
+        let planned = recorded.seeds.as_ref().map_or(0, Vec::len);
+        let silent = match () {
+            _ if !recorded.declared => Some(Outcome::Exploratory),
+            _ if runs.iter().any(|runs| diverged(runs).next().is_some()) => Some(Outcome::Diverged),
+            _ if runs.iter().any(|runs| runs.len() < planned) => Some(Outcome::Unfinished),
+            _ if estimate.is_none() => Some(Outcome::FewSeeds),
+            _ => None,
+        };
+        // What was not declared has its p value, and no outcome.
+        let known = silent.is_none_or(|silent| silent == Outcome::Exploratory);
         Self {
             recorded,
-            estimate,
-            diverged,
-            p_value: p_value.filter(|_| !diverged),
-            p_against: p_against.filter(|_| !diverged),
+            silent,
+            p_value: p_value.filter(|_| known),
+            p_against: p_against.filter(|_| known),
             compared,
         }
     }
@@ -136,20 +156,16 @@ impl<'c> Tested<'c> {
     fn outcome(&self, stated: Option<f64>, against: Option<f64>) -> Outcome {
         const LEVEL: f64 = 0.05;
         let shown = |p: Option<f64>| p.is_some_and(|p| p < LEVEL);
-        let Some(estimate) = self.estimate else {
-            return match self.recorded.declared {
-                true => Outcome::FewSeeds,
-                false => Outcome::Exploratory,
-            };
-        };
+        if let Some(silent) = self.silent {
+            return silent;
+        }
         let expect = self.recorded.contrast.expect;
+        let lower = self.compared.estimate().is_some_and(|e| e.mean < 0.0);
         match expect {
-            _ if !self.recorded.declared => Outcome::Exploratory,
-            _ if self.diverged => Outcome::Diverged,
             Expect::Equal if shown(stated) => Outcome::Confirmed,
             Expect::Equal if shown(against) => Outcome::Contrary,
             Expect::Equal => Outcome::Undecided,
-            _ if shown(stated) => match (expect == Expect::Lower) == (estimate.mean < 0.0) {
+            _ if shown(stated) => match (expect == Expect::Lower) == lower {
                 true => Outcome::Confirmed,
                 false => Outcome::Contrary,
             },
@@ -187,7 +203,9 @@ impl Statement {
         let claims = declared().map(|one| (one.p_value.unwrap_or(1.0), one.p_against));
         let mut corrected = shaffer(&claims.collect::<Vec<_>>()).into_iter();
         let statement = |one: &Tested<'_>| {
-            let Recorded { contrast, declared } = one.recorded;
+            let Recorded {
+                contrast, declared, ..
+            } = one.recorded;
             let (stated, against) = declared.then(|| corrected.next()).flatten().unzip();
             let against = against.flatten();
             let stated = stated.filter(|_| one.p_value.is_some());
@@ -226,6 +244,7 @@ mod tests {
         let arms = arms.iter().map(|(arm, weight)| (arm.to_string(), *weight));
         Recorded {
             declared: true,
+            seeds: None,
             contrast: Contrast {
                 statement: "so it is".into(),
                 source: None,
@@ -290,6 +309,27 @@ mod tests {
         assert_eq!((found[1].p_value, found[1].p_holm), (None, None));
         let p = found[0].p_value.expect("four seeds");
         assert!((found[0].p_holm.expect("declared") - 3.0 * p).abs() < 1e-15);
+    }
+
+    #[test]
+    fn only_the_declared_seeds_decide_and_all_of_them() {
+        let losses = results(&[
+            ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
+            ("low", &[Some(1.951), Some(2.149), Some(2.050), Some(2.95)]),
+        ]);
+        let of = |seeds: &[u64]| {
+            let mut one = contrast(LOW, Expect::Lower, None);
+            one.seeds = Some(seeds.to_vec());
+            Statement::all(&[one], &losses.arms).remove(0)
+        };
+        // The fourth seed contradicts the three that were declared.
+        let declared = of(&[0, 1, 2]);
+        assert_eq!(declared.outcome, Outcome::Confirmed);
+        assert_eq!(declared.estimate.expect("three seeds").seeds, [0, 1, 2]);
+        let unfinished = of(&[0, 1, 2, 7]);
+        assert_eq!(unfinished.outcome, Outcome::Unfinished);
+        assert_eq!((unfinished.p_value, unfinished.p_holm), (None, None));
+        assert!(unfinished.more_seeds.is_none());
     }
 
     /// Holm over what was declared, whether it can be tested or not, and over nothing else.

@@ -290,6 +290,7 @@ fn accuracies_are_compared_as_losses_are_arm_minus_baseline() {
             margin: Some(margin),
         },
         declared: true,
+        seeds: None,
     };
     let contrasts = [
         contrast(Quantity::Accuracy, 30.0),

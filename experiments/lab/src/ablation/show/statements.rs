@@ -63,7 +63,7 @@ impl Report<'_> {
         (!self.results.statements.is_empty()).then(|| {
             let accuracies = self.results.statements.iter().any(of_accuracy);
             let accuracies = if accuracies { " or, in percentage points, the accuracy" } else { "" };
-            format!("statements: contrast in the loss{accuracies}, paired by seed. confirmed / contrary: the stated sign, or the other one, is shown; of equal: the difference is shown to be within the margin (two one-sided tests at 5 %), or beyond it. equivalent: a difference was stated, and one within the margin is shown. undecided: none of these. p is that of what the outcome says, of undecided that of the statement, with Holm's correction over all declared statements (Shaffer: a statement and what contradicts it count once). more seeds: beyond those there are, if the difference is what it is here, before that correction; p does not know of a second look with more seeds.")
+            format!("statements: contrast in the loss{accuracies}, paired by seed. confirmed / contrary: the stated sign, or the other one, is shown; of equal: the difference is shown to be within the margin (two one-sided tests at 5 %), or beyond it. equivalent: a difference was stated, and one within the margin is shown. undecided: none of these. Only the seeds that were declared too count, and all of them (unfinished: not all have ended). p is that of what the outcome says, of undecided that of the statement, with Holm's correction over all declared statements (Shaffer: a statement and what contradicts it count once). more seeds: beyond those there are, if the difference is what it is here, before that correction; run it on fresh seeds.")
         })
     }
 }
@@ -78,7 +78,7 @@ fn table(statements: &[&Statement], declared: bool) -> Table {
         Outcome::Confirmed => Tone::Good,
         Outcome::Contrary | Outcome::Diverged => Tone::Bad,
         Outcome::Equivalent | Outcome::Undecided => Tone::Plain,
-        Outcome::FewSeeds | Outcome::Exploratory => Tone::Faint,
+        Outcome::FewSeeds | Outcome::Unfinished | Outcome::Exploratory => Tone::Faint,
     };
     let digits = |one: &Statement| if of_accuracy(one) { 2 } else { 4 };
     let table = Table::of(statements)

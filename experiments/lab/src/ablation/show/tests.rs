@@ -194,6 +194,7 @@ fn stated() -> Results {
             margin: Some(0.01),
         },
         declared,
+        seeds: None,
     };
     let contrasts = [contrast("lower", true), contrast("noisy", false)];
     let results = results(&[
