@@ -14,9 +14,9 @@ pub struct Operand<'a> {
     pub extent: usize,
     /// Length of the summed dimension.
     pub k: usize,
-    /// Whether it is stored `[extent, k]`, else `[k, extent]`.
+    /// `true` if stored `[extent, k]`, `false` if `[k, extent]`.
     pub along_k: bool,
-    /// Whether it is A, else B.
+    /// `true` for A, `false` for B.
     pub is_left: bool,
 }
 

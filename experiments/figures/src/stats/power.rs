@@ -9,7 +9,7 @@ pub const POWER: f64 = 0.8;
 /// More seeds than anyone will run: a number of seeds is not looked for beyond it.
 pub const MAX_SEEDS: usize = 1_000_000;
 
-/// What seeds are to show in a test at 5 %.
+/// Claim that seeds are to show in a test at 5 %.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aim {
     /// A difference from zero, two-sided.
