@@ -8,6 +8,7 @@ use crate::{
     files::{parse_toml, read_text},
     run_dir::{RunError, RunId, read_summary, write_atomically},
 };
+use figures::stats::MIN_SEEDS;
 use std::{fmt, fs, io, path::Path};
 use toml::{Table, Value};
 
@@ -53,8 +54,9 @@ impl fmt::Display for Recorded {
 }
 
 /// The contrasts of a sweep directory when its file has those of `now` and these seeds: those recorded
-/// before, and the new ones, declared if no run there has ended yet. Until then what the file no
-/// longer has is dropped, afterwards it stays, the seeds too.
+/// before, and the new ones, declared if no run there has ended yet. Before that, contrasts no longer in
+/// the file are dropped and the seeds are replaced; afterwards both stay, but for seeds so few
+/// that they decide nothing.
 ///
 /// # Errors
 /// Files that cannot be read or are damaged.
@@ -71,10 +73,13 @@ pub fn contrasts_of(
     if declared {
         all.retain(|one| !one.declared || now.contains(&one.contrast));
     }
-    let seeds = declared.then(|| seeds.to_vec());
-    for one in all.iter_mut().filter(|one| declared && one.declared) {
-        one.seeds.clone_from(&seeds);
+    for one in all.iter_mut().filter(|one| one.declared) {
+        let few = |seeds: &Vec<u64>| seeds.len() < MIN_SEEDS;
+        if declared || one.seeds.as_ref().is_some_and(few) {
+            one.seeds = Some(seeds.to_vec());
+        }
     }
+    let seeds = declared.then(|| seeds.to_vec());
     for contrast in now {
         if !all.iter().any(|one| one.contrast == *contrast) {
             let contrast = contrast.clone();
@@ -145,7 +150,8 @@ pub fn recorded_contrasts(directory: &Path) -> Result<Vec<Recorded>, RunError> {
         let flag = take(DECLARED)
             .and_then(|flag| flag.as_bool())
             .unwrap_or(false);
-        let seeds = take(SEEDS).and_then(|seeds| seeds.try_into::<Vec<u64>>().ok());
+        let seeds = take(SEEDS).map(Value::try_into::<Vec<u64>>).transpose();
+        let seeds = seeds.map_err(|error| damaged(1, format!("{SEEDS}: {error}")))?;
         declared.push((flag, seeds));
     }
     let none = Value::Array(Vec::new());
@@ -251,13 +257,13 @@ mod tests {
                 .remove(0)
                 .seeds
         };
-        assert_eq!(seeds(&[1]), Some(vec![1]));
-        assert_eq!(
-            seeds(&[1, 2, u64::MAX >> 1]),
-            Some(vec![1, 2, u64::MAX >> 1])
-        );
+        let largest = u64::MAX >> 1;
+        assert_eq!(seeds(&[1, 2, 3]), Some(vec![1, 2, 3]));
+        assert_eq!(seeds(&[1, largest]), Some(vec![1, largest]));
         fs::write(place.path().join("results.json"), "{}").expect("space");
-        assert_eq!(seeds(&[1, 2, 3]), Some(vec![1, 2, u64::MAX >> 1]));
+        // Two seeds show nothing: three are another declaration, more than those are not.
+        assert_eq!(seeds(&[1, 2, 3]), Some(vec![1, 2, 3]));
+        assert_eq!(seeds(&[1, 2, 3, 4]), Some(vec![1, 2, 3]));
     }
 
     #[test]
@@ -276,6 +282,7 @@ mod tests {
             "contrast = [",
             "[[contrast]]\nstatement = \"a\"\n",
             "contrast = 1",
+            "[[contrast]]\nstatement = \"a\"\nexpect = \"lower\"\nseeds = [-1]\narms = { a = 1.0, b = -1.0 }\n",
         ] {
             fs::write(place.path().join(CONTRASTS_FILE), text).expect("space");
             let error = recorded_contrasts(place.path()).expect_err("damaged");

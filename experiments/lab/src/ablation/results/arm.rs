@@ -187,20 +187,18 @@ impl ArmResult {
         self.probes.iter().find(|probe| probe.name == name)
     }
 
-    /// A verdict on the arm: none if it diverged in some seed, since it is not better because its
-    /// other seeds are.
-    pub(super) fn unless_diverged(&self, verdict: Verdict) -> Option<Verdict> {
-        (self.diverged_runs == 0).then_some(verdict)
-    }
-
     /// Runs that diverged.
     pub fn diverged(&self) -> impl Iterator<Item = &RunResult> {
         diverged(&self.runs)
     }
 }
 
-/// Runs that diverged.
-pub(super) fn diverged(runs: &[RunResult]) -> impl Iterator<Item = &RunResult> {
+/// Returns whether one of these runs diverged.
+pub(super) fn any_diverged(runs: &[RunResult]) -> bool {
+    diverged(runs).next().is_some()
+}
+
+fn diverged(runs: &[RunResult]) -> impl Iterator<Item = &RunResult> {
     runs.iter().filter(|run| run.status == Status::Diverged)
 }
 

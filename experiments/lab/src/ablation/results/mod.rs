@@ -14,7 +14,7 @@ pub(super) mod tests;
 pub(super) use probe::tests as probe_tests;
 
 pub use arm::{ArmResult, ArmTiming, EqualCost};
-use arm::{diverged, slope};
+use arm::{any_diverged, slope};
 pub(super) use compared::Compared;
 pub use delta::Delta;
 pub use horizons::{Horizons, Interval, OverHorizons};
@@ -106,9 +106,12 @@ impl Results {
         };
         let compared: Vec<_> = arms.iter().enumerate().map(beside).collect();
         let comparisons = || compared.iter().flatten().map(|(_, compared)| compared);
-        let of_arms = compared.iter().zip(&runs).filter_map(|(compared, runs)| {
-            let (_, compared) = compared.as_ref()?;
-            Some((compared, diverged(runs).next().is_some()))
+        let of_arms = compared.iter().zip(&runs).filter_map(|(compared, own)| {
+            let (baseline, compared) = compared.as_ref()?;
+            Some((
+                compared,
+                any_diverged(own) || any_diverged(&runs[*baseline]),
+            ))
         });
         let mut judged = judged(of_arms).into_iter();
         let mut stability = Stability::all(arms, &runs).into_iter();
@@ -118,9 +121,15 @@ impl Results {
             result.stability = stability.next().flatten();
             if let Some((baseline, compared)) = &compared[index] {
                 let (verdict, p_holm) = judged.next().expect("one for each");
-                result.verdict = result.unless_diverged(verdict);
+                result.verdict = verdict;
                 result.unpaired_seeds = compared.differences.unpaired.clone();
                 result.delta = Delta::of(compared, p_holm);
+                if verdict.is_none() {
+                    result
+                        .delta
+                        .iter_mut()
+                        .for_each(|delta| delta.p_value = None);
+                }
                 result.compare(&runs[*baseline]);
                 let times = calibration.as_ref();
                 let ratio = times.and_then(|times| times.ratio(&arm.name, &arms[*baseline].name));
@@ -187,21 +196,20 @@ impl Results {
 }
 
 /// Verdict and corrected p value of each comparison; Holm's correction is over all of them with
-/// enough seeds. Nothing is claimed of an arm that diverged in some seed: its p value is 1.
+/// enough seeds. `true` beside a comparison says that one of its arms diverged in some seed, which
+/// is not better because its other seeds are: it has no verdict, and counts with p = 1.
 fn judged<'c>(
     comparisons: impl Iterator<Item = (&'c Compared, bool)>,
-) -> Vec<(Verdict, Option<f64>)> {
-    let estimate = |(compared, diverged): (&Compared, bool)| {
-        let estimate = compared.estimate()?;
-        Some(match diverged {
-            true => Estimate {
-                p_value: 1.0,
-                ..estimate
-            },
-            false => estimate,
-        })
+) -> Vec<(Option<Verdict>, Option<f64>)> {
+    let (compared, diverged): (Vec<&Compared>, Vec<bool>) = comparisons.unzip();
+    let estimate = |(compared, diverged): (&&Compared, &bool)| {
+        let mut estimate = compared.estimate()?;
+        if *diverged {
+            estimate.p_value = 1.0;
+        }
+        Some(estimate)
     };
-    let estimates: Vec<Option<Estimate>> = comparisons.map(estimate).collect();
+    let estimates: Vec<Option<Estimate>> = compared.iter().zip(&diverged).map(estimate).collect();
     let enough = |e: &&Estimate| e.n >= MIN_SEEDS;
     let tested = estimates.iter().flatten().filter(enough);
     let p_values: Vec<f64> = tested.map(|e| e.p_value).collect();
@@ -211,7 +219,11 @@ fn judged<'c>(
         let tested = estimate.as_ref().filter(enough);
         (verdict, tested.and_then(|_| corrected.next()))
     });
-    said.collect()
+    let withheld = said.zip(diverged).map(|((verdict, p_holm), diverged)| {
+        let said = (!diverged).then_some((verdict, p_holm));
+        (said.map(|said| said.0), said.and_then(|said| said.1))
+    });
+    withheld.collect()
 }
 
 /// The error over the text that comparisons have in the square mean; `None` unless all know theirs.

@@ -45,10 +45,20 @@ impl ProbeResult {
                 Some(Compared::of_probe(&both, &name))
             };
             let compared: Vec<Option<Compared>> = arms.iter().map(compared).collect();
+            let diverged = |name: &str| {
+                arms.iter()
+                    .any(|one| one.name == name && one.diverged_runs > 0)
+            };
             let of_arms = compared
                 .iter()
                 .zip(arms.iter())
-                .filter_map(|(compared, arm)| Some((compared.as_ref()?, arm.diverged_runs > 0)));
+                .filter_map(|(compared, arm)| {
+                    let baseline = arm.baseline.as_deref()?;
+                    Some((
+                        compared.as_ref()?,
+                        diverged(&arm.name) || diverged(baseline),
+                    ))
+                });
             let mut judged = judged(of_arms).into_iter();
             for (arm, compared) in arms.iter_mut().zip(&compared) {
                 let (verdict, p_holm) = compared.as_ref().and_then(|_| judged.next()).unzip();
@@ -58,9 +68,7 @@ impl ProbeResult {
                 let delta = |compared| Delta::of(compared, p_holm.flatten());
                 arm.probes.push(Self {
                     delta: compared.as_ref().and_then(delta),
-                    verdict: verdict
-                        .and_then(|verdict| arm.unless_diverged(verdict))
-                        .map(more_is_better),
+                    verdict: verdict.flatten().map(more_is_better),
                     ..alone
                 });
             }

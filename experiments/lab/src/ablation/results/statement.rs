@@ -1,6 +1,6 @@
 //! What the runs say of the statements that were written down before them.
 
-use super::{ArmResult, Compared, Delta, RunResult, diverged};
+use super::{ArmResult, Compared, Delta, RunResult, any_diverged};
 use crate::ablation::contrast::{Contrast, Expect, Quantity, Recorded};
 use figures::stats::{Aim, Estimate, MIN_SEEDS, seeds_needed_range, shaffer};
 use serde::{Serialize, Serializer};
@@ -19,9 +19,10 @@ pub enum Outcome {
     Undecided,
     /// Fewer than [`MIN_SEEDS`] seeds of all its arms.
     FewSeeds,
-    /// A run of one of its arms with one of the declared seeds has not ended yet.
+    /// A run of one of its arms with one of the declared seeds is missing.
     Unfinished,
-    /// A run of one of its arms has diverged, which a mean of the others would hide.
+    /// A run of one of its arms has diverged or ended without a number, which a mean of the others
+    /// would hide.
     Diverged,
     /// Not declared before the runs: nothing is claimed.
     Exploratory,
@@ -72,12 +73,14 @@ pub struct Statement {
     pub outcome: Outcome,
     /// The sum, paired by seed.
     pub estimate: Option<Delta>,
-    /// p value of the claim that the outcome makes; where it makes none, of the stated one.
+    /// p value of the claim in the outcome; of `undecided` and `exploratory` of the stated one.
     pub p_value: Option<f64>,
     /// The same corrected over all claims on the declared statements ([`shaffer`]).
     pub p_holm: Option<f64>,
-    /// Seeds beyond those there are that would decide it, as a range.
-    pub more_seeds: Option<[usize; 2]>,
+    /// Fresh seeds that would decide it, as a range.
+    pub seeds_needed: Option<[usize; 2]>,
+    /// Seeds that were declared with it; none in records of earlier versions.
+    pub declared_seeds: Option<Vec<u64>>,
 }
 
 /// Percentage points in a share.
@@ -87,8 +90,8 @@ const POINTS: f64 = 100.0;
 struct Tested<'c> {
     recorded: &'c Recorded,
     compared: Compared,
-    /// Why nothing is said whatever the numbers are.
-    silent: Option<Outcome>,
+    /// Outcome that needs no p value.
+    fixed: Option<Outcome>,
     /// Of the stated claim: a difference or, of `equal`, equivalence.
     p_value: Option<f64>,
     /// Of the claim that contradicts it: equivalence or, of `equal`, a difference beyond the margin.
@@ -99,7 +102,7 @@ impl<'c> Tested<'c> {
     fn of(recorded: &'c Recorded, arms: &[ArmResult]) -> Self {
         let Contrast { expect, margin, .. } = recorded.contrast;
         let named = |name: &str| arms.iter().find(|arm| arm.name == name);
-        // Seeds that were added later are another look, of which no p value knows.
+        // Seeds added later are a second look; p values are for one.
         let counts = |run: &RunResult| match &recorded.seeds {
             Some(seeds) => seeds.contains(&run.seed),
             None => true,
@@ -135,20 +138,23 @@ impl<'c> Tested<'c> {
             }
         };
         let planned = recorded.seeds.as_ref().map_or(0, Vec::len);
-        let silent = match () {
+        let missing = runs.iter().any(|runs| runs.len() < planned);
+        let without_number = compared.differences.seeds.len() < planned && !missing;
+        let diverged = without_number || runs.iter().any(|runs| any_diverged(runs));
+        let fixed = match () {
             _ if !recorded.declared => Some(Outcome::Exploratory),
-            _ if runs.iter().any(|runs| diverged(runs).next().is_some()) => Some(Outcome::Diverged),
-            _ if runs.iter().any(|runs| runs.len() < planned) => Some(Outcome::Unfinished),
+            _ if diverged => Some(Outcome::Diverged),
+            _ if missing => Some(Outcome::Unfinished),
             _ if estimate.is_none() => Some(Outcome::FewSeeds),
             _ => None,
         };
-        // What was not declared has its p value, and no outcome.
-        let known = silent.is_none_or(|silent| silent == Outcome::Exploratory);
+        // What was not declared has a p value, and no outcome.
+        let has_p = !diverged && fixed.is_none_or(|fixed| fixed == Outcome::Exploratory);
         Self {
             recorded,
-            silent,
-            p_value: p_value.filter(|_| known),
-            p_against: p_against.filter(|_| known),
+            fixed,
+            p_value: p_value.filter(|_| has_p),
+            p_against: p_against.filter(|_| has_p),
             compared,
         }
     }
@@ -156,8 +162,8 @@ impl<'c> Tested<'c> {
     fn outcome(&self, stated: Option<f64>, against: Option<f64>) -> Outcome {
         const LEVEL: f64 = 0.05;
         let shown = |p: Option<f64>| p.is_some_and(|p| p < LEVEL);
-        if let Some(silent) = self.silent {
-            return silent;
+        if let Some(fixed) = self.fixed {
+            return fixed;
         }
         let expect = self.recorded.contrast.expect;
         let lower = self.compared.estimate().is_some_and(|e| e.mean < 0.0);
@@ -182,15 +188,14 @@ impl<'c> Tested<'c> {
         }
     }
 
-    fn more_seeds(&self) -> Option<[usize; 2]> {
+    fn seeds_needed(&self) -> Option<[usize; 2]> {
         let Estimate { mean, sd, n, .. } = self.compared.estimate()?;
         let Contrast { expect, margin, .. } = self.recorded.contrast;
         let aim = match expect {
             Expect::Equal => Aim::Within(margin?),
             Expect::Lower | Expect::Higher => Aim::Difference,
         };
-        let needed = seeds_needed_range(aim, mean, sd, n, self.compared.text.as_ref())?;
-        Some(needed.map(|seeds| seeds.saturating_sub(n)))
+        seeds_needed_range(aim, mean, sd, n, self.compared.text.as_ref())
     }
 }
 
@@ -204,7 +209,9 @@ impl Statement {
         let mut corrected = shaffer(&claims.collect::<Vec<_>>()).into_iter();
         let statement = |one: &Tested<'_>| {
             let Recorded {
-                contrast, declared, ..
+                contrast,
+                declared,
+                seeds,
             } = one.recorded;
             let (stated, against) = declared.then(|| corrected.next()).flatten().unzip();
             let against = against.flatten();
@@ -228,7 +235,8 @@ impl Statement {
                 estimate: Delta::of(&one.compared, None),
                 p_value,
                 p_holm,
-                more_seeds: one.more_seeds().filter(|_| undecided),
+                seeds_needed: one.seeds_needed().filter(|_| undecided),
+                declared_seeds: seeds.clone(),
             }
         };
         tested.iter().map(statement).collect()
@@ -305,7 +313,7 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             assert_eq!(found.outcome, expected);
         }
-        // Runs that survived show nothing, and do not make the correction of others smaller.
+        // No p value from the runs that are left; the family stays as large.
         assert_eq!((found[1].p_value, found[1].p_holm), (None, None));
         let p = found[0].p_value.expect("four seeds");
         assert!((found[0].p_holm.expect("declared") - 3.0 * p).abs() < 1e-15);
@@ -329,7 +337,7 @@ mod tests {
         let unfinished = of(&[0, 1, 2, 7]);
         assert_eq!(unfinished.outcome, Outcome::Unfinished);
         assert_eq!((unfinished.p_value, unfinished.p_holm), (None, None));
-        assert!(unfinished.more_seeds.is_none());
+        assert!(unfinished.seeds_needed.is_none());
     }
 
     /// Holm over what was declared, whether it can be tested or not, and over nothing else.
@@ -348,11 +356,11 @@ mod tests {
         assert_eq!(found[1].p_holm, None);
         assert_eq!((found[2].p_holm, found[2].p_value), (None, Some(p)));
         assert_eq!(found[2].outcome, Outcome::Exploratory);
-        assert!(found[2].more_seeds.is_none());
+        assert!(found[2].seeds_needed.is_none());
     }
 
     #[test]
-    fn of_what_is_undecided_the_seeds_still_needed_are_a_range() {
+    fn of_what_is_undecided_the_seeds_needed_are_a_range() {
         let losses = results(&[
             ("pre-norm", &[Some(2.0), Some(2.2), Some(2.1), Some(2.0)]),
             ("noisy", &[Some(1.8), Some(2.4), Some(2.0), Some(1.9)]),
@@ -364,12 +372,12 @@ mod tests {
         let lower = of(Expect::Lower, None);
         let delta = lower.estimate.expect("four seeds");
         let [low, high] = delta.seeds_needed_range.expect("a difference");
-        assert_eq!(lower.more_seeds, Some([low - 4, high.saturating_sub(4)]));
+        assert_eq!(lower.seeds_needed, Some([low, high]));
         assert!(
             of(Expect::Equal, Some(0.15))
-                .more_seeds
+                .seeds_needed
                 .is_some_and(|[low, _]| low < 20)
         );
-        assert_eq!(of(Expect::Equal, Some(1e-9)).more_seeds, None);
+        assert_eq!(of(Expect::Equal, Some(1e-9)).seeds_needed, None);
     }
 }

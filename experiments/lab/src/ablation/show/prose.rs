@@ -62,7 +62,7 @@ impl Report<'_> {
             (results.minimum_detectable_effect, results.sd_of_differences)
         {
             lines.push(format!(
-                "Minimum detectable effect: {effect:.4} (power 0.8 by the noncentral t, before Holm; the paired differences have a standard deviation of {sd:.4}). Smaller effects need more seeds: the same command with a larger --seeds (--confirm of the second stage of lr-sweep), finished runs are kept."
+                "Minimum detectable effect: {effect:.4} (power 0.8 by the noncentral t, before Holm; the paired differences have a standard deviation of {sd:.4}). Smaller effects need more seeds: fresh ones under another --name. Seeds that are added here (--seeds; --confirm of the second stage of lr-sweep) narrow the interval, but p does not count the second look, and statements keep theirs."
             ));
         }
         lines.extend(self.statement_note());

@@ -34,8 +34,8 @@ const COLUMNS: [(&str, &str); 20] = [
     ("text_clusters", "/estimate/text_clusters"),
     ("p_value", "/p_value"),
     ("p_holm", "/p_holm"),
-    ("more_seeds_low", "/more_seeds/0"),
-    ("more_seeds_high", "/more_seeds/1"),
+    ("seeds_needed_low", "/seeds_needed/0"),
+    ("seeds_needed_high", "/seeds_needed/1"),
     ("of", "/of"),
 ];
 
@@ -63,7 +63,12 @@ impl Report<'_> {
         (!self.results.statements.is_empty()).then(|| {
             let accuracies = self.results.statements.iter().any(of_accuracy);
             let accuracies = if accuracies { " or, in percentage points, the accuracy" } else { "" };
-            format!("statements: contrast in the loss{accuracies}, paired by seed. confirmed / contrary: the stated sign, or the other one, is shown; of equal: the difference is shown to be within the margin (two one-sided tests at 5 %), or beyond it. equivalent: a difference was stated, and one within the margin is shown. undecided: none of these. Only the seeds that were declared too count, and all of them (unfinished: not all have ended). p is that of what the outcome says, of undecided that of the statement, with Holm's correction over all declared statements (Shaffer: a statement and what contradicts it count once). more seeds: beyond those there are, if the difference is what it is here, before that correction; run it on fresh seeds.")
+            let declared = self.results.statements.iter().find_map(|one| one.declared_seeds.as_ref());
+            let seeds = declared.map_or_else(String::new, |seeds| {
+                let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+                format!(" Only the seeds declared with the statements count, {}; unfinished: a run with one of them is missing.", seeds.join(" "))
+            });
+            format!("statements: contrast in the loss{accuracies}, paired by seed. confirmed / contrary: the stated sign, or the other one, is shown; of equal: the difference is shown to be within the margin (two one-sided tests at 5 %), or beyond it. equivalent: a difference was stated, and one within the margin is shown. undecided: none of these.{seeds} diverged, few seeds: nothing is claimed. p is that of what the outcome says, of undecided that of the statement, corrected over all declared statements (Shaffer's form of Holm's method); exploratory ones are uncorrected. seeds needed: fresh ones, under another --name, if the difference is what it is here, before the correction.")
         })
     }
 }
@@ -73,7 +78,7 @@ fn of_accuracy(statement: &Statement) -> bool {
 }
 
 fn table(statements: &[&Statement], declared: bool) -> Table {
-    let p = if declared { "p (Holm)" } else { "p" };
+    let p = if declared { "p (corrected)" } else { "p" };
     let tone = |outcome| match outcome {
         Outcome::Confirmed => Tone::Good,
         Outcome::Contrary | Outcome::Diverged => Tone::Bad,
@@ -107,6 +112,6 @@ fn table(statements: &[&Statement], declared: bool) -> Table {
             let p = if declared { one.p_holm } else { one.p_value };
             number(p, cells::p)
         })
-        .right("more seeds", |one| number(one.more_seeds, seeds_needed));
+        .right("seeds needed", |one| number(one.seeds_needed, seeds_needed));
     table.table().without_empty_columns()
 }
