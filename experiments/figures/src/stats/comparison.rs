@@ -90,7 +90,8 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 /// which contradicts it, adjusted as [`holm`] does. The null hypotheses of the two exclude each
 /// other, so that one of a statement is true at most: a p value is multiplied by the number of
 /// statements with a claim that is not shown yet (J. Shaffer, "Modified sequentially rejective
-/// multiple test procedures", 1986). The chance of a single false claim among all is at most 5 %.
+/// multiple test procedures", 1986). Calling those below 5 % shown, the chance of any false claim is
+/// at most 5 %.
 pub fn shaffer(statements: &[(f64, Option<f64>)]) -> Vec<(f64, Option<f64>)> {
     let mut open: Vec<usize> = Vec::new();
     let mut claims = Vec::new();
@@ -210,8 +211,8 @@ mod tests {
         assert_eq!(both[2], (0.003, None));
     }
 
-    /// Half of the statements are true, half of the contradictions: with a correction of each kind by
-    /// itself one in ten such tables had a false claim.
+    /// Half of the statements are true, half of the contradictions: corrected apart, one in ten such
+    /// tables has a false claim.
     #[test]
     fn false_claims_of_both_kinds_together_stay_below_five_percent() {
         let mut normals = Normals::new(7);
