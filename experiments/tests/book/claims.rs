@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Tables of several seeds whose contrasts were declared.
-const DECLARED: [&str; 2] = ["ablation-rate-default", "precision"];
+const DECLARED: [&str; 3] = ["ablation-rate-default", "tables-1-to-3", "precision"];
 /// Tables of an earlier corpus, nothing of which was declared, with columns of their own.
 const EXPLORATORY: [&str; 3] = ["ablation-rate-wikitext-2", "ablation-moe", "lr-sweep-best"];
 
