@@ -40,7 +40,8 @@ use std::{
 /// Options of the runs of a comparison.
 #[derive(Debug, clap::Args)]
 struct RunArgs {
-    /// How many seeds, or which: 5, or 0,3,7. More can be added later; statements keep those they were declared with [default: the preset's]
+    /// How many seeds, or which: 5, or 0,3,7. More can be added later; statements keep those they were
+    /// declared with [default: the preset's]
     #[arg(long, value_name = "N|LIST", value_parser = seeds)]
     seeds: Option<Seeds>,
     /// Give every arm the steps that the time, or the operations, of its baseline's buy
